@@ -1,0 +1,162 @@
+//! Events: what happened in a run, in order. The log of a run is a list of these and nothing else.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Failure, Millis, RunId, StepId, Value, Version};
+
+/// One line of a run's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Dense, from 1.
+    pub seq: u64,
+    /// When it happened; never before the event in front of it.
+    pub at: Millis,
+    /// The durable call it belongs to.
+    pub step_id: Option<StepId>,
+    /// Where in the script that call stands.
+    pub site: Option<Site>,
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    RunCreated(Box<Created>),
+    RunStarted,
+    /// An attempt begins. `input` is there in the first attempt only.
+    StepStarted { name: Arc<str>, input: Option<Value>, attempt: u32, label: Option<String> },
+    /// An attempt failed; the next one begins at `retry_at`.
+    StepRetrying { attempt: u32, error: Failure, retry_at: Millis },
+    StepCompleted { output: Value },
+    /// The step failed for good, or its call was cancelled.
+    StepFailed { error: Failure },
+    TimerStarted { wake_at: Millis },
+    TimerFired,
+    /// `id` is what the sender gave against double delivery.
+    SignalReceived { name: Arc<str>, payload: Value, id: Option<String> },
+    HookOpened { token: String },
+    HookReceived { payload: Value },
+    HookClosed,
+    Suspended { payload: Value },
+    Resumed { data: Value },
+    ChildStarted { run_id: RunId },
+    ChildCompleted { output: Value },
+    ChildFailed { error: Failure },
+    CancelRequested { reason: String },
+    RunMigrated { from: Version, to: Version },
+    RunCompleted { output: Value },
+    RunFailed { error: Failure },
+    RunCancelled { reason: String },
+    RunContinued { next: RunId },
+}
+
+/// All that is decided when a run is created.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Created {
+    pub run: RunId,
+    pub workflow: String,
+    pub version: Version,
+    pub input: Value,
+    pub tags: BTreeMap<String, String>,
+    pub parent: Option<RunId>,
+    /// What the random numbers are drawn from, where it is not the run's own id: a run that took over the log of
+    /// another one draws that one's numbers.
+    pub seed: Option<String>,
+    /// The run whose log this one took over, and up to which event.
+    pub origin: Option<Origin>,
+}
+
+/// Where the first events of a run were taken from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    pub run: RunId,
+    pub seq: u64,
+}
+
+/// A place in a script: `18:5`, or `lib/money:3:9` in an imported module.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Site {
+    /// The module, where it is not the workflow's own file.
+    pub file: Option<Arc<str>>,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+}
+
+impl Body {
+    /// The name that logs, views and documents use.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Body::RunCreated(_) => "run_created",
+            Body::RunStarted => "run_started",
+            Body::StepStarted { .. } => "step_started",
+            Body::StepRetrying { .. } => "step_retrying",
+            Body::StepCompleted { .. } => "step_completed",
+            Body::StepFailed { .. } => "step_failed",
+            Body::TimerStarted { .. } => "timer_started",
+            Body::TimerFired => "timer_fired",
+            Body::SignalReceived { .. } => "signal_received",
+            Body::HookOpened { .. } => "hook_opened",
+            Body::HookReceived { .. } => "hook_received",
+            Body::HookClosed => "hook_closed",
+            Body::Suspended { .. } => "suspended",
+            Body::Resumed { .. } => "resumed",
+            Body::ChildStarted { .. } => "child_started",
+            Body::ChildCompleted { .. } => "child_completed",
+            Body::ChildFailed { .. } => "child_failed",
+            Body::CancelRequested { .. } => "cancel_requested",
+            Body::RunMigrated { .. } => "run_migrated",
+            Body::RunCompleted { .. } => "run_completed",
+            Body::RunFailed { .. } => "run_failed",
+            Body::RunCancelled { .. } => "run_cancelled",
+            Body::RunContinued { .. } => "run_continued",
+        }
+    }
+
+    /// Nothing may follow it.
+    pub fn is_terminal(&self) -> bool {
+        matches!(
+            self,
+            Body::RunCompleted { .. } | Body::RunFailed { .. } | Body::RunCancelled { .. } | Body::RunContinued { .. }
+        )
+    }
+
+    /// It was asked for by the script, in the order the script ran; every other event came from outside.
+    pub fn is_asked(&self) -> bool {
+        match self {
+            Body::StepStarted { attempt, .. } => *attempt == 1,
+            Body::TimerStarted { .. }
+            | Body::HookOpened { .. }
+            | Body::HookClosed
+            | Body::Suspended { .. }
+            | Body::ChildStarted { .. } => true,
+            body => body.is_terminal(),
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{file}:{}:{}", self.line, self.column),
+            None => write!(f, "{}:{}", self.line, self.column),
+        }
+    }
+}
+
+impl Site {
+    /// Reads what `Display` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (rest, column) = text.rsplit_once(':')?;
+        let (file, line) = match rest.rsplit_once(':') {
+            Some((file, line)) => (Some(Arc::from(file)), line),
+            None => (None, rest),
+        };
+        Some(Site { file, line: line.parse().ok()?, column: column.parse().ok()? })
+    }
+}

@@ -1,0 +1,48 @@
+//! What a script may say about a step beside its name and input.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Millis;
+
+/// Options of one `use_step` call.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StepOptions {
+    pub retry: RetryPolicy,
+    /// The longest one attempt may take.
+    pub timeout: Option<Millis>,
+    /// The longest all attempts and the waits between them may take, from the first start.
+    pub deadline: Option<Millis>,
+    /// At most once: an attempt that a crash interrupted is not repeated.
+    pub once: bool,
+    /// Shown instead of the name.
+    pub label: Option<String>,
+}
+
+/// How often, and after which wait, a failed attempt is repeated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first one included; at least 1.
+    pub max_attempts: u32,
+    /// The wait before the second attempt.
+    pub initial: Millis,
+    /// Each further wait is this many times the one before.
+    pub factor: f64,
+    /// No wait is longer.
+    pub max: Millis,
+    /// Each wait is shortened by a random part of at most this fraction (0 to 1), drawn from the run's seed.
+    pub jitter: f64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy { max_attempts: 4, initial: 1_000, factor: 2.0, max: 60_000, jitter: 0.1 }
+    }
+}
+
+impl RetryPolicy {
+    /// One attempt, no second one.
+    pub fn never() -> Self {
+        RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Rhai sandbox of durhai: compiles scripts and carries them as fibers

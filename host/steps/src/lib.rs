@@ -1,0 +1,1 @@
+//! Steps for durhai: the effects engine for Rhai steps, and permissions

@@ -1,0 +1,1 @@
+//! Crash and fault injection, script generator: for the tests of durhai

@@ -1,0 +1,1 @@
+//! Every world passes this.

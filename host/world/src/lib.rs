@@ -1,0 +1,82 @@
+//! Where runs live.
+//!
+//! [`World`] is all a durhai host needs from outside: runs and their logs, inboxes, streams, and the texts of programs.
+//! A world stores bytes and moves them atomically; it never interprets an event. There is one write path,
+//! [`World::write`]: the host that holds a run commits to it under a fence, everybody else only creates runs and
+//! appends to inboxes.
+//!
+//! Calls may block on a disk or a network: make them from threads that may wait, never from async code.
+
+pub mod conformance;
+mod memory;
+mod types;
+
+pub use memory::MemoryWorld;
+pub use types::*;
+
+use durhai_core::{Millis, RunId, Version};
+
+/// Storage for runs. See the crate's documentation for who calls what, and [`conformance`] for what each call promises.
+pub trait World: Send + Sync + 'static {
+    /// Performs the writes in order and makes them durable together: when this returns `Ok`, every accepted write
+    /// survives a power cut. Each write is accepted or refused by itself; one refusal does not stop the others.
+    ///
+    /// `Err` means the world itself failed and nothing is known about the batch.
+    fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError>;
+
+    /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
+    /// and those with something in their inbox. Earliest first. The claims are durable for as long as the holder's
+    /// lease; a run that was held by a host that died has its `tries` raised by one.
+    fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
+
+    /// Takes one run, whether due or not, if no live host holds it and it is not terminal. `None`: held elsewhere,
+    /// terminal or unknown.
+    fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError>;
+
+    /// Extends the lease of everything this holder has to `now + holder.lease`.
+    fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError>;
+
+    /// The earliest moment at which an unheld run becomes due, if there is any. Runs with a filled inbox are due at 0.
+    fn next_wake(&self) -> Result<Option<Millis>, WorldError>;
+
+    /// The chunks of a run's log that hold events from `from` on, in order, until `limit_bytes` are exceeded (at least
+    /// one chunk, if there is one).
+    fn log(&self, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError>;
+
+    /// The last chunk of a run's log.
+    fn log_tail(&self, run: &RunId) -> Result<Option<Chunk>, WorldError>;
+
+    /// Messages in a run's inbox with an index greater than `after`, in order, at most `limit`.
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError>;
+
+    /// Entries of one of a run's streams from index `from` (the first is 0), at most `limit`.
+    fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError>;
+
+    /// The row of a run.
+    fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError>;
+
+    /// Rows by index, newest first.
+    fn list(&self, query: &Query) -> Result<Page, WorldError>;
+
+    /// Keeps the texts of a version. Durable on return; keeping the same version again changes nothing.
+    fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError>;
+
+    /// The texts of a version.
+    fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError>;
+
+    /// Small named values for the host itself (pointers to the version that serves, say). Durable on return.
+    fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError>;
+
+    /// A named value.
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError>;
+
+    /// Calls `watcher` after each write that others may wait for: a letter for a run, or a run that became due. It may
+    /// come late, twice or (from another host) not at all: a hint to look, never the only way to learn.
+    fn watch(&self, watcher: Watcher);
+
+    /// Bytes this world occupies where it keeps things, if it can tell.
+    fn size(&self) -> Result<Option<u64>, WorldError>;
+
+    /// Looks at everything that is stored and reports what is damaged, one line each. Changes nothing.
+    fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError>;
+}

@@ -1,0 +1,2 @@
+//! The executable specification.
+pub struct MemoryWorld;
