@@ -28,30 +28,76 @@ pub enum Body {
     RunCreated(Box<Created>),
     RunStarted,
     /// An attempt begins. `input` is there in the first attempt only.
-    StepStarted { name: Arc<str>, input: Option<Value>, attempt: u32, label: Option<String> },
+    StepStarted {
+        name: Arc<str>,
+        input: Option<Value>,
+        attempt: u32,
+        label: Option<String>,
+    },
     /// An attempt failed; the next one begins at `retry_at`.
-    StepRetrying { attempt: u32, error: Failure, retry_at: Millis },
-    StepCompleted { output: Value },
+    StepRetrying {
+        attempt: u32,
+        error: Failure,
+        retry_at: Millis,
+    },
+    StepCompleted {
+        output: Value,
+    },
     /// The step failed for good, or its call was cancelled.
-    StepFailed { error: Failure },
-    TimerStarted { wake_at: Millis },
+    StepFailed {
+        error: Failure,
+    },
+    TimerStarted {
+        wake_at: Millis,
+    },
     TimerFired,
     /// `id` is what the sender gave against double delivery.
-    SignalReceived { name: Arc<str>, payload: Value, id: Option<String> },
-    HookOpened { token: String },
-    HookReceived { payload: Value },
+    SignalReceived {
+        name: Arc<str>,
+        payload: Value,
+        id: Option<String>,
+    },
+    HookOpened {
+        token: String,
+    },
+    HookReceived {
+        payload: Value,
+    },
     HookClosed,
-    Suspended { payload: Value },
-    Resumed { data: Value },
-    ChildStarted { run_id: RunId },
-    ChildCompleted { output: Value },
-    ChildFailed { error: Failure },
-    CancelRequested { reason: String },
-    RunMigrated { from: Version, to: Version },
-    RunCompleted { output: Value },
-    RunFailed { error: Failure },
-    RunCancelled { reason: String },
-    RunContinued { next: RunId },
+    Suspended {
+        payload: Value,
+    },
+    Resumed {
+        data: Value,
+    },
+    ChildStarted {
+        run_id: RunId,
+    },
+    ChildCompleted {
+        output: Value,
+    },
+    ChildFailed {
+        error: Failure,
+    },
+    CancelRequested {
+        reason: String,
+    },
+    RunMigrated {
+        from: Version,
+        to: Version,
+    },
+    RunCompleted {
+        output: Value,
+    },
+    RunFailed {
+        error: Failure,
+    },
+    RunCancelled {
+        reason: String,
+    },
+    RunContinued {
+        next: RunId,
+    },
 }
 
 /// All that is decided when a run is created.

@@ -40,8 +40,7 @@ impl RunId {
         for (i, byte) in entropy.iter().enumerate() {
             bits |= u128::from(*byte) << (72 - 8 * i);
         }
-        let text: String =
-            (0..26).rev().map(|i| ALPHABET[(bits >> (5 * i)) as usize & 31] as char).collect();
+        let text: String = (0..26).rev().map(|i| ALPHABET[(bits >> (5 * i)) as usize & 31] as char).collect();
         RunId(text.into())
     }
 

@@ -1,7 +1,7 @@
 //! When a failed attempt is made again.
 
-use crate::options::RetryPolicy;
 use crate::Millis;
+use crate::options::RetryPolicy;
 
 /// The wait after the `failures`-th failed attempt (from 1), before jitter: `initial × factor^(failures-1)`, at most
 /// `max`.

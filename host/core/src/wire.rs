@@ -271,9 +271,9 @@ impl Line<'_> {
         };
         let step_id = match self.step_id {
             None => None,
-            Some(text) => Some(
-                StepId::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no step id")))?,
-            ),
+            Some(text) => {
+                Some(StepId::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no step id")))?)
+            }
         };
         let site = self.site.as_deref().and_then(Site::parse);
         Ok(Event { seq: self.seq, at: self.at, step_id, site, body })
