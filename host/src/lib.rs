@@ -1,1 +1,47 @@
-//! durhai
+//! Durable workflows as Rhai scripts, embedded.
+//!
+//! A [`Host`] runs scripts. What a script awaits (a step, a timer, a signal) is recorded in a [world](World); after a
+//! crash the script is run again from the top, recorded calls answer from the log, and it goes on where it stopped.
+//!
+//! ```no_run
+//! use durhai::{Host, SledWorld, StepContext, StepError};
+//! use serde_json::json;
+//!
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! let host = Host::builder()
+//!     .world(SledWorld::open("data")?)
+//!     .workflow("order", r#"let paid = use_step("charge", input); `paid ${paid}`"#)
+//!     .step("charge", |ctx: StepContext, cents: i64| async move {
+//!         println!("{} is charged {cents}", ctx.idempotency_key());
+//!         Ok::<_, StepError>(cents)
+//!     })
+//!     .start()
+//!     .await?;
+//! let run = host.run("order").id("order-42").input(&json!(500)).start().await?;
+//! let receipt: String = run.output().await?;
+//! host.shutdown().await;
+//! # Ok(()) }
+//! ```
+
+mod builder;
+mod clock;
+mod error;
+mod handle;
+mod host;
+mod step;
+mod view;
+
+pub use builder::HostBuilder;
+pub use clock::{Clock, SystemClock};
+pub use error::{HostError, RunError};
+pub use handle::{Run, Start};
+pub use host::Host;
+pub use step::{StepContext, StepError, StepHandler, StepInfo, StepSource};
+pub use view::{Committed, Health, Listing, LogEntry, Report, RunView, Stats, WorkflowView};
+
+pub use durhai_core::replay::{Limits, LogLine};
+pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
+pub use durhai_core::duration;
+pub use durhai_world::{MemoryWorld, Query, World, WorldError};
+#[cfg(feature = "sled")]
+pub use durhai_world_sled::SledWorld;

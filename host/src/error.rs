@@ -1,0 +1,48 @@
+//! Errors, by who must act.
+
+use durhai_core::{Failure, RunId, Status};
+use durhai_world::WorldError;
+
+/// Why the host did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The caller asked for something that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such run, workflow or step.
+    #[error("{0}")]
+    NotFound(String),
+    /// It contradicts what is there: an id that is taken by another start, a run that has ended.
+    #[error("{0}")]
+    Conflict(String),
+    /// A script or its folder is wrong; the text shows where.
+    #[error("{0}")]
+    Script(String),
+    /// The world does not answer or is damaged: an operator must look.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// The host is stopping or has stopped.
+    #[error("the host has been shut down")]
+    Closed,
+}
+
+/// Why a run gave no output.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The script failed.
+    #[error("run {0} failed: {1}")]
+    Failed(RunId, Box<Failure>),
+    #[error("run {0} was cancelled: {1}")]
+    Cancelled(RunId, String),
+    /// An operator is needed: `durhai show RUN` says why.
+    #[error("run {0} is parked: {1}")]
+    Parked(RunId, String),
+    /// It ended in a status that has no output.
+    #[error("run {0} is {1}")]
+    NoOutput(RunId, Status),
+    /// The output is not of the wanted type.
+    #[error("the output of run {0} is something else: {1}")]
+    Type(RunId, serde_json::Error),
+    #[error(transparent)]
+    Host(#[from] HostError),
+}

@@ -1,0 +1,254 @@
+//! Steps: named functions with effects.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use durhai_core::replay::LogLine;
+use durhai_core::{Failure, RunId, StepId, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+/// What an attempt of a step knows about itself. Cheap to clone.
+#[derive(Clone)]
+pub struct StepContext(Arc<Inner>);
+
+struct Inner {
+    run: RunId,
+    workflow: String,
+    step: StepId,
+    name: Arc<str>,
+    attempt: u32,
+    cancel: CancellationToken,
+    sink: Box<dyn Fn(Note) + Send + Sync>,
+}
+
+/// What an attempt tells its host while it goes on.
+pub(crate) enum Note {
+    Heartbeat(Value),
+    Log(LogLine),
+}
+
+impl StepContext {
+    pub(crate) fn new(
+        run: RunId,
+        workflow: String,
+        step: StepId,
+        name: Arc<str>,
+        attempt: u32,
+        cancel: CancellationToken,
+        sink: Box<dyn Fn(Note) + Send + Sync>,
+    ) -> Self {
+        StepContext(Arc::new(Inner { run, workflow, step, name, attempt, cancel, sink }))
+    }
+
+    pub fn run_id(&self) -> &RunId {
+        &self.0.run
+    }
+
+    pub fn workflow(&self) -> &str {
+        &self.0.workflow
+    }
+
+    pub fn step_id(&self) -> &StepId {
+        &self.0.step
+    }
+
+    /// The name it was called by.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// 1 for the first attempt.
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// `<run>/<step id>`: the same in every attempt, another one for every other call. Hand it to services that can
+    /// tell a repeated request by such a key.
+    pub fn idempotency_key(&self) -> String {
+        format!("{}/{}", self.0.run, self.0.step)
+    }
+
+    /// Ends when nobody wants the result any more: the run was cancelled, the attempt timed out, the host stops. What
+    /// the step returns afterwards is ignored.
+    pub async fn cancelled(&self) {
+        self.0.cancel.cancelled().await;
+    }
+
+    /// The same, to look at between two pieces of work.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancel.is_cancelled()
+    }
+
+    /// Says that the step is alive and how far it is. The last detail is shown with the run; a step whose options name
+    /// a `timeout` is not given more time by it.
+    pub fn heartbeat(&self, detail: impl Serialize) {
+        (self.0.sink)(Note::Heartbeat(serde_json::to_value(detail).unwrap_or_default()));
+    }
+
+    /// Writes to the run's log, with this step's id. `level`: `debug`, `info`, `warn` or `error`.
+    pub fn log(&self, level: &str, message: impl fmt::Display) {
+        self.log_with(level, message, Value::Null);
+    }
+
+    /// The same, with fields.
+    pub fn log_with(&self, level: &str, message: impl fmt::Display, fields: Value) {
+        (self.0.sink)(Note::Log(LogLine {
+            at: 0,
+            level: level.into(),
+            message: message.to_string(),
+            fields,
+            step_id: Some(self.0.step.clone()),
+        }));
+    }
+}
+
+impl fmt::Debug for StepContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StepContext({} attempt {} of {})", self.0.name, self.0.attempt, self.idempotency_key())
+    }
+}
+
+/// Why an attempt failed, and whether another one makes sense.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepError {
+    pub(crate) message: String,
+    pub(crate) fatal: bool,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) data: Value,
+    /// Set where the failure has a kind of its own (a step that does not exist, an input it cannot take).
+    pub(crate) failure: Option<Box<Failure>>,
+}
+
+impl StepError {
+    /// Another attempt may succeed: the step's retry policy decides.
+    pub fn retry(message: impl fmt::Display) -> Self {
+        StepError { message: message.to_string(), fatal: false, retry_after: None, data: Value::Null, failure: None }
+    }
+
+    /// No attempt will succeed.
+    pub fn fatal(message: impl fmt::Display) -> Self {
+        StepError { fatal: true, ..StepError::retry(message) }
+    }
+
+    /// Not before so long; replaces the wait of the retry policy.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// What the script finds under `data` in the error it catches.
+    #[must_use]
+    pub fn data(mut self, data: Value) -> Self {
+        self.data = data;
+        self
+    }
+
+    /// A failure with a kind of its own. Fatal.
+    pub(crate) fn kind(failure: Failure) -> Self {
+        StepError { failure: Some(Box::new(failure.clone())), ..StepError::fatal(failure.message) }
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn is_fatal(&self) -> bool {
+        self.fatal
+    }
+
+    /// The wait that was asked for.
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Any error can be retried, so `?` works in steps.
+impl<E: std::error::Error> From<E> for StepError {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        StepError::retry(message)
+    }
+}
+
+/// The future of one attempt.
+pub type Attempt = Pin<Box<dyn Future<Output = Result<Value, StepError>> + Send>>;
+
+/// A step: takes JSON, gives JSON. Called on the host's async threads: work that blocks belongs on threads of its own.
+pub trait StepHandler: Send + Sync + 'static {
+    fn call(&self, context: StepContext, input: Value) -> Attempt;
+}
+
+/// A place where steps come from, asked by name at the beginning of each attempt.
+pub trait StepSource: Send + Sync + 'static {
+    fn find(&self, name: &str) -> Option<Arc<dyn StepHandler>>;
+
+    /// Every step it has, for lists and for the names suggested when one is not found.
+    fn list(&self) -> Vec<StepInfo>;
+}
+
+/// A step as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepInfo {
+    pub name: String,
+    /// Where it comes from: `rust`, `rhai`, …
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
+/// An async function as a step.
+pub(crate) struct Typed<F, I>(F, PhantomData<fn(I)>);
+
+impl<F, I> Typed<F, I> {
+    pub(crate) fn new(function: F) -> Self {
+        Typed(function, PhantomData)
+    }
+}
+
+impl<F, Fut, I, O, E> StepHandler for Typed<F, I>
+where
+    F: Fn(StepContext, I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, E>> + Send + 'static,
+    I: DeserializeOwned + 'static,
+    O: Serialize,
+    E: Into<StepError>,
+{
+    fn call(&self, context: StepContext, input: Value) -> Attempt {
+        use durhai_core::Kind;
+        match serde_json::from_value::<I>(input) {
+            Ok(input) => {
+                let work = (self.0)(context, input);
+                Box::pin(async move {
+                    let output = work.await.map_err(Into::into)?;
+                    serde_json::to_value(output).map_err(|error| {
+                        StepError::kind(Failure::new(Kind::NotStorable, format!("the output is not JSON: {error}")))
+                    })
+                })
+            }
+            Err(error) => {
+                let wanted = std::any::type_name::<I>();
+                let message = format!("the step {} takes {wanted}: {error}", context.name());
+                Box::pin(async move { Err(StepError::kind(Failure::new(Kind::InvalidInput, message))) })
+            }
+        }
+    }
+}
