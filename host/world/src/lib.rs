@@ -25,7 +25,7 @@ pub trait World: Send + Sync + 'static {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError>;
 
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
-    /// and those with something in their inbox. Earliest first. The claims are durable for as long as the holder's
+    /// and those with something in their inbox (due at 0). Earliest first, then in the order they were created. The claims are durable for as long as the holder's
     /// lease; a run that was held by a host that died has its `tries` raised by one.
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
 
@@ -37,10 +37,11 @@ pub trait World: Send + Sync + 'static {
     fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError>;
 
     /// The earliest moment at which an unheld run becomes due, if there is any. Runs with a filled inbox are due at 0.
+    /// Runs whose holder's lease ran out are not counted: where that can happen, look now and then.
     fn next_wake(&self) -> Result<Option<Millis>, WorldError>;
 
-    /// The chunks of a run's log that hold events from `from` on, in order, until `limit_bytes` are exceeded (at least
-    /// one chunk, if there is one).
+    /// The chunks of a run's log that hold events from `from` on, in order, as many as fit into `limit_bytes` (at least
+    /// one chunk, if there is one). The first may begin before `from`. An unknown run has an empty log.
     fn log(&self, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError>;
 
     /// The last chunk of a run's log.
@@ -55,7 +56,7 @@ pub trait World: Send + Sync + 'static {
     /// The row of a run.
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError>;
 
-    /// Rows by index, newest first.
+    /// Rows by index, newest first (the one created last, whatever the clocks said).
     fn list(&self, query: &Query) -> Result<Page, WorldError>;
 
     /// Keeps the texts of a version. Durable on return; keeping the same version again changes nothing.

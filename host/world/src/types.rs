@@ -61,7 +61,7 @@ pub struct Row {
 pub struct Chunk {
     /// The sequence number of the first event in it.
     pub first: u64,
-    /// How many events it holds; at least 1.
+    /// How many events it holds; at least 1 (a chunk of none is not stored).
     pub count: u32,
     pub bytes: Vec<u8>,
 }
@@ -162,6 +162,9 @@ pub enum WorldError {
     /// What is stored cannot be what was written.
     #[error("{0}")]
     Corrupt(String),
+    /// The caller asked for what cannot be: a cursor this world never gave out.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// What to list.
@@ -181,6 +184,23 @@ pub struct Query {
     pub cursor: Option<String>,
     /// At most so many rows; 0 means 100.
     pub limit: usize,
+}
+
+impl Query {
+    /// Whether a row is among what is asked for, wherever the page begins and ends.
+    pub fn matches(&self, row: &Row) -> bool {
+        (self.status.is_empty() || self.status.contains(&row.status))
+            && self.workflow.as_ref().is_none_or(|workflow| *workflow == row.workflow)
+            && self.tags.iter().all(|(key, value)| row.tags.get(key) == Some(value))
+            && self.parent.as_ref().is_none_or(|parent| row.parent.as_ref() == Some(parent))
+            && self.since.is_none_or(|since| row.created_at >= since)
+            && self.until.is_none_or(|until| row.created_at < until)
+    }
+
+    /// How many rows a page holds at most.
+    pub fn page_size(&self) -> usize {
+        if self.limit == 0 { 100 } else { self.limit }
+    }
 }
 
 /// Some rows, newest first, and where to go on.
