@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Millis, RunId, StepId, Value, Version};
+use crate::{Failure, Kind, Millis, RunId, StepId, Value, Version};
 
 /// One line of a run's log.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,7 @@ pub enum Body {
     /// An attempt begins. `input` is there in the first attempt only.
     StepStarted {
         name: Arc<str>,
-        input: Option<Value>,
+        input: Option<Arc<Value>>,
         attempt: u32,
         label: Option<String>,
     },
@@ -176,6 +176,8 @@ impl Body {
     pub fn is_asked(&self) -> bool {
         match self {
             Body::StepStarted { attempt, .. } => *attempt == 1,
+            // A call that was cancelled with its task: the script's doing, not the step's.
+            Body::StepFailed { error } => error.kind == Kind::Cancelled,
             Body::TimerStarted { .. }
             | Body::HookOpened { .. }
             | Body::HookClosed

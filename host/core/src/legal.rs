@@ -1,1 +1,149 @@
-//! placeholder
+//! The table of what may follow what in a log.
+//!
+//! | event | may come |
+//! |---|---|
+//! | `run_created` | first, once |
+//! | `run_started` | once, before the first event of a call |
+//! | `step_started` attempt 1, `timer_started`, `hook_opened`, `suspended`, `child_started` | under a step id that was not used before |
+//! | `step_started` attempt n+1 | while the step is open, after its attempt n |
+//! | `step_retrying` attempt n | while attempt n is the one that was started last, once |
+//! | `step_completed`, `step_failed` | once, while the step is open |
+//! | `timer_fired` | once, after its `timer_started` |
+//! | `hook_received`, `hook_closed`; `resumed`; `child_completed`, `child_failed` | after what opened them, until it is closed |
+//! | `signal_received`, `cancel_requested`, `run_migrated` | any time |
+//! | `run_completed`, `run_failed`, `run_cancelled`, `run_continued` | once, last |
+//!
+//! Sequence numbers are dense from 1; time never goes back.
+
+use std::collections::HashMap;
+
+use crate::{Body, Event, Millis, StepId};
+
+/// An event that cannot be where it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {seq} ({event}) is not legal: {why}")]
+pub struct BadLog {
+    pub seq: u64,
+    pub event: &'static str,
+    pub why: String,
+}
+
+impl BadLog {
+    pub(crate) fn empty() -> Self {
+        BadLog { seq: 1, event: "nothing", why: "a log begins with run_created, this one is empty".into() }
+    }
+}
+
+/// Walks along a log.
+#[derive(Debug, Default)]
+pub struct LogCheck {
+    last: u64,
+    at: Millis,
+    started: bool,
+    ended: Option<&'static str>,
+    calls: HashMap<StepId, Call>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// The attempt that was started last, and whether it is known to have failed.
+    Step {
+        attempt: u32,
+        failed: bool,
+    },
+    Timer,
+    Hook,
+    Suspended,
+    Child,
+    Closed,
+}
+
+impl LogCheck {
+    /// Takes the next event, or says why it cannot be the next.
+    pub fn next(&mut self, event: &Event) -> Result<(), BadLog> {
+        let bad = |why: String| BadLog { seq: event.seq, event: event.body.name(), why };
+        if event.seq != self.last + 1 {
+            return Err(bad(match event.seq {
+                seq if seq <= self.last => format!("event {} comes twice or out of order", seq),
+                _ => format!("event {} is missing", self.last + 1),
+            }));
+        }
+        if event.at < self.at {
+            return Err(bad(format!("its time {} is before that of the event in front of it, {}", event.at, self.at)));
+        }
+        if let Some(end) = self.ended {
+            return Err(bad(format!("the run has ended by {end}")));
+        }
+        self.follow(event).map_err(bad)?;
+        self.last = event.seq;
+        self.at = event.at;
+        Ok(())
+    }
+
+    /// The number of events so far.
+    pub fn events(&self) -> u64 {
+        self.last
+    }
+
+    /// The run has a terminal event.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    fn follow(&mut self, event: &Event) -> Result<(), String> {
+        let first = self.last == 0;
+        match &event.body {
+            Body::RunCreated(_) if first => return Ok(()),
+            Body::RunCreated(_) => return Err("a run is created once".into()),
+            _ if first => return Err("a log begins with run_created".into()),
+            Body::RunStarted if self.started => return Err("a run starts once".into()),
+            Body::RunStarted => {
+                self.started = true;
+                return Ok(());
+            }
+            Body::SignalReceived { .. } | Body::CancelRequested { .. } | Body::RunMigrated { .. } => return Ok(()),
+            body if body.is_terminal() => {
+                self.ended = Some(body.name());
+                return Ok(());
+            }
+            _ => {}
+        }
+        if !self.started {
+            return Err("it comes before run_started".into());
+        }
+        let Some(id) = &event.step_id else { return Err("it has no step id".into()) };
+        let now = self.calls.get(id).copied();
+        let then = match (&event.body, now) {
+            (Body::StepStarted { attempt: 1, .. }, None) => Call::Step { attempt: 1, failed: false },
+            (Body::StepStarted { attempt, .. }, Some(Call::Step { attempt: last, .. })) if *attempt == last + 1 => {
+                Call::Step { attempt: *attempt, failed: false }
+            }
+            (Body::StepStarted { attempt, .. }, Some(Call::Step { attempt: last, .. })) => {
+                return Err(format!("attempt {attempt} of step {id} follows attempt {last}"));
+            }
+            (Body::StepRetrying { attempt, .. }, Some(Call::Step { attempt: last, failed: false }))
+                if *attempt == last =>
+            {
+                Call::Step { attempt: last, failed: true }
+            }
+            (Body::StepRetrying { attempt, .. }, Some(Call::Step { attempt: last, .. })) => {
+                return Err(format!("attempt {attempt} of step {id} failed, but attempt {last} was the last"));
+            }
+            (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(Call::Step { .. })) => Call::Closed,
+            (Body::TimerStarted { .. }, None) => Call::Timer,
+            (Body::TimerFired, Some(Call::Timer)) => Call::Closed,
+            (Body::HookOpened { .. }, None) => Call::Hook,
+            (Body::HookReceived { .. }, Some(Call::Hook)) => Call::Hook,
+            (Body::HookClosed, Some(Call::Hook)) => Call::Closed,
+            (Body::Suspended { .. }, None) => Call::Suspended,
+            (Body::Resumed { .. }, Some(Call::Suspended)) => Call::Closed,
+            (Body::ChildStarted { .. }, None) => Call::Child,
+            (Body::ChildCompleted { .. } | Body::ChildFailed { .. }, Some(Call::Child)) => Call::Closed,
+            (_, Some(Call::Closed)) => return Err(format!("the call {id} is closed already")),
+            (_, Some(_)) => return Err(format!("the call {id} was opened as something else, or is open already")),
+            (_, None) => return Err(format!("the call {id} was not opened")),
+        };
+        self.calls.insert(id.clone(), then);
+        Ok(())
+    }
+}

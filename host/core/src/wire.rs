@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -171,7 +172,7 @@ impl<'a> From<&'a Event> for Line<'a> {
             }
             Body::StepStarted { name, input, attempt, label } => {
                 line.name = lent(name);
-                line.input = input.as_ref().map(Cow::Borrowed);
+                line.input = input.as_deref().map(Cow::Borrowed);
                 line.attempt = Some(*attempt);
                 line.label = label.as_deref().map(Cow::Borrowed);
             }
@@ -231,7 +232,7 @@ impl Line<'_> {
             "run_started" => Body::RunStarted,
             "step_started" => Body::StepStarted {
                 name: want(self.name, kind, "name")?.as_ref().into(),
-                input: self.input.map(owned),
+                input: self.input.map(|input| Arc::new(owned(input))),
                 attempt: want(self.attempt, kind, "attempt")?,
                 label: self.label.map(Cow::into_owned),
             },

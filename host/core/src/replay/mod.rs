@@ -1,41 +1,34 @@
-//! The cursor.
-pub mod call;
+//! A run as a pure function of its history.
+//!
+//! [`Replay`] stands between a script and the world. The engine asks it what to do ([`Replay::next`]), runs a task until
+//! it makes a durable call ([`Replay::call`]) or ends ([`Replay::ended`]). What happens outside comes in through
+//! [`Replay::deliver`]; what the run wants from outside goes out through [`Replay::take`].
+//!
+//! The history is a list of *inputs* (a step completed, a timer fired, a signal came), each followed by what the script
+//! *asked* for in reaction to it (a step started, a timer started). An input is handed to the script, all tasks run until
+//! they wait, then the next input follows. While the history lasts, inputs come from it and every call must be
+//! recorded behind the input that led to it; afterwards they come from outside, and calls become new events. There is
+//! no other difference between replay and live, so each tests the other.
 
-use crate::*;
-pub use call::*;
+pub mod call;
+mod divergence;
+mod inputs;
+mod tasks;
+mod turn;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
 use rand_chacha::ChaCha8Rng;
 
-/// A run.
-pub struct Replay;
-
-/// Engine side. (Bodies follow.)
-#[allow(unused_variables)]
-impl Replay {
-    /// What to do next: call it, do it, call it again, until it says `Idle` or `Stop`.
-    pub fn next(&mut self) -> Next { unimplemented!() }
-    /// A task makes a durable call.
-    pub fn call(&mut self, task: TaskKey, call: Call, site: Site) -> Reply { unimplemented!() }
-    /// A fiber came to its end. `Value` counts for the body only (its output); branches give null, the engine keeps what they returned.
-    pub fn ended(&mut self, task: TaskKey, result: Result<Value, Failure>) { unimplemented!() }
-    /// `handle.is_done()`
-    pub fn is_done(&self, group: GroupKey) -> bool { unimplemented!() }
-    /// `handle.cancel()`: the branches of the group are cancelled; the caller goes on.
-    pub fn cancel_group(&mut self, group: GroupKey) { unimplemented!() }
-    /// Ends the run as failed, whatever the script does: an operation limit, say. Afterwards `call` answers `Stop`.
-    pub fn fail(&mut self, failure: Failure) { unimplemented!() }
-    /// The run's clock.
-    pub fn now(&self) -> Millis { unimplemented!() }
-    /// The random stream of a task.
-    pub fn rng(&mut self, task: TaskKey) -> &mut ChaCha8Rng { unimplemented!() }
-    /// `print`, `debug`, `log`: kept unless this part of the log is being replayed.
-    pub fn log(&mut self, task: TaskKey, level: &str, message: String, fields: Value) { unimplemented!() }
-    pub fn run_id(&self) -> &RunId { unimplemented!() }
-    pub fn workflow(&self) -> &str { unimplemented!() }
-    pub fn input(&self) -> &Value { unimplemented!() }
-    /// The id of the last durable call of a task ("" before the first).
-    pub fn step_id(&self, task: TaskKey) -> String { unimplemented!() }
-    pub fn limits(&self) -> &Limits { unimplemented!() }
-}
+pub use self::call::*;
+pub use self::divergence::{Divergence, Side};
+use self::tasks::{Group, State, Task, Waits};
+use self::turn::OpenStep;
+pub use self::turn::{AttemptError, Command, Input, RunStep, Turn, Verdict, WaitingFor};
+use crate::event::Created;
+use crate::legal::{BadLog, LogCheck};
+use crate::{Body, Event, Failure, Kind, Millis, RunId, Site, Status, StepId, Value, rng};
 
 /// Limits that a run obeys; an error names the limit and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +40,511 @@ pub struct Limits {
     pub log_events: u64,
     pub log_bytes: u64,
     pub open_tasks: usize,
+    /// How long clean-ups may go on after the body has ended.
+    pub grace: Millis,
 }
+
 impl Default for Limits {
-    fn default() -> Self { Limits { payload: 2 << 20, depth: 64, log_events: 50_000, log_bytes: 50 << 20, open_tasks: 10_000 } }
+    fn default() -> Self {
+        Limits {
+            payload: 2 << 20,
+            depth: 64,
+            log_events: 50_000,
+            log_bytes: 50 << 20,
+            open_tasks: 10_000,
+            grace: 30_000,
+        }
+    }
+}
+
+/// One run: its history, where the script is in it, and what is open.
+pub struct Replay {
+    created: Created,
+    limits: Limits,
+    /// Recorded events that were not yet handed over.
+    history: VecDeque<Event>,
+    /// What the script asked for after the input at hand, as recorded.
+    recorded: HashMap<(Option<StepId>, Phase), Event>,
+    /// What comes from outside, in order.
+    inputs: VecDeque<(Millis, Input)>,
+    /// New in this turn.
+    turn: Turn,
+    /// The input at hand is new, or the script went beyond what was recorded after it.
+    live: bool,
+    last_seq: u64,
+    last_at: Millis,
+    /// The host's time.
+    wall: Millis,
+    /// The script's time: that of the input handed over last.
+    clock: Millis,
+    log_bytes: u64,
+    warned: bool,
+    tasks: HashMap<TaskKey, Task>,
+    next_task: TaskKey,
+    groups: HashMap<GroupKey, Group>,
+    next_group: GroupKey,
+    ready: VecDeque<TaskKey>,
+    steps: HashMap<StepId, OpenStep>,
+    timers: BTreeMap<(Millis, u64), (StepId, Timer)>,
+    signals: HashMap<Arc<str>, VecDeque<Value>>,
+    waiters: HashMap<Arc<str>, VecDeque<TaskKey>>,
+    signal_ids: HashSet<String>,
+    cancelled: Option<String>,
+    started: bool,
+    started_at: Option<Millis>,
+    body: Option<Result<Value, Failure>>,
+    /// Clean-ups are cut off then.
+    grace_at: Option<Millis>,
+    verdict: Option<Verdict>,
+}
+
+/// One call can be recorded twice: when it opens, and when it is closed by the script's own doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    Open,
+    Close,
+    End,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    Sleep(TaskKey),
+    /// The timeout of a `wait_for`.
+    Signal(TaskKey),
+    /// The timeout of a `with_timeout`.
+    Group(GroupKey),
+    Retry,
+}
+
+impl Replay {
+    /// Takes a run's whole log, or any prefix of it that holds at least `run_created`.
+    pub fn new(history: Vec<Event>, limits: Limits) -> Result<Self, BadLog> {
+        let mut check = LogCheck::default();
+        for event in &history {
+            check.next(event)?;
+        }
+        let mut history = VecDeque::from(history);
+        let Some(Event { at, body: Body::RunCreated(created), .. }) = history.pop_front() else {
+            return Err(BadLog::empty());
+        };
+        let last_seq = 1 + history.len() as u64;
+        let last_at = history.back().map_or(at, |event| event.at);
+        Ok(Replay {
+            created: *created,
+            limits,
+            history,
+            recorded: HashMap::new(),
+            inputs: VecDeque::new(),
+            turn: Turn::default(),
+            live: false,
+            last_seq,
+            last_at,
+            wall: last_at,
+            clock: at,
+            log_bytes: 0,
+            warned: false,
+            tasks: HashMap::new(),
+            next_task: BODY,
+            groups: HashMap::new(),
+            next_group: 0,
+            ready: VecDeque::new(),
+            steps: HashMap::new(),
+            timers: BTreeMap::new(),
+            signals: HashMap::new(),
+            waiters: HashMap::new(),
+            signal_ids: HashSet::new(),
+            cancelled: None,
+            started: false,
+            started_at: None,
+            body: None,
+            grace_at: None,
+            verdict: None,
+        })
+    }
+
+    // ---- for the engine
+
+    /// What to do next: do it, then ask again, until it says `Idle` or `Stop`.
+    pub fn next(&mut self) -> Next {
+        loop {
+            if self.verdict.is_some() {
+                return Next::Stop;
+            }
+            if let Some(next) = self.next_ready() {
+                return next;
+            }
+            if let Some(result) = self.body.as_ref().filter(|_| self.tasks.is_empty()) {
+                let result = result.clone();
+                self.end(result);
+                continue;
+            }
+            if let Some((_, leftover)) = self.recorded.drain().min_by_key(|(_, event)| event.seq) {
+                self.leftover(leftover);
+                continue;
+            }
+            if let Some(event) = self.history.pop_front() {
+                self.replay_input(event);
+                continue;
+            }
+            if let Some((at, input)) = self.inputs.pop_front() {
+                self.set_wall(at);
+                self.live_input(input);
+                continue;
+            }
+            if self.is_deadlocked() {
+                let open: Vec<_> =
+                    self.waiting_for().iter().map(|wait| format!("{} at {}", wait.kind, wait.site)).collect();
+                let message = format!("every open task waits for another one: {}", open.join(", "));
+                self.fail(Failure::new(Kind::Deadlock, message));
+                continue;
+            }
+            return Next::Idle;
+        }
+    }
+
+    /// A task makes a durable call.
+    pub fn call(&mut self, task: TaskKey, call: Call, site: Site) -> Reply {
+        if self.verdict.is_some() {
+            return Reply::Stop;
+        }
+        let numbered = !matches!(call, Call::PollSignal { .. } | Call::Join(_));
+        let Some(state) = self.tasks.get_mut(&task) else { return Reply::Stop };
+        state.ordinal += u32::from(numbered);
+        state.site = site.clone();
+        let id = StepId::make(&state.path, state.ordinal);
+        if let Some(reason) = state.take_cancel() {
+            return Reply::Now(Answer::Failure(Failure::cancelled(&reason)));
+        }
+        match call {
+            Call::Step { name, input, options } => {
+                let input = Arc::new(input);
+                let body = Body::StepStarted {
+                    name: name.clone(),
+                    input: Some(input.clone()),
+                    attempt: 1,
+                    label: options.label.clone(),
+                };
+                let Some(asked) = self.ask(Some(&id), Some(&site), body) else { return Reply::Stop };
+                let step = OpenStep {
+                    name,
+                    input,
+                    options,
+                    task,
+                    first_started: asked.at,
+                    attempt: 1,
+                    failures: 0,
+                    order: asked.seq,
+                    retry: None,
+                    issued: asked.new,
+                };
+                if asked.new {
+                    self.turn.commands.push(step.command(&id, self.wall, false));
+                }
+                self.steps.insert(id.clone(), step);
+                self.wait(task, Waits::Step(id))
+            }
+            Call::Sleep(wake) => {
+                if matches!(wake, Wake::After(0)) || matches!(wake, Wake::At(at) if at <= self.clock) {
+                    return Reply::Now(Answer::Value(Value::Null));
+                }
+                let wake_at = match wake {
+                    Wake::After(ms) => self.wall.saturating_add(ms),
+                    Wake::At(at) => at,
+                };
+                match self.start_timer(&id, &site, wake_at, Timer::Sleep(task)) {
+                    Some(timer) => self.wait(task, Waits::Timer(timer, id)),
+                    None => Reply::Stop,
+                }
+            }
+            Call::WaitFor { signal, timeout } => {
+                if let Some(payload) = self.take_signal(&signal) {
+                    return Reply::Now(Answer::Value(payload));
+                }
+                let timer = match timeout {
+                    None => None,
+                    Some(0) => return Reply::Now(Answer::Value(Value::Null)),
+                    Some(ms) => {
+                        let wake_at = self.wall.saturating_add(ms);
+                        match self.start_timer(&id, &site, wake_at, Timer::Signal(task)) {
+                            Some(timer) => Some(timer),
+                            None => return Reply::Stop,
+                        }
+                    }
+                };
+                self.waiters.entry(signal.clone()).or_default().push_back(task);
+                self.wait(task, Waits::Signal(signal, timer, id))
+            }
+            Call::PollSignal { signal } => Reply::Now(Answer::Value(self.take_signal(&signal).unwrap_or(Value::Null))),
+            Call::Open { kind, size, concurrency } => self.open(task, id, &site, kind, size, concurrency),
+            Call::Join(group) => self.join(task, group),
+        }
+    }
+
+    /// A fiber came to its end. The value counts for the body only, it is the run's output; what branches return stays
+    /// with the engine.
+    pub fn ended(&mut self, task: TaskKey, result: Result<Value, Failure>) {
+        if self.verdict.is_some() {
+            return;
+        }
+        if task == BODY {
+            self.body_ended(result);
+        } else {
+            self.branch_ended(task, result.err());
+        }
+    }
+
+    /// Ends the run as failed, whatever the script does. Afterwards `call` answers `Stop`.
+    pub fn fail(&mut self, failure: Failure) {
+        if self.verdict.is_none() {
+            self.finish(Body::RunFailed { error: failure });
+        }
+    }
+
+    /// The run's clock.
+    pub fn now(&self) -> Millis {
+        self.clock
+    }
+
+    /// The random stream of a task.
+    pub fn rng(&mut self, task: TaskKey) -> &mut ChaCha8Rng {
+        let seed = self.created.seed.as_deref().unwrap_or(self.created.run.as_str());
+        let state = self.tasks.get_mut(&task).expect("only tasks that run draw numbers");
+        state.rng.get_or_insert_with(|| Box::new(rng::of_task(seed, &state.path)))
+    }
+
+    /// `print`, `debug`, `log`: kept unless this part of the log is being replayed.
+    pub fn log(&mut self, task: TaskKey, level: &str, message: String, fields: Value) {
+        let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(Task::last_call);
+        self.line(level, message, fields, step_id);
+    }
+
+    /// Whether prints are silent and calls are answered from the log at this moment.
+    pub fn is_replaying(&self) -> bool {
+        !self.live
+    }
+
+    pub fn run_id(&self) -> &RunId {
+        &self.created.run
+    }
+
+    pub fn created(&self) -> &Created {
+        &self.created
+    }
+
+    pub fn workflow(&self) -> &str {
+        &self.created.workflow
+    }
+
+    pub fn input(&self) -> &Value {
+        &self.created.input
+    }
+
+    /// The id of the last durable call of a task; empty before the first.
+    pub fn step_id(&self, task: TaskKey) -> String {
+        self.tasks
+            .get(&task)
+            .filter(|task| task.ordinal > 0)
+            .map_or_else(String::new, |task| task.last_call().to_string())
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    // ---- for the host
+
+    /// Queues an input that came `at` this time; [`next`](Replay::next) hands it over once the history is through and
+    /// every task waits.
+    pub fn deliver(&mut self, at: Millis, input: Input) {
+        self.inputs.push_back((at, input));
+    }
+
+    /// Tells the time, for events to come. It never goes back.
+    pub fn set_wall(&mut self, now: Millis) {
+        self.wall = self.wall.max(now);
+    }
+
+    /// What came since it was last taken.
+    pub fn take(&mut self) -> Turn {
+        std::mem::take(&mut self.turn)
+    }
+
+    /// Counts the bytes of stored events against the limit.
+    pub fn add_log_bytes(&mut self, bytes: u64) {
+        self.log_bytes += bytes;
+    }
+
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// The number of the last event, committed or still to be taken.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    pub fn started_at(&self) -> Option<Millis> {
+        self.started_at
+    }
+
+    /// An attempt of a step is under way, so far as this replay knows.
+    pub fn has_attempts(&self) -> bool {
+        self.steps.values().any(|step| step.retry.is_none())
+    }
+
+    pub fn status(&self) -> Status {
+        match &self.verdict {
+            Some(Verdict::Diverged(_)) => Status::Parked,
+            Some(Verdict::Ended(Body::RunCompleted { .. })) => Status::Completed,
+            Some(Verdict::Ended(Body::RunCancelled { .. })) => Status::Cancelled,
+            Some(Verdict::Ended(Body::RunContinued { .. })) => Status::Continued,
+            Some(Verdict::Ended(_)) => Status::Failed,
+            None if !self.started => Status::Pending,
+            None if !self.steps.is_empty() => Status::Running,
+            None => Status::Waiting,
+        }
+    }
+
+    /// When [`Input::Time`] should be delivered.
+    pub fn wake_at(&self) -> Option<Millis> {
+        let timer = self.timers.keys().next().map(|(at, _)| *at);
+        match (timer, self.grace_at) {
+            (Some(timer), Some(grace)) => Some(timer.min(grace)),
+            (timer, grace) => timer.or(grace),
+        }
+    }
+
+    // ---- inside
+
+    /// Asks for an event: matches it with what is recorded, or makes it. `None`: it diverged.
+    fn ask(&mut self, id: Option<&StepId>, site: Option<&Site>, body: Body) -> Option<Asked> {
+        let key = (id.cloned(), Phase::of(&body));
+        if let Some(event) = self.recorded.remove(&key) {
+            if let Err(why) = divergence::fits(&event.body, &body) {
+                self.diverge(why, Some(&event), Some(Side::of(&body, site)));
+                return None;
+            }
+            let wake_at = match event.body {
+                Body::TimerStarted { wake_at } => wake_at,
+                _ => 0,
+            };
+            return Some(Asked { at: event.at, seq: event.seq, wake_at, new: false });
+        }
+        if !self.history.is_empty() || !self.recorded.is_empty() {
+            // Something else was recorded here: show what the same task did, else whatever comes next.
+            let task = id.map_or("", StepId::task);
+            let same = self.recorded.values().filter(|event| event.step_id.as_ref().map_or("", StepId::task) == task);
+            let event = same.min_by_key(|event| event.seq).or_else(|| self.history.front()).cloned();
+            let side = Side::of(&body, site);
+            match (&event, id) {
+                // The log may simply hold nothing for this call.
+                (Some(event), Some(id)) if event.step_id.as_ref() != Some(id) => {
+                    let message = "the script makes a call that the log does not have";
+                    self.verdict = Some(Verdict::Diverged(Box::new(Divergence {
+                        message: message.into(),
+                        step_id: Some(id.clone()),
+                        seq: event.seq,
+                        recorded: event.body.is_asked().then(|| Side::of_event(event)),
+                        asked: Some(side),
+                    })));
+                }
+                _ => self.diverge("the script makes a call that the log does not have", event.as_ref(), Some(side)),
+            }
+            return None;
+        }
+        self.live = true;
+        let wake_at = match body {
+            Body::TimerStarted { wake_at } => wake_at,
+            _ => 0,
+        };
+        let (at, seq) = self.push(id.cloned(), site.cloned(), body);
+        Some(Asked { at, seq, wake_at, new: true })
+    }
+
+    /// Appends a new event.
+    fn push(&mut self, step_id: Option<StepId>, site: Option<Site>, body: Body) -> (Millis, u64) {
+        self.last_seq += 1;
+        self.last_at = self.last_at.max(self.wall);
+        self.turn.events.push(Event { seq: self.last_seq, at: self.last_at, step_id, site, body });
+        (self.last_at, self.last_seq)
+    }
+
+    fn diverge(&mut self, message: &str, recorded: Option<&Event>, asked: Option<Side>) {
+        self.verdict = Some(Verdict::Diverged(Box::new(Divergence {
+            message: message.into(),
+            step_id: recorded.and_then(|event| event.step_id.clone()),
+            seq: recorded.map_or(self.last_seq, |event| event.seq),
+            recorded: recorded.map(Side::of_event),
+            asked,
+        })));
+    }
+
+    /// Ends the run by a terminal event, recorded or new.
+    fn finish(&mut self, body: Body) {
+        if self.ask(None, None, body.clone()).is_some() {
+            self.verdict = Some(Verdict::Ended(body));
+        }
+    }
+
+    fn line(&mut self, level: &str, message: String, fields: Value, step_id: Option<StepId>) {
+        if self.live {
+            self.turn.lines.push(LogLine { at: self.clock, level: level.into(), message, fields, step_id });
+        }
+    }
+
+    fn wait(&mut self, task: TaskKey, waits: Waits) -> Reply {
+        let group = match &waits {
+            Waits::Group(group) => Some(*group),
+            _ => None,
+        };
+        if let Some(task) = self.tasks.get_mut(&task) {
+            task.state = State::Waiting(waits);
+        }
+        Reply::Wait(group)
+    }
+
+    fn start_timer(&mut self, id: &StepId, site: &Site, wake_at: Millis, timer: Timer) -> Option<(Millis, u64)> {
+        let asked = self.ask(Some(id), Some(site), Body::TimerStarted { wake_at })?;
+        let key = (asked.wake_at, asked.seq);
+        self.timers.insert(key, (id.clone(), timer));
+        Some(key)
+    }
+
+    fn take_signal(&mut self, name: &Arc<str>) -> Option<Value> {
+        let queue = self.signals.get_mut(name)?;
+        let payload = queue.pop_front();
+        if queue.is_empty() {
+            self.signals.remove(name);
+        }
+        payload
+    }
+
+    fn is_deadlocked(&self) -> bool {
+        self.started
+            && !self.tasks.is_empty()
+            && self.steps.is_empty()
+            && self.timers.is_empty()
+            && self.waiters.is_empty()
+            && self.grace_at.is_none()
+    }
+}
+
+/// An event that was asked for.
+struct Asked {
+    at: Millis,
+    seq: u64,
+    wake_at: Millis,
+    /// It was not recorded: the world must act.
+    new: bool,
+}
+
+impl Phase {
+    fn of(body: &Body) -> Self {
+        match body {
+            Body::StepFailed { .. } | Body::HookClosed => Phase::Close,
+            body if body.is_terminal() => Phase::End,
+            _ => Phase::Open,
+        }
+    }
 }

@@ -1,0 +1,115 @@
+//! When a script does not fit its log.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Body, Event, Site, StepId, Value};
+
+/// Recorded and asked, side by side. The log is untouched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// What does not fit, in a sentence.
+    pub message: String,
+    /// The durable call where it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    /// The event the log has there.
+    pub seq: u64,
+    pub recorded: Option<Side>,
+    pub asked: Option<Side>,
+}
+
+/// One of the two sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// `use_step("charge")`, `sleep`, …
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub input: Value,
+    /// `18:5`, in the text that made it: the recorded side in the version that ran then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub site: String,
+    /// The line of the script there, where the text is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+}
+
+impl Side {
+    pub(super) fn of(body: &Body, site: Option<&Site>) -> Self {
+        let (what, input) = describe(body);
+        Side { what, input, site: site.map(ToString::to_string).unwrap_or_default(), source: String::new() }
+    }
+
+    pub(super) fn of_event(event: &Event) -> Self {
+        Side::of(&event.body, event.site.as_ref())
+    }
+}
+
+/// How a call looks in a script.
+fn describe(body: &Body) -> (String, Value) {
+    match body {
+        Body::StepStarted { name, input, .. } => {
+            (format!("use_step({name:?})"), input.as_deref().cloned().unwrap_or_default())
+        }
+        Body::TimerStarted { .. } => ("a timer".into(), Value::Null),
+        Body::StepFailed { .. } => ("the cancellation of a step".into(), Value::Null),
+        Body::SignalReceived { name, .. } => (format!("signal {name:?}"), Value::Null),
+        Body::RunCompleted { output } => ("the end of the script".into(), output.clone()),
+        Body::RunFailed { error } => (format!("the failure of the script ({})", error.message), Value::Null),
+        other => (other.name().into(), Value::Null),
+    }
+}
+
+/// Whether what is asked now may stand for what was recorded. Names, kinds and inputs count; lengths of timers do not,
+/// the recorded moment holds.
+pub(super) fn fits(recorded: &Body, asked: &Body) -> Result<(), &'static str> {
+    match (recorded, asked) {
+        (Body::StepStarted { name, input, .. }, Body::StepStarted { name: name2, input: input2, .. }) => {
+            if name != name2 {
+                Err("another step is asked for")
+            } else if input.as_deref().unwrap_or(&Value::Null) != input2.as_deref().unwrap_or(&Value::Null) {
+                Err("the step is asked for with another input")
+            } else {
+                Ok(())
+            }
+        }
+        (Body::RunCompleted { output }, Body::RunCompleted { output: output2 }) if output != output2 => {
+            Err("the script ends with another output")
+        }
+        (recorded, asked) if std::mem::discriminant(recorded) == std::mem::discriminant(asked) => Ok(()),
+        _ => Err("another kind of call is asked for"),
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the script does not fit the log")?;
+        if let Some(id) = &self.step_id {
+            write!(f, " at step {id}")?;
+        }
+        write!(f, " (event {}): {}", self.seq, self.message)?;
+        for (label, side) in [("recorded", &self.recorded), ("asked", &self.asked)] {
+            match side {
+                Some(side) => {
+                    write!(f, "\n  {label:<8} {}", side.what)?;
+                    if !side.input.is_null() {
+                        let input = side.input.to_string();
+                        let short: String = input.chars().take(200).collect();
+                        write!(f, " with {short}{}", if short.len() < input.len() { "…" } else { "" })?;
+                    }
+                    if !side.site.is_empty() {
+                        write!(f, " at {}", side.site)?;
+                    }
+                    if !side.source.is_empty() {
+                        write!(f, ": {}", side.source.trim())?;
+                    }
+                }
+                None => write!(f, "\n  {label:<8} nothing")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Divergence {}

@@ -1,0 +1,357 @@
+//! What comes from outside, recorded or new, and what it does to the run.
+
+use super::tasks::Task;
+use super::{Command, Input, Phase, Replay, Timer, Verdict, Waits};
+use crate::replay::call::{Answer, BODY};
+use crate::replay::turn::AttemptError;
+use crate::{Body, Event, Failure, Kind, StepId, Value, retry, rng};
+
+impl Replay {
+    /// Hands over the next recorded input, and lays out what the script asked for after it.
+    pub(super) fn replay_input(&mut self, event: Event) {
+        if event.body.is_asked() {
+            // Nothing the script waited for led to it: a call it should have made before.
+            self.leftover(event);
+            return;
+        }
+        while let Some(next) = self.history.front() {
+            if !next.body.is_asked() {
+                break;
+            }
+            let next = self.history.pop_front().expect("there is a front");
+            self.recorded.insert((next.step_id.clone(), Phase::of(&next.body)), next);
+        }
+        self.live = false;
+        if let Err(why) = self.apply(event.seq, event.at, event.step_id.as_ref(), &event.body) {
+            self.diverge(why, Some(&event), None);
+        }
+    }
+
+    /// A recorded event the script did not ask for.
+    pub(super) fn leftover(&mut self, event: Event) {
+        if event.body.is_terminal() && self.body.is_none() {
+            // The host ended the run from outside: nothing the script has to ask for.
+            let from_outside = match &event.body {
+                Body::RunFailed { error } => {
+                    matches!(error.kind, Kind::Terminated | Kind::Limit | Kind::Deadlock | Kind::Timeout)
+                }
+                Body::RunCancelled { .. } => self.cancelled.is_some(),
+                _ => false,
+            };
+            if from_outside || !self.started {
+                self.verdict = Some(Verdict::Ended(event.body));
+                return;
+            }
+        } else if event.body.is_terminal() {
+            // Clean-ups went on after the body had ended, until the grace period was over.
+            self.verdict = Some(Verdict::Ended(event.body));
+            return;
+        }
+        let why = "the log has a call that the script does not make";
+        self.diverge(why, Some(&event), None);
+    }
+
+    /// Turns an input into events, and applies them.
+    pub(super) fn live_input(&mut self, input: Input) {
+        self.live = true;
+        self.check_log_size();
+        if self.verdict.is_some() {
+            return;
+        }
+        match input {
+            Input::Start if self.started => {}
+            Input::Start => self.happen(None, Body::RunStarted),
+            Input::TakeUp => self.take_up(),
+            Input::Attempt { step_id, attempt, result } => self.attempt_ended(&step_id, attempt, result),
+            Input::Time => self.time(),
+            Input::Signal { name, payload, id } => {
+                if id.as_ref().is_none_or(|id| !self.signal_ids.contains(id)) {
+                    let step_id = self.waiters.get(&name).and_then(|tasks| tasks.front());
+                    let step_id = step_id.and_then(|task| self.tasks.get(task)).map(Task::last_call);
+                    self.happen(step_id, Body::SignalReceived { name, payload, id });
+                }
+            }
+            Input::Cancel { reason } => match &self.cancelled {
+                _ if !self.started => self.finish(Body::RunCancelled { reason }),
+                _ if self.body.is_some() => self.cut_off(),
+                None => self.happen(None, Body::CancelRequested { reason }),
+                Some(first) => {
+                    let reason = first.clone();
+                    self.finish(Body::RunCancelled { reason });
+                }
+            },
+            Input::Terminate { reason } => self.fail(Failure::new(Kind::Terminated, reason)),
+        }
+    }
+
+    /// Something happened just now: an event, and what follows from it.
+    fn happen(&mut self, step_id: Option<StepId>, body: Body) {
+        let copy = body.clone();
+        let (at, seq) = self.push(step_id.clone(), None, body);
+        let applied = self.apply(seq, at, step_id.as_ref(), &copy);
+        debug_assert!(applied.is_ok(), "a live input fits: {applied:?}");
+    }
+
+    /// The one place where inputs change a run. `Err`: the script never asked for what this answers.
+    fn apply(&mut self, seq: u64, at: u64, id: Option<&StepId>, body: &Body) -> Result<(), &'static str> {
+        const UNASKED: &str = "the log has the result of a call that the script did not make";
+        match body {
+            Body::RunStarted => {
+                self.clock = at;
+                self.started = true;
+                self.started_at = Some(at);
+                self.next_task = BODY + 1;
+                self.tasks.insert(BODY, Task::body());
+                self.ready.push_back(BODY);
+            }
+            Body::StepStarted { attempt, .. } => {
+                let (_, step) = self.step(id).ok_or(UNASKED)?;
+                step.attempt = *attempt;
+                step.issued = false;
+                if let Some(timer) = step.retry.take() {
+                    self.timers.remove(&timer);
+                }
+            }
+            Body::StepRetrying { retry_at, .. } => {
+                let (id, step) = self.step(id).ok_or(UNASKED)?;
+                step.failures += 1;
+                step.retry = Some((*retry_at, seq));
+                self.timers.insert((*retry_at, seq), (id, Timer::Retry));
+            }
+            Body::StepCompleted { output } => {
+                let task = self.close_step(id).ok_or(UNASKED)?;
+                self.wake(task, at, Answer::Value(output.clone()));
+            }
+            Body::StepFailed { error } => {
+                let task = self.close_step(id).ok_or(UNASKED)?;
+                self.wake(task, at, Answer::Failure(error.clone()));
+            }
+            Body::TimerFired => {
+                let found = self.timers.iter().find(|(_, (owner, kind))| *kind != Timer::Retry && Some(owner) == id);
+                let (key, timer) = found.map(|(key, (_, timer))| (*key, *timer)).ok_or(UNASKED)?;
+                self.timers.remove(&key);
+                match timer {
+                    Timer::Sleep(task) => self.wake(task, at, Answer::Value(Value::Null)),
+                    Timer::Signal(task) => {
+                        self.drop_waiter(task);
+                        self.wake(task, at, Answer::Value(Value::Null));
+                    }
+                    Timer::Group(group) => self.group_timed_out(group, at),
+                    Timer::Retry => {}
+                }
+            }
+            Body::SignalReceived { name, payload, id } => {
+                if let Some(id) = id {
+                    self.signal_ids.insert(id.clone());
+                }
+                match self.waiters.get(name).and_then(|tasks| tasks.front()).copied() {
+                    Some(task) => {
+                        self.drop_waiter(task);
+                        self.wake(task, at, Answer::Value(payload.clone()));
+                    }
+                    None => self.signals.entry(name.clone()).or_default().push_back(payload.clone()),
+                }
+            }
+            Body::CancelRequested { reason } => {
+                self.cancelled = Some(reason.clone());
+                self.clock = self.clock.max(at);
+                let mut all: Vec<_> = self.tasks.keys().copied().collect();
+                all.sort_unstable();
+                for task in all {
+                    self.cancel_task(task, reason);
+                }
+            }
+            Body::RunMigrated { .. } => {}
+            body if body.is_terminal() => self.verdict = Some(Verdict::Ended(body.clone())),
+            _ => return Err(UNASKED),
+        }
+        Ok(())
+    }
+
+    fn attempt_ended(&mut self, id: &StepId, attempt: u32, result: Result<Value, AttemptError>) {
+        let now = self.wall.max(self.last_at);
+        let seed = self.created.seed.as_deref().unwrap_or(self.created.run.as_str());
+        let Some(step) = self.steps.get(id).filter(|step| step.attempt == attempt && step.retry.is_none()) else {
+            return;
+        };
+        let body = match result {
+            Ok(output) => Body::StepCompleted { output },
+            Err(error) => {
+                let failures = step.failures + 1;
+                let policy = &step.options.retry;
+                let retry_at = now.saturating_add(
+                    error
+                        .retry_after
+                        .unwrap_or_else(|| retry::wait(policy, failures, rng::jitter(seed, id.as_str(), failures))),
+                );
+                if error.fatal || failures >= policy.max_attempts {
+                    Body::StepFailed { error: error.into_failure(&step.name, id, attempt) }
+                } else if step.deadline().is_some_and(|deadline| retry_at >= deadline) {
+                    let message =
+                        format!("the deadline leaves no time for another attempt; the last said: {}", error.message);
+                    let late = AttemptError { kind: Kind::Timeout, message, ..error };
+                    Body::StepFailed { error: late.into_failure(&step.name, id, attempt) }
+                } else {
+                    Body::StepRetrying { attempt, error: error.into_failure(&step.name, id, attempt), retry_at }
+                }
+            }
+        };
+        self.happen(Some(id.clone()), body);
+    }
+
+    /// Fires the earliest timer that is due; the others wait until the script has reacted to it.
+    fn time(&mut self) {
+        if self.grace_at.is_some_and(|at| at <= self.wall) {
+            self.cut_off();
+            return;
+        }
+        let Some((key, (id, timer))) = self.timers.first_key_value().map(|(key, value)| (*key, value.clone())) else {
+            return;
+        };
+        if key.0 > self.wall {
+            return;
+        }
+        self.inputs.push_front((self.wall, Input::Time));
+        match timer {
+            Timer::Retry => self.attempt_again(&id, false),
+            _ => self.happen(Some(id), Body::TimerFired),
+        }
+    }
+
+    /// After a crash: what was under way is made again, or given up.
+    fn take_up(&mut self) {
+        let mut lost: Vec<_> = self
+            .steps
+            .iter()
+            .filter(|(_, step)| !step.issued && step.retry.is_none())
+            .map(|(id, step)| (step.order, id.clone(), step.options.once))
+            .collect();
+        lost.sort_unstable();
+        for (_, id, once) in lost {
+            if once {
+                let step = &self.steps[&id];
+                let message = "the attempt was interrupted by the end of its host, and the step may run once only";
+                let error = Failure::new(Kind::Interrupted, message).of_step(&step.name, &id, step.attempt);
+                self.happen(Some(id), Body::StepFailed { error });
+            } else {
+                self.attempt_again(&id, true);
+            }
+        }
+    }
+
+    fn attempt_again(&mut self, id: &StepId, again: bool) {
+        let Some(step) = self.steps.get(id) else { return };
+        let (name, attempt) = (step.name.clone(), step.attempt + 1);
+        self.happen(Some(id.clone()), Body::StepStarted { name, input: None, attempt, label: None });
+        if let Some(step) = self.steps.get_mut(id) {
+            step.issued = true;
+            let command = step.command(id, self.wall, again);
+            self.turn.commands.push(command);
+        }
+    }
+
+    /// Fails the run before its log outgrows the limit; warns at half.
+    fn check_log_size(&mut self) {
+        let pending = self.turn.events.len() as u64;
+        let (events, bytes) = (self.last_seq, self.log_bytes + pending * 100);
+        let (most, most_bytes) = (self.limits.log_events, self.limits.log_bytes);
+        let advice = "use continue_as_new to go on with an empty log";
+        if events >= most {
+            let message = format!("the log has {events} events, the limit is {most}: {advice}");
+            self.fail(Failure::new(Kind::Limit, message));
+        } else if bytes >= most_bytes {
+            let message = format!("the log has {bytes} bytes, the limit is {most_bytes}: {advice}");
+            self.fail(Failure::new(Kind::Limit, message));
+        } else if !self.warned && (events >= most / 2 || bytes >= most_bytes / 2) {
+            self.warned = true;
+            let message = format!("the log has {events} events and {bytes} bytes, half of what it may have: {advice}");
+            self.line("warn", message, Value::Null, None);
+        }
+    }
+
+    fn step(&mut self, id: Option<&StepId>) -> Option<(StepId, &mut super::OpenStep)> {
+        let id = id?.clone();
+        self.steps.get_mut(&id).map(|step| (id, step))
+    }
+
+    fn close_step(&mut self, id: Option<&StepId>) -> Option<u32> {
+        let id = id?;
+        let step = self.steps.remove(id)?;
+        if let Some(timer) = step.retry {
+            self.timers.remove(&timer);
+        }
+        Some(step.task)
+    }
+
+    /// Closes a step whose task was cancelled: the log says so, the world is told.
+    pub(super) fn abandon_step(&mut self, id: &StepId, reason: &str) {
+        let Some(step) = self.steps.get(id) else { return };
+        let (running, issued) = (step.retry.is_none(), step.issued);
+        let error = Failure::cancelled(reason).of_step(&step.name, id, step.attempt);
+        self.close_step(Some(id));
+        if self.ask(Some(id), None, Body::StepFailed { error }).is_some() && running && issued {
+            self.turn.commands.push(Command::CancelStep(id.clone()));
+        }
+    }
+
+    /// The run came to its end by itself.
+    pub(super) fn end(&mut self, result: Result<Value, Failure>) {
+        let body = match (result, &self.cancelled) {
+            (Ok(output), _) => Body::RunCompleted { output },
+            (Err(error), Some(reason)) if error.kind == Kind::Cancelled => {
+                Body::RunCancelled { reason: reason.clone() }
+            }
+            (Err(error), _) => Body::RunFailed { error },
+        };
+        self.finish(body);
+    }
+
+    /// What every open task waits for, in the order the tasks were opened.
+    pub fn waiting_for(&self) -> Vec<super::WaitingFor> {
+        let mut tasks: Vec<_> = self.tasks.iter().collect();
+        tasks.sort_unstable_by_key(|(key, _)| **key);
+        tasks.into_iter().filter_map(|(_, task)| self.describe(task)).collect()
+    }
+
+    fn describe(&self, task: &Task) -> Option<super::WaitingFor> {
+        let super::State::Waiting(waits) = &task.state else { return None };
+        let mut view =
+            super::WaitingFor { kind: "", step_id: None, name: None, until: None, site: task.site.to_string() };
+        match waits {
+            Waits::Step(id) => {
+                let step = self.steps.get(id)?;
+                view.kind = if step.retry.is_some() { "retry" } else { "step" };
+                view.name = Some(step.name.clone());
+                view.until = step.retry.map(|timer| timer.0);
+                view.step_id = Some(id.clone());
+            }
+            Waits::Timer(timer, id) => {
+                view.kind = "sleep";
+                view.until = Some(timer.0);
+                view.step_id = Some(id.clone());
+            }
+            Waits::Signal(name, timer, id) => {
+                view.kind = "signal";
+                view.name = Some(name.clone());
+                view.until = timer.map(|timer| timer.0);
+                view.step_id = Some(id.clone());
+            }
+            Waits::Group(group) => {
+                let group = self.groups.get(group)?;
+                view.kind = "tasks";
+                view.until = group.timer.map(|timer| timer.0);
+                view.step_id = Some(group.id.clone());
+            }
+            Waits::Join(group) => {
+                view.kind = "task";
+                view.step_id = self.groups.get(group).map(|group| group.id.clone());
+            }
+        }
+        Some(view)
+    }
+
+    /// Whether the status and verdict say that nothing will ever happen again.
+    pub fn is_over(&self) -> bool {
+        self.status().is_terminal()
+    }
+}

@@ -1,0 +1,164 @@
+//! What comes to a run from outside, and what it wants from outside.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::call::LogLine;
+use super::divergence::Divergence;
+use crate::{Body, Event, Failure, Kind, Millis, StepId, StepOptions, Value};
+
+/// Something that happened outside, handed to [`Replay::deliver`](super::Replay::deliver).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The script may begin.
+    Start,
+    /// The log has been replayed after a crash: attempts that were under way are made again, or given up (`once`).
+    TakeUp,
+    /// An attempt ended. Late ones, of calls nobody waits for any more, are ignored.
+    Attempt {
+        step_id: StepId,
+        attempt: u32,
+        result: Result<Value, AttemptError>,
+    },
+    /// It is later than before: what is due fires, one after the other.
+    Time,
+    /// A signal with the same id as one before is ignored.
+    Signal {
+        name: Arc<str>,
+        payload: Value,
+        id: Option<String>,
+    },
+    /// The first asks the script; a second one ends the run.
+    Cancel {
+        reason: String,
+    },
+    Terminate {
+        reason: String,
+    },
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptError {
+    pub kind: Kind,
+    pub message: String,
+    /// No further attempt.
+    pub fatal: bool,
+    /// Wait this long instead of what the policy says.
+    pub retry_after: Option<Millis>,
+    pub data: Value,
+}
+
+/// Something the world must do once the events before it are durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    RunStep(RunStep),
+    /// Nobody waits for this call any more.
+    CancelStep(StepId),
+}
+
+/// One attempt to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunStep {
+    pub step_id: StepId,
+    pub name: Arc<str>,
+    pub input: Arc<Value>,
+    pub attempt: u32,
+    /// The attempt before this one was interrupted by a crash.
+    pub again: bool,
+    /// How long this attempt may take.
+    pub timeout: Option<Millis>,
+}
+
+/// What a turn brought, to be committed together.
+#[derive(Debug, Default)]
+pub struct Turn {
+    pub events: Vec<Event>,
+    pub commands: Vec<Command>,
+    pub lines: Vec<LogLine>,
+}
+
+/// How a run came to rest for good, as far as this replay goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// By this terminal event, which is the last of the log.
+    Ended(Body),
+    /// The script does not fit the log; nothing was written.
+    Diverged(Box<Divergence>),
+}
+
+/// What an open task waits for, as views show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WaitingFor {
+    /// `step`, `retry`, `sleep`, `signal`, `tasks` or `task`.
+    pub kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    /// Of the step or the signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
+    /// Where the script waits: `18:5`.
+    pub site: String,
+}
+
+impl AttemptError {
+    pub fn new(message: impl Into<String>) -> Self {
+        AttemptError {
+            kind: Kind::StepFailed,
+            message: message.into(),
+            fatal: false,
+            retry_after: None,
+            data: Value::Null,
+        }
+    }
+
+    pub(super) fn into_failure(self, name: &str, id: &StepId, attempts: u32) -> Failure {
+        Failure::new(self.kind, self.message).with_data(self.data).of_step(name, id, attempts)
+    }
+}
+
+/// A durable step that was asked for and has no result yet.
+#[derive(Debug)]
+pub(super) struct OpenStep {
+    pub name: Arc<str>,
+    pub input: Arc<Value>,
+    pub options: StepOptions,
+    pub task: super::TaskKey,
+    pub first_started: Millis,
+    /// The number of the attempt that was started last.
+    pub attempt: u32,
+    /// Attempts that failed; those a crash interrupted do not count.
+    pub failures: u32,
+    /// Order of asking, so that several are taken up in a fixed order.
+    pub order: u64,
+    /// The timer that the next attempt waits for.
+    pub retry: Option<(Millis, u64)>,
+    /// This replay asked the world for the running attempt; otherwise the log only says it was started once.
+    pub issued: bool,
+}
+
+impl OpenStep {
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        self.options.deadline.map(|deadline| self.first_started.saturating_add(deadline))
+    }
+
+    pub(super) fn command(&self, step_id: &StepId, now: Millis, again: bool) -> Command {
+        let left = self.deadline().map(|deadline| deadline.saturating_sub(now).max(1));
+        let timeout = match (self.options.timeout, left) {
+            (Some(timeout), Some(left)) => Some(timeout.min(left)),
+            (timeout, left) => timeout.or(left),
+        };
+        Command::RunStep(RunStep {
+            step_id: step_id.clone(),
+            name: self.name.clone(),
+            input: self.input.clone(),
+            attempt: self.attempt,
+            again,
+            timeout,
+        })
+    }
+}
