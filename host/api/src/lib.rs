@@ -1,1 +1,31 @@
-//! The HTTP API of durhai
+//! The HTTP API of durhai: JSON under `/api/v1`, live events by SSE, errors as RFC 9457 problem documents.
+//!
+//! [`router`] is everything for a server of one's own; [`serve`] is the server that the command line uses.
+//!
+//! ```no_run
+//! # async fn demo(host: durhai::Host) -> Result<(), durhai_api::ServeError> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:7788").await.expect("the port is free");
+//! durhai_api::serve(host, listener, durhai_api::Config::default(), std::future::pending()).await
+//! # }
+//! ```
+//!
+//! What keeps strangers out: without a token only loopback is served, and a request must name this host in its `Host`
+//! header (so a web page cannot reach it by DNS rebinding), must not come from a page of another origin, and must say
+//! `application/json` when it brings a body. No CORS header is ever sent.
+
+mod config;
+mod extract;
+mod feed;
+mod guard;
+mod problem;
+mod routes;
+mod server;
+
+pub use config::{Config, Token};
+pub use feed::{Feed, Item, Want};
+pub use problem::{PROBLEMS, Problem, ProblemKind};
+pub use routes::{Started, router};
+pub use server::{ServeError, serve};
+
+/// The largest request body, in bytes.
+pub const BODY_LIMIT: usize = 4 << 20;

@@ -1,0 +1,114 @@
+//! Requests taken apart, with a problem document for whatever does not fit.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use durhai::Run;
+use serde::de::DeserializeOwned;
+
+use crate::BODY_LIMIT;
+use crate::problem::{Problem, ProblemKind};
+use crate::routes::Shared;
+
+/// A JSON body. An empty one counts as `{}`.
+pub(crate) struct Body<T>(pub T);
+
+/// The query's parameters, in order, repeated ones kept. Take them out one by one, then call [`Params::done`].
+pub(crate) struct Params(Vec<(String, String)>);
+
+/// The run that the path names.
+pub(crate) struct OfRun(pub Run);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(String::from);
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(ProblemKind::TooLarge, format!("the body is larger than {BODY_LIMIT} bytes"))
+            }
+            _ => Problem::invalid(rejection.body_text()),
+        })?;
+        if bytes.is_empty() {
+            return parse(b"{}");
+        }
+        // A page of another site can send text without asking first, but not JSON.
+        let essence = kind.as_deref().and_then(|kind| kind.split(';').next()).map(str::trim);
+        match essence {
+            Some(kind) if kind.eq_ignore_ascii_case("application/json") => parse(&bytes),
+            other => {
+                let found = other.unwrap_or("nothing");
+                let detail = format!("the Content-Type is {found:?}; send application/json");
+                Err(Problem::new(ProblemKind::MediaType, detail))
+            }
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Body<T>, Problem> {
+    serde_json::from_slice(bytes).map(Body).map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
+            Ok(Query(pairs)) => Ok(Params(pairs)),
+            Err(error) => Err(Problem::invalid(error.body_text())),
+        }
+    }
+}
+
+impl Params {
+    /// Every value of a parameter.
+    pub fn all(&mut self, name: &str) -> Vec<String> {
+        let (taken, rest) = std::mem::take(&mut self.0).into_iter().partition(|(key, _)| key == name);
+        self.0 = rest;
+        taken.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// A parameter that may be given once.
+    pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let mut all = self.all(name);
+        match all.len() {
+            0 | 1 => Ok(all.pop()),
+            _ => Err(Problem::invalid(format!("the parameter `{name}` is given {} times", all.len()))),
+        }
+    }
+
+    /// The same, read as something else than text.
+    pub fn read<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
+        match self.one(name)? {
+            None => Ok(None),
+            Some(text) => match text.parse() {
+                Ok(value) => Ok(Some(value)),
+                Err(error) => Err(Problem::invalid(format!("the parameter `{name}` is {text:?}: {error}"))),
+            },
+        }
+    }
+
+    /// Refuses what nobody took.
+    pub fn done(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::invalid(format!("there is no parameter `{name}` here"))),
+        }
+    }
+}
+
+impl FromRequestParts<Shared> for OfRun {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let Path(id) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::invalid(error.body_text()))?;
+        Ok(OfRun(state.host.get(&id).await?))
+    }
+}

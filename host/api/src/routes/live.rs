@@ -1,0 +1,117 @@
+//! Events and log of a run: a page as JSON, or followed by SSE where the client accepts `text/event-stream`.
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{App, Shared};
+use crate::extract::{OfRun, Params};
+use crate::feed::{Feed, Item, Want};
+use crate::problem::Problem;
+
+/// `GET /runs/{id}/events?from=1&limit=1000`: `{ events, next }`, `next` missing at the end of the log.
+///
+/// By SSE each event is a message with its `seq` as id, and `Last-Event-ID` goes on after one. Named messages tell the
+/// rest: `log` (a line, where `logs=true` asks for them), `parked` and `end` (the run; nothing comes after `end`).
+pub(super) async fn events(
+    State(app): State<Shared>,
+    OfRun(run): OfRun,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let from = params.read::<u64>("from")?.unwrap_or(1).max(1);
+    let limit = limit(&mut params)?;
+    let logs = params.read::<bool>("logs")?.unwrap_or(false);
+    params.done()?;
+    if wants_stream(&headers) {
+        let from = last_id(&headers)?.map_or(from, |last| last + 1);
+        let want = Want { events: Some(from), lines: logs.then_some(0) };
+        return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
+    }
+    let events = run.events(from, limit).await?;
+    let next = (events.len() == limit).then(|| from + limit as u64);
+    Ok(Json(json!({ "events": events, "next": next })).into_response())
+}
+
+/// `GET /runs/{id}/logs?from=0&limit=1000`: `{ lines, next }`. By SSE each line is a message with its index as id.
+pub(super) async fn logs(
+    State(app): State<Shared>,
+    OfRun(run): OfRun,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let from = params.read::<u64>("from")?.unwrap_or(0);
+    let limit = limit(&mut params)?;
+    params.done()?;
+    if wants_stream(&headers) {
+        let from = last_id(&headers)?.map_or(from, |last| last + 1);
+        let want = Want { events: None, lines: Some(from) };
+        return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
+    }
+    let lines = run.logs(from, limit).await?;
+    let next = (lines.len() == limit).then(|| from + limit as u64);
+    Ok(Json(json!({ "lines": lines, "next": next })).into_response())
+}
+
+fn limit(params: &mut Params) -> Result<usize, Problem> {
+    match params.read::<usize>("limit")?.unwrap_or(1000) {
+        limit @ 1..=10_000 => Ok(limit),
+        other => Err(Problem::invalid(format!("the limit is {other}; it must be from 1 to 10000"))),
+    }
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+fn last_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    match headers.get("last-event-id").map(|id| (id, id.to_str().ok().and_then(|text| text.parse().ok()))) {
+        None => Ok(None),
+        Some((_, Some(id))) => Ok(Some(id)),
+        Some((id, None)) => Err(Problem::invalid(format!("the header Last-Event-ID is {id:?}; it must be a number"))),
+    }
+}
+
+async fn follow(
+    app: &App,
+    id: &str,
+    want: Want,
+) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>> + use<>>, Problem> {
+    let feed = Feed::open(&app.host, id, want).await?;
+    let only_lines = want.events.is_none();
+    let messages = stream::unfold((feed, app.close.subscribe()), move |(mut feed, mut closing)| async move {
+        let item = tokio::select! {
+            // Whether it says so or is gone: the server stops.
+            _ = closing.wait_for(|closing| *closing) => return None,
+            item = feed.next() => item,
+        };
+        match item {
+            Ok(Some(item)) => Some((Ok(message(item, only_lines)), (feed, closing))),
+            Ok(None) | Err(_) => None,
+        }
+    });
+    Ok(Sse::new(messages).keep_alive(KeepAlive::default()))
+}
+
+fn message(item: Item, only_lines: bool) -> Message {
+    match item {
+        Item::Event(event) => json_data(Message::default().id(event.seq.to_string()), &event),
+        Item::Line(line) if only_lines => json_data(Message::default().id(line.index.to_string()), &line),
+        Item::Line(line) => json_data(Message::default().event("log"), &line),
+        Item::Parked(run) => json_data(Message::default().event("parked"), &run),
+        Item::Ended(run) => json_data(Message::default().event("end"), &run),
+    }
+}
+
+fn json_data<T: Serialize>(message: Message, data: &T) -> Message {
+    // These types have string keys only, so they are always JSON, and JSON text holds no line break.
+    message.data(serde_json::to_string(data).expect("views are always JSON"))
+}

@@ -1,0 +1,72 @@
+//! The routes.
+
+mod actions;
+mod live;
+mod runs;
+mod system;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use durhai::Host;
+use tokio::sync::watch;
+
+use crate::guard::guard;
+use crate::problem::{Problem, ProblemKind};
+use crate::{BODY_LIMIT, Config};
+
+pub use runs::Started;
+
+/// What every route knows.
+pub(crate) struct App {
+    pub host: Host,
+    pub config: Config,
+    /// Becomes true when the server stops: live streams end.
+    pub close: watch::Sender<bool>,
+}
+
+pub(crate) type Shared = Arc<App>;
+
+/// The API of a host, for a server of one's own. Live streams end when the host does.
+pub fn router(host: Host, config: Config) -> Router {
+    router_until(host, config, watch::Sender::new(false))
+}
+
+/// The same; live streams also end when `close` is told so.
+pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool>) -> Router {
+    let app = Arc::new(App { host, config, close });
+    let api = Router::new()
+        .route("/workflows", get(system::workflows))
+        .route("/steps", get(system::steps))
+        .route("/steps/{name}", post(system::call_step))
+        .route("/doctor", get(system::doctor))
+        .route("/runs", get(runs::list).post(runs::start))
+        .route("/runs/{id}", get(runs::show).delete(runs::delete))
+        .route("/runs/{id}/events", get(live::events))
+        .route("/runs/{id}/logs", get(live::logs))
+        .route("/runs/{id}/signal", post(actions::signal))
+        .route("/runs/{id}/cancel", post(actions::cancel))
+        .route("/runs/{id}/terminate", post(actions::terminate))
+        .route("/runs/{id}/retry", post(actions::retry))
+        .route("/runs/{id}/unpark", post(actions::unpark));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/healthz", get(system::healthz))
+        .route("/readyz", get(system::readyz))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_there)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(app.clone(), guard))
+        .with_state(app)
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    Problem::new(ProblemKind::NotFound, format!("there is nothing at {}; the API is below /api/v1", uri.path()))
+}
+
+async fn not_there(method: Method, uri: Uri) -> Problem {
+    Problem::new(ProblemKind::Method, format!("{method} is not possible at {}", uri.path()))
+}

@@ -1,0 +1,57 @@
+//! Workflows, steps, and how the host is.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use durhai::Value;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Shared;
+use crate::extract::Body;
+use crate::problem::Problem;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Call {
+    #[serde(default)]
+    input: Value,
+}
+
+/// `GET /workflows`: `{ workflows }`.
+pub(super) async fn workflows(State(app): State<Shared>) -> Json<Value> {
+    Json(json!({ "workflows": app.host.workflows() }))
+}
+
+/// `GET /steps`: `{ steps }`.
+pub(super) async fn steps(State(app): State<Shared>) -> Json<Value> {
+    Json(json!({ "steps": app.host.step_list() }))
+}
+
+/// `POST /steps/{name}` with `{ input }`: one attempt, outside of any run; `{ output }`.
+pub(super) async fn call_step(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+    Body(Call { input }): Body<Call>,
+) -> Result<Json<Value>, Problem> {
+    let output = app.host.call_step(&name, input).await.map_err(Problem::of_step)?;
+    Ok(Json(json!({ "output": output })))
+}
+
+/// `GET /doctor`: `{ findings }`, empty when all is well.
+pub(super) async fn doctor(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "findings": app.host.doctor().await? })))
+}
+
+/// `GET /healthz`: the process answers. Needs no token.
+pub(super) async fn healthz(State(app): State<Shared>) -> Json<Value> {
+    Json(json!({ "ok": true, "instance": app.config.instance }))
+}
+
+/// `GET /readyz`: 200 when the host does its work, 503 with the reason when it does not. Needs no token.
+pub(super) async fn readyz(State(app): State<Shared>) -> Response {
+    let health = app.host.health();
+    let status = if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(health)).into_response()
+}
