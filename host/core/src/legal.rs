@@ -7,7 +7,7 @@
 //! | `step_started` attempt 1, `timer_started`, `hook_opened`, `suspended`, `child_started` | under a step id that was not used before |
 //! | `step_started` attempt n+1 | while the step is open, after its attempt n |
 //! | `step_retrying` attempt n | while attempt n is the one that was started last, once |
-//! | `step_completed`, `step_failed` | once, while the step is open |
+//! | `step_completed`, `step_failed` | once, while the step is open; `step_completed` not between `step_retrying` and the next attempt |
 //! | `timer_fired` | once, after its `timer_started` |
 //! | `hook_received`, `hook_closed`; `resumed`; `child_completed`, `child_failed` | after what opened them, until it is closed |
 //! | `signal_received`, `cancel_requested`, `run_migrated` | any time |
@@ -128,6 +128,9 @@ impl LogCheck {
             }
             (Body::StepRetrying { attempt, .. }, Some(Call::Step { attempt: last, .. })) => {
                 return Err(format!("attempt {attempt} of step {id} failed, but attempt {last} was the last"));
+            }
+            (Body::StepCompleted { .. }, Some(Call::Step { attempt, failed: true })) => {
+                return Err(format!("attempt {attempt} of step {id} failed before, and no other was started"));
             }
             (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(Call::Step { .. })) => Call::Closed,
             (Body::TimerStarted { .. }, None) => Call::Timer,

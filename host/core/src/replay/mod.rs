@@ -166,6 +166,7 @@ impl Replay {
     // ---- for the engine
 
     /// What to do next: do it, then ask again, until it says `Idle` or `Stop`.
+    #[expect(clippy::should_implement_trait, reason = "it is no iterator: the caller acts between two calls")]
     pub fn next(&mut self) -> Next {
         loop {
             if self.verdict.is_some() {
