@@ -231,8 +231,8 @@ fn programs_make_these_logs() {
         ("step a", &["terminate"], "run_started, step_started 1 a, run_failed terminated"),
         // Clean-ups beside the end of the body have 30 s.
         (
-            "race { fail | try { step a } catch { step undo } }",
-            &["time 20000", "time 31001"],
+            "race { step f | try { step a } catch { step undo } }",
+            &["fatal 1.1.1", "time 20000", "time 31002"],
             "run_started, step_started 1.1.1 f, step_started 1.2.1 a, step_failed 1.1.1 step_failed, step_failed 1.2.1 cancelled, step_started 1.2.2 undo, run_failed step_failed",
         ),
         ("spawn { step a; join 0 }; join 0", &[], "run_started, step_started 1.1.1 a"),
