@@ -1,1 +1,271 @@
-//! The embedded world of durhai, on sled
+//! The embedded world of durhai, on [sled](https://docs.rs/sled/0.34): one folder, one process.
+//!
+//! What is written together is one atomic batch of sled and one sync of the disk, shared by all who write meanwhile.
+//! Claims last as long as the process; leases are not needed and ignored. After a crash the runs that were held can be
+//! claimed again as their rows' `wake_at` says, with one more try.
+//!
+//! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
+
+mod disk;
+mod keys;
+mod read;
+mod state;
+mod sweep;
+mod verify;
+mod write;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use durhai_core::{Millis, RunId, Version};
+use durhai_world::{
+    Chunk, Claim, Holder, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
+};
+use sled::Batch;
+
+use disk::Disk;
+use state::State;
+use sweep::Sweeper;
+use write::Turn;
+
+/// A world in a folder of this machine.
+///
+/// Everything that returns `Ok` from [`write`](World::write), a claim, [`put_program`](World::put_program) or
+/// [`put_meta`](World::put_meta) is on the disk. Readers may see what is not there yet, for the length of one sync.
+/// After a write that the disk refused, every later write fails with the same message; what was acknowledged is safe.
+pub struct SledWorld {
+    disk: Arc<Disk>,
+    state: Mutex<State>,
+    watchers: Mutex<Vec<Watcher>>,
+    sweeper: Sweeper,
+}
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Memory for what was read and written lately, in bytes; the default is 64 MiB. sled takes about twice as much.
+    pub cache_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { cache_bytes: 64 << 20 }
+    }
+}
+
+impl SledWorld {
+    /// Opens the store in this folder, or makes one there.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError::Locked`] if another process (or this one) has it open, [`WorldError::Corrupt`] if it is damaged,
+    /// [`WorldError::Unavailable`] if it cannot be read or is of a newer format.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, WorldError> {
+        Self::open_with(folder, &Options::default())
+    }
+
+    /// Opens with other options.
+    pub fn open_with(folder: impl AsRef<Path>, options: &Options) -> Result<Self, WorldError> {
+        let disk = Arc::new(Disk::open(folder.as_ref(), options)?);
+        let state = Mutex::new(State::recover(&disk)?);
+        let world = SledWorld { disk, state, watchers: Mutex::default(), sweeper: Sweeper::default() };
+        if world.disk.prefix([keys::GARBAGE]).next().is_some() {
+            world.sweeper.wake(&world.disk);
+        }
+        Ok(world)
+    }
+
+    /// The folder it is in.
+    pub fn folder(&self) -> &Path {
+        self.disk.folder()
+    }
+
+    /// How often the disk was synced since the store was opened: to measure how well writes are grouped.
+    pub fn syncs(&self) -> u64 {
+        self.disk.syncs()
+    }
+
+    /// Waits until all of the deleted runs is gone from the disk.
+    pub fn finish_deletes(&self) {
+        self.sweeper.finish(false);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, key: Vec<u8>, value: &[u8]) -> Result<(), WorldError> {
+        let mut batch = Batch::default();
+        batch.insert(key, value);
+        self.disk.note_value(value.len());
+        self.disk.apply(batch)?;
+        self.disk.sync()
+    }
+
+    fn notify(&self, mut notices: Vec<Notice>) {
+        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if watchers.is_empty() {
+            return;
+        }
+        let mut due = false;
+        notices.retain(|notice| *notice != Notice::Due || !std::mem::replace(&mut due, true));
+        for notice in notices {
+            watchers.iter().for_each(|watcher| watcher(notice.clone()));
+        }
+    }
+}
+
+impl Drop for SledWorld {
+    fn drop(&mut self) {
+        self.sweeper.finish(true);
+    }
+}
+
+impl World for SledWorld {
+    fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
+        self.disk.check()?;
+        let mut state = self.state();
+        let mut turn = Turn::new(&self.disk, &mut state);
+        let mut written = Vec::with_capacity(batch.len());
+        let done = batch.into_iter().try_for_each(|write| turn.write(write).map(|one| written.push(one)));
+        // What is in memory may be ahead of the disk now.
+        self.disk.keep_failure(done.and_then(|()| turn.apply()))?;
+        let (notices, garbage) = (std::mem::take(&mut turn.notices), turn.garbage);
+        drop(turn);
+        drop(state);
+        // Also where everything was refused: the run that stands in the way may be somebody's unfinished write.
+        self.disk.sync()?;
+        if garbage {
+            self.sweeper.wake(&self.disk);
+        }
+        self.notify(notices);
+        Ok(written)
+    }
+
+    fn claim(&self, _holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
+        self.disk.check()?;
+        let mut state = self.state();
+        let mut batch = Batch::default();
+        let mut claims = Vec::new();
+        let mut changed = false;
+        for entry in self.disk.prefix([keys::DUE]).take(limit) {
+            let name = entry?.0;
+            let (Some(due), Some(key)) = (keys::first_number(&name), keys::last_number(&name)) else { continue };
+            if due > now {
+                break;
+            }
+            changed = true;
+            match state::Run::of_key(&self.disk, key)? {
+                Some(run) => {
+                    let id = run.row.run.clone();
+                    state.runs.insert(id.clone(), run);
+                    claims.extend(state.take(&self.disk, &id, &mut batch)?);
+                }
+                // An entry without a run is damage, which `verify` reports; here it is only in the way.
+                None => batch.remove(name),
+            }
+        }
+        if changed {
+            self.disk.apply(batch)?;
+            drop(state);
+            self.disk.sync()?;
+        }
+        Ok(claims)
+    }
+
+    fn claim_run(&self, run: &RunId, _holder: &Holder, _now: Millis) -> Result<Option<Claim>, WorldError> {
+        self.disk.check()?;
+        let mut state = self.state();
+        match state.run(&self.disk, run)? {
+            Some(found) if found.fence != 0 => return Ok(None),
+            Some(found) if !found.row.status.is_terminal() => {}
+            _ => {
+                state.let_go(run);
+                return Ok(None);
+            }
+        }
+        let mut batch = Batch::default();
+        let claim = state.take(&self.disk, run, &mut batch)?;
+        self.disk.apply(batch)?;
+        drop(state);
+        self.disk.sync()?;
+        Ok(claim)
+    }
+
+    /// Does nothing: the end of the process ends its claims.
+    fn renew(&self, _holder: &Holder, _now: Millis) -> Result<(), WorldError> {
+        Ok(())
+    }
+
+    fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
+        let first = self.disk.prefix([keys::DUE]).next().transpose()?;
+        Ok(first.and_then(|(key, _)| keys::first_number(&key)))
+    }
+
+    fn log(&self, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
+        read::log(&self.disk, run, from, limit_bytes)
+    }
+
+    fn log_tail(&self, run: &RunId) -> Result<Option<Chunk>, WorldError> {
+        read::log_tail(&self.disk, run)
+    }
+
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
+        read::inbox(&self.disk, run, after, limit)
+    }
+
+    fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {
+        read::stream(&self.disk, run, stream, from, limit)
+    }
+
+    fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
+        match state::key_of(&self.disk, run)? {
+            Some(key) => state::row_of(&self.disk, key),
+            None => Ok(None),
+        }
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, WorldError> {
+        read::list(&self.disk, query)
+    }
+
+    fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {
+        let key = keys::named(keys::PROGRAM, version.as_str());
+        if self.disk.has(&key)? {
+            return self.disk.sync();
+        }
+        self.put(key, bytes)
+    }
+
+    fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError> {
+        Ok(self.disk.get(keys::named(keys::PROGRAM, version.as_str()))?.map(|value| value.to_vec()))
+    }
+
+    fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError> {
+        self.put(keys::named(keys::META, key), value)
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {
+        Ok(self.disk.get(keys::named(keys::META, key))?.map(|value| value.to_vec()))
+    }
+
+    fn watch(&self, watcher: Watcher) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+    }
+
+    fn size(&self) -> Result<Option<u64>, WorldError> {
+        self.disk.size().map(Some)
+    }
+
+    fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+        let mut found = 0;
+        verify::verify(&self.disk, &mut |_| found += 1)?;
+        if found > 0 {
+            // Somebody may have written meanwhile: only what is there while nobody writes is damage.
+            let _quiet = self.state();
+            self.sweeper.finish(false);
+            verify::verify(&self.disk, report)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,337 @@
+//! sled, and what must be done around it: one owner, durable writes, errors that name the folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use durhai_world::WorldError;
+use sled::{Batch, Db, IVec};
+
+use crate::{Options, keys};
+
+/// What this version writes and reads.
+const FORMAT: u64 = 1;
+
+/// Values longer than this may lie in files of their own.
+const MAY_BE_A_FILE: usize = 64 * 1024;
+
+/// An open store. Everything that sled can fail at goes through here.
+pub struct Disk {
+    db: Db,
+    folder: PathBuf,
+    /// sled's log file, through a handle of our own. sled's `flush` hands the data to the disk (`sync_file_range`), which
+    /// outlives a killed process but not a power cut: neither the file's size nor the disk's cache is covered.
+    file: File,
+    /// Batches applied; batches known to be on the disk.
+    applied: AtomicU64,
+    synced: Mutex<u64>,
+    syncs: AtomicU64,
+    /// A value was written that may lie in a file of its own: its folder must be synced, too.
+    new_file: AtomicBool,
+    /// Why nothing can be written any more.
+    failed: OnceLock<String>,
+    /// Held as long as the store is open; must be dropped last.
+    _lock: File,
+}
+
+impl Disk {
+    pub fn open(folder: &Path, options: &Options) -> Result<Self, WorldError> {
+        let io = |what: &str, error: std::io::Error| {
+            WorldError::Unavailable(format!("cannot {what} the store in {}: {error}", folder.display()))
+        };
+        let inner = folder.join("sled");
+        std::fs::create_dir_all(&inner).map_err(|error| io("create", error))?;
+        let lock = lock(folder)?;
+        let config = sled::Config::new()
+            .path(&inner)
+            .cache_capacity(options.cache_bytes)
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput);
+        let db = open_sled(&config).map_err(|error| opening(folder, &error))?;
+        let file = File::open(inner.join("db")).map_err(|error| io("open", error))?;
+        let disk = Disk {
+            db,
+            folder: folder.to_owned(),
+            file,
+            applied: AtomicU64::new(0),
+            synced: Mutex::new(0),
+            syncs: AtomicU64::new(0),
+            new_file: AtomicBool::new(true),
+            failed: OnceLock::new(),
+            _lock: lock,
+        };
+        disk.check_format()?;
+        for folder in [folder, &inner] {
+            sync_folder(folder).map_err(|error| io("sync", error))?;
+        }
+        Ok(disk)
+    }
+
+    /// How often the store was opened, this time included.
+    pub fn count_open(&self) -> Result<u64, WorldError> {
+        let key = keys::named(keys::OWN, "opened");
+        let opened = self.get(&key)?.and_then(|value| keys::last_number(&value)).unwrap_or(0) + 1;
+        let mut batch = Batch::default();
+        batch.insert(key, &opened.to_be_bytes());
+        self.apply(batch)?;
+        Ok(opened)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How often the file was synced.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<IVec>, WorldError> {
+        self.guard("read", || self.db.get(key))
+    }
+
+    pub fn has(&self, key: impl AsRef<[u8]>) -> Result<bool, WorldError> {
+        self.guard("read", || self.db.contains_key(key))
+    }
+
+    /// The entries whose keys are in the range, in order, from either end.
+    pub fn range(
+        &self,
+        range: impl std::ops::RangeBounds<Vec<u8>>,
+    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), WorldError>> {
+        let mut entries = self.db.range(range);
+        Entries {
+            next: move |back: bool| {
+                self.guard("read", || if back { entries.next_back() } else { entries.next() }.transpose()).transpose()
+            },
+        }
+    }
+
+    /// The entries whose keys begin with this.
+    pub fn prefix(
+        &self,
+        prefix: impl AsRef<[u8]>,
+    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), WorldError>> {
+        let mut entries = self.db.scan_prefix(prefix);
+        Entries {
+            next: move |back: bool| {
+                self.guard("read", || if back { entries.next_back() } else { entries.next() }.transpose()).transpose()
+            },
+        }
+    }
+
+    /// Fails if the store has failed before.
+    pub fn check(&self) -> Result<(), WorldError> {
+        self.failed.get().map_or(Ok(()), |text| Err(WorldError::Unavailable(text.clone())))
+    }
+
+    /// A value long enough to be a file was put into a batch.
+    pub fn note_value(&self, bytes: usize) {
+        if bytes > MAY_BE_A_FILE {
+            self.new_file.store(true, Ordering::Release);
+        }
+    }
+
+    /// Applies the batch, all of it or nothing; visible at once, durable after [`sync`](Self::sync).
+    pub fn apply(&self, batch: Batch) -> Result<(), WorldError> {
+        self.check()?;
+        let done = self.guard("write to", || self.db.apply_batch(batch));
+        self.applied.fetch_add(1, Ordering::AcqRel);
+        self.keep_failure(done)
+    }
+
+    /// Makes everything durable that was applied before the call. Callers that come meanwhile share the next one.
+    pub fn sync(&self) -> Result<(), WorldError> {
+        let wanted = self.applied.load(Ordering::Acquire);
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        if *synced >= wanted {
+            return Ok(());
+        }
+        let covers = self.applied.load(Ordering::Acquire);
+        let new_file = self.new_file.swap(false, Ordering::AcqRel);
+        let done = self.guard("write to", || {
+            self.db.flush()?;
+            self.file.sync_data()?;
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+            if new_file {
+                sync_folder(&self.folder.join("sled").join("blobs"))?;
+            }
+            Ok(())
+        });
+        self.keep_failure(done)?;
+        *synced = covers;
+        Ok(())
+    }
+
+    /// The bytes of all files.
+    pub fn size(&self) -> Result<u64, WorldError> {
+        fn of(folder: &Path) -> std::io::Result<u64> {
+            let mut bytes = 0;
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                // sled removes files while we look.
+                bytes += match entry.metadata() {
+                    Ok(meta) if meta.is_dir() => of(&entry.path())?,
+                    Ok(meta) => meta.len(),
+                    Err(_) => 0,
+                };
+            }
+            Ok(bytes)
+        }
+        of(&self.folder)
+            .map_err(|error| WorldError::Unavailable(format!("cannot measure {}: {error}", self.folder.display())))
+    }
+
+    pub fn corrupt(&self, what: impl std::fmt::Display) -> WorldError {
+        WorldError::Corrupt(format!(
+            "the store in {} is damaged: {what}; `durhai doctor` lists the damage, a backup brings it back",
+            self.folder.display()
+        ))
+    }
+
+    /// After a failed write nobody knows what is on the disk and what is not: every later one is refused.
+    pub fn keep_failure<T>(&self, done: Result<T, WorldError>) -> Result<T, WorldError> {
+        if let Err(error) = &done {
+            let _ = self.failed.set(error.to_string());
+        }
+        done
+    }
+
+    fn guard<T>(&self, what: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, WorldError> {
+        let done = catch_unwind(AssertUnwindSafe(call));
+        match done {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(sled::Error::Io(error))) => Err(WorldError::Unavailable(format!(
+                "cannot {what} the store in {}: {error}; what was acknowledged is safe: remove the cause, then start again",
+                self.folder.display()
+            ))),
+            Ok(Err(error)) => Err(self.corrupt(error)),
+            Err(panic) => Err(self.corrupt(panic_text(&*panic))),
+        }
+    }
+
+    fn check_format(&self) -> Result<(), WorldError> {
+        let key = keys::named(keys::OWN, "format");
+        let Some(found) = self.get(&key)? else {
+            if self.prefix([]).next().transpose()?.is_some() {
+                return Err(self.corrupt("it says nothing of its format"));
+            }
+            let mut batch = Batch::default();
+            batch.insert(key, FORMAT.to_string().as_bytes());
+            self.apply(batch)?;
+            return self.sync();
+        };
+        match std::str::from_utf8(&found).ok().and_then(|text| text.parse::<u64>().ok()) {
+            Some(format) if format == FORMAT => Ok(()),
+            Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
+                "the store in {} has format {format}, this version of durhai reads up to {FORMAT}: use the newer version",
+                self.folder.display()
+            ))),
+            _ => Err(self.corrupt(format!("its format is {:?}", String::from_utf8_lossy(&found)))),
+        }
+    }
+}
+
+struct Entries<F> {
+    next: F,
+}
+
+impl<T, F: FnMut(bool) -> Option<T>> Iterator for Entries<F> {
+    type Item = T;
+    fn next(&mut self) -> Option<T> {
+        (self.next)(false)
+    }
+}
+
+impl<T, F: FnMut(bool) -> Option<T>> DoubleEndedIterator for Entries<F> {
+    fn next_back(&mut self) -> Option<T> {
+        (self.next)(true)
+    }
+}
+
+/// Makes this process the owner of the folder. The operating system ends it with the process.
+fn lock(folder: &Path) -> Result<File, WorldError> {
+    let path = folder.join("lock");
+    let unavailable =
+        |error: std::io::Error| WorldError::Unavailable(format!("cannot lock {}: {error}", path.display()));
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => {
+            let write = |file: &mut File| {
+                file.set_len(0)?;
+                file.rewind()?;
+                writeln!(file, "{}", std::process::id())
+            };
+            write(&mut file).map_err(unavailable)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let who = match pid.trim() {
+                "" => "another process".to_owned(),
+                pid if *pid == std::process::id().to_string() => format!("this process ({pid}) itself"),
+                pid => format!("process {pid}"),
+            };
+            Err(WorldError::Locked(format!(
+                "the store in {} is open in {who}, and one at a time can have it: talk to that host, end it first, \
+                 or use another folder",
+                folder.display()
+            )))
+        }
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+/// Opens sled. Its threads may keep the file of a store that was just closed for a moment: ours is the lock that counts.
+fn open_sled(config: &sled::Config) -> sled::Result<Db> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        // sled may panic on a damaged file; that is its verdict, not the end of the host.
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .unwrap_or_else(|panic| Err(sled::Error::ReportableBug(panic_text(&*panic))));
+        match opened {
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && Instant::now() < patience =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn opening(folder: &Path, error: &sled::Error) -> WorldError {
+    let folder = folder.display();
+    match error {
+        sled::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+            WorldError::Unavailable(format!("cannot open the store in {folder}: {error}"))
+        }
+        _ => WorldError::Corrupt(format!(
+            "the store in {folder} is damaged and cannot be opened: {error}; restore a backup, or move the folder away to \
+             start empty"
+        )),
+    }
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere a folder cannot be opened as a file, and its entries are durable with the files.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("sled panicked").to_owned()
+}

@@ -1,0 +1,168 @@
+//! What is kept in memory: the runs that are held, and for the length of one batch those it touches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use durhai_core::{Millis, RunId};
+use durhai_world::{Claim, Row, WorldError};
+use sled::Batch;
+
+use crate::disk::Disk;
+use crate::keys;
+
+/// All that must not change while a batch is put together.
+pub struct State {
+    pub runs: HashMap<RunId, Run>,
+    pub next_key: u64,
+    pub next_fence: u64,
+}
+
+/// What a write must know of a run, so that a commit reads nothing.
+pub struct Run {
+    pub key: u64,
+    /// 0: nobody holds it.
+    pub fence: u64,
+    /// Known only while it is held.
+    pub last_seq: u64,
+    pub tries: u32,
+    /// The letters that wait are those after `taken` up to `last_letter`.
+    pub taken: u64,
+    pub last_letter: u64,
+    pub row: Box<Row>,
+    /// The next index of each stream that was written to since the claim.
+    pub streams: Vec<(Arc<str>, u64)>,
+}
+
+impl State {
+    /// Reads where the counters stand, and ends the claims of a process that died.
+    pub fn recover(disk: &Disk) -> Result<Self, WorldError> {
+        let mut next_key = 1;
+        // What a deleted run left may be of a later run than the last row.
+        for tag in [keys::ROW, keys::GARBAGE] {
+            if let Some((key, _)) = disk.prefix([tag]).next_back().transpose()? {
+                next_key = next_key.max(keys::first_number(&key).unwrap_or(0) + 1);
+            }
+        }
+        // Fences need not be stored: those of this process are higher than those of all before.
+        let next_fence = (disk.count_open()? << 32) + 1;
+        loop {
+            let mut batch = Batch::default();
+            let mut found = 0;
+            for entry in disk.prefix([keys::HELD]).take(1000) {
+                found += 1;
+                let held = entry?.0;
+                batch.remove(&held);
+                let Some(run) = Run::of_key(disk, keys::last_number(&held).unwrap_or(0))? else { continue };
+                batch.insert(&keys::one(keys::TRIES, run.key), &(run.tries + 1).to_be_bytes());
+                run.queue(&mut batch);
+            }
+            if found == 0 {
+                break;
+            }
+            disk.apply(batch)?;
+        }
+        disk.sync()?;
+        Ok(State { runs: HashMap::new(), next_key, next_fence })
+    }
+
+    /// The run, read if it is not at hand. `None`: there is none.
+    pub fn run(&mut self, disk: &Disk, id: &RunId) -> Result<Option<&mut Run>, WorldError> {
+        if !self.runs.contains_key(id) {
+            let Some(run) = Run::of_id(disk, id)? else { return Ok(None) };
+            self.runs.insert(id.clone(), run);
+        }
+        Ok(self.runs.get_mut(id))
+    }
+
+    /// Claims a run that nobody holds and that is in `runs`; `None` if it is not.
+    pub fn take(&mut self, disk: &Disk, id: &RunId, batch: &mut Batch) -> Result<Option<Claim>, WorldError> {
+        let Some(run) = self.runs.get_mut(id) else { return Ok(None) };
+        if let Some(due) = run.due() {
+            batch.remove(&keys::two(keys::DUE, due, run.key));
+        }
+        run.last_seq = last_seq(disk, run.key)?;
+        Ok(Some(run.hold(id, &mut self.next_fence, batch)))
+    }
+
+    /// Forgets a run that was only looked at.
+    pub fn let_go(&mut self, id: &RunId) {
+        if self.runs.get(id).is_some_and(|run| run.fence == 0) {
+            self.runs.remove(id);
+        }
+    }
+}
+
+impl Run {
+    pub fn of_id(disk: &Disk, id: &RunId) -> Result<Option<Self>, WorldError> {
+        match key_of(disk, id)? {
+            Some(key) => Self::of_key(disk, key),
+            None => Ok(None),
+        }
+    }
+
+    pub fn of_key(disk: &Disk, key: u64) -> Result<Option<Self>, WorldError> {
+        let Some(row) = row_of(disk, key)? else { return Ok(None) };
+        let mut letters = disk.prefix(keys::one(keys::LETTER, key));
+        let first = letters.next().transpose()?.and_then(|(key, _)| keys::last_number(&key));
+        let (taken, last_letter) = match first {
+            Some(first) => {
+                let last = letters.next_back().transpose()?.and_then(|(key, _)| keys::last_number(&key));
+                (first - 1, last.unwrap_or(first))
+            }
+            None => {
+                let taken = disk.get(keys::one(keys::TAKEN, key))?;
+                let taken = taken.and_then(|value| keys::last_number(&value)).unwrap_or(0);
+                (taken, taken)
+            }
+        };
+        let tries = disk.get(keys::one(keys::TRIES, key))?;
+        let tries = tries.and_then(|value| Some(u32::from_be_bytes(*value.first_chunk()?))).unwrap_or(0);
+        let row = Box::new(row);
+        Ok(Some(Run { key, fence: 0, last_seq: 0, tries, taken, last_letter, row, streams: Vec::new() }))
+    }
+
+    /// When it wants to be claimed.
+    pub fn due(&self) -> Option<Millis> {
+        if self.last_letter > self.taken { Some(0) } else { self.row.wake_at }
+    }
+
+    /// Lists it among the runs that become due.
+    pub fn queue(&self, batch: &mut Batch) {
+        if let Some(due) = self.due() {
+            batch.insert(&keys::two(keys::DUE, due, self.key), &[]);
+        }
+    }
+
+    pub fn hold(&mut self, id: &RunId, next_fence: &mut u64, batch: &mut Batch) -> Claim {
+        self.fence = *next_fence;
+        *next_fence += 1;
+        batch.insert(&keys::one(keys::HELD, self.key), &[]);
+        let Run { fence, tries, last_seq, .. } = *self;
+        Claim { run: id.clone(), fence, tries, row: (*self.row).clone(), last_seq }
+    }
+}
+
+/// The key of a run.
+pub fn key_of(disk: &Disk, id: &RunId) -> Result<Option<u64>, WorldError> {
+    let Some(value) = disk.get(keys::named(keys::ID, id.as_str()))? else { return Ok(None) };
+    let key = keys::last_number(&value).ok_or_else(|| disk.corrupt(format!("run {id} has no key")))?;
+    Ok(Some(key))
+}
+
+/// The row of the run with this key.
+pub fn row_of(disk: &Disk, key: u64) -> Result<Option<Row>, WorldError> {
+    let Some(value) = disk.get(keys::one(keys::ROW, key))? else { return Ok(None) };
+    match serde_json::from_slice(&value) {
+        Ok(row) => Ok(Some(row)),
+        Err(error) => Err(disk.corrupt(format!("the row of run number {key} cannot be read: {error}"))),
+    }
+}
+
+/// The sequence number of the last event in a log.
+pub fn last_seq(disk: &Disk, key: u64) -> Result<u64, WorldError> {
+    let Some((name, value)) = disk.prefix(keys::one(keys::LOG, key)).next_back().transpose()? else { return Ok(0) };
+    match (keys::last_number(&name), keys::split_counted(&value)) {
+        (Some(first), Some((count, _))) => Ok(first + u64::from(count) - 1),
+        _ => Err(disk.corrupt(format!("the last chunk of run number {key} cannot be read"))),
+    }
+}

@@ -1,0 +1,85 @@
+//! Removes, behind everybody's back and in small steps, what large deleted runs left.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use durhai_world::WorldError;
+use sled::Batch;
+
+use crate::disk::Disk;
+use crate::{keys, write};
+
+/// Entries removed in one step; others may write between two.
+const STEP: usize = 512;
+
+/// A thread that is there while there is something to do.
+#[derive(Default)]
+pub struct Sweeper {
+    job: Arc<Mutex<Job>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Job {
+    running: bool,
+    again: bool,
+    stop: bool,
+}
+
+impl Sweeper {
+    /// There is something to sweep up.
+    pub fn wake(&self, disk: &Arc<Disk>) {
+        let mut job = lock(&self.job);
+        job.again = true;
+        if job.running || job.stop {
+            return;
+        }
+        let (shared, disk) = (self.job.clone(), disk.clone());
+        let spawned = std::thread::Builder::new().name("durhai-sweep".into()).spawn(move || work(&shared, &disk));
+        // Without a thread it stays until the next open: it takes space, nothing else.
+        if let Ok(thread) = spawned {
+            job.running = true;
+            *lock(&self.thread) = Some(thread);
+        }
+    }
+
+    /// Waits until nothing is left, or with `stop` until the step at hand is done.
+    pub fn finish(&self, stop: bool) {
+        lock(&self.job).stop |= stop;
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(job: &Mutex<Job>, disk: &Disk) {
+    loop {
+        {
+            let mut job = lock(job);
+            if job.stop || !job.again {
+                job.running = false;
+                return;
+            }
+            job.again = false;
+        }
+        // A store that fails says so to those who write; here there is nobody to tell.
+        while !lock(job).stop && matches!(step(disk), Ok(true)) {}
+    }
+}
+
+/// Whether there was something to do.
+fn step(disk: &Disk) -> Result<bool, WorldError> {
+    let Some((name, _)) = disk.prefix([keys::GARBAGE]).next().transpose()? else { return Ok(false) };
+    let mut batch = Batch::default();
+    let key = keys::last_number(&name).unwrap_or(0);
+    if write::sweep(disk, key, STEP, &mut batch)? {
+        batch.remove(name);
+    }
+    disk.apply(batch)?;
+    Ok(true)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,205 @@
+//! Looks for damage: everything is read, and everything that belongs together must be there.
+
+use std::fmt::Display;
+
+use durhai_core::RunId;
+use durhai_world::{Row, WorldError};
+
+use crate::disk::Disk;
+use crate::keys;
+use crate::state::Run;
+
+pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for tag in 0..=u8::MAX {
+        match tag {
+            keys::ROW => rows(disk, report)?,
+            keys::ID => ids(disk, report)?,
+            keys::LOG => logs(disk, report)?,
+            keys::LETTER => counted(disk, keys::LETTER, 9, "letter", report)?,
+            keys::STREAM => counted(disk, keys::STREAM, 9, "stream entry", report)?,
+            keys::DUE => dues(disk, report)?,
+            keys::HELD | keys::TAKEN | keys::TRIES => owned(disk, tag, report)?,
+            keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT => indexes(disk, tag, report)?,
+            keys::OWN | keys::META | keys::PROGRAM | keys::GARBAGE => {
+                disk.prefix([tag]).try_for_each(|entry| entry.map(drop))?;
+            }
+            _ => {
+                if let Some((key, _)) = disk.prefix([tag]).next().transpose()? {
+                    report(format!("an entry of no known kind: {}", hex(&key)));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A row, if it is there and can be read. `rows` reports those that cannot.
+fn row(disk: &Disk, key: u64) -> Result<Option<Row>, WorldError> {
+    Ok(disk.get(keys::one(keys::ROW, key))?.and_then(|value| serde_json::from_slice(&value).ok()))
+}
+
+fn name(disk: &Disk, key: u64) -> Result<String, WorldError> {
+    Ok(row(disk, key)?.map_or_else(|| format!("run number {key}"), |row| format!("run {}", row.run)))
+}
+
+fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for entry in disk.prefix([keys::ROW]) {
+        let (at, value) = entry?;
+        let Some(key) = keys::last_number(&at).filter(|_| at.len() == 9) else {
+            report(format!("the key of a row is {}", hex(&at)));
+            continue;
+        };
+        let row: Row = match serde_json::from_slice(&value) {
+            Ok(row) => row,
+            Err(error) => {
+                report(format!("the row of run number {key} cannot be read: {error}"));
+                continue;
+            }
+        };
+        let id = &row.run;
+        let found = disk.get(keys::named(keys::ID, id.as_str()))?.and_then(|value| keys::last_number(&value));
+        if found != Some(key) {
+            report(format!("run {id} is not found by its name"));
+        }
+        for index in keys::of_row(&row, key) {
+            if !disk.has(&index)? {
+                report(format!("run {id} is missing in the index {:?}", char::from(index[0])));
+            }
+        }
+        let held = disk.has(keys::one(keys::HELD, key))?;
+        if row.status.is_terminal() {
+            if held || disk.prefix(keys::one(keys::LETTER, key)).next().is_some() {
+                report(format!("run {id} has ended ({}) and is claimed or has letters", row.status));
+            }
+        } else if let Some(due) = Run::of_key(disk, key)?.and_then(|run| run.due()).filter(|_| !held)
+            && !disk.has(keys::two(keys::DUE, due, key))?
+        {
+            report(format!("run {id} is due at {due} and would not be found then"));
+        }
+    }
+    Ok(())
+}
+
+fn ids(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for entry in disk.prefix([keys::ID]) {
+        let (at, value) = entry?;
+        let id = String::from_utf8_lossy(&at[1..]).into_owned();
+        match keys::last_number(&value).map(|key| row(disk, key)).transpose()?.flatten() {
+            Some(row) if row.run.as_str() == id => {}
+            _ => report(format!("the name {id} leads to no run")),
+        }
+        if let Err(error) = RunId::new(&id) {
+            report(error.to_string());
+        }
+    }
+    Ok(())
+}
+
+fn logs(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    let mut run = None;
+    let mut next = 1;
+    for entry in disk.prefix([keys::LOG]) {
+        let (at, value) = entry?;
+        let (Some(key), Some(first), 17) = (keys::first_number(&at), keys::last_number(&at), at.len()) else {
+            report(format!("the key of a chunk is {}", hex(&at)));
+            continue;
+        };
+        if run != Some(key) {
+            (run, next) = (Some(key), 1);
+            orphan(disk, key, "a log", report)?;
+        }
+        if first != next {
+            report(format!("the log of {}: event {next} is missing, it goes on at {first}", name(disk, key)?));
+        }
+        match keys::split_counted(&value) {
+            Some((count @ 1.., _)) => next = first + u64::from(count),
+            _ => {
+                report(format!("the log of {}: the chunk at {first} cannot be read", name(disk, key)?));
+                next = first + 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Entries that are numbered without gaps behind the same prefix.
+fn counted(disk: &Disk, tag: u8, owner: usize, what: &str, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    let mut last: Option<(Vec<u8>, u64)> = None;
+    for entry in disk.prefix([tag]) {
+        let at = entry?.0;
+        let (Some(key), Some(index)) = (keys::first_number(&at), keys::last_number(&at)) else {
+            report(format!("the key of a {what} is {}", hex(&at)));
+            continue;
+        };
+        let prefix = &at[..at.len() - 8];
+        match &last {
+            Some((before, number)) if before == prefix => {
+                if index != number + 1 {
+                    report(format!("{}: the {what} {} is missing", name(disk, key)?, number + 1));
+                }
+            }
+            _ => {
+                orphan(disk, key, what, report)?;
+                if prefix.len() > owner && index != 0 {
+                    report(format!("{}: the {what} 0 is missing", name(disk, key)?));
+                }
+            }
+        }
+        last = Some((prefix.to_vec(), index));
+    }
+    Ok(())
+}
+
+fn dues(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for entry in disk.prefix([keys::DUE]) {
+        let at = entry?.0;
+        let (Some(due), Some(key)) = (keys::first_number(&at), keys::last_number(&at)) else {
+            report(format!("the key of a due run is {}", hex(&at)));
+            continue;
+        };
+        if row(disk, key)?.is_none() {
+            report(format!("run number {key} is due at {due}, and there is no such run"));
+            continue;
+        }
+        let run = Run::of_key(disk, key)?;
+        if run.is_none_or(|run| run.due() != Some(due)) || disk.has(keys::one(keys::HELD, key))? {
+            report(format!("{} would be claimed at {due}, which it does not want", name(disk, key)?));
+        }
+    }
+    Ok(())
+}
+
+fn owned(disk: &Disk, tag: u8, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for entry in disk.prefix([tag]) {
+        let at = entry?.0;
+        if let Some(key) = keys::last_number(&at) {
+            orphan(disk, key, "a mark", report)?;
+        }
+    }
+    Ok(())
+}
+
+fn indexes(disk: &Disk, tag: u8, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for entry in disk.prefix([tag]) {
+        let at = entry?.0;
+        let row = keys::last_number(&at).map(|key| Ok((key, row(disk, key)?))).transpose()?;
+        let listed =
+            row.is_some_and(|(key, row)| row.is_some_and(|row| keys::of_row(&row, key).contains(&at.to_vec())));
+        if !listed {
+            report(format!("the index {:?} lists a run that does not belong there: {}", char::from(tag), hex(&at)));
+        }
+    }
+    Ok(())
+}
+
+/// What belongs to a run that is neither there nor being deleted.
+fn orphan(disk: &Disk, key: u64, what: impl Display, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    if !disk.has(keys::one(keys::ROW, key))? && !disk.has(keys::one(keys::GARBAGE, key))? {
+        report(format!("{what} of run number {key}, and there is no such run"));
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,1 +1,0 @@
-//! Every world passes this.

@@ -1,0 +1,60 @@
+//! What every world promises, as cases to run against one.
+//!
+//! An adapter's test describes its world by a [`Subject`] and calls [`run`]; a failing case is named, the others still
+//! run. Worlds are compared with [`MemoryWorld`](crate::MemoryWorld), too, over random operations: the seed of a failure
+//! is printed, `DURHAI_SEED` runs that one again.
+
+mod claims;
+mod listing;
+mod lives;
+mod random;
+mod reading;
+mod tools;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::World;
+
+/// A world under test.
+pub struct Subject<'a> {
+    /// Makes an empty world.
+    pub make: &'a dyn Fn() -> Box<dyn World>,
+    /// Ends the process that has this world open, as far as the world can tell, and opens the same one again. Where
+    /// claims last as long as a process, that ends them.
+    pub reopen: Option<&'a dyn Fn(Box<dyn World>) -> Box<dyn World>>,
+    /// Whether claims end with their leases, or only with the process.
+    pub leases: bool,
+}
+
+/// One promise.
+pub struct Case {
+    pub name: &'static str,
+    pub run: fn(&Subject<'_>),
+}
+
+/// All of them.
+pub fn cases() -> Vec<Case> {
+    [lives::CASES, claims::CASES, reading::CASES, listing::CASES, random::CASES]
+        .concat()
+        .into_iter()
+        .map(|(name, run)| Case { name, run })
+        .collect()
+}
+
+/// Runs every case.
+///
+/// # Panics
+///
+/// If one fails; the message names all that did.
+pub fn run(subject: &Subject<'_>) {
+    let mut failed = Vec::new();
+    for case in cases() {
+        if catch_unwind(AssertUnwindSafe(|| (case.run)(subject))).is_err() {
+            eprintln!("conformance case `{}` failed", case.name);
+            failed.push(case.name);
+        }
+    }
+    assert!(failed.is_empty(), "this world breaks {} promises: {}", failed.len(), failed.join(", "));
+}
+
+type Cases = &'static [(&'static str, fn(&Subject<'_>))];

@@ -1,0 +1,377 @@
+//! The same random operations on a world and on the specification: whatever can be asked, both answer the same.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use durhai_core::{RunId, Status};
+
+use super::tools::*;
+use super::{Cases, Subject};
+use crate::{Chunk, Claim, Commit, Create, Holder, MemoryWorld, Query, Refused, Row, World, Write, Written};
+
+pub const CASES: Cases = &[("random: the same as the specification", random)];
+
+const ROUNDS: u64 = 8;
+const STEPS: usize = 250;
+const NAMES: [&str; 7] = ["a", "b", "c", "d", "e/1", "e/2", "f"];
+const STREAMS: [&str; 3] = ["", "out", "out2"];
+/// Longer than any test: a claim that does not end with its lease.
+const FOR_EVER: u64 = 1 << 50;
+
+fn random(subject: &Subject<'_>) {
+    let given = std::env::var("DURHAI_SEED").ok().and_then(|text| text.parse().ok());
+    let seeds = match given {
+        Some(seed) => vec![seed],
+        None => {
+            let fresh = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_micros() as u64);
+            (0..ROUNDS).map(|round| if round < ROUNDS / 2 { round } else { fresh + round }).collect()
+        }
+    };
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Pair::new(subject, seed).go())) {
+            eprintln!("seed {seed}: set DURHAI_SEED={seed} to do this again");
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// SplitMix64: small, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize].clone()
+    }
+}
+
+/// A claim as the two worlds gave it: they need not use the same fences.
+#[derive(Clone)]
+struct Pass {
+    run: RunId,
+    model: u64,
+    subject: u64,
+}
+
+struct Pair<'a> {
+    dice: Dice,
+    subject: &'a Subject<'a>,
+    world: Option<Box<dyn World>>,
+    model: MemoryWorld,
+    now: u64,
+    /// All claims there ever were, the old ones, too.
+    passes: Vec<Pass>,
+    /// Where the logs end, to hit the right sequence most of the time.
+    ends: HashMap<RunId, u64>,
+    done: Vec<String>,
+}
+
+impl<'a> Pair<'a> {
+    fn new(subject: &'a Subject<'a>, seed: u64) -> Self {
+        Pair {
+            dice: Dice(seed),
+            subject,
+            world: Some((subject.make)()),
+            model: MemoryWorld::new(),
+            now: 100,
+            passes: Vec::new(),
+            ends: HashMap::new(),
+            done: Vec::new(),
+        }
+    }
+
+    fn world(&self) -> &dyn World {
+        self.world.as_deref().expect("open")
+    }
+
+    fn go(mut self) {
+        for step in 0..STEPS {
+            let result = catch_unwind(AssertUnwindSafe(|| self.step()));
+            if let Err(panic) = result {
+                let from = self.done.len().saturating_sub(12);
+                eprintln!("step {step}; the last operations:\n{}", self.done[from..].join("\n"));
+                resume_unwind(panic);
+            }
+        }
+        undamaged(self.world());
+    }
+
+    fn step(&mut self) {
+        self.now += self.dice.below(30);
+        match self.dice.below(20) {
+            0..10 => self.write(),
+            10..13 => self.claim(),
+            13 => self.claim_run(),
+            14 => self.renew(),
+            15 => self.reopen(),
+            16 => self.list(),
+            _ => self.look(),
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        self.done.push(text);
+    }
+
+    fn holder(&mut self) -> Holder {
+        let lease = if self.subject.leases { 60 } else { FOR_EVER };
+        Holder { name: self.dice.pick(&["h", "i", "j"]).into(), lease }
+    }
+
+    fn row(&mut self, run: RunId) -> Row {
+        let dice = &mut self.dice;
+        let status = if dice.one_in(5) { dice.pick(&Status::ALL) } else { dice.pick(&Status::ALL[..4]) };
+        let mut made = row(run.as_str());
+        made.status = status;
+        made.workflow = dice.pick(&["flow", "other"]).into();
+        if dice.one_in(2) {
+            made.tags.insert("k".into(), dice.pick(&["1", "2"]).into());
+        }
+        made.parent = dice.one_in(3).then(|| id(dice.pick(&NAMES[..])));
+        made.created_at = self.now;
+        made.wake_at = match dice.below(3) {
+            0 => None,
+            1 => Some(0),
+            _ => Some(self.now + dice.below(100)),
+        };
+        made
+    }
+
+    /// A write for the model and the same for the world.
+    fn one(&mut self) -> (Write, Write) {
+        let run = id(self.dice.pick(&NAMES[..]));
+        match self.dice.below(12) {
+            0..2 => {
+                let claim = self.dice.one_in(2).then(|| self.holder());
+                let first = if self.dice.one_in(10) { 2 } else { 1 };
+                let create = Create { row: self.row(run), events: self.chunk(first), claim };
+                let both = Write::Create(Box::new(create));
+                (both.clone(), both)
+            }
+            2..4 => {
+                let both = Write::Send { run, at: self.now, bytes: vec![1; self.dice.below(9) as usize] };
+                (both.clone(), both)
+            }
+            4 => {
+                let both = Write::Delete { run };
+                (both.clone(), both)
+            }
+            5 => match self.pass() {
+                Some(Pass { run, model, subject }) => {
+                    (Write::Release { run: run.clone(), fence: model }, Write::Release { run, fence: subject })
+                }
+                None => (delete(&run), delete(&run)),
+            },
+            _ => match self.pass() {
+                Some(pass) => self.commit(pass),
+                None => (delete(&run), delete(&run)),
+            },
+        }
+    }
+
+    fn commit(&mut self, Pass { run, model, subject }: Pass) -> (Write, Write) {
+        let end = self.ends.get(&run).copied().unwrap_or(0);
+        let first = if self.dice.one_in(12) { end + self.dice.below(3) } else { end + 1 };
+        let events = (!self.dice.one_in(4)).then(|| self.chunk(first));
+        let row = self.dice.one_in(3).then(|| self.row(run.clone()));
+        let append = (0..self.dice.below(6).saturating_sub(3))
+            .map(|at| (self.dice.pick(&STREAMS).into(), vec![at as u8; self.dice.below(5) as usize]))
+            .collect();
+        let commit = Commit {
+            fence: model,
+            events,
+            row,
+            inbox_taken: self.dice.one_in(4).then(|| self.dice.below(8)),
+            append,
+            progress: self.dice.one_in(5),
+            run,
+        };
+        let other = Commit { fence: subject, ..commit.clone() };
+        (Write::Commit(Box::new(commit)), Write::Commit(Box::new(other)))
+    }
+
+    fn chunk(&mut self, first: u64) -> Chunk {
+        let bytes = if self.dice.one_in(40) { 200_000 } else { self.dice.below(300) as usize };
+        Chunk { first, count: self.dice.below(4) as u32, bytes: vec![first as u8; bytes] }
+    }
+
+    /// A claim, mostly one of the last.
+    fn pass(&mut self) -> Option<Pass> {
+        let recent = self.passes.len().saturating_sub(6);
+        match self.passes.len() {
+            0 => None,
+            _ if self.dice.one_in(6) => Some(self.dice.pick(&self.passes.clone())),
+            _ => Some(self.dice.pick(&self.passes[recent..].to_vec())),
+        }
+    }
+
+    fn write(&mut self) {
+        let (mut for_model, mut for_world) = (Vec::new(), Vec::new());
+        for _ in 0..=self.dice.below(6) {
+            let (one, other) = self.one();
+            // What is accepted decides where the next commit of the batch must begin: guess that it is.
+            if let Write::Commit(commit) = &one
+                && let Some(chunk) = &commit.events
+            {
+                self.ends.insert(commit.run.clone(), (chunk.first + u64::from(chunk.count)).saturating_sub(1));
+            }
+            for_model.push(one);
+            for_world.push(other);
+        }
+        self.note(format!("write {}", brief(&for_model)));
+        let model = self.model.write(for_model).expect("the model works");
+        let world = self.world().write(for_world).expect("the world works");
+        let plain = |all: &[Result<Written, Refused>]| -> Vec<_> {
+            all.iter()
+                .map(|one| match one {
+                    Ok(Written::Created(Some(claim))) => Ok(Written::Created(Some(unfenced(claim)))),
+                    other => other.clone(),
+                })
+                .collect()
+        };
+        assert_eq!(plain(&world), plain(&model), "what became of the writes (world, model)");
+        for both in model.iter().zip(&world) {
+            if let (Ok(Written::Created(Some(model))), Ok(Written::Created(Some(world)))) = both {
+                self.keep(model, world);
+            }
+        }
+        self.measure();
+    }
+
+    fn measure(&mut self) {
+        for name in NAMES {
+            let tail = self.model.log_tail(&id(name)).expect("the model works");
+            self.ends.insert(id(name), tail.map_or(0, |chunk| chunk.first + u64::from(chunk.count) - 1));
+        }
+    }
+
+    fn keep(&mut self, model: &Claim, world: &Claim) {
+        let older = self.passes.iter().rev().find(|pass| pass.run == model.run);
+        assert!(older.is_none_or(|older| older.subject < world.fence), "fences grow");
+        self.passes.push(Pass { run: model.run.clone(), model: model.fence, subject: world.fence });
+    }
+
+    fn claimed(&mut self, model: &[Claim], world: &[Claim]) {
+        let plain = |claims: &[Claim]| claims.iter().map(unfenced).collect::<Vec<_>>();
+        assert_eq!(plain(world), plain(model), "the claims (world, model)");
+        for (model, world) in model.iter().zip(world) {
+            self.keep(model, world);
+        }
+    }
+
+    fn claim(&mut self) {
+        let (holder, limit) = (self.holder(), self.dice.below(4) as usize);
+        self.note(format!("claim at {} at most {limit} for {}", self.now, holder.name));
+        let model = self.model.claim(&holder, self.now, limit).expect("the model works");
+        let world = self.world().claim(&holder, self.now, limit).expect("the world works");
+        self.claimed(&model, &world);
+    }
+
+    fn claim_run(&mut self) {
+        let (holder, run) = (self.holder(), id(self.dice.pick(&NAMES[..])));
+        self.note(format!("claim_run {run} at {} for {}", self.now, holder.name));
+        let model = self.model.claim_run(&run, &holder, self.now).expect("the model works");
+        let world = self.world().claim_run(&run, &holder, self.now).expect("the world works");
+        self.claimed(model.as_slice(), world.as_slice());
+    }
+
+    fn renew(&mut self) {
+        let holder = self.holder();
+        self.note(format!("renew {} at {}", holder.name, self.now));
+        self.model.renew(&holder, self.now).expect("the model works");
+        self.world().renew(&holder, self.now).expect("the world works");
+    }
+
+    fn reopen(&mut self) {
+        if let Some(reopen) = self.subject.reopen {
+            self.note("reopen".into());
+            let world = self.world.take().expect("open");
+            self.world = Some(reopen(world));
+            if !self.subject.leases {
+                self.model.crash();
+            }
+        }
+    }
+
+    fn list(&mut self) {
+        let dice = &mut self.dice;
+        let mut query = Query { limit: 1 + dice.below(3) as usize, ..Query::default() };
+        for _ in 0..dice.below(3) {
+            query.status.push(dice.pick(&Status::ALL));
+        }
+        query.workflow = dice.one_in(2).then(|| dice.pick(&["flow", "other"]).into());
+        if dice.one_in(3) {
+            query.tags.insert("k".into(), "1".into());
+        }
+        query.parent = dice.one_in(4).then(|| id(dice.pick(&NAMES[..])));
+        query.since = dice.one_in(3).then(|| self.now.saturating_sub(dice.below(500)));
+        query.until = dice.one_in(3).then(|| self.now.saturating_sub(dice.below(500)));
+        let all = |world: &dyn World| {
+            let (mut rows, mut query) = (Vec::new(), query.clone());
+            loop {
+                let page = world.list(&query).expect("the worlds work");
+                rows.extend(page.rows);
+                query.cursor = page.next;
+                if query.cursor.is_none() {
+                    return rows;
+                }
+            }
+        };
+        assert_eq!(all(self.world()), all(&self.model), "{query:?} (world, model)");
+    }
+
+    /// Compares all that can be seen of one run.
+    fn look(&mut self) {
+        let run = id(self.dice.pick(&NAMES[..]));
+        let (from, bytes, limit) = (self.dice.below(12), self.dice.below(600) as usize, self.dice.below(5) as usize);
+        let view = |world: &dyn World| {
+            let streams = STREAMS.map(|name| world.stream(&run, name, from / 2, limit).expect("works"));
+            (
+                world.row(&run).expect("works"),
+                world.log(&run, from, bytes).expect("works"),
+                world.log_tail(&run).expect("works"),
+                world.inbox(&run, from / 2, limit).expect("works"),
+                streams,
+            )
+        };
+        assert_eq!(view(self.world()), view(&self.model), "run {run} from {from} (world, model)");
+        if !self.subject.leases {
+            let [world, model] = [self.world(), &self.model].map(|world| world.next_wake().expect("works"));
+            assert_eq!(world, model, "next_wake (world, model)");
+        }
+    }
+}
+
+fn unfenced(claim: &Claim) -> Claim {
+    Claim { fence: 0, ..claim.clone() }
+}
+
+fn brief(batch: &[Write]) -> String {
+    let one = |write: &Write| match write {
+        Write::Create(create) => format!("create {} {}", create.row.run, create.row.status),
+        Write::Commit(commit) => {
+            let events = commit.events.as_ref().map(|chunk| (chunk.first, chunk.count));
+            let row = commit.row.as_ref().map(|row| (row.status, row.wake_at));
+            format!("commit {} {events:?} {row:?} taken {:?}", commit.run, commit.inbox_taken)
+        }
+        Write::Send { run, .. } => format!("send {run}"),
+        Write::Release { run, fence } => format!("release {run} {fence}"),
+        Write::Delete { run } => format!("delete {run}"),
+    };
+    batch.iter().map(one).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,154 @@
+//! Logs, streams, programs, named values.
+
+use durhai_core::Version;
+
+use super::tools::*;
+use super::{Cases, Subject};
+use crate::{Chunk, Commit};
+
+pub const CASES: Cases = &[
+    ("log: from any event on", log_from),
+    ("log: as much as fits", log_limit),
+    ("log: the tail", log_tail),
+    ("log: runs do not mix", log_apart),
+    ("stream: from any index on", stream),
+    ("stream: names do not mix", stream_names),
+    ("program: kept once", program),
+    ("meta: replaced", meta),
+    ("size: grows or is not known", size),
+];
+
+fn log_from(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let claim = held(&*world, row("a"), &holder("h"));
+    write_all(&*world, vec![events(&claim, 3, 5), events(&claim, 8, 1), events(&claim, 9, 3)]);
+    let firsts = |from| -> Vec<u64> {
+        let chunks = world.log(&id("a"), from, usize::MAX).expect("works");
+        assert!(chunks.iter().all(|one| *one == chunk(one.first, one.count)), "{chunks:?}");
+        chunks.iter().map(|chunk| chunk.first).collect()
+    };
+    for (from, wanted) in [
+        (0, &[1, 3, 8, 9][..]),
+        (1, &[1, 3, 8, 9]),
+        (2, &[1, 3, 8, 9]),
+        (3, &[3, 8, 9]),
+        (7, &[3, 8, 9]),
+        (8, &[8, 9]),
+        (9, &[9]),
+        (11, &[9]),
+        (12, &[]),
+        (u64::MAX, &[]),
+    ] {
+        assert_eq!(firsts(from), wanted, "from {from}");
+    }
+    assert_eq!(log(&*world, &id("nobody")), []);
+}
+
+fn log_limit(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let claim = held(&*world, row("a"), &holder("h"));
+    let of = |first, bytes| {
+        let events = Chunk { first, count: 2, bytes: vec![first as u8; bytes] };
+        commit(Commit { events: Some(events), ..turn(&claim) })
+    };
+    write_all(&*world, vec![of(3, 100), of(5, 50), of(7, 0), of(9, 1)]);
+    for (from, limit, wanted) in
+        [(3, 0, 1), (3, 99, 1), (3, 100, 1), (3, 149, 1), (3, 150, 3), (3, 151, 4), (4, 1000, 4), (6, 0, 1), (9, 0, 1)]
+    {
+        let chunks = world.log(&id("a"), from, limit).expect("works");
+        assert_eq!(chunks.len(), wanted, "from {from}, at most {limit} bytes");
+    }
+}
+
+fn log_tail(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let claim = held(&*world, row("a"), &holder("h"));
+    assert_eq!(world.log_tail(&id("a")).expect("works"), Some(chunk(1, 2)));
+    write_all(&*world, vec![events(&claim, 3, 300), events(&claim, 303, 1)]);
+    assert_eq!(world.log_tail(&id("a")).expect("works"), Some(chunk(303, 1)));
+    assert_eq!(world.log_tail(&id("nobody")).expect("works"), None);
+}
+
+fn log_apart(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let names = ["a", "aa", "b", "a/b", "A"];
+    let claims: Vec<_> = names.iter().map(|name| held(&*world, row(name), &holder("h"))).collect();
+    for (at, claim) in claims.iter().enumerate() {
+        write_all(&*world, vec![events(claim, 3, at as u32 + 1), entry(claim, "s", claim.run.as_str().as_bytes())]);
+    }
+    for (at, claim) in claims.iter().enumerate() {
+        assert_eq!(log(&*world, &claim.run), [chunk(1, 2), chunk(3, at as u32 + 1)]);
+        assert_eq!(world.stream(&claim.run, "s", 0, 9).expect("works"), [claim.run.as_str().as_bytes()]);
+    }
+}
+
+fn stream(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let claim = held(&*world, row("a"), &holder("h"));
+    for at in 0..300_u32 {
+        write_all(&*world, vec![entry(&claim, "out", &at.to_be_bytes())]);
+    }
+    for (from, limit, wanted) in
+        [(0, usize::MAX, 0..300), (0, 3, 0..3), (255, 3, 255..258), (299, 9, 299..300), (300, 9, 0..0), (0, 0, 0..0)]
+    {
+        let wanted: Vec<_> = wanted.map(|at: u32| at.to_be_bytes().to_vec()).collect();
+        assert_eq!(world.stream(&id("a"), "out", from, limit).expect("works"), wanted, "{from}, {limit}");
+    }
+    assert_eq!(world.stream(&id("a"), "out", u64::MAX, 9).expect("works"), Vec::<Vec<u8>>::new());
+    // The count goes on in another claim.
+    write_all(&*world, vec![release(&claim)]);
+    let claim = claim_one(&*world, &holder("h"), 0);
+    write_all(&*world, vec![entry(&claim, "out", b"last")]);
+    assert_eq!(world.stream(&id("a"), "out", 300, 9).expect("works"), [b"last"]);
+}
+
+fn stream_names(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let claim = held(&*world, row("a"), &holder("h"));
+    let long = "x".repeat(1000);
+    let names = ["", "a", "ab", "a\0", "a\0b", "ä/ö ü", &long];
+    let append = |text: &str| names.iter().map(|name| ((*name).into(), format!("{text}{name}").into_bytes())).collect();
+    write_all(&*world, vec![commit(Commit { append: append("1"), ..turn(&claim) })]);
+    write_all(&*world, vec![commit(Commit { append: append("2"), ..turn(&claim) })]);
+    for name in names {
+        let wanted = [format!("1{name}").into_bytes(), format!("2{name}").into_bytes()];
+        assert_eq!(world.stream(&id("a"), name, 0, 9).expect("works"), wanted, "{name:?}");
+    }
+    assert_eq!(world.stream(&id("a"), "b", 0, 9).expect("works"), Vec::<Vec<u8>>::new());
+    undamaged(&*world);
+}
+
+fn program(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let [one, two] = ["1", "2"].map(|text| Version::of([("flow", text)]));
+    assert_eq!(world.program(&one).expect("works"), None);
+    world.put_program(&one, b"text").expect("works");
+    world.put_program(&one, b"other").expect("works");
+    world.put_program(&two, b"").expect("works");
+    assert_eq!(world.program(&one).expect("works"), Some(b"text".to_vec()));
+    assert_eq!(world.program(&two).expect("works"), Some(vec![]));
+}
+
+fn meta(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    assert_eq!(world.meta("k").expect("works"), None);
+    for value in [&b"one"[..], b"", b"two"] {
+        world.put_meta("k", value).expect("works");
+        assert_eq!(world.meta("k").expect("works"), Some(value.to_vec()));
+    }
+    assert_eq!(world.meta("").expect("works"), None);
+    world.put_meta("", b"x").expect("works");
+    assert_eq!(world.meta("k").expect("works"), Some(b"two".to_vec()));
+    undamaged(&*world);
+}
+
+fn size(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let claim = held(&*world, row("a"), &holder("h"));
+    for _ in 0..8 {
+        write_all(&*world, vec![entry(&claim, "out", &vec![7; 1 << 20])]);
+    }
+    if let Some(bytes) = world.size().expect("works") {
+        assert!(bytes >= 1 << 20, "{bytes} bytes after 8 MiB were written");
+    }
+}
