@@ -1,0 +1,150 @@
+//! One attempt of a step, as the script sees it from inside: who it is, and when it must end.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use durhai::{StepContext, Value};
+
+/// A script that asks `is_cancelled()` is taken at its word and given this long to end by itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who runs.
+pub struct Caller {
+    pub run_id: String,
+    pub step_id: String,
+    pub workflow: String,
+    /// The name it was called by.
+    pub step: String,
+    pub key: String,
+    pub attempt: u32,
+    pub tell: Box<dyn Fn(Word) + Send + Sync>,
+}
+
+/// What it tells while it runs.
+#[derive(Debug, PartialEq)]
+pub enum Word {
+    Log { level: String, message: String, fields: Value },
+    Heartbeat(Value),
+}
+
+/// Ends a script from outside, also while it sleeps.
+#[derive(Debug)]
+pub struct Stop {
+    asked: Mutex<Option<Instant>>,
+    woken: Condvar,
+    /// The script looks at `is_cancelled()`.
+    polite: AtomicBool,
+    deadline: Instant,
+}
+
+/// Why a script must not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Nobody wants the result any more.
+    Asked,
+    /// The time limit of steps in scripts.
+    Deadline,
+}
+
+impl Caller {
+    pub fn new(context: &StepContext) -> Self {
+        let told = context.clone();
+        Caller {
+            run_id: context.run_id().to_string(),
+            step_id: context.step_id().to_string(),
+            workflow: context.workflow().into(),
+            step: context.name().into(),
+            key: context.idempotency_key(),
+            attempt: context.attempt(),
+            tell: Box::new(move |word| match word {
+                Word::Log { level, message, fields } => told.log_with(&level, message, fields),
+                Word::Heartbeat(detail) => told.heartbeat(detail),
+            }),
+        }
+    }
+
+    pub fn log(&self, level: &str, message: String, fields: Value) {
+        (self.tell)(Word::Log { level: level.into(), message, fields });
+    }
+}
+
+impl Stop {
+    pub fn after(limit: Duration) -> Self {
+        let now = Instant::now();
+        let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        Stop { asked: Mutex::new(None), woken: Condvar::new(), polite: AtomicBool::new(false), deadline }
+    }
+
+    /// Wakes a sleeping script; one that runs notices within a few operations.
+    pub fn ask(&self) {
+        self.asked().get_or_insert_with(Instant::now);
+        self.woken.notify_all();
+    }
+
+    /// What the script is told; from now on it is trusted to end by itself.
+    pub fn is_asked(&self) -> bool {
+        self.polite.store(true, Ordering::Relaxed);
+        self.asked().is_some()
+    }
+
+    pub fn must_end(&self) -> Option<End> {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Some(End::Deadline);
+        }
+        let patience = if self.polite.load(Ordering::Relaxed) { PATIENCE } else { Duration::ZERO };
+        self.asked().is_some_and(|asked| now >= asked + patience).then_some(End::Asked)
+    }
+
+    /// Waits so long, or until it is asked to stop or the time limit is reached.
+    pub fn sleep(&self, wait: Duration) {
+        let now = Instant::now();
+        let until = now.checked_add(wait).map_or(self.deadline, |until| until.min(self.deadline));
+        let mut asked = self.asked();
+        while asked.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            asked = self.woken.wait_timeout(asked, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeper_is_woken() {
+        let stop = Stop::after(Duration::from_secs(3_600));
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| stop.sleep(Duration::from_secs(3_000)));
+            stop.ask();
+            sleeper.join().unwrap();
+        });
+        assert_eq!(stop.must_end(), Some(End::Asked));
+    }
+
+    #[test]
+    fn who_asks_is_given_time() {
+        let stop = Stop::after(Duration::from_secs(3_600));
+        assert!(!stop.is_asked());
+        stop.ask();
+        assert!(stop.is_asked());
+        assert_eq!(stop.must_end(), None);
+    }
+
+    #[test]
+    fn the_limit_ends_everything() {
+        let stop = Stop::after(Duration::ZERO);
+        stop.sleep(Duration::MAX);
+        assert_eq!(stop.must_end(), Some(End::Deadline));
+        assert_eq!(Stop::after(Duration::MAX).must_end(), None);
+    }
+}

@@ -1,0 +1,338 @@
+//! What steps may touch: nothing, unless it was granted.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+
+/// What was granted to steps that come from scripts and to the built-in ones. Steps in Rust are trusted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Files and folders that may be read (`--allow-read`).
+    pub read: Grant,
+    /// Files and folders that may be written, created and removed (`--allow-write`).
+    pub write: Grant,
+}
+
+/// One kind of permission.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Grant {
+    #[default]
+    Nothing,
+    Everything,
+    /// These files, and these folders with all that is in them: absolute, without links.
+    Paths(Vec<PathBuf>),
+}
+
+/// Two of the things that can be done with a path need different grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// Why a path cannot be used.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Nobody granted it. Fatal: another attempt meets the same answer.
+    Denied(String),
+    Io(io::Error),
+}
+
+impl Permissions {
+    /// Nothing is allowed.
+    pub fn none() -> Self {
+        Permissions::default()
+    }
+
+    /// Everything is allowed (`-A`).
+    pub fn all() -> Self {
+        Permissions { read: Grant::Everything, write: Grant::Everything }
+    }
+
+    /// Resolves `path` for this use: absolute, every link followed. What does not exist yet is resolved as far as it
+    /// exists. Refused where the result was not granted, also when it does not exist, so that a script cannot find
+    /// out what there is outside.
+    pub fn resolve(&self, access: Access, path: &str) -> Result<PathBuf, Refusal> {
+        match resolve(Path::new(path)) {
+            Ok(resolved) => self.check(access, &resolved, path).map(|()| resolved),
+            Err(error) => {
+                self.check(access, &existing_part(Path::new(path)), path)?;
+                Err(Refusal::Io(error))
+            }
+        }
+    }
+
+    /// The same for an entry of a folder itself: a link at the end of `path` is not followed.
+    pub fn resolve_entry(&self, access: Access, path: &str) -> Result<PathBuf, Refusal> {
+        let given = Path::new(path);
+        let (Some(folder), Some(name)) = (given.parent(), given.file_name()) else {
+            return self.resolve(access, path);
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match resolve(folder) {
+            Ok(folder) => {
+                let resolved = folder.join(name);
+                self.check(access, &resolved, path).map(|()| resolved)
+            }
+            Err(error) => {
+                self.check(access, &existing_part(folder), path)?;
+                Err(Refusal::Io(error))
+            }
+        }
+    }
+
+    /// Looks again once a file is open: somebody may have put a link into its way since [`resolve`](Self::resolve).
+    pub fn recheck(&self, access: Access, resolved: &Path, file: &File, path: &str) -> Result<(), Refusal> {
+        let now = resolved.canonicalize().map_err(Refusal::Io)?;
+        self.check(access, &now, path)?;
+        if same_file(&now, file).map_err(Refusal::Io)? {
+            return Ok(());
+        }
+        Err(Refusal::Io(io::Error::other(format!("{path} was replaced by another file while it was opened"))))
+    }
+
+    fn check(&self, access: Access, resolved: &Path, path: &str) -> Result<(), Refusal> {
+        let (grant, flag, doing) = match access {
+            Access::Read => (&self.read, "--allow-read", "reading"),
+            Access::Write => (&self.write, "--allow-write", "writing"),
+        };
+        if grant.covers(resolved) {
+            return Ok(());
+        }
+        let place = resolved.display();
+        let asked = if Path::new(path) == resolved { String::new() } else { format!(" (asked for as {path:?})") };
+        Err(Refusal::Denied(format!("{doing} {place}{asked} is not allowed: grant it with {flag}={place}")))
+    }
+}
+
+impl Grant {
+    /// From the value of a flag: none is everything, else paths separated by commas. Relative paths start at the
+    /// current folder; links are followed once, now: what a granted link points to later is not granted.
+    pub fn parse(value: Option<&str>) -> io::Result<Self> {
+        match value {
+            None => Ok(Grant::Everything),
+            Some(list) => Grant::paths(list.split(',').filter(|path| !path.is_empty())),
+        }
+    }
+
+    /// These paths, resolved like those of [`parse`](Self::parse).
+    pub fn paths<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> io::Result<Self> {
+        let resolved = paths.into_iter().map(|path| {
+            let path = path.as_ref();
+            resolve(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        });
+        resolved.collect::<io::Result<_>>().map(Grant::Paths)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Grant) -> Self {
+        match (self, other) {
+            (Grant::Everything, _) | (_, Grant::Everything) => Grant::Everything,
+            (Grant::Nothing, grant) | (grant, Grant::Nothing) => grant,
+            (Grant::Paths(mut paths), Grant::Paths(more)) => {
+                paths.extend(more);
+                Grant::Paths(paths)
+            }
+        }
+    }
+
+    /// `resolved` must be absolute and without links. Compared by whole names, byte by byte: on a file system that
+    /// ignores case a name that is written differently is refused, unless its canonical form is the granted one.
+    fn covers(&self, resolved: &Path) -> bool {
+        match self {
+            Grant::Nothing => false,
+            Grant::Everything => true,
+            Grant::Paths(paths) => paths.iter().any(|granted| resolved.starts_with(granted)),
+        }
+    }
+}
+
+/// Absolute, links followed, `..` gone. Of a path that does not exist the longest part that exists is resolved and the
+/// rest appended, if it is plain names; a link that points nowhere is an error, because creating through it would
+/// create what it points to.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the path is empty"));
+    }
+    let absolute = std::env::current_dir()?.join(path);
+    let mut rest = Vec::new();
+    let mut exists = absolute.as_path();
+    loop {
+        match exists.canonicalize() {
+            Ok(mut resolved) => {
+                resolved.extend(rest.iter().rev());
+                return Ok(resolved);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if exists.symlink_metadata().is_ok() {
+                    let message = format!("{} is a link that points nowhere", exists.display());
+                    return Err(io::Error::new(ErrorKind::NotFound, message));
+                }
+                // `parent` drops `.` and keeps `..`, whose meaning depends on what stands before it.
+                let Some(Component::Normal(name)) = exists.components().next_back() else {
+                    let message = format!("{} does not exist, so `..` leads nowhere", path.display());
+                    return Err(io::Error::new(ErrorKind::NotFound, message));
+                };
+                rest.push(name);
+                exists = exists.parent().unwrap_or(Path::new("/"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The longest part of a path that can be resolved.
+fn existing_part(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from("/"));
+    absolute.ancestors().find_map(|part| part.canonicalize().ok()).unwrap_or_else(|| PathBuf::from("/"))
+}
+
+#[cfg(unix)]
+fn same_file(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (there, open) = (path.symlink_metadata()?, file.metadata()?);
+    Ok(there.dev() == open.dev() && there.ino() == open.ino())
+}
+
+/// Elsewhere the path alone must do.
+#[cfg(not(unix))]
+fn same_file(path: &Path, _file: &File) -> io::Result<bool> {
+    Ok(!path.symlink_metadata()?.is_symlink())
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Denied(message) => f.write_str(message),
+            Refusal::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// `in/` is granted for both, `out/` is not; links lead from one to the other.
+    fn playground() -> (tempfile::TempDir, PathBuf, Permissions) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for folder in ["in/sub", "in2", "out/sub"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in ["in/a.txt", "in/sub/b.txt", "in2/c.txt", "out/secret.txt"] {
+            fs::write(root.join(file), "text").unwrap();
+        }
+        for (link, target) in [
+            ("in/file-out", "../out/secret.txt"),
+            ("in/folder-out", "../out"),
+            ("in/nowhere", "../out/new.txt"),
+            ("in/inside", "sub/b.txt"),
+            ("out/back", "../in"),
+            ("granted", "in2"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let grant = Grant::paths([root.join("in"), root.join("granted"), root.join("later/deep")]).unwrap();
+        (folder, root, Permissions { read: grant.clone(), write: grant })
+    }
+
+    #[test]
+    fn only_what_was_granted_resolves() {
+        let (_folder, root, permissions) = playground();
+        // Ok: where it leads. Err: a part of the message.
+        let table = [
+            ("in", Ok("in")),
+            ("in/a.txt", Ok("in/a.txt")),
+            ("in/./sub/../a.txt", Ok("in/a.txt")),
+            ("in/new/deeper/file.txt", Ok("in/new/deeper/file.txt")),
+            ("in/inside", Ok("in/sub/b.txt")),
+            ("out/back/a.txt", Ok("in/a.txt")),
+            ("granted/c.txt", Ok("in2/c.txt")),
+            ("in2/c.txt", Ok("in2/c.txt")),
+            ("later/deep/x", Ok("later/deep/x")),
+            ("", Err("not allowed")),
+            ("out", Err("not allowed")),
+            ("out/secret.txt", Err("not allowed")),
+            ("out/no-such-file", Err("not allowed")),
+            ("in/../out/secret.txt", Err("not allowed")),
+            ("in/sub/../../out/secret.txt", Err("not allowed")),
+            ("in/..", Err("not allowed")),
+            ("in/file-out", Err("not allowed")),
+            ("in/folder-out/secret.txt", Err("not allowed")),
+            ("in/folder-out/sub/new.txt", Err("not allowed")),
+            ("in/folder-out/sub/../secret.txt", Err("not allowed")),
+            ("in/nowhere", Err("points nowhere")),
+            ("in/nowhere/x", Err("points nowhere")),
+            ("in/a.txt/x", Err("directory")),
+            ("out/secret.txt/x", Err("not allowed")),
+            ("out/x/../secret.txt", Err("not allowed")),
+            ("in/new/../../out/secret.txt", Err("leads nowhere")),
+            ("IN/a.txt", Err("not allowed")),
+            ("in-other/a.txt", Err("not allowed")),
+            ("later", Err("not allowed")),
+            ("../../../../../../../../etc/passwd", Err("not allowed")),
+        ];
+        for (path, wanted) in table {
+            for access in [Access::Read, Access::Write] {
+                let given = root.join(path);
+                let found = permissions.resolve(access, given.to_str().unwrap());
+                match (&found, wanted) {
+                    (Ok(found), Ok(wanted)) => assert_eq!(*found, root.join(wanted), "{path}"),
+                    (Err(error), Err(wanted)) => assert!(error.to_string().contains(wanted), "{path}: {error}"),
+                    _ => panic!("{path}: {found:?}, wanted {wanted:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_flag() {
+        let refused = |access| Permissions::none().resolve(access, "/etc/passwd").unwrap_err().to_string();
+        assert_eq!(refused(Access::Read), "reading /etc/passwd is not allowed: grant it with --allow-read=/etc/passwd");
+        assert_eq!(
+            refused(Access::Write),
+            "writing /etc/passwd is not allowed: grant it with --allow-write=/etc/passwd"
+        );
+    }
+
+    #[test]
+    fn one_grant_says_nothing_about_the_other() {
+        let (_folder, root, permissions) = playground();
+        let only_read = Permissions { read: permissions.read, write: Grant::Nothing };
+        let path = root.join("in/a.txt");
+        assert!(only_read.resolve(Access::Read, path.to_str().unwrap()).is_ok());
+        assert!(only_read.resolve(Access::Write, path.to_str().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_link_put_in_the_way_is_seen_after_opening() {
+        let (_folder, root, permissions) = playground();
+        let path = root.join("in/a.txt");
+        let text = path.to_str().unwrap();
+        let resolved = permissions.resolve(Access::Read, text).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(root.join("out/secret.txt"), &path).unwrap();
+        let file = File::open(&resolved).unwrap();
+        assert!(matches!(permissions.recheck(Access::Read, &resolved, &file, text), Err(Refusal::Denied(_))));
+        // And when the link is gone again, the file that was opened is still another one.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "text").unwrap();
+        assert!(matches!(permissions.recheck(Access::Read, &resolved, &file, text), Err(Refusal::Io(_))));
+    }
+
+    #[test]
+    fn flags() {
+        assert_eq!(Grant::parse(None).unwrap(), Grant::Everything);
+        let current = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(Grant::parse(Some("here,/")).unwrap(), Grant::Paths(vec![current.join("here"), PathBuf::from("/")]));
+        assert_eq!(Grant::Nothing.and(Grant::Paths(vec![])), Grant::Paths(vec![]));
+        assert_eq!(Grant::Everything.and(Grant::Paths(vec![])), Grant::Everything);
+    }
+}

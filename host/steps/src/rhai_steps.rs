@@ -1,0 +1,134 @@
+//! Rhai functions as steps.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use durhai::{StepContext, StepError, StepHandler, StepInfo, StepSource, Value};
+
+use crate::Attempt;
+use crate::attempt::{Caller, Stop};
+use crate::effects::Play;
+use crate::folder::{Folder, Found};
+use crate::permissions::Permissions;
+use crate::pool::Pool;
+use crate::program::Program;
+
+/// Every public function with one parameter or none in `steps/NAME.rhai` is the step `NAME.function`. Saves are picked
+/// up by the next attempt; an attempt that runs keeps its text. While a file does not compile its last good version
+/// serves; if there was none, its steps fail with what is wrong, and are tried again as any failed step is.
+pub struct RhaiSteps {
+    folder: Folder,
+    pool: Arc<Pool>,
+    permissions: Permissions,
+    limit: Duration,
+}
+
+/// A step as it was found.
+enum RhaiStep {
+    Ready { program: Arc<Program>, function: String, pool: Arc<Pool>, limit: Duration, broken: Option<Arc<str>> },
+    Broken(Arc<str>),
+}
+
+impl RhaiSteps {
+    /// The scripts folder is the one that contains `steps/`; it is looked at when a step is asked for, and need not
+    /// exist yet.
+    pub fn open(folder: impl Into<PathBuf>, permissions: Permissions) -> Self {
+        let threads = (available_parallelism().map_or(1, |cores| cores.get()) * 4).max(8);
+        RhaiSteps {
+            folder: Folder::new(folder.into()),
+            pool: Arc::new(Pool::new(threads, permissions.clone())),
+            permissions,
+            limit: Duration::from_secs(3_600),
+        }
+    }
+
+    /// How many run at a time; more wait in line. Default: four a core, at least 8.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.pool = Arc::new(Pool::new(threads, self.permissions.clone()));
+        self
+    }
+
+    /// An attempt that takes longer is stopped and counts as failed, whatever `timeout` its call names. The wait in
+    /// line counts. Default: one hour.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// What is wrong with the files in `steps/` now, one text for each file, with file, line and column.
+    pub fn broken(&self) -> Vec<String> {
+        let modules = self.folder.modules().into_iter();
+        modules.filter_map(|module| Some(self.folder.find(&module)?.broken?.to_string())).collect()
+    }
+}
+
+impl StepSource for RhaiSteps {
+    fn find(&self, name: &str) -> Option<Arc<dyn StepHandler>> {
+        let (module, function) = name.rsplit_once('.')?;
+        let Found { program, broken } = self.folder.find(module)?;
+        if let Some(program) = program
+            && program.functions.contains_key(function)
+        {
+            let (function, pool, limit) = (function.to_owned(), self.pool.clone(), self.limit);
+            return Some(Arc::new(RhaiStep::Ready { program, function, pool, limit, broken }));
+        }
+        // What the broken text will have once it is mended, nobody knows.
+        broken.map(|broken| Arc::new(RhaiStep::Broken(broken)) as Arc<dyn StepHandler>)
+    }
+
+    fn list(&self) -> Vec<StepInfo> {
+        let mut steps = Vec::new();
+        for module in self.folder.modules() {
+            let Some(program) = self.folder.find(&module).and_then(|found| found.program) else { continue };
+            steps.extend(program.functions.iter().map(|(name, function)| StepInfo {
+                name: format!("{module}.{name}"),
+                kind: "rhai".into(),
+                description: function.description.clone(),
+            }));
+        }
+        steps
+    }
+}
+
+impl StepHandler for RhaiStep {
+    fn call(&self, context: StepContext, input: Value) -> Attempt {
+        let (program, function, pool, limit) = match self {
+            RhaiStep::Broken(why) => {
+                let error = StepError::retry(why);
+                return Box::pin(async { Err(error) });
+            }
+            RhaiStep::Ready { program, function, pool, limit, broken } => {
+                if let Some(why) = broken {
+                    context.log("warn", format!("the version from before this mistake still serves: {why}"));
+                }
+                (program.clone(), function.clone(), pool.clone(), *limit)
+            }
+        };
+        Box::pin(async move {
+            let (caller, stop) = (Arc::new(Caller::new(&context)), Arc::new(Stop::after(limit)));
+            // Also when this future is dropped.
+            let ends = AskAtEnd(stop.clone());
+            let mut outcome = pool.submit(Play { program, function, input, caller, stop });
+            let outcome = tokio::select! {
+                outcome = &mut outcome => outcome,
+                () = context.cancelled() => {
+                    ends.0.ask();
+                    outcome.await
+                }
+            };
+            outcome.unwrap_or_else(|_| Err(StepError::retry("stopped: the host is shutting down")))
+        })
+    }
+}
+
+struct AskAtEnd(Arc<Stop>);
+
+impl Drop for AskAtEnd {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
+}
