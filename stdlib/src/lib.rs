@@ -1,1 +1,34 @@
-//! The standard library of durhai scripts
+//! The standard library of durhai scripts: modules that a workflow imports as `std/NAME`, and pure functions in Rust that
+//! they and the workflows can use. Nothing in here has effects, a clock or randomness.
+
+/// Part of the version of every workflow: raise it whenever a result of the library changes.
+pub const VERSION: &str = "1";
+
+/// The modules, as they are imported.
+pub const NAMES: &[&str] = &["std/batch", "std/text"];
+
+/// The text of a module: `source("batch")` for `import "std/batch" as batch`.
+pub fn source(name: &str) -> Option<&'static str> {
+    match name {
+        "batch" => Some(include_str!("../rhai/batch.rhai")),
+        "text" => Some(include_str!("../rhai/text.rhai")),
+        _ => None,
+    }
+}
+
+/// Adds the functions that are written in Rust.
+pub fn register(_engine: &mut rhai::Engine) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_source_that_compiles() {
+        for name in NAMES {
+            let text = source(name.strip_prefix("std/").expect("std/ in front")).expect(name);
+            rhai::Engine::new().compile(text).expect(name);
+        }
+        assert_eq!(source("nothing"), None);
+    }
+}

@@ -1,1 +1,25 @@
-//! The Rhai sandbox of durhai: compiles scripts and carries them as fibers
+//! The Rhai sandbox of durhai: compiles workflows and carries their runs as fibers.
+//!
+//! A [`Sandbox`] belongs to a thread. It compiles a [`Bundle`] (a workflow's text with all it imports) into a
+//! [`Program`]. An [`Execution`] is one run of a program: it asks its [`Replay`](durhai_core::Replay) what to do, runs
+//! script code in fibers, and gives the thread back when every task waits. There is no clock, no file, no thread and no
+//! async in here.
+
+mod bindings;
+mod convert;
+mod current;
+pub mod diagnostic;
+mod execution;
+mod fiber;
+mod natives;
+mod program;
+mod sandbox;
+mod show;
+mod suggest;
+
+pub use bindings::CALLS;
+pub use diagnostic::Diagnostic;
+pub use execution::{Execution, Turn};
+pub use program::{Bundle, MAX_SOURCE, Program, Texts};
+pub use rhai;
+pub use sandbox::{Extension, Sandbox, SandboxConfig, ScriptLimits};

@@ -1,0 +1,64 @@
+//! The run's log, and who the run is.
+
+use durhai_core::Value;
+use rhai::{Dynamic, Engine, NativeCallContext};
+
+use super::args::{self, invalid};
+use super::throw;
+use crate::convert::{self, Budget};
+use crate::current::{self, State, Thrown};
+use crate::show;
+
+/// Bytes of one line; longer ones are cut.
+const LINE: usize = 16 << 10;
+
+pub fn register(engine: &mut Engine) {
+    engine
+        .on_print(|text| line("info", text))
+        .on_debug(|text, _, _| line("debug", text))
+        .register_fn("log", |ctx: NativeCallContext<'_>, level: Dynamic, message: Dynamic| {
+            log(&ctx, &level, &message, &Dynamic::UNIT)
+        })
+        .register_fn("log", |ctx: NativeCallContext<'_>, level: Dynamic, message: Dynamic, fields: Dynamic| {
+            log(&ctx, &level, &message, &fields)
+        })
+        .register_fn("run_id", |ctx: NativeCallContext<'_>| {
+            current::run(&ctx, |state| state.replay.run_id().to_string())
+        })
+        .register_fn("workflow_name", |ctx: NativeCallContext<'_>| {
+            current::run(&ctx, |state| state.replay.workflow().to_string())
+        })
+        .register_fn("step_id", |ctx: NativeCallContext<'_>| {
+            current::run(&ctx, |state| state.replay.step_id(state.task))
+        });
+}
+
+fn line(level: &str, text: &str) {
+    // Outside a run a module is being loaded: there is no log to write to.
+    current::with(|state| write(state, level, cut(text), Value::Null));
+}
+
+fn log(ctx: &NativeCallContext<'_>, level: &Dynamic, message: &Dynamic, fields: &Dynamic) -> Result<(), Thrown> {
+    let level = args::text("log: the level", level)?;
+    if !["debug", "info", "warn", "error"].contains(&level.as_str()) {
+        return invalid(format!("log: {level:?} is no level; there are: debug, info, warn, error"));
+    }
+    let message = match message.as_immutable_string_ref() {
+        Ok(text) => cut(&text),
+        Err(_) => show::show(message, LINE),
+    };
+    let budget = Budget { bytes: LINE, depth: 16 };
+    let fields = convert::to_value(fields, "fields", budget).map_err(throw)?;
+    current::run(ctx, |state| write(state, &level, message, fields))
+}
+
+fn write(state: &mut State, level: &str, message: String, fields: Value) {
+    state.replay.log(state.task, level, message, fields);
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().map(|(at, _)| at).find(|at| *at >= LINE) {
+        Some(end) => format!("{}…", &text[..end]),
+        None => text.to_string(),
+    }
+}

@@ -1,0 +1,58 @@
+//! The durable calls, as scripts see them. Each file registers one family.
+
+mod args;
+mod error;
+pub(crate) mod group;
+mod log;
+mod random;
+mod signal;
+mod step;
+mod time;
+
+pub use self::error::{failure_to_error, failure_to_map, map_to_failure, throw};
+pub use self::group::TaskHandle;
+pub use self::time::Timestamp;
+
+use rhai::Engine;
+
+/// What scripts can call, for messages and for `durhai check`: name and the forms it can be called in.
+pub const CALLS: &[(&str, &[&str])] = &[
+    ("use_step", &["use_step(name)", "use_step(name, input)", "use_step(name, input, options)"]),
+    ("sleep", &["sleep(duration)"]),
+    ("sleep_until", &["sleep_until(unix_milliseconds)"]),
+    ("now", &["now()"]),
+    ("timestamp", &["timestamp()"]),
+    ("rand", &["rand()", "rand(range)", "rand(start, end)"]),
+    ("rand_float", &["rand_float()", "rand_float(start, end)"]),
+    ("rand_bool", &["rand_bool()", "rand_bool(probability)"]),
+    ("rand_alpha_numeric", &["rand_alpha_numeric(length)"]),
+    ("shuffle", &["array.shuffle()"]),
+    ("sample", &["array.sample()", "array.sample(amount)"]),
+    ("uuid", &["uuid()"]),
+    ("wait_for", &["wait_for(signal)", "wait_for(signal, #{ timeout })"]),
+    ("poll_signal", &["poll_signal(signal)"]),
+    ("parallel", &["parallel(closures)", "parallel(closures, #{ settle, concurrency })"]),
+    ("foreach", &["foreach(items, |item| …)", "foreach(items, |item, index| …, #{ concurrency })"]),
+    ("race", &["race(closures)"]),
+    ("task", &["task(|| …)"]),
+    ("join", &["task.join()"]),
+    ("is_done", &["task.is_done()"]),
+    ("cancel", &["task.cancel()"]),
+    ("with_timeout", &["with_timeout(duration, || …)"]),
+    ("print", &["print(value)"]),
+    ("debug", &["debug(value)"]),
+    ("log", &["log(level, message)", "log(level, message, fields)"]),
+    ("run_id", &["run_id()"]),
+    ("workflow_name", &["workflow_name()"]),
+    ("step_id", &["step_id()"]),
+];
+
+/// Registers everything in [`CALLS`].
+pub fn register(engine: &mut Engine) {
+    step::register(engine);
+    time::register(engine);
+    random::register(engine);
+    signal::register(engine);
+    group::register(engine);
+    log::register(engine);
+}

@@ -1,0 +1,103 @@
+//! `use_step`.
+
+use durhai_core::options::{RetryPolicy, StepOptions};
+use durhai_core::replay::{Answer, Call};
+use rhai::{Dynamic, Engine, NativeCallContext};
+
+use super::args::{self, invalid};
+use super::throw;
+use crate::convert::{self, Budget};
+use crate::current::{self, Thrown};
+use crate::show::found;
+
+pub fn register(engine: &mut Engine) {
+    engine
+        .register_fn("use_step", |ctx: NativeCallContext<'_>, name: Dynamic| {
+            use_step(&ctx, &name, &Dynamic::UNIT, &Dynamic::UNIT)
+        })
+        .register_fn("use_step", |ctx: NativeCallContext<'_>, name: Dynamic, input: Dynamic| {
+            use_step(&ctx, &name, &input, &Dynamic::UNIT)
+        })
+        .register_fn("use_step", |ctx: NativeCallContext<'_>, name: Dynamic, input: Dynamic, options: Dynamic| {
+            use_step(&ctx, &name, &input, &options)
+        });
+}
+
+fn use_step(
+    ctx: &NativeCallContext<'_>,
+    name: &Dynamic,
+    input: &Dynamic,
+    options: &Dynamic,
+) -> Result<Dynamic, Thrown> {
+    let name = args::name("use_step: the name of the step", name)?;
+    let budget = current::run(ctx, |state| Budget::from(state.replay.limits()))?;
+    let input = convert::to_value(input, "input", budget).map_err(|mut failure| {
+        failure.step = Some(name.clone());
+        throw(failure)
+    })?;
+    let options = step_options(options)?;
+    let answer = current::ask(ctx, Call::Step { name: name.into(), input, options }, |_, _| ())?;
+    Ok(value_of(&answer))
+}
+
+/// The value of calls that are answered with one.
+pub fn value_of(answer: &Answer) -> Dynamic {
+    match answer {
+        Answer::Value(value) => convert::to_dynamic(value),
+        _ => Dynamic::UNIT,
+    }
+}
+
+/// `()` stands for no options.
+fn step_options(value: &Dynamic) -> Result<StepOptions, Thrown> {
+    let mut options = StepOptions::default();
+    if value.is_unit() {
+        return Ok(options);
+    }
+    let known = ["retry", "timeout", "deadline", "once", "label"];
+    for (key, value) in args::options("use_step", value, &known)? {
+        let what = format!("use_step: option `{key}`");
+        match key.as_str() {
+            "retry" => options.retry = retry(&value)?,
+            "timeout" => options.timeout = Some(positive(&what, &value)?),
+            "deadline" => options.deadline = Some(positive(&what, &value)?),
+            "once" => options.once = args::boolean(&what, &value)?,
+            _ => options.label = Some(args::name(&what, &value)?),
+        }
+    }
+    Ok(options)
+}
+
+fn retry(value: &Dynamic) -> Result<RetryPolicy, Thrown> {
+    let mut policy = RetryPolicy::default();
+    match value.as_bool() {
+        Ok(false) => return Ok(RetryPolicy::never()),
+        Ok(true) => return Ok(policy),
+        Err(_) if !value.is_map() => {
+            return invalid(format!(
+                "use_step: option `retry` must be false or a map like #{{ max_attempts: 5 }}, found {}",
+                found(value)
+            ));
+        }
+        Err(_) => {}
+    }
+    let known = ["max_attempts", "initial", "factor", "max", "jitter"];
+    for (key, value) in args::options("use_step: retry", value, &known)? {
+        let what = format!("use_step: option `retry.{key}`");
+        match key.as_str() {
+            "max_attempts" => policy.max_attempts = args::count(&what, &value)?,
+            "initial" => policy.initial = args::millis(&what, &value)?,
+            "factor" => policy.factor = args::number(&what, &value, 1.0, f64::INFINITY)?,
+            "max" => policy.max = args::millis(&what, &value)?,
+            _ => policy.jitter = args::number(&what, &value, 0.0, 1.0)?,
+        }
+    }
+    Ok(policy)
+}
+
+fn positive(what: &str, value: &Dynamic) -> Result<durhai_core::Millis, Thrown> {
+    match args::millis(what, value)? {
+        0 => invalid(format!("{what} must be longer than nothing, found {}", found(value))),
+        ms => Ok(ms),
+    }
+}

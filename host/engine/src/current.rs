@@ -1,0 +1,255 @@
+//! The run that has this thread now: where native functions find their [`Replay`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use durhai_core::replay::{Answer, BODY, Call, GroupKey, Reply, TaskKey};
+use durhai_core::{Failure, Kind, Replay, Site};
+use rhai::{EvalAltResult, NativeCallContext, Shared};
+
+use crate::bindings::group::Group;
+use crate::bindings::{failure_to_error, throw};
+use crate::fiber;
+use crate::program::Program;
+
+/// What a native function or a step of the interpreter gives back when it fails.
+pub type Thrown = Box<EvalAltResult>;
+
+/// All that an execution keeps beside its fibers. It sits in a thread-local while the execution has its turn, and in the
+/// execution otherwise.
+pub struct State {
+    pub replay: Replay,
+    pub program: Rc<Program>,
+    pub groups: HashMap<GroupKey, Group>,
+    /// The task whose fiber runs.
+    pub task: TaskKey,
+    /// For the task that is being resumed.
+    pub answer: Option<Answer>,
+    /// Why the fiber that just stopped did so.
+    pub pause: Pause,
+    /// Operations since the last durable call of the task that runs.
+    pub operations: u64,
+    pub max_operations: u64,
+    /// What was thrown into the script last, with the place it came from, which the map a script catches does not hold.
+    pub thrown: Option<Failure>,
+    /// A limit was broken: the run fails with this, whatever the script does.
+    pub doomed: Option<Failure>,
+}
+
+/// Why a fiber stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// It waits for an answer.
+    Call,
+    /// It has had its slice of operations.
+    Slice,
+    /// It must never go on.
+    Stop,
+}
+
+/// The modules scripts can import now, by path.
+pub type Modules = BTreeMap<String, Shared<rhai::Module>>;
+
+/// Operations after which others get a turn.
+pub const SLICE: u32 = 100_000;
+
+thread_local! {
+    static STATE: RefCell<Option<Box<State>>> = const { RefCell::new(None) };
+    static MODULES: RefCell<Rc<Modules>> = RefCell::default();
+    /// Operations left in this slice.
+    static LEFT: Cell<u32> = const { Cell::new(SLICE) };
+    /// The top level of a module runs; it gets ten slices, and no run.
+    static LOADING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl State {
+    pub fn new(program: Rc<Program>, replay: Replay, max_operations: u64) -> Self {
+        State {
+            replay,
+            program,
+            groups: HashMap::new(),
+            task: BODY,
+            answer: None,
+            pause: Pause::Call,
+            operations: 0,
+            max_operations,
+            thrown: None,
+            doomed: None,
+        }
+    }
+}
+
+/// Runs `f` while `state` is the current one, and gives it back, also to a `f` that panics.
+pub fn enter(state: &mut Option<Box<State>>, modules: Rc<Modules>, f: impl FnOnce()) {
+    struct Leave<'a> {
+        state: &'a mut Option<Box<State>>,
+        outer: Option<Box<State>>,
+        modules: Rc<Modules>,
+    }
+    impl Drop for Leave<'_> {
+        fn drop(&mut self) {
+            *self.state = STATE.replace(self.outer.take());
+            MODULES.replace(std::mem::take(&mut self.modules));
+        }
+    }
+    let outer = STATE.replace(state.take());
+    let modules = MODULES.replace(modules);
+    let _leave = Leave { state, outer, modules };
+    f();
+}
+
+/// Runs `f` with modules but no run: native functions that need one fail.
+pub fn load<R>(modules: Rc<Modules>, f: impl FnOnce() -> R) -> R {
+    let mut none = None;
+    let mut result = None;
+    enter(&mut none, modules, || {
+        LOADING.set(true);
+        LEFT.set(SLICE * 10);
+        result = Some(f());
+        LOADING.set(false);
+    });
+    result.expect("enter runs its function")
+}
+
+/// The state, if a run has this thread. `f` must not run script code or suspend.
+pub fn with<R>(f: impl FnOnce(&mut State) -> R) -> Option<R> {
+    STATE.with_borrow_mut(|state| state.as_deref_mut().map(f))
+}
+
+/// [`with`] for native functions: without a run they fail.
+pub fn run<R>(ctx: &NativeCallContext<'_>, f: impl FnOnce(&mut State) -> R) -> Result<R, Thrown> {
+    with(f).ok_or_else(|| {
+        let message = format!(
+            "{} needs a run, and there is none while a module is loaded: call it inside a function of the module",
+            ctx.fn_name()
+        );
+        throw(Failure::new(Kind::InvalidInput, message))
+    })
+}
+
+pub fn module(path: &str) -> Option<Shared<rhai::Module>> {
+    MODULES.with_borrow(|modules| modules.get(path).cloned())
+}
+
+/// Makes a durable call and waits for its answer. `keep` is told the group that an [`Call::Open`] opened, before any of
+/// its branches begins.
+pub fn ask(
+    ctx: &NativeCallContext<'_>,
+    call: Call,
+    keep: impl FnOnce(&mut State, GroupKey),
+) -> Result<Answer, Thrown> {
+    let reply = run(ctx, |state| {
+        let site = site(ctx, &state.program);
+        state.operations = 0;
+        LEFT.set(SLICE);
+        let reply = state.replay.call(state.task, call, site);
+        match &reply {
+            Reply::Wait(Some(group)) | Reply::Now(Answer::Opened(group) | Answer::Decided(group, _)) => {
+                keep(state, *group);
+            }
+            _ => {}
+        }
+        reply
+    })?;
+    let answer = match reply {
+        Reply::Now(answer) => answer,
+        Reply::Wait(_) => {
+            pause(Pause::Call);
+            with(|state| state.answer.take()).flatten().expect("a fiber is resumed with its answer")
+        }
+        Reply::Stop => stop(),
+    };
+    match answer {
+        Answer::Failure(failure) => Err(failure_to_error(failure)),
+        answer => Ok(answer),
+    }
+}
+
+/// Suspends the fiber for good.
+pub fn stop() -> ! {
+    loop {
+        pause(Pause::Stop);
+    }
+}
+
+/// Called by Rhai at every operation, so it is a count and two comparisons. `false`: the script must stop here.
+#[inline]
+pub fn progress() -> bool {
+    let left = LEFT.get().wrapping_sub(1);
+    LEFT.set(left);
+    (left != 0 && !fiber::stack_is_low()) || look_up(left == 0)
+}
+
+/// Begins a slice of operations.
+pub fn begin_slice() {
+    LEFT.set(SLICE);
+}
+
+/// A limit ends the run in two strokes. The first makes Rhai unwind with an error, so that the failure gets its place and
+/// call stack. Scripts can catch that error where Rhai has wrapped it (calls through function pointers), and `sort`
+/// swallows it; so if another operation is seen, the second stroke suspends the fiber for good.
+#[cold]
+fn look_up(slice_is_over: bool) -> bool {
+    LEFT.set(SLICE);
+    let loading = LOADING.get();
+    let doom = if fiber::stack_is_low() {
+        "the script calls itself too deeply, or its data nests too deeply: the stack is full; use a loop, or flatter data"
+            .to_string()
+    } else if !slice_is_over || loading {
+        return !loading;
+    } else {
+        let over = with(|state| {
+            state.operations += u64::from(SLICE);
+            state.doomed.is_some() || state.operations >= state.max_operations
+        });
+        match over {
+            Some(true) => {
+                let limit = with(|state| state.max_operations).unwrap_or_default();
+                format!(
+                    "the script made more than {limit} operations without a durable call (the limit `operations`): is \
+                     there a loop that does not end?"
+                )
+            }
+            Some(false) if fiber::inside() => {
+                pause(Pause::Slice);
+                return true;
+            }
+            _ => return true,
+        }
+    };
+    let second = with(|state| match state.doomed.take() {
+        Some(doomed) => {
+            state.replay.fail(doomed);
+            true
+        }
+        None => {
+            state.doomed = Some(Failure::new(Kind::Limit, doom));
+            false
+        }
+    });
+    if second == Some(true) && fiber::inside() {
+        stop();
+    }
+    LEFT.set(1);
+    false
+}
+
+fn pause(why: Pause) {
+    with(|state| state.pause = why);
+    fiber::suspend();
+}
+
+fn site(ctx: &NativeCallContext<'_>, program: &Program) -> Site {
+    let position = ctx.call_position();
+    let file = match ctx.call_source() {
+        Some(source) if source != program.name() => Some(Arc::from(source)),
+        _ => None,
+    };
+    Site {
+        file,
+        line: position.line().unwrap_or(0) as u32,
+        column: position.position().unwrap_or(0) as u32,
+    }
+}

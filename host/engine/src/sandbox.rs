@@ -1,0 +1,237 @@
+//! What a workflow script may do: the one list of what is in and what is off.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
+    BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{
+    AST, ASTNode, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope, Shared,
+    Stmt,
+};
+
+use crate::convert::Budget;
+use crate::current::{self, Modules};
+use crate::diagnostic::{self, Diagnostic};
+use crate::fiber;
+use crate::program::{self, Bundle, Program, Texts, file_name};
+use crate::{bindings, natives};
+
+/// Limits of the language, the same in debug and release builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptLimits {
+    /// Operations between two durable calls of a task.
+    pub operations: u64,
+    /// Levels of function calls, those through closures, `map` and tasks included.
+    pub call_levels: usize,
+    /// Levels of nesting in an expression or statement of the text.
+    pub expression_depth: usize,
+    /// Bytes of strings in one value, all that is nested in it included.
+    pub string: usize,
+    /// Elements of arrays in one value, all that is nested in it included. A larger limit takes larger stacks: see
+    /// [`fiber::RESERVE`].
+    pub array: usize,
+    /// Entries of maps in one value, likewise.
+    pub map: usize,
+    /// Variables in scope at a time.
+    pub variables: usize,
+    /// Functions and closures in one file.
+    pub functions: usize,
+    /// Imports that are evaluated.
+    pub modules: usize,
+}
+
+impl Default for ScriptLimits {
+    fn default() -> Self {
+        ScriptLimits {
+            operations: 200_000_000,
+            call_levels: 64,
+            expression_depth: 64,
+            string: 8 << 20,
+            array: 100_000,
+            map: 100_000,
+            variables: 1_000,
+            functions: 2_000,
+            modules: 256,
+        }
+    }
+}
+
+impl ScriptLimits {
+    pub(crate) fn apply(&self, engine: &mut Engine) {
+        engine
+            .set_max_call_levels(self.call_levels)
+            .set_max_expr_depths(self.expression_depth, self.expression_depth)
+            .set_max_string_size(self.string)
+            .set_max_array_size(self.array)
+            .set_max_map_size(self.map)
+            .set_max_variables(self.variables)
+            .set_max_functions(self.functions)
+            .set_max_modules(self.modules)
+            // Counted by `current::progress`: Rhai starts its count anew in each callback.
+            .set_max_operations(0)
+            // Folding constants would evaluate calls while parsing; positions and order stay as written.
+            .set_optimization_level(OptimizationLevel::None);
+    }
+}
+
+/// Adds pure functions to the engine. It must not add effects, clocks or randomness: a replay would see other results.
+pub type Extension = Arc<dyn Fn(&mut Engine) + Send + Sync>;
+
+/// How sandboxes are made; the same for every thread of a host.
+#[derive(Clone, Default)]
+pub struct SandboxConfig {
+    pub limits: ScriptLimits,
+    pub extend: Vec<Extension>,
+}
+
+/// A Rhai engine in which workflows run. It belongs to one thread, like all that is compiled with it.
+pub struct Sandbox {
+    pub(crate) engine: Rc<Engine>,
+    pub(crate) limits: ScriptLimits,
+}
+
+impl Sandbox {
+    pub fn new(config: &SandboxConfig) -> Self {
+        let mut engine = Engine::new_raw();
+
+        // In: what computes and nothing else. Left out are BasicTimePackage (the system's clock) and LanguageCorePackage
+        // (`sleep` that blocks the thread); what is useful in the latter is in `natives`.
+        ArithmeticPackage::new().register_into_engine(&mut engine);
+        LogicPackage::new().register_into_engine(&mut engine);
+        BasicMathPackage::new().register_into_engine(&mut engine);
+        BitFieldPackage::new().register_into_engine(&mut engine);
+        BasicStringPackage::new().register_into_engine(&mut engine);
+        MoreStringPackage::new().register_into_engine(&mut engine);
+        BasicArrayPackage::new().register_into_engine(&mut engine);
+        BasicBlobPackage::new().register_into_engine(&mut engine);
+        BasicMapPackage::new().register_into_engine(&mut engine);
+        BasicIteratorPackage::new().register_into_engine(&mut engine);
+        BasicFnPackage::new().register_into_engine(&mut engine);
+        natives::register(&mut engine);
+        durhai_stdlib::register(&mut engine);
+        for extend in &config.extend {
+            extend(&mut engine);
+        }
+        // After the extensions, so that none of them takes the place of a durable call.
+        bindings::register(&mut engine);
+
+        // Off: text that becomes code, files behind `import`.
+        engine.disable_symbol("eval");
+        engine.set_module_resolver(Resolver);
+
+        config.limits.apply(&mut engine);
+        engine.on_progress(|_| (!current::progress()).then_some(Dynamic::UNIT));
+        Sandbox { engine: Rc::new(engine), limits: config.limits.clone() }
+    }
+
+    /// Compiles a workflow with its modules. The modules' top level is run here, once, outside any run.
+    pub fn compile(&self, bundle: &Bundle) -> Result<Program, Vec<Diagnostic>> {
+        let mut wrong = Vec::new();
+        let mut asts = Vec::new();
+        let texts = bundle.modules.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+        for (path, text) in [(bundle.name.as_str(), bundle.source.as_str())].into_iter().chain(texts) {
+            match program::parse(&self.engine, &file_name(path), text) {
+                Ok(mut ast) => {
+                    ast.set_source(path);
+                    asts.push((path, text, ast));
+                }
+                Err(diagnostic) => wrong.push(diagnostic),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let texts = Rc::new(Texts::new(bundle, asts.iter().map(|(.., ast)| ast)));
+        let (_, _, main) = asts.remove(0);
+        let mut modules = Modules::new();
+        while !asts.is_empty() {
+            // Those whose imports are all there already; a bundle that was gathered has no circle.
+            let ready = |(.., ast): &(&str, &str, AST)| {
+                program::imports(ast).iter().all(|import| {
+                    import.path.as_ref().is_some_and(|path| modules.contains_key(path) || !bundle.modules.contains_key(path))
+                })
+            };
+            let Some(at) = asts.iter().position(ready) else {
+                let (path, text, _) = asts[0];
+                let message = "this module is part of a circle of imports, or imports a path that is no literal";
+                return Err(vec![Diagnostic::new(&file_name(path), text, Position::NONE, message)]);
+            };
+            let (path, text, ast) = asts.remove(at);
+            match self.load(path, text, ast, &modules, &texts) {
+                Ok(module) => drop(modules.insert(path.to_string(), module)),
+                Err(diagnostic) => return Err(vec![diagnostic]),
+            }
+        }
+        let texts = Rc::into_inner(texts).expect("the loads are over");
+        Ok(Program::new(main, modules, texts, bundle))
+    }
+
+    fn load(
+        &self,
+        path: &str,
+        text: &str,
+        ast: AST,
+        modules: &Modules,
+        texts: &Rc<Texts>,
+    ) -> Result<Shared<Module>, Diagnostic> {
+        if let Some(position) = captures(&ast) {
+            let message = "a closure at the top level of a module cannot capture a variable: all runs would share it";
+            let diagnostic = Diagnostic::new(&file_name(path), text, position, message);
+            return Err(diagnostic.with_help("capture inside a function of the module, or use a constant"));
+        }
+        let loaded = Rc::new(RefCell::new(None));
+        let work = {
+            let (engine, loaded, texts) = (self.engine.clone(), loaded.clone(), texts.clone());
+            move || {
+                let result = Module::eval_ast_as_new(Scope::new(), &ast, &engine);
+                let budget = Budget { bytes: 16 << 10, depth: 16 };
+                *loaded.borrow_mut() = Some(result.map_err(|error| diagnostic::failure(&error, &texts, None, budget)));
+            }
+        };
+        let ran = current::load(Rc::new(modules.clone()), || fiber::on_large_stack(work));
+        let file = file_name(path);
+        match (ran, loaded.take()) {
+            (Ok(()), Some(Ok(mut module))) => {
+                module.set_id(path);
+                module.build_index();
+                Ok(module.into())
+            }
+            (Ok(()), Some(Err(failure))) => Err(Diagnostic::from_failure(&file, text, &failure)),
+            (Err(error), _) => Err(Diagnostic::new(&file, text, Position::NONE, format!("no stack to load it: {error}"))),
+            (Ok(()), None) => unreachable!("the work is done when its stack comes back"),
+        }
+    }
+}
+
+/// Where the top level of a text captures a variable. (The bodies of functions and closures are kept apart from it.)
+fn captures(ast: &AST) -> Option<Position> {
+    let mut top = ast.clone();
+    top.clear_functions();
+    let mut found = None;
+    top.walk(&mut |path: &[ASTNode<'_>]| {
+        if let Some(ASTNode::Stmt(share @ Stmt::Share(_))) = path.last() {
+            found.get_or_insert(share.position());
+        }
+        found.is_none()
+    });
+    found
+}
+
+/// Finds modules among those of the program that runs.
+struct Resolver;
+
+impl ModuleResolver for Resolver {
+    fn resolve(
+        &self,
+        _: &Engine,
+        _: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        current::module(path).ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.into(), position).into())
+    }
+}

@@ -1,0 +1,128 @@
+//! Messages that say what to do next: near names, signatures, common slips.
+
+use rhai::{EvalAltResult, ParseErrorType};
+
+use crate::bindings::CALLS;
+use crate::program::Texts;
+use crate::show::nice_type;
+
+/// An error of the script itself, explained.
+pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
+    match error {
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => function_not_found(signature, texts),
+        EvalAltResult::ErrorVariableNotFound(name, _) if name == "input" => {
+            "there is no variable `input` here: functions do not see it, pass it as an argument".into()
+        }
+        EvalAltResult::ErrorVariableNotFound(name, _) => {
+            format!("there is no variable `{name}` here (functions see their arguments and constants only)")
+        }
+        EvalAltResult::ErrorDataRace(what, _) => {
+            let what = if what.is_empty() { "a shared variable".into() } else { what.clone() };
+            format!(
+                "{what} is in use by a call that has not come back: a method of the variable (like `array.map(|x| \
+                 use_step(…))`, or a function called with it as `this`) waits for a durable call and holds it until \
+                 then; copy the variable first, or use foreach(array, |x| …)"
+            )
+        }
+        EvalAltResult::ErrorStackOverflow(_) => {
+            "the script calls itself too deeply (the limit `call_levels`): is there a recursion that does not end?".into()
+        }
+        EvalAltResult::ErrorDataTooLarge(what, _) => {
+            format!("{} (limits `string`, `array`, `map`)", what.to_lowercase().replace("size of ", "too large: ") + " over the limit")
+        }
+        EvalAltResult::ErrorTerminated(..) => "the script was stopped".into(),
+        EvalAltResult::ErrorMismatchDataType(wanted, found, _) => {
+            format!("expected {}, found {}", nice_type(wanted), nice_type(found))
+        }
+        EvalAltResult::ErrorModuleNotFound(path, _) => format!("there is no module {path:?}"),
+        // The place is told apart from the message. The value in an invalid index is not printed: it may be anything.
+        EvalAltResult::ErrorIndexNotFound(..) => "there is no such index".into(),
+        other => {
+            let text = other.to_string();
+            match text.rfind(" (line ") {
+                Some(at) => text[..at].to_string(),
+                None => text,
+            }
+        }
+    }
+}
+
+/// `name (type, type)`, as Rhai writes it.
+fn function_not_found(signature: &str, texts: &Texts) -> String {
+    let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ""));
+    let arguments = arguments.trim_end_matches(')');
+    let arguments: Vec<_> = arguments.split(", ").filter(|a| !a.is_empty()).map(nice_type).collect();
+    let called = format!("{name}({})", arguments.join(", "));
+    if let Some((_, forms)) = CALLS.iter().find(|(call, _)| *call == name) {
+        return format!("{called} does not fit; there is {}", forms.join(", "));
+    }
+    let own = texts.functions_named(name);
+    if !own.is_empty() {
+        return format!("{called} does not fit; there is {}", own.join(", "));
+    }
+    if name.starts_with("anon$") {
+        return format!("the closure cannot be called with {} arguments ({})", arguments.len(), arguments.join(", "));
+    }
+    match near(name, CALLS.iter().map(|(call, _)| *call).chain(texts.functions()).chain(COMMON.iter().copied())) {
+        Some(close) => format!("there is no function {called}; did you mean `{close}`?"),
+        None => format!("there is no function {called}"),
+    }
+}
+
+/// Functions of the language that people misspell.
+const COMMON: &[&str] = &[
+    "len", "push", "pop", "shift", "insert", "remove", "contains", "keys", "values", "filter", "map", "reduce", "sort",
+    "reverse", "to_string", "to_int", "to_float", "parse_int", "parse_float", "split", "trim", "replace", "to_upper",
+    "to_lower", "sub_string", "index_of", "starts_with", "ends_with", "is_empty", "extract", "append", "to_json",
+    "parse_json", "some", "all", "find", "dedup", "floor", "ceiling", "round", "abs", "max", "min",
+];
+
+/// The name that is at most a third of its letters away.
+pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|other| (distance(name, other), other))
+        .filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3).min(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// What to do about an error of syntax.
+pub fn parse_help(error: &ParseErrorType, source_line: &str) -> Option<String> {
+    Some(match error {
+        ParseErrorType::Reserved(word) if word == "eval" => "`eval` is switched off in workflows".into(),
+        ParseErrorType::Reserved(word) => format!("`{word}` has a meaning in Rhai: choose another name"),
+        ParseErrorType::ExprTooDeep => "split the expression with variables, or use functions".into(),
+        ParseErrorType::MissingToken(token, _) if token == ";" => "end the statement before it with `;`".into(),
+        ParseErrorType::UnexpectedEOF => "is a bracket or a string not closed?".into(),
+        ParseErrorType::WrongDocComment => "describe a workflow with `//!` at its top; `///` is for functions".into(),
+        _ if source_line.trim_start().starts_with('{') => "a map is written #{ key: value }".into(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names() {
+        for (name, close) in [("use_stpe", Some("use_step")), ("paralel", Some("parallel")), ("xyzzy", None), ("a", None)] {
+            assert_eq!(near(name, CALLS.iter().map(|(call, _)| *call)), close, "{name}");
+        }
+    }
+}

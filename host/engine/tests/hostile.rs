@@ -1,0 +1,201 @@
+//! Scripts that mean harm, or are badly wrong: each must end cleanly, in debug and in release builds, whatever it catches.
+
+mod driver;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use driver::{compile, created, run};
+use durhai_core::replay::{Input, Limits, Verdict};
+use durhai_core::{Body, Kind, Replay};
+use durhai_engine::{Execution, Sandbox, SandboxConfig, ScriptLimits, Turn};
+
+/// Runs a script that may catch what it likes; gives the failure that ended the run.
+fn fails(script: &str) -> durhai_core::Failure {
+    let sandbox = Sandbox::new(&SandboxConfig {
+        limits: ScriptLimits { operations: 3_000_000, ..ScriptLimits::default() },
+        extend: Vec::new(),
+    });
+    driver::run_with(&sandbox, script, serde_json::json!(null)).result().expect_err(script)
+}
+
+#[test]
+fn recursion() {
+    for script in [
+        "fn f(x) { f(x + 1) } f(0)",
+        "fn f(x) { let y = f(x + 1); y + 1 } f(0)",
+        "fn a(x) { b(x) } fn b(x) { a(x) } a(0)",
+        "let f = |me, x| me.call(me, x + 1); f.call(f, 0)",
+        "fn f(x) { [x].map(|y| f(y)) } f(0)",
+        "fn f(x) { [x].map(|y| [y].map(|z| f(z))) } f(0)",
+        "fn f(x) { call(Fn(\"g\"), x) } fn g(x) { Fn(\"f\").call(x) } f(1)",
+        "fn f(x) { [2, 1].sort(|a, b| f(a)); f(x) } f(0)",
+        "fn f(x) { this.f(x) } let a = [1]; a.f(1)",
+        "fn f(x) { parallel([|| f(x)]) } f(0)",
+        "fn f(x) { switch x { _ => { if true { for i in 0..1 { while true { return f(x); } } } } } } f(1)",
+        "fn f(x) { 1 + (1 + (1 + (1 + (1 + (1 + (1 + (1 + (1 + (1 + f(x)))))))))) } f(1)",
+    ] {
+        let failure = fails(script);
+        assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+        assert!(failure.message.contains("too deeply"), "{script}: {failure}");
+    }
+}
+
+/// `sort` and `dedup` swallow what their callbacks throw, so these may also end well; they must end.
+#[test]
+fn callbacks_that_swallow_errors() {
+    for script in [
+        "fn f(x) { let a = [3, 1, 2]; a.sort(|x, y| f(x)); 1 } f(0)",
+        "fn f(x) { let a = [3, 1, 2]; a.dedup(|x, y| f(x)); 1 } f(0)",
+        "let a = [3, 1, 2]; a.sort(|x, y| { loop { } }); a",
+        "let a = [3, 1, 2]; a.dedup(|x, y| { loop { } }); a",
+    ] {
+        assert_eq!(run_limited(script), Some(Kind::Limit), "{script}");
+    }
+}
+
+fn run_limited(script: &str) -> Option<Kind> {
+    let limits = ScriptLimits { operations: 1_000_000, ..ScriptLimits::default() };
+    let sandbox = Sandbox::new(&SandboxConfig { limits, extend: Vec::new() });
+    driver::run_with(&sandbox, script, serde_json::json!(null)).result().err().map(|failure| failure.kind)
+}
+
+#[test]
+fn loops_that_do_not_end() {
+    for script in [
+        "loop { }",
+        "let x = 0; while true { x += 1; }",
+        "loop { try { loop { } } catch { } }",
+        "fn f() { loop { } } loop { try { f() } catch (e) { } }",
+        "let f = || { loop { } }; loop { try { f.call() } catch (e) { } }",
+        "loop { try { [1].map(|x| { loop { } }) } catch (e) { } }",
+        "parallel([|| { loop { } }, || sleep(5)])",
+        "loop { now(); }",
+        "loop { rand(); }",
+    ] {
+        let failure = fails(script);
+        assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+        assert!(failure.message.contains("more than 3000000 operations without a durable call"), "{script}: {failure}");
+    }
+}
+
+/// Nesting in data is bounded by the limits on its size; Rhai's recursion over it must fit the stack.
+#[test]
+fn deep_data() {
+    for (script, message) in [
+        ("let a = []; loop { a = [a]; }", "array"),
+        ("let m = #{}; loop { m = #{ m: m }; }", "map"),
+        ("let a = []; loop { a = [#{ a: a }]; }", ""),
+        ("let a = []; for i in 0..2000 { a = [#{ a: a }]; } let s = `${a}`; let e = a == a; throw a", ""),
+        ("let a = []; for i in 0..90_000 { let b = []; b.push(a); a = b; if i % 30_000 == 0 { print(a); } } let c = a; c == a", ""),
+        ("let a = []; for i in 0..3000 { a = [a]; } parallel([|| a, || [a, a]]); a", "nests more than 64 levels"),
+        ("let a = 1; for i in 0..2000 { let b = a; a = || b; } throw \"done\"", "done"),
+    ] {
+        let failure = fails_with(script, 200_000_000);
+        assert!(failure.message.contains(message), "{script}: {failure}");
+    }
+}
+
+fn fails_with(script: &str, operations: u64) -> durhai_core::Failure {
+    let limits = ScriptLimits { operations, ..ScriptLimits::default() };
+    let sandbox = Sandbox::new(&SandboxConfig { limits, extend: Vec::new() });
+    driver::run_with(&sandbox, script, serde_json::json!(null)).result().expect_err(script)
+}
+
+#[test]
+fn data_that_explodes() {
+    for script in [
+        "let s = \"x\"; loop { s += s; }",
+        "let s = \"x\"; loop { s = `${s}${s}`; }",
+        "let a = [1]; loop { a += a; }",
+        "let a = [1]; loop { a = [a, a]; }",
+        "let m = #{ a: 1 }; loop { m = #{ a: m, b: m }; }",
+        "let a = [1]; loop { a.push(a); }",
+        "let a = []; loop { a.push(1); }",
+        "let a = []; loop { a.push(\"a text that takes some room in memory, a hundred bytes or so, to be counted with it\"); }",
+        "let a = []; a.pad(1_000_000_000, 1);",
+        "let b = blob(1_000_000_000);",
+        "\"x\".pad(1_000_000_000, 'y')",
+    ] {
+        let failure = fails_with(script, 200_000_000);
+        assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+    }
+}
+
+#[test]
+fn values_that_hold_themselves() {
+    for script in [
+        "let m = #{}; let f = || m; m.f = f; print(m); let s = `${m} ${f}`; debug(f); throw m",
+        "let a = []; let f = || a; a.push(f); use_step(\"echo\", a)",
+        "let a = []; let f = || a; a.push(f); a",
+        "let m = #{}; m.f = || m; throw m.f",
+    ] {
+        let failure = fails(script);
+        assert!(matches!(failure.kind, Kind::NotStorable | Kind::Thrown), "{script}: {failure}");
+    }
+}
+
+#[test]
+fn a_script_that_spins_gives_way() {
+    let sandbox = Sandbox::new(&SandboxConfig::default());
+    let program = compile(&sandbox, "let x = 0; for i in 0..300_000 { x += i; } x");
+    let mut execution = Execution::new(program.clone(), replay(&program));
+    execution.replay_mut().deliver(driver::START, Input::Start);
+    let asked = Cell::new(0);
+    let mut turns = 1;
+    while execution.turn(&sandbox, &|| {
+        asked.set(asked.get() + 1);
+        asked.get() % 2 == 0
+    }) == Turn::Preempted
+    {
+        turns += 1;
+    }
+    assert!(turns > 3 && asked.get() >= 2 * (turns - 1), "{turns} turns, asked {} times", asked.get());
+    assert!(matches!(execution.replay().verdict(), Some(Verdict::Ended(Body::RunCompleted { .. }))));
+}
+
+fn replay(program: &durhai_engine::Program) -> Replay {
+    Replay::new(vec![created(program, serde_json::Value::Null)], Limits::default()).expect("a log")
+}
+
+#[test]
+fn runs_that_are_dropped_free_what_they_hold() {
+    let sandbox = Sandbox::new(&SandboxConfig::default());
+    for script in [
+        "sleep(1)",
+        "fn f(n) { if n == 0 { sleep(1) } else { f(n - 1) } } f(20)",
+        "parallel([|| sleep(1), || sleep(2), || parallel([|| use_step(\"echo\")])])",
+        "let a = []; for i in 0..50_000 { a = [a]; } parallel([|| { a; sleep(1) }])",
+        "try { sleep(1) } catch (e) { sleep(2); }",
+        "let a = 0; loop { try { a += 1; } catch (e) { } }",
+    ] {
+        let program = compile(&sandbox, script);
+        let mut execution = Execution::new(program.clone(), replay(&program));
+        execution.replay_mut().deliver(driver::START, Input::Start);
+        execution.turn(&sandbox, &|| true);
+        drop(execution);
+        assert_eq!(Rc::strong_count(&program), 1, "{script}");
+    }
+}
+
+#[test]
+fn a_native_function_that_panics() {
+    let extend: durhai_engine::Extension = std::sync::Arc::new(|engine| {
+        engine.register_fn("boom", || -> i64 { panic!("out of order") });
+    });
+    let sandbox = Sandbox::new(&SandboxConfig { extend: vec![extend], ..SandboxConfig::default() });
+    let failure = driver::run_with(&sandbox, "try { boom() } catch { }", serde_json::json!(null)).result().unwrap_err();
+    assert_eq!(failure.message, "a native function panicked: out of order");
+}
+
+#[test]
+fn no_effects() {
+    for script in ["open(\"x\")", "eval_file(\"x\")", "get_fn_metadata_list()", "import \"x\" as x; 1"] {
+        let bundle = durhai_engine::Bundle::single("flow", script);
+        let sandbox = Sandbox::new(&SandboxConfig::default());
+        let program = Rc::new(sandbox.compile(&bundle).expect(script));
+        let outcome = driver::drive(&sandbox, &program, vec![created(&program, serde_json::Value::Null)]);
+        assert_eq!(outcome.result().expect_err(script).kind, Kind::Script, "{script}");
+    }
+    assert!(run("sleep(0.001)").result().is_ok());
+}
