@@ -56,7 +56,8 @@ impl Feed {
         Ok(Feed { run, commits, next, queue: VecDeque::new(), behind: true, unsure: true, parked: false, ended: false })
     }
 
-    /// The next thing that happened; `None` after [`Item::Ended`], and when the host stops.
+    /// The next thing that happened; `None` after [`Item::Ended`], and when the host stops. Nothing is lost if the
+    /// future is dropped before it is ready.
     pub async fn next(&mut self) -> Result<Option<Item>, HostError> {
         loop {
             if let Some(item) = self.queue.pop_front() {
@@ -148,11 +149,13 @@ impl Feed {
                 let rest = events.split_off(asked);
                 events.into_iter().for_each(|event| self.push(event));
                 if !commit.lines.is_empty() {
+                    // If the caller gives up waiting just here, the rest is read from the store.
+                    self.behind = true;
                     self.behind = self.read_lines().await? == PAGE;
                 }
                 rest.into_iter().for_each(|event| self.push(event));
             }
-            _ if !commit.lines.is_empty() => self.behind = self.read_lines().await? == PAGE,
+            _ if !commit.lines.is_empty() => self.behind = true,
             _ => {}
         }
         Ok(())

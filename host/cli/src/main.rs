@@ -1,1 +1,45 @@
-fn main() {}
+//! The command line of durhai.
+
+mod args;
+mod board;
+mod client;
+mod commands;
+mod exit;
+mod folder;
+mod hostfile;
+mod hosting;
+mod input;
+mod interrupt;
+mod lines;
+mod output;
+mod progress;
+mod times;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::exit::{Exit, Fail};
+use crate::output::{Out, note};
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    let out = Out::new(cli.globals.json);
+    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(commands::dispatch(cli, &out));
+            // Threads of steps that do not listen must not hold the process.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Fail::new(Exit::Unreachable, format!("no threads can be had: {error}"))),
+    };
+    match outcome {
+        Ok(exit) => exit.code(),
+        Err(fail) => {
+            note(format!("error: {}", fail.message));
+            fail.exit.code()
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use durhai::Status;
+
+/// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
+#[derive(Debug, Parser)]
+#[command(name = "durhai", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 a run failed, 2 usage, 3 not found, 4 host or store not reachable, \
+                        130 interrupted.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Globals {
+    /// The folder with the store.
+    #[arg(long, global = true, env = "DURHAI_DATA", default_value = ".durhai", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Print JSON: one document, or one line each for events and log lines.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The folder with the scripts. Default: `scripts` if it is there, else the current folder.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub scripts: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a workflow to its end in this process; with the same --id it goes on where it stopped.
+    Run(Run),
+    /// Host a folder of workflows: hot reload, timers, HTTP API.
+    Serve(Serve),
+    /// Start a run in the host that serves, or leave it for the next one.
+    Start(Start),
+    /// List runs, newest first.
+    List(List),
+    /// Show all there is to know about a run.
+    Show(OneRun),
+    /// Print the events of a run.
+    Events(Follow),
+    /// Print the log of a run.
+    Logs(Follow),
+    /// Send a signal to a run.
+    Signal(Signal),
+    /// Ask a run to stop: its open calls throw `cancelled`.
+    Cancel(End),
+    /// End a run at once, without asking its script.
+    Terminate(End),
+    /// Start a failed or cancelled run anew; it takes over what was done before the failure.
+    Retry(OneRun),
+    /// Let a parked run try again.
+    Unpark(OneRun),
+    /// Remove runs that have ended, with all they left.
+    Delete(Delete),
+    /// List workflows, and what is wrong with those that do not load.
+    Workflows(Workflows),
+    /// Call a step by hand, outside of any run; without a name, list the steps.
+    Step(Step),
+    /// Write a starter workflow with a step.
+    New(New),
+    /// Check every log in the store, and the store itself; exit 1 if something is found.
+    Doctor,
+    /// Print completions for a shell.
+    Completions { shell: Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A script, or the name of a workflow.
+    #[arg(value_name = "FILE|NAME")]
+    pub target: String,
+    #[command(flatten)]
+    pub input: Input,
+    /// Names the run, so that the same command goes on with it.
+    #[arg(long)]
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub tags: Tags,
+    #[command(flatten)]
+    pub allow: Allow,
+    /// Print nothing but the output and errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The folder with the scripts; the same as --scripts.
+    pub dir: Option<PathBuf>,
+    /// Where the API listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7788")]
+    pub listen: String,
+    /// Where runs live: `sled:PATH` or `memory:`. Default: `store` in the data folder.
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// A file whose text every API call must bring; DURHAI_TOKEN does the same.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A further host name that requests may use, for a proxy in front.
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    #[command(flatten)]
+    pub allow: Allow,
+    /// Print nothing but the address and errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Start {
+    /// The name of a workflow.
+    pub name: String,
+    #[command(flatten)]
+    pub input: Input,
+    /// Makes the start idempotent: the run of this id is returned if it is there.
+    #[arg(long)]
+    pub id: Option<String>,
+    #[command(flatten)]
+    pub tags: Tags,
+    /// Begin that much later: `10m`, `1h 30m`.
+    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
+    pub delay: Option<u64>,
+    /// Wait for the end and print the output.
+    #[arg(long)]
+    pub wait: bool,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only runs of this status; repeat it for any of several.
+    #[arg(long, value_parser = |text: &str| text.parse::<Status>())]
+    pub status: Vec<Status>,
+    #[arg(long, value_name = "NAME")]
+    pub workflow: Option<String>,
+    #[command(flatten)]
+    pub tags: Tags,
+    /// Only runs created at or after: a time (RFC 3339), or a duration ago such as `2h`.
+    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
+    pub since: Option<u64>,
+    /// Only runs created before.
+    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
+    pub until: Option<u64>,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Where the list before this one ended.
+    #[arg(long)]
+    pub cursor: Option<String>,
+    /// All of them, however many.
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct OneRun {
+    /// The id of a run.
+    pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Follow {
+    /// The id of a run.
+    pub run: String,
+    /// Go on until the run has ended.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Begin there: an event's number, a log line's index.
+    #[arg(long, value_name = "N")]
+    pub from: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct Signal {
+    /// The id of a run.
+    pub run: String,
+    /// The name the script waits for.
+    pub name: String,
+    /// The payload as JSON, `@FILE` or `-`. Default: null.
+    #[arg(value_name = "JSON")]
+    pub payload: Option<String>,
+    /// Delivered once, however often it is sent with this id.
+    #[arg(long)]
+    pub id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct End {
+    /// The id of a run.
+    pub run: String,
+    /// Why, for the log.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Ids of runs.
+    #[arg(required = true)]
+    pub runs: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Workflows {
+    /// Look into this folder, whatever a host serves.
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Step {
+    /// The name of a step: `payments.charge`, `file.read`.
+    pub name: Option<String>,
+    /// The input as JSON, `@FILE` or `-`. Default: null.
+    #[arg(value_name = "JSON")]
+    pub input: Option<String>,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// The name of the workflow: `hello`, `billing/invoice`.
+    pub name: String,
+}
+
+/// The input of a run.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// The input as JSON, `@FILE` to read a file, `-` to read standard input. Default: null.
+    #[arg(short, long, value_name = "JSON", allow_hyphen_values = true)]
+    pub input: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Tags {
+    /// Something to find it by; can be repeated.
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    pub tags: Vec<(String, String)>,
+}
+
+/// What steps from scripts may touch. Nothing, unless it is granted.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Allow {
+    /// Steps may do everything.
+    #[arg(short = 'A', long)]
+    pub allow_all: bool,
+    /// Steps may read files: all, or those below these paths.
+    #[arg(long, value_name = "PATH,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub allow_read: Vec<String>,
+    /// Steps may write files: all, or those below these paths.
+    #[arg(long, value_name = "PATH,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub allow_write: Vec<String>,
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("write it as KEY=VALUE".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_accepted_and_what_is_not() {
+        for (line, good) in [
+            ("run a.rhai --input {} --id x --tag a=b --tag c=", true),
+            ("run a --input -1", true),
+            ("run a -A --allow-read --allow-write=out,tmp --allow-write=more", true),
+            ("run a --allow-read data", false), // would be a second FILE
+            ("run", false),
+            ("run a --nonsense", false),
+            ("run a --tag nope", false),
+            ("run a --tag =v", false),
+            ("--json list --status failed --status parked", true),
+            ("list --json --data /tmp/x --limit 1000", true),
+            ("list --status asleep", false),
+            ("list --limit 0", false),
+            ("list --limit 1001", false),
+            ("list --since 2h --until 2026-01-01T00:00:00Z", true),
+            ("list --since yesterday-ish", false),
+            ("start a --delay 10m --wait", true),
+            ("start a --delay -5s", false),
+            ("start a --delay soon", false),
+            ("signal r name", true),
+            ("signal r name {\"a\":1} --id once", true),
+            ("signal r", false),
+            ("cancel r --reason because", true),
+            ("delete", false),
+            ("delete a b c", true),
+            ("serve --listen 127.0.0.1:0 --store memory: --allow-host x", true),
+            ("events r --follow --from 3", true),
+            ("events r --from x", false),
+            ("completions bash", true),
+            ("completions cobol", false),
+            ("bogus", false),
+            ("", false),
+        ] {
+            let words = std::iter::once("durhai").chain(line.split_whitespace());
+            let parsed = Cli::try_parse_from(words);
+            assert_eq!(parsed.is_ok(), good, "{line}: {parsed:?}");
+            if let Err(error) = parsed {
+                assert_eq!(error.exit_code(), 2, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_permission_without_value_is_everything() {
+        let cli = Cli::try_parse_from(["durhai", "run", "a", "--allow-read", "--allow-write=x,y"]).expect("parses");
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!(run.allow.allow_read, [""]);
+        assert_eq!(run.allow.allow_write, ["x,y"]);
+    }
+}

@@ -1,0 +1,267 @@
+//! The host that serves the data folder, over HTTP.
+
+use std::time::Duration;
+
+use durhai::{Event, Listing, LogEntry, Query, RunView, Value, WorkflowView};
+use durhai_api::{Item, Problem, Want};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::Starting;
+use super::sse::Parser;
+use crate::exit::Fail;
+use crate::hostfile::HostFile;
+
+/// How long a host on this machine may take to answer whether it is there.
+const PROBE: Duration = Duration::from_secs(3);
+
+pub struct Remote {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+/// A run's live stream.
+pub struct Stream {
+    response: Response,
+    parser: Parser,
+    only_lines: bool,
+    ended: bool,
+}
+
+impl Remote {
+    /// The host that the file names, if it still answers there.
+    pub async fn probe(file: &HostFile) -> Result<Option<Remote>, Fail> {
+        #[derive(Deserialize)]
+        struct Health {
+            instance: Option<String>,
+        }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(PROBE)
+            .build()
+            .map_err(|error| Fail::unreachable(format!("no HTTP client: {error}")))?;
+        let base = format!("http://{}", file.address);
+        let Ok(answer) = http.get(format!("{base}/healthz")).timeout(PROBE).send().await else { return Ok(None) };
+        match answer.json::<Health>().await {
+            Ok(health) if health.instance.as_deref() == Some(&file.instance) => {
+                Ok(Some(Remote { http, base, token: token(file)? }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub async fn workflows(&self) -> Result<Vec<WorkflowView>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            workflows: Vec<WorkflowView>,
+        }
+        Ok(self.ask::<Answer>(self.request(Method::GET, "workflows")).await?.workflows)
+    }
+
+    pub async fn start(&self, starting: Starting) -> Result<RunView, Fail> {
+        let body = durhai_api::Started {
+            workflow: starting.workflow,
+            input: starting.input,
+            id: starting.id,
+            tags: starting.tags,
+            delay: starting.delay.map(|ms| Value::String(format!("{ms}ms"))),
+            at: None,
+        };
+        self.ask(self.request(Method::POST, "runs").json(&body)).await
+    }
+
+    pub async fn list(&self, query: Query) -> Result<Listing, Fail> {
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        pairs.extend(query.status.iter().map(|status| ("status", status.to_string())));
+        pairs.extend(query.workflow.map(|name| ("workflow", name)));
+        pairs.extend(query.tags.iter().map(|(key, value)| ("tag", format!("{key}:{value}"))));
+        pairs.extend(query.since.map(|at| ("since", at.to_string())));
+        pairs.extend(query.until.map(|at| ("until", at.to_string())));
+        pairs.extend(query.cursor.map(|cursor| ("cursor", cursor)));
+        pairs.push(("limit", query.limit.to_string()));
+        self.ask(self.request(Method::GET, "runs").query(&pairs)).await
+    }
+
+    pub async fn get(&self, id: &str) -> Result<RunView, Fail> {
+        self.ask(self.request(Method::GET, &run(id, ""))).await
+    }
+
+    pub async fn events(&self, id: &str, from: u64, limit: usize) -> Result<Vec<Event>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            events: Vec<Event>,
+        }
+        let query = [("from", from), ("limit", limit as u64)];
+        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/events")).query(&query)).await?.events)
+    }
+
+    pub async fn logs(&self, id: &str, from: u64, limit: usize) -> Result<Vec<LogEntry>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            lines: Vec<LogEntry>,
+        }
+        let query = [("from", from), ("limit", limit as u64)];
+        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/logs")).query(&query)).await?.lines)
+    }
+
+    pub async fn signal(&self, id: &str, name: &str, payload: &Value, once: Option<&str>) -> Result<(), Fail> {
+        let body = json!({ "name": name, "payload": payload, "id": once });
+        self.tell(self.request(Method::POST, &run(id, "/signal")).json(&body)).await
+    }
+
+    /// `how`: `cancel` or `terminate`.
+    pub async fn end(&self, id: &str, how: &str, reason: &str) -> Result<(), Fail> {
+        let path = run(id, &format!("/{how}"));
+        self.tell(self.request(Method::POST, &path).json(&json!({ "reason": reason }))).await
+    }
+
+    pub async fn retry(&self, id: &str) -> Result<RunView, Fail> {
+        self.ask(self.request(Method::POST, &run(id, "/retry"))).await
+    }
+
+    pub async fn unpark(&self, id: &str) -> Result<(), Fail> {
+        self.tell(self.request(Method::POST, &run(id, "/unpark"))).await
+    }
+
+    pub async fn delete(&self, id: &str) -> Result<(), Fail> {
+        self.tell(self.request(Method::DELETE, &run(id, ""))).await
+    }
+
+    pub async fn doctor(&self) -> Result<Vec<String>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            findings: Vec<String>,
+        }
+        Ok(self.ask::<Answer>(self.request(Method::GET, "doctor")).await?.findings)
+    }
+
+    pub async fn follow(&self, id: &str, want: Want) -> Result<Stream, Fail> {
+        let (path, query) = match (want.events, want.lines) {
+            (Some(from), lines) => ("/events", vec![("from", from.to_string()), ("logs", lines.is_some().to_string())]),
+            (None, lines) => ("/logs", vec![("from", lines.unwrap_or(0).to_string())]),
+        };
+        let request = self.request(Method::GET, &run(id, path)).query(&query);
+        let response = self.send(request.header("accept", "text/event-stream")).await?;
+        Ok(Stream { response, parser: Parser::default(), only_lines: want.events.is_none(), ended: false })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/v1/{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Fail> {
+        let bytes = self.send(request).await?.bytes().await.map_err(|error| self.gone(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Fail::unreachable(format!("the host at {} answers something else than expected: {error}", self.base))
+                .hint("It may be another version of durhai than this one.")
+        })
+    }
+
+    async fn tell(&self, request: RequestBuilder) -> Result<(), Fail> {
+        self.send(request).await.map(drop)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Fail> {
+        let response = request.send().await.map_err(|error| self.gone(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let bytes = response.bytes().await.unwrap_or_default();
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(problem.into()),
+            Err(_) => Err(Fail::unreachable(format!("the host at {} answers {status}", self.base))),
+        }
+    }
+
+    fn gone(&self, error: &reqwest::Error) -> Fail {
+        Fail::unreachable(format!("the host at {} does not answer any more: {error}", self.base))
+    }
+}
+
+impl Stream {
+    pub async fn next(&mut self) -> Result<Option<Item>, Fail> {
+        let broken = |error: &dyn std::fmt::Display| {
+            Fail::unreachable(format!("the host stopped while the run was followed: {error}"))
+                .hint("The run goes on when a host serves again: `durhai serve`.")
+        };
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            if let Some(message) = self.parser.next() {
+                let item = match message.event.as_str() {
+                    "" | "message" if self.only_lines => serde_json::from_str(&message.data).map(Item::Line),
+                    "" | "message" => serde_json::from_str(&message.data).map(Item::Event),
+                    "log" => serde_json::from_str(&message.data).map(Item::Line),
+                    "parked" => serde_json::from_str(&message.data).map(Item::Parked),
+                    "end" => serde_json::from_str(&message.data).map(Item::Ended),
+                    // Something a newer host says.
+                    _ => continue,
+                };
+                let item = item.map_err(|error| broken(&error))?;
+                self.ended = matches!(item, Item::Ended(_));
+                return Ok(Some(item));
+            }
+            match self.response.chunk().await {
+                Ok(Some(bytes)) => self.parser.push(&bytes),
+                Ok(None) => return Err(broken(&"it closed the connection")),
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+    }
+}
+
+/// The path of a run; its id may hold anything that a path may not.
+fn run(id: &str, rest: &str) -> String {
+    let mut path = String::from("runs/");
+    for byte in id.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path.push_str(rest);
+    path
+}
+
+fn token(file: &HostFile) -> Result<Option<String>, Fail> {
+    if let Some(token) = &file.token {
+        return Ok(Some(token.clone()));
+    }
+    if let Some(token) = std::env::var("DURHAI_TOKEN").ok().filter(|token| !token.trim().is_empty()) {
+        return Ok(Some(token.trim().into()));
+    }
+    match &file.token_file {
+        None => Ok(None),
+        Some(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some(text.trim().into())),
+            Err(error) => {
+                Err(Fail::unreachable(format!("the host's token file {} cannot be read: {error}", path.display()))
+                    .hint("Set DURHAI_TOKEN to the token of the host."))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_paths() {
+        for (id, path) in
+            [("order-42", "runs/order-42"), ("a/b:c@d", "runs/a%2Fb%3Ac%40d"), ("v1.2+x=", "runs/v1.2%2Bx%3D")]
+        {
+            assert_eq!(run(id, ""), path);
+        }
+        assert_eq!(run("x", "/events"), "runs/x/events");
+    }
+}

@@ -1,0 +1,97 @@
+//! `durhai events` and `durhai logs`
+
+use durhai_api::{Item, Want};
+
+use crate::args::{Follow, Globals};
+use crate::client::Client;
+use crate::exit::{Exit, Outcome};
+use crate::lines;
+use crate::output::{Out, note};
+
+/// Read at a time.
+const PAGE: usize = 1_000;
+/// Payloads are cut to so many characters on a terminal.
+const WIDTH: usize = 80;
+
+pub async fn events(globals: &Globals, args: Follow, out: &Out) -> Outcome {
+    let client = Client::connect(&globals.data).await?;
+    let want = Want { events: Some(args.from.unwrap_or(1)), lines: None };
+    let outcome = if follows(&client, &args) {
+        live(&client, &args.run, want, out).await
+    } else {
+        all_events(&client, &args, out).await
+    };
+    client.close().await;
+    outcome
+}
+
+pub async fn logs(globals: &Globals, args: Follow, out: &Out) -> Outcome {
+    let client = Client::connect(&globals.data).await?;
+    let want = Want { events: None, lines: Some(args.from.unwrap_or(0)) };
+    let outcome = if follows(&client, &args) {
+        live(&client, &args.run, want, out).await
+    } else {
+        all_lines(&client, &args, out).await
+    };
+    client.close().await;
+    outcome
+}
+
+/// Without a host nothing will come that could be followed.
+fn follows(client: &Client, args: &Follow) -> bool {
+    if args.follow && client.is_local() {
+        note("No host serves this folder: these are all there are for now.");
+    }
+    args.follow && !client.is_local()
+}
+
+async fn all_events(client: &Client, args: &Follow, out: &Out) -> Outcome {
+    let mut from = args.from.unwrap_or(1).max(1);
+    loop {
+        let page = client.events(&args.run, from, PAGE).await?;
+        page.iter().for_each(|event| print(&Item::Event(event.clone()), out));
+        from += page.len() as u64;
+        if page.len() < PAGE || out.closed() {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+async fn all_lines(client: &Client, args: &Follow, out: &Out) -> Outcome {
+    let mut from = args.from.unwrap_or(0);
+    loop {
+        let page = client.logs(&args.run, from, PAGE).await?;
+        from += page.len() as u64;
+        let last = page.len() < PAGE;
+        page.into_iter().for_each(|line| print(&Item::Line(line), out));
+        if last || out.closed() {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+async fn live(client: &Client, run: &str, want: Want, out: &Out) -> Outcome {
+    let mut following = client.follow(run, want).await?;
+    while let Some(item) = following.next().await? {
+        print(&item, out);
+        if out.closed() {
+            break;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn print(item: &Item, out: &Out) {
+    match item {
+        Item::Event(event) if out.json => out.row(event),
+        Item::Event(event) => out.line(lines::event(event, if out.terminal { WIDTH } else { usize::MAX })),
+        Item::Line(line) if out.json => out.row(line),
+        Item::Line(line) => out.line(lines::log(line)),
+        Item::Parked(view) => note(format!(
+            "parked: {}; `durhai unpark {}` lets it try again",
+            view.reason.as_deref().unwrap_or("no reason is known"),
+            view.id
+        )),
+        Item::Ended(_) => {}
+    }
+}

@@ -1,0 +1,49 @@
+//! The commands, one file each.
+
+mod act;
+mod doctor;
+mod follow;
+mod list;
+mod new;
+mod run;
+mod serve;
+mod show;
+mod start;
+mod step;
+mod workflows;
+
+use clap::CommandFactory;
+
+use crate::args::{Cli, Command};
+use crate::exit::{Exit, Outcome};
+use crate::output::Out;
+
+/// Does what was typed.
+pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
+    let globals = &cli.globals;
+    match cli.command {
+        Command::Run(args) => run::run(globals, args, out).await,
+        Command::Serve(args) => serve::serve(globals, args, out).await,
+        Command::Start(args) => start::start(globals, args, out).await,
+        Command::List(args) => list::list(globals, args, out).await,
+        Command::Show(args) => show::show(globals, args, out).await,
+        Command::Events(args) => follow::events(globals, args, out).await,
+        Command::Logs(args) => follow::logs(globals, args, out).await,
+        Command::Signal(args) => act::signal(globals, args, out).await,
+        Command::Cancel(args) => act::end(globals, args, act::How::Cancel, out).await,
+        Command::Terminate(args) => act::end(globals, args, act::How::Terminate, out).await,
+        Command::Retry(args) => act::retry(globals, args, out).await,
+        Command::Unpark(args) => act::unpark(globals, args, out).await,
+        Command::Delete(args) => act::delete(globals, args, out).await,
+        Command::Workflows(args) => workflows::workflows(globals, args, out).await,
+        Command::Step(args) => step::step(globals, args, out).await,
+        Command::New(args) => new::new(globals, args, out),
+        Command::Doctor => doctor::doctor(globals, out).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "durhai", &mut script);
+            out.line(String::from_utf8_lossy(&script).trim_end());
+            Ok(Exit::Done)
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `durhai run`: a workflow from its start, or from where it stopped, to its end in this process.
+
+use durhai::{RunView, Status};
+use durhai_api::Want;
+
+use crate::args::{Allow, Globals, Run};
+use crate::client::{Client, Local, Starting, open_world, store_path};
+use crate::exit::{Exit, Fail, Outcome};
+use crate::folder::{self, Target};
+use crate::hosting::{self, Serving};
+use crate::input;
+use crate::interrupt::Interrupt;
+use crate::output::{Out, note, quoted};
+use crate::progress::Progress;
+use crate::watch::{Ending, conclude, parked, watch};
+
+/// A run in this process, from the arguments of `run` or of `start --wait`.
+pub struct Job {
+    pub target: Target,
+    pub starting: Starting,
+    /// No input was given: that of the run which is there counts.
+    pub any_input: bool,
+    pub allow: Allow,
+    pub quiet: bool,
+    /// What goes on with it, up to the id.
+    pub again: String,
+}
+
+pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
+    let target = folder::target(&args.target, globals.scripts.as_deref())?;
+    let again = again(globals, "run", &args.target, &args.allow);
+    let starting = Starting {
+        workflow: target.name.clone(),
+        input: input::json(args.input.input.as_deref(), "--input")?,
+        id: args.id,
+        tags: args.tags.tags.into_iter().collect(),
+        delay: None,
+    };
+    let any_input = args.input.input.is_none();
+    let job = Job { target, starting, any_input, allow: args.allow, quiet: args.quiet, again };
+    here(globals, job, out).await
+}
+
+/// Runs it to its end, in this process.
+pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
+    let mut interrupt = Interrupt::listen();
+    let builder = hosting::builder(&job.target.root, &job.allow)?;
+    let world = open_world(&globals.data, &store_path(&globals.data))?;
+    let host = builder.world(world).adopt(false).watch(false).start().await?;
+    let client = Client::Local(Local { host: host.clone() });
+    let outcome = match begin(&client, &job, out).await {
+        Ok(Begun::Settled(exit)) => Ok(exit),
+        Ok(Begun::Ready { from, lines }) => match Serving::privately(host, &globals.data).await {
+            Ok(serving) => {
+                let outcome = follow(&client, &job, from, lines, &mut interrupt, out).await;
+                serving.stop().await;
+                outcome
+            }
+            Err(fail) => Err(fail),
+        },
+        Err(fail) => Err(fail),
+    };
+    client.close().await;
+    outcome
+}
+
+enum Begun {
+    /// There is nothing to run; it was said why.
+    Settled(Exit),
+    /// To be started, or taken up: the first event and the first line that will be new.
+    Ready { from: u64, lines: u64 },
+}
+
+/// Looks at the run of this id, if there is one, or else at the script.
+async fn begin(client: &Client, job: &Job, out: &Out) -> Result<Begun, Fail> {
+    if let Some(id) = &job.starting.id {
+        match client.get(id).await {
+            Ok(view) => return take_up(client, job, view, out).await,
+            Err(fail) if fail.exit == Exit::NotFound => {}
+            Err(fail) => return Err(fail),
+        }
+    }
+    loads(client, &job.target).await?;
+    Ok(Begun::Ready { from: 1, lines: 0 })
+}
+
+/// The script must be there and compile.
+pub async fn loads(client: &Client, target: &Target) -> Result<(), Fail> {
+    let workflow = client.workflows().await?.into_iter().find(|workflow| workflow.name == target.name);
+    match workflow {
+        None => Err(folder::unknown(&target.name, &target.root)),
+        Some(workflow) => match workflow.error {
+            Some(error) => Err(Fail::usage(format!("{} does not load:\n{error}", target.name))),
+            None => Ok(()),
+        },
+    }
+}
+
+async fn take_up(client: &Client, job: &Job, view: RunView, out: &Out) -> Result<Begun, Fail> {
+    let id = view.id.as_str();
+    if view.workflow != job.target.name {
+        return Err(Fail::usage(format!(
+            "run {id} is one of {}, not of {}: choose another --id",
+            view.workflow, job.target.name
+        )));
+    }
+    if !job.any_input && view.input != job.starting.input {
+        return Err(Fail::usage(format!("run {id} was started with another input: choose another --id"))
+            .hint("Without --input it goes on with the input it was started with."));
+    }
+    match view.status {
+        status if status.is_terminal() => return Ok(Begun::Settled(conclude(&view, out))),
+        // It crashed its host again and again; whoever names it here wants to see it.
+        Status::Parked if is_poisoned(&view) => client.unpark(id).await?,
+        Status::Parked => {
+            if out.json {
+                out.row(&view);
+            }
+            parked(&view);
+            return Ok(Begun::Settled(Exit::Failed));
+        }
+        _ => {}
+    }
+    Ok(Begun::Ready { from: view.events + 1, lines: count_lines(client, id).await? })
+}
+
+async fn follow(client: &Client, job: &Job, from: u64, lines: u64, interrupt: &mut Interrupt, out: &Out) -> Outcome {
+    let mut progress = Progress::new(out, job.quiet);
+    let mut starting = job.starting.clone();
+    if let (true, Some(id)) = (job.any_input, &starting.id)
+        && from > 1
+    {
+        starting.input = client.get(id).await?.input;
+    }
+    let view = client.start(starting).await?;
+    let id = view.id.to_string();
+    match from {
+        1 => progress.say(&format!("run {id} of {}", view.workflow)),
+        _ => progress.say(&format!("run {id} of {} goes on after event {}", view.workflow, from - 1)),
+    }
+    let want = Want { events: Some(from), lines: progress.wants_lines().then_some(lines) };
+    let following = client.follow(&id, want).await?;
+    let ending = watch(client, &id, following, &mut progress, interrupt).await;
+    progress.clear();
+    match ending {
+        Ok(Ending::Settled(view)) => {
+            progress.summary(&view);
+            Ok(conclude(&view, out))
+        }
+        Ok(Ending::Interrupted) => {
+            note(format!(
+                "Stopping; once more ends it at once. Nothing is lost, this goes on:\n  {} --id {id}",
+                job.again
+            ));
+            Ok(Exit::Interrupted)
+        }
+        Err(fail) => Err(fail.hint(format!("What was recorded is safe; this goes on:\n  {} --id {id}", job.again))),
+    }
+}
+
+fn is_poisoned(view: &RunView) -> bool {
+    view.reason.as_deref().is_some_and(|reason| reason.contains("poison"))
+}
+
+/// How many lines the log of a run has, without reading them all.
+async fn count_lines(client: &Client, id: &str) -> Result<u64, Fail> {
+    let (mut known, mut beyond) = (0, 1);
+    while !client.logs(id, beyond - 1, 1).await?.is_empty() {
+        (known, beyond) = (beyond, beyond * 2);
+    }
+    // There are at least `known` lines and fewer than `beyond`.
+    while beyond - known > 1 {
+        let middle = known + (beyond - known) / 2;
+        match client.logs(id, middle - 1, 1).await?.is_empty() {
+            true => beyond = middle,
+            false => known = middle,
+        }
+    }
+    Ok(known)
+}
+
+/// The command that goes on with a run, without its id. The input is not in it: the run knows its own.
+pub fn again(globals: &Globals, command: &str, target: &str, allow: &Allow) -> String {
+    let mut words = vec!["durhai".to_string()];
+    if globals.data.as_os_str() != ".durhai" {
+        words.extend(["--data".into(), quoted(&globals.data.display().to_string())]);
+    }
+    if let Some(scripts) = &globals.scripts {
+        words.extend(["--scripts".into(), quoted(&scripts.display().to_string())]);
+    }
+    words.extend([command.into(), quoted(target)]);
+    if allow.allow_all {
+        words.push("-A".into());
+    }
+    for (flag, values) in [("--allow-read", &allow.allow_read), ("--allow-write", &allow.allow_write)] {
+        words.extend(values.iter().map(|value| match value.as_str() {
+            "" => flag.to_string(),
+            value => format!("{flag}={}", quoted(value)),
+        }));
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_goes_on() {
+        let globals = Globals { data: "/tmp/my data".into(), json: false, scripts: None };
+        let allow = Allow { allow_read: vec!["".into()], allow_write: vec!["out,tmp".into()], ..Allow::default() };
+        assert_eq!(
+            again(&globals, "run", "a.rhai", &allow),
+            "durhai --data '/tmp/my data' run a.rhai --allow-read --allow-write=out,tmp"
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! `durhai serve`: hosts a folder until it is told to stop.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use durhai::{Committed, HostBuilder, MemoryWorld, Report, Status, WorkflowView};
+use durhai_api::{Config, ServeError, Token};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::args::{Globals, Serve};
+use crate::client::{open_world, store_path};
+use crate::exit::{Exit, Fail, Outcome};
+use crate::folder;
+use crate::hostfile::HostFile;
+use crate::hosting::{self, Serving};
+use crate::interrupt::Interrupt;
+use crate::output::{Out, note};
+use crate::times;
+
+pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
+    let mut interrupt = Interrupt::listen();
+    let root = folder::scripts(args.dir.as_deref().or(globals.scripts.as_deref()))?;
+    let token = token(args.token_file.as_deref())?;
+    let listener = bind(&args.listen, token.is_some()).await?;
+    let listen = listener.local_addr().map_err(|error| Fail::unreachable(format!("no address: {error}")))?;
+    let builder = hosting::builder(&root, &args.allow)?;
+    let host = stored(builder, args.store.as_deref(), &globals.data)?.start().await?;
+
+    let mut file = HostFile::new(listen)?;
+    file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+    let config =
+        Config { token, allowed_hosts: args.allow_host, instance: Some(file.instance.clone()), ..Config::default() };
+    let mut news = News { reports: host.reports(), commits: host.commits(), quiet: args.quiet, out };
+    news.opening(&root, globals, file.address, &host.workflows());
+    let mut serving = match file.publish(&globals.data) {
+        Ok(published) => Serving::start(host.clone(), listener, config, published),
+        Err(fail) => {
+            host.shutdown().await;
+            return Err(fail);
+        }
+    };
+
+    let outcome = tokio::select! {
+        () = news.tell() => Err(Fail::unreachable("the host stopped")),
+        error = host.failed() => Err(error.into()),
+        fail = serving.failed() => Err(fail),
+        () = interrupt.wait() => Ok(Exit::Done),
+    };
+    if outcome.is_ok() && !args.quiet && !out.json {
+        out.line("stopping; once more ends it at once");
+    }
+    serving.stop().await;
+    host.shutdown().await;
+    outcome
+}
+
+/// What is said while it serves.
+struct News<'a> {
+    reports: Receiver<Report>,
+    commits: Receiver<Committed>,
+    quiet: bool,
+    out: &'a Out,
+}
+
+impl News<'_> {
+    fn opening(&self, root: &Path, globals: &Globals, address: SocketAddr, workflows: &[WorkflowView]) {
+        if self.out.json {
+            self.out.row(&json!({
+                "event": "serving", "address": format!("http://{address}"), "pid": std::process::id(),
+                "scripts": root, "data": globals.data, "workflows": workflows,
+            }));
+            return;
+        }
+        self.out.line(format!(
+            "durhai serves {} at http://{address} (data: {})",
+            root.display(),
+            globals.data.display()
+        ));
+        let good: Vec<&str> =
+            workflows.iter().filter(|workflow| workflow.version.is_some()).map(|workflow| &*workflow.name).collect();
+        match good.len() {
+            0 => self.out.line("no workflows yet: save one as NAME.rhai, or try `durhai new hello`"),
+            1 => self.out.line(format!("1 workflow: {}", good[0])),
+            count => self.out.line(format!("{count} workflows: {}", good.join(", "))),
+        }
+        for (workflow, error) in workflows.iter().filter_map(|workflow| Some((workflow, workflow.error.as_ref()?))) {
+            self.out.line(format!("{} does not load:\n{error}", workflow.name));
+        }
+    }
+
+    /// Until the host is gone.
+    async fn tell(&mut self) {
+        loop {
+            tokio::select! {
+                report = self.reports.recv() => match report {
+                    Ok(report) => self.report(&report),
+                    Err(RecvError::Lagged(missed)) => note(format!("{missed} reports were missed")),
+                    Err(RecvError::Closed) => return,
+                },
+                commit = self.commits.recv() => match commit {
+                    Ok(commit) => self.commit(&commit),
+                    // Too many at a time to tell each of them.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+
+    fn report(&self, report: &Report) {
+        if self.out.json {
+            return self.out.row(report);
+        }
+        let now = times::clock(times::now());
+        match report {
+            Report::Loaded { workflow, version } if !self.quiet => {
+                self.out.line(format!("{now} {workflow} loaded, version {}", version.short()));
+            }
+            Report::Broken { workflow, error } => {
+                self.out.line(format!("{now} {workflow} does not load; what served before still does:\n{error}"));
+            }
+            Report::Removed { workflow } if !self.quiet => {
+                self.out.line(format!("{now} {workflow} removed; live runs go on"));
+            }
+            Report::Loaded { .. } | Report::Removed { .. } => {}
+        }
+    }
+
+    fn commit(&self, commit: &Committed) {
+        let Committed { run, status, .. } = commit;
+        if self.quiet || !(status.is_terminal() || *status == Status::Parked) {
+            return;
+        }
+        if self.out.json {
+            return self.out.row(&json!({ "event": "run", "run": run, "status": status }));
+        }
+        self.out.line(format!("{} run {run} {}", times::clock(times::now()), self.out.status(*status)));
+    }
+}
+
+fn stored(builder: HostBuilder, store: Option<&str>, data: &Path) -> Result<HostBuilder, Fail> {
+    match store.map(|store| store.split_once(':').unwrap_or((store, ""))) {
+        None => Ok(builder.world(open_world(data, &store_path(data))?)),
+        Some(("sled", path)) if !path.is_empty() => Ok(builder.world(open_world(data, &PathBuf::from(path))?)),
+        Some(("memory", "")) => {
+            std::fs::create_dir_all(data).map_err(|error| Fail::unreachable(format!("{}: {error}", data.display())))?;
+            Ok(builder.world(MemoryWorld::new()))
+        }
+        Some(_) => {
+            let store = store.unwrap_or_default();
+            Err(Fail::usage(format!("--store {store:?} is none that there is: use sled:PATH or memory:")))
+        }
+    }
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Token>, Fail> {
+    let secret = match file {
+        Some(path) => Some(
+            std::fs::read_to_string(path)
+                .map_err(|error| Fail::usage(format!("--token-file {} cannot be read: {error}", path.display())))?,
+        ),
+        None => std::env::var("DURHAI_TOKEN").ok(),
+    };
+    secret.map(|secret| Token::new(&secret).map_err(Fail::usage)).transpose()
+}
+
+async fn bind(listen: &str, has_token: bool) -> Result<TcpListener, Fail> {
+    let addresses: Vec<SocketAddr> = listen
+        .to_socket_addrs()
+        .map_err(|error| {
+            Fail::usage(format!("--listen {listen:?} is no address: {error}; write it like 127.0.0.1:7788"))
+        })?
+        .collect();
+    // Before anything is opened: a port that strangers reach must not exist for a moment.
+    if let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback() && !has_token) {
+        return Err(ServeError::NoToken(*open).into());
+    }
+    TcpListener::bind(&*addresses).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Fail::unreachable(format!("{listen} is in use"))
+            .hint("Another host may run there. --listen 127.0.0.1:0 takes a free port."),
+        _ => Fail::unreachable(format!("{listen} cannot be listened on: {error}")),
+    })
+}

@@ -1,0 +1,101 @@
+//! `durhai start`: a run in the host that serves, or one that waits for the next host.
+
+use durhai_api::Want;
+
+use super::run::{self, Job};
+use crate::args::{Globals, Start};
+use crate::client::{Client, Local, Remote, Starting, open_world, store_path};
+use crate::exit::{Exit, Outcome};
+use crate::folder::{self, Target};
+use crate::hosting;
+use crate::input;
+use crate::interrupt::Interrupt;
+use crate::output::{Out, note};
+use crate::progress::Progress;
+use crate::watch::{Ending, conclude, watch};
+
+/// Long enough that this process does not begin what it leaves to the next host.
+const LEFT: u64 = 1_000;
+
+pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
+    let starting = Starting {
+        workflow: args.name.clone(),
+        input: input::json(args.input.input.as_deref(), "--input")?,
+        id: args.id,
+        tags: args.tags.tags.into_iter().collect(),
+        delay: args.delay,
+    };
+    if let Some(remote) = Client::served(&globals.data).await? {
+        return there(remote, starting, args.wait, out).await;
+    }
+    let target = folder::target(&args.name, globals.scripts.as_deref())?;
+    let starting = Starting { workflow: target.name.clone(), ..starting };
+    if !args.wait {
+        return leave(globals, &target, starting, &args.allow, out).await;
+    }
+    let again = run::again(globals, "run", &args.name, &args.allow);
+    let any_input = args.input.input.is_none();
+    run::here(globals, Job { target, starting, any_input, allow: args.allow, quiet: false, again }, out).await
+}
+
+/// In the host that serves.
+async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Outcome {
+    let client = Client::Remote(remote);
+    let view = client.start(starting).await?;
+    let id = view.id.to_string();
+    if !wait {
+        if out.json {
+            out.document(&view)
+        } else {
+            out.line(&id)
+        }
+        return Ok(Exit::Done);
+    }
+    let mut interrupt = Interrupt::listen();
+    let mut progress = Progress::new(out, false);
+    let want = Want { events: Some(1), lines: progress.wants_lines().then_some(0) };
+    let following = client.follow(&id, want).await?;
+    let ending = watch(&client, &id, following, &mut progress, &mut interrupt).await;
+    progress.clear();
+    match ending? {
+        Ending::Settled(view) => {
+            progress.summary(&view);
+            Ok(conclude(&view, out))
+        }
+        Ending::Interrupted => {
+            note(format!("The run goes on in its host: `durhai show {id}`, `durhai cancel {id}`."));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// In the store, for whoever hosts it next.
+async fn leave(
+    globals: &Globals,
+    target: &Target,
+    starting: Starting,
+    allow: &crate::args::Allow,
+    out: &Out,
+) -> Outcome {
+    let builder = hosting::builder(&target.root, allow)?;
+    let world = open_world(&globals.data, &store_path(&globals.data))?;
+    let host = builder.world(world).adopt(false).watch(false).start().await?;
+    let client = Client::Local(Local { host });
+    let outcome = async {
+        run::loads(&client, target).await?;
+        let delay = Some(starting.delay.unwrap_or(0).max(LEFT));
+        client.start(Starting { delay, ..starting }).await
+    }
+    .await;
+    client.close().await;
+    let view = outcome?;
+    if out.json {
+        out.document(&view)
+    } else {
+        out.line(view.id.to_string())
+    }
+    if !view.status.is_terminal() {
+        note("No host serves this folder: the run begins when one does (`durhai serve`).");
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,50 @@
+//! `durhai workflows`: those that can be started, and what is wrong with the others.
+
+use durhai::{Host, WorkflowView};
+use serde_json::json;
+
+use crate::args::{Globals, Workflows};
+use crate::client::Client;
+use crate::exit::{Exit, Fail, Outcome};
+use crate::folder;
+use crate::output::{Out, note};
+
+pub async fn workflows(globals: &Globals, args: Workflows, out: &Out) -> Outcome {
+    let dir = args.dir.or_else(|| globals.scripts.clone());
+    let found = match (&dir, Client::served(&globals.data).await?) {
+        (None, Some(remote)) => Client::Remote(remote).workflows().await?,
+        _ => in_folder(dir.as_deref()).await?,
+    };
+    if out.json {
+        out.document(&json!({ "workflows": found }));
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    out.table(&["WORKFLOW", "VERSION", "DESCRIPTION"], &rows);
+    if rows.is_empty() {
+        note("no workflows here; `durhai new hello` writes one");
+    }
+    for (workflow, error) in found.iter().filter_map(|workflow| Some((workflow, workflow.error.as_ref()?))) {
+        note(format!("\n{} does not load:\n{error}", workflow.name));
+    }
+    Ok(Exit::Done)
+}
+
+/// Without the store: a folder can be looked at whoever has it open.
+async fn in_folder(dir: Option<&std::path::Path>) -> Result<Vec<WorkflowView>, Fail> {
+    let root = folder::scripts(dir)?;
+    let host = Host::builder().workflows(root).watch(false).workers(1).start().await?;
+    let found = host.workflows();
+    host.shutdown().await;
+    Ok(found)
+}
+
+fn row(workflow: &WorkflowView) -> Vec<String> {
+    let version = match (&workflow.version, &workflow.error) {
+        (Some(version), _) => version.short().to_string(),
+        (None, _) => "-".into(),
+    };
+    let first = workflow.description.lines().next().unwrap_or_default();
+    let text = if workflow.error.is_some() { "does not load" } else { first };
+    vec![workflow.name.clone(), version, text.into()]
+}

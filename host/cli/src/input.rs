@@ -1,0 +1,69 @@
+//! JSON from the command line, a file or standard input.
+
+use std::io::Read;
+
+use durhai::Value;
+
+use crate::exit::Fail;
+
+/// Reads `JSON`, `@FILE` or `-`; null if nothing was given. `what` names it in errors.
+pub fn json(text: Option<&str>, what: &str) -> Result<Value, Fail> {
+    match text {
+        None => Ok(Value::Null),
+        Some("-") => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Fail::usage(format!("{what}: standard input cannot be read: {error}")))?;
+            parse(&text, &format!("{what} from standard input"))
+        }
+        Some(text) => match text.strip_prefix('@') {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Fail::usage(format!("{what}: {path} cannot be read: {error}")))?;
+                parse(&text, &format!("{what} from {path}"))
+            }
+            None => parse(text, what),
+        },
+    }
+}
+
+fn parse(text: &str, what: &str) -> Result<Value, Fail> {
+    serde_json::from_str(text).map_err(|error| {
+        let mut message = format!("{what} is no JSON: {error}");
+        if let Some(line) = text.lines().nth(error.line().saturating_sub(1)) {
+            let before: String = line.chars().take(error.column().saturating_sub(1)).collect();
+            // A long line is shown from shortly before the place.
+            let skip = before.chars().count().saturating_sub(60);
+            let shown: String = line.chars().skip(skip).take(100).collect();
+            message.push_str(&format!("\n  {shown}\n  {}^", " ".repeat(before.chars().count() - skip)));
+        }
+        if !text.trim_start().starts_with(['{', '[', '"']) && error.line() == 1 {
+            message.push_str("\nText needs quotes of its own: '\"like this\"'");
+        }
+        Fail::usage(message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_json_and_what_is_not() {
+        assert_eq!(json(None, "--input"), Ok(Value::Null));
+        assert_eq!(json(Some(r#"{"a":[1,2.0]}"#), "--input"), Ok(json!({ "a": [1, 2.0] })));
+        for (bad, part) in [
+            ("{\"a\":}", "     ^"),
+            ("hello", "'\"like this\"'"),
+            ("", "is no JSON"),
+            ("@/no/such/file", "/no/such/file cannot be read"),
+        ] {
+            let error = json(Some(bad), "--input").expect_err(bad);
+            assert_eq!(error.exit, Exit::Usage);
+            assert!(error.message.contains(part), "{bad}: {}", error.message);
+        }
+    }
+}
