@@ -110,8 +110,7 @@ impl Run {
                 (first - 1, last.unwrap_or(first))
             }
             None => {
-                let taken = disk.get(keys::one(keys::TAKEN, key))?;
-                let taken = taken.and_then(|value| keys::last_number(&value)).unwrap_or(0);
+                let taken = taken(disk, key)?;
                 (taken, taken)
             }
         };
@@ -156,6 +155,12 @@ pub fn row_of(disk: &Disk, key: u64) -> Result<Option<Row>, WorldError> {
         Ok(row) => Ok(Some(row)),
         Err(error) => Err(disk.corrupt(format!("the row of run number {key} cannot be read: {error}"))),
     }
+}
+
+/// The index of the last letter that a run took.
+pub fn taken(disk: &Disk, key: u64) -> Result<u64, WorldError> {
+    let taken = disk.get(keys::one(keys::TAKEN, key))?;
+    Ok(taken.and_then(|value| keys::last_number(&value)).unwrap_or(0))
 }
 
 /// The sequence number of the last event in a log.

@@ -7,7 +7,7 @@ use durhai_world::{Row, WorldError};
 
 use crate::disk::Disk;
 use crate::keys;
-use crate::state::Run;
+use crate::state::{Run, taken};
 
 pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     for tag in 0..=u8::MAX {
@@ -15,8 +15,8 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::ROW => rows(disk, report)?,
             keys::ID => ids(disk, report)?,
             keys::LOG => logs(disk, report)?,
-            keys::LETTER => counted(disk, keys::LETTER, 9, "letter", report)?,
-            keys::STREAM => counted(disk, keys::STREAM, 9, "stream entry", report)?,
+            keys::LETTER => counted(disk, keys::LETTER, "letter", report)?,
+            keys::STREAM => counted(disk, keys::STREAM, "stream entry", report)?,
             keys::DUE => dues(disk, report)?,
             keys::HELD | keys::TAKEN | keys::TRIES => owned(disk, tag, report)?,
             keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT => indexes(disk, tag, report)?,
@@ -123,7 +123,7 @@ fn logs(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
 }
 
 /// Entries that are numbered without gaps behind the same prefix.
-fn counted(disk: &Disk, tag: u8, owner: usize, what: &str, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+fn counted(disk: &Disk, tag: u8, what: &str, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     let mut last: Option<(Vec<u8>, u64)> = None;
     for entry in disk.prefix([tag]) {
         let at = entry?.0;
@@ -140,8 +140,12 @@ fn counted(disk: &Disk, tag: u8, owner: usize, what: &str, report: &mut dyn FnMu
             }
             _ => {
                 orphan(disk, key, what, report)?;
-                if prefix.len() > owner && index != 0 {
-                    report(format!("{}: the {what} 0 is missing", name(disk, key)?));
+                let first = match tag {
+                    keys::LETTER => taken(disk, key)? + 1,
+                    _ => 0,
+                };
+                if index != first {
+                    report(format!("{}: the {what} {first} is missing", name(disk, key)?));
                 }
             }
         }

@@ -1,0 +1,117 @@
+//! What the tests of this crate share.
+#![allow(dead_code)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use durhai_core::{RunId, Status, Version};
+use durhai_world::{Chunk, Claim, Commit, Create, Holder, Row, World, Write, Written};
+use durhai_world_sled::SledWorld;
+
+/// Tells a test that it is the child of another one, and which folder to use.
+pub const FOLDER: &str = "DURHAI_TEST_FOLDER";
+
+pub fn open(folder: &Path) -> SledWorld {
+    // The lock of a child that was just killed may outlive it for a moment.
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        match SledWorld::open(folder) {
+            Err(durhai_world::WorldError::Locked(_)) if Instant::now() < patience => std::thread::yield_now(),
+            opened => return opened.expect("opens"),
+        }
+    }
+}
+
+/// This test binary again, running one test in another process.
+pub fn child(test: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(FOLDER, folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command
+}
+
+pub fn holder() -> Holder {
+    Holder { name: "test".into(), lease: 1000 }
+}
+
+pub fn row(name: &str) -> Row {
+    Row {
+        run: RunId::new(name).expect("legal"),
+        workflow: "flow".into(),
+        version: Version::of([("flow", "1")]),
+        status: Status::Running,
+        tags: [("k".to_owned(), "v".to_owned())].into(),
+        parent: None,
+        created_at: 1,
+        started_at: None,
+        ended_at: None,
+        wake_at: Some(0),
+        note: serde_json::Value::Null,
+    }
+}
+
+pub fn text(run: &RunId, first: u64) -> Vec<u8> {
+    format!("{run}:{first}:{}", "x".repeat((first * 37 % 300) as usize)).into_bytes()
+}
+
+pub fn create(row: Row) -> Write {
+    let events = Chunk { first: 1, count: 1, bytes: text(&row.run, 1) };
+    Write::Create(Box::new(Create { row, events, claim: Some(holder()) }))
+}
+
+pub fn turn(claim: &Claim) -> Commit {
+    Commit {
+        run: claim.run.clone(),
+        fence: claim.fence,
+        events: None,
+        row: None,
+        inbox_taken: None,
+        append: Vec::new(),
+        progress: true,
+    }
+}
+
+/// The next event of a run; counts it in the claim.
+pub fn event(claim: &mut Claim) -> Write {
+    claim.last_seq += 1;
+    let events = Chunk { first: claim.last_seq, count: 1, bytes: text(&claim.run, claim.last_seq) };
+    Write::Commit(Box::new(Commit { events: Some(events), ..turn(claim) }))
+}
+
+pub fn end(claim: &Claim) -> Write {
+    let row = Row { status: Status::Completed, ..claim.row.clone() };
+    Write::Commit(Box::new(Commit { row: Some(row), ..turn(claim) }))
+}
+
+/// Writes what must be accepted.
+pub fn write(world: &SledWorld, batch: Vec<Write>) -> Vec<Written> {
+    let written = world.write(batch).expect("the world works");
+    written.into_iter().map(|one| one.expect("accepted")).collect()
+}
+
+pub fn held(world: &SledWorld, name: &str) -> Claim {
+    match write(world, vec![create(row(name))]).remove(0) {
+        Written::Created(Some(claim)) => claim,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn damage(world: &SledWorld) -> Vec<String> {
+    let mut lines = Vec::new();
+    world.verify(&mut |line| lines.push(line)).expect("readable");
+    lines
+}
+
+/// SplitMix64.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) % limit
+    }
+}

@@ -1,0 +1,114 @@
+//! What was acknowledged is on the disk, not only with the operating system.
+
+mod common;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use common::{FOLDER, child, event, held, holder, open, write};
+use durhai_core::Version;
+use durhai_world::{World, Write};
+use tempfile::TempDir;
+
+#[test]
+fn every_acknowledged_call_syncs() {
+    let folder = TempDir::new().expect("a folder");
+    let world = open(folder.path());
+    let mut before = world.syncs();
+    let mut synced = |what: &str| {
+        assert!(world.syncs() > before, "{what} was not synced");
+        before = world.syncs();
+    };
+    let mut claim = held(&world, "a");
+    synced("a new run");
+    write(&world, vec![event(&mut claim), event(&mut claim)]);
+    synced("a commit");
+    write(&world, vec![Write::Release { run: claim.run.clone(), fence: claim.fence }]);
+    synced("a release");
+    assert_eq!(world.claim(&holder(), 0, 9).expect("works").len(), 1);
+    synced("a claim");
+    write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: vec![] }]);
+    synced("a letter");
+    world.put_meta("k", b"v").expect("works");
+    synced("a named value");
+    world.put_program(&Version::of([("a", "b")]), b"text").expect("works");
+    synced("a program");
+}
+
+#[test]
+fn writers_that_come_together_share_a_sync() {
+    const WRITERS: usize = 8;
+    const EACH: u64 = 60;
+    let folder = TempDir::new().expect("a folder");
+    let world = open(folder.path());
+    let before = world.syncs();
+    std::thread::scope(|scope| {
+        for at in 0..WRITERS {
+            let world = &world;
+            scope.spawn(move || {
+                let mut claim = held(world, &format!("run-{at}"));
+                for _ in 1..EACH {
+                    write(world, vec![event(&mut claim)]);
+                }
+            });
+        }
+    });
+    let syncs = world.syncs() - before;
+    let writes = WRITERS as u64 * EACH;
+    assert!(syncs < writes * 3 / 4, "{syncs} syncs for {writes} writes of {WRITERS} threads");
+}
+
+/// The system calls themselves: after the last byte went to the file and before the acknowledgement, an fdatasync.
+#[test]
+fn the_file_is_synced_before_the_acknowledgement() {
+    let folder = TempDir::new().expect("a folder");
+    let trace = folder.path().join("trace");
+    let plain = child("acknowledger", &folder.path().join("store"));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-s", "64", "-e", "trace=pwrite64,fdatasync,write", "-o"]).arg(&trace);
+    strace.arg(plain.get_program()).args(plain.get_args()).env(FOLDER, folder.path().join("store"));
+    match strace.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            println!("skipped: strace cannot trace here: {}", String::from_utf8_lossy(&output.stderr));
+            return;
+        }
+        Err(error) => {
+            println!("skipped: there is no strace here: {error}");
+            return;
+        }
+    }
+    let trace = std::fs::read_to_string(&trace).expect("a trace");
+    let lines: Vec<&str> = trace.lines().collect();
+    let acks: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].contains("\"acknowledged ")).collect();
+    assert_eq!(acks.len(), 5, "{trace}");
+    let mut from = 0;
+    for ack in acks {
+        let part = &lines[from..ack];
+        // A call that another thread interrupts is shown on two lines; the second says `resumed`.
+        let wrote = part.iter().rposition(|line| line.contains("pwrite64") && of_store(line)).expect("it wrote");
+        let began = part.iter().rposition(|line| line.contains("fdatasync(") && line.contains("/sled/db>"));
+        let began = began.unwrap_or_else(|| panic!("no fdatasync before an acknowledgement:\n{}", part.join("\n")));
+        let ended = part[began..].iter().any(|line| line.contains("fdatasync") && line.trim_end().ends_with("= 0"));
+        assert!(wrote < began && ended, "written after the last fdatasync:\n{}", part.join("\n"));
+        from = ack;
+    }
+}
+
+fn of_store(line: &str) -> bool {
+    line.contains("/sled/db>") || line.contains("resumed")
+}
+
+/// Writes and acknowledges, if it is started by the test above.
+#[test]
+fn acknowledger() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let world = open(Path::new(&folder));
+    let mut claim = held(&world, "a");
+    for number in 0..5 {
+        write(&world, vec![event(&mut claim)]);
+        let mut out = std::io::stdout().lock();
+        out.write_all(format!("acknowledged {number}\n").as_bytes()).and_then(|()| out.flush()).expect("written");
+    }
+}

@@ -1,0 +1,306 @@
+//! Opening: one owner, a known format, and a clear word about what is broken.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::Path;
+
+use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, write};
+use durhai_core::RunId;
+use durhai_world::{World, WorldError, Write};
+use durhai_world_sled::SledWorld;
+use tempfile::TempDir;
+
+/// The error of a store that must not open.
+fn refused(folder: &Path) -> WorldError {
+    match SledWorld::open(folder) {
+        Ok(_) => panic!("{} opened", folder.display()),
+        Err(error) => error,
+    }
+}
+
+/// The keys of a closed store.
+fn keys(folder: &Path) -> Vec<Vec<u8>> {
+    raw(folder, |db| db.iter().keys().map(|key| key.expect("readable").to_vec()).collect())
+}
+
+/// Does something to a closed store behind the world's back.
+fn raw<T>(folder: &Path, change: impl FnOnce(&sled::Db) -> T) -> T {
+    let db = loop {
+        // Threads of a store that was just closed may hold its file a little longer.
+        match sled::open(folder.join("sled")) {
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::yield_now(),
+            opened => break opened.expect("opens"),
+        }
+    };
+    let done = change(&db);
+    db.flush().expect("flushed");
+    done
+}
+
+#[test]
+fn one_at_a_time_in_one_process() {
+    let folder = TempDir::new().expect("a folder");
+    let first = open(folder.path());
+    let error = refused(folder.path());
+    assert!(matches!(error, WorldError::Locked(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&folder.path().display().to_string()) && text.contains("this process"), "{text}");
+    drop(first);
+    open(folder.path());
+}
+
+#[test]
+fn one_at_a_time_among_processes() {
+    let folder = TempDir::new().expect("a folder");
+    let mut owner = child("owner", folder.path()).stdin(std::process::Stdio::piped()).spawn().expect("starts");
+    let mut line = String::new();
+    let mut output = BufReader::new(owner.stdout.take().expect("piped"));
+    while !line.contains("open") {
+        assert!(output.read_line(&mut line).expect("readable") > 0, "the owner says nothing");
+    }
+    let error = refused(folder.path());
+    assert!(matches!(error, WorldError::Locked(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&format!("process {}", owner.id())), "{text}");
+    assert!(text.contains(&folder.path().display().to_string()), "{text}");
+    owner.kill().expect("killed");
+    owner.wait().expect("ended");
+    assert!(open(folder.path()).row(&RunId::new("a").expect("legal")).expect("readable").is_some());
+}
+
+#[test]
+fn owner() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let world = open(Path::new(&folder));
+    held(&world, "a");
+    println!("\nopen");
+    std::io::stdout().flush().expect("written");
+    let mut line = String::new();
+    let _ = std::io::stdin().read_line(&mut line);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let folder = TempDir::new().expect("a folder");
+    drop(open(folder.path()));
+    for (format, wanted) in [("2", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
+        raw(folder.path(), |db| db.insert("!format", format).map(drop).expect("written"));
+        let text = refused(folder.path()).to_string();
+        assert!(text.contains(wanted) && text.contains(format), "{format}: {text}");
+        assert!(text.contains(&folder.path().display().to_string()), "{text}");
+    }
+    raw(folder.path(), |db| db.remove("!format").map(drop).expect("removed"));
+    assert!(matches!(refused(folder.path()), WorldError::Corrupt(_)));
+}
+
+#[test]
+fn a_folder_that_cannot_be() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").expect("written");
+    let error = refused(&file);
+    assert!(matches!(&error, WorldError::Unavailable(text) if text.contains("file")), "{error:?}");
+}
+
+/// Whatever is done to the files: an error that names the folder, or a store that can be read; never a panic.
+#[test]
+fn broken_files_are_an_error() {
+    let template = TempDir::new().expect("a folder");
+    let world = open(template.path());
+    let mut claim = held(&world, "a");
+    for _ in 0..400 {
+        write(&world, (0..4).map(|_| event(&mut claim)).collect());
+    }
+    drop(world);
+    let db = template.path().join("sled").join("db");
+    let whole = std::fs::read(&db).expect("readable");
+    let mut dice = Dice(7);
+    let mut errors = 0;
+    for round in 0..24 {
+        let folder = TempDir::new().expect("a folder");
+        copy(template.path(), folder.path());
+        let mut bytes = whole.clone();
+        match round % 4 {
+            0 => bytes.truncate(dice.below(bytes.len() as u64) as usize),
+            1 => bytes.iter_mut().for_each(|byte| *byte = dice.below(256) as u8),
+            2 => {
+                let at = dice.below(bytes.len() as u64 - 5000) as usize;
+                bytes[at..at + 5000].iter_mut().for_each(|byte| *byte = dice.below(256) as u8);
+            }
+            _ => std::fs::write(folder.path().join("sled").join("conf"), "no configuration").expect("written"),
+        }
+        std::fs::write(folder.path().join("sled").join("db"), bytes).expect("written");
+        match SledWorld::open(folder.path()) {
+            Ok(world) => {
+                let _ = world.log(&claim.run, 1, usize::MAX);
+                let _ = world.verify(&mut |_| {});
+                let _ = world.claim(&holder(), 0, 9);
+            }
+            Err(WorldError::Corrupt(text) | WorldError::Unavailable(text)) => {
+                assert!(text.contains(&folder.path().display().to_string()), "{text}");
+                errors += 1;
+            }
+            Err(error) => panic!("round {round}: {error:?}"),
+        }
+    }
+    assert!(errors >= 6, "only {errors} of 24 broken stores were noticed at open");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+/// A disk that is full, played by a limit on the size of files.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_reported_and_loses_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    let plain = child("filler", folder.path());
+    let mut shell = std::process::Command::new("sh");
+    // Without the signal the limit is an error like that of a full disk. 6000 blocks of 512 (or 1024) bytes.
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 6000; exec \"$0\" \"$@\""]);
+    shell.arg(plain.get_program()).args(plain.get_args()).env(FOLDER, folder.path());
+    let output = shell.output().expect("starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let acked: u64 =
+        said.lines().find_map(|line| line.strip_prefix("acked ")).expect("a count").parse().expect("a number");
+    assert!(acked > 10, "{said}");
+    let world = open(folder.path());
+    let run = RunId::new("a").expect("legal");
+    let log = world.log(&run, 1, usize::MAX).expect("readable");
+    assert!(log.len() as u64 >= acked, "{} of {acked} acknowledged events are there", log.len());
+    assert!(log.iter().zip(1..).all(|(chunk, first)| chunk.first == first));
+    assert_eq!(damage(&world), [""; 0]);
+}
+
+#[test]
+fn filler() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let world = open(Path::new(&folder));
+    let mut claim = held(&world, "a");
+    let mut acked = 1;
+    let error = loop {
+        match world.write((0..10).map(|_| event(&mut claim)).collect()) {
+            Ok(_) => acked += 10,
+            Err(error) => break error,
+        }
+        assert!(acked < 1_000_000, "the disk does not fill");
+    };
+    let first = error.to_string();
+    assert!(matches!(error, WorldError::Unavailable(_)), "{first}");
+    assert!(first.contains(&folder) && first.contains("File too large"), "{first}");
+    // From now on the same, at once.
+    for _ in 0..100 {
+        let again = world.write(vec![event(&mut claim)]).expect_err("still full");
+        assert_eq!(again.to_string(), first);
+        assert_eq!(world.claim(&holder(), 0, 1).expect_err("still full").to_string(), first);
+    }
+    println!("\nacked {acked}");
+    std::io::stdout().flush().expect("written");
+    // sled may wait for its disk when it is closed.
+    std::process::exit(0);
+}
+
+#[test]
+fn a_turn_with_events_only_is_one_entry() {
+    let entries = |turns: usize| {
+        let folder = TempDir::new().expect("a folder");
+        let world = open(folder.path());
+        let mut claim = held(&world, "a");
+        write(&world, (0..turns).map(|_| event(&mut claim)).collect());
+        drop(world);
+        raw(folder.path(), |db| db.iter().map(|entry| entry.expect("readable")).collect::<Vec<_>>())
+    };
+    let (before, after) = (entries(0), entries(7));
+    assert_eq!(after.len(), before.len() + 7, "seven chunks");
+    assert!(before.iter().all(|entry| after.contains(entry)), "and nothing else changed");
+}
+
+#[test]
+fn deleting_leaves_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    drop(open(folder.path()));
+    let empty = keys(folder.path());
+    for events in [3_usize, 5000] {
+        let world = open(folder.path());
+        let mut claim = held(&world, "a");
+        write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: text(&claim.run, 1) }]);
+        write(&world, (0..events).map(|_| event(&mut claim)).collect());
+        write(&world, vec![end(&claim)]);
+        write(&world, vec![Write::Delete { run: claim.run.clone() }]);
+        if events == 3 {
+            world.finish_deletes();
+        } else {
+            // Closed before all is swept up: the next one goes on.
+            drop(world);
+            let world = open(folder.path());
+            assert_eq!(damage(&world), [""; 0]);
+            world.finish_deletes();
+            drop(world);
+            assert_eq!(keys(folder.path()), empty, "{events} events");
+            return;
+        }
+        drop(world);
+        assert_eq!(keys(folder.path()), empty, "{events} events");
+    }
+}
+
+/// Each kind of entry is lost or planted once: `verify` must see every one.
+#[test]
+fn verify_sees_damage() {
+    let template = TempDir::new().expect("a folder");
+    let world = open(template.path());
+    let mut claim = held(&world, "held");
+    write(&world, (0..5).map(|_| event(&mut claim)).collect());
+    write(
+        &world,
+        vec![Write::Create(Box::new(durhai_world::Create {
+            row: durhai_world::Row { parent: Some(claim.run.clone()), ..row("due") },
+            events: durhai_world::Chunk { first: 1, count: 1, bytes: vec![] },
+            claim: None,
+        }))],
+    );
+    let streams = (0..3).map(|_| ("out".into(), vec![1])).collect();
+    write(&world, vec![Write::Commit(Box::new(durhai_world::Commit { append: streams, ..common::turn(&claim) }))]);
+    for _ in 0..3 {
+        write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: vec![2] }]);
+    }
+    assert_eq!(damage(&world), [""; 0]);
+    drop(world);
+    let lost = keys(template.path());
+    let check = |what: String, change: &dyn Fn(&sled::Db)| {
+        let folder = TempDir::new().expect("a folder");
+        copy(template.path(), folder.path());
+        raw(folder.path(), change);
+        match SledWorld::open(folder.path()) {
+            Ok(world) => {
+                let mut lines = 0;
+                let read = world.verify(&mut |_| lines += 1);
+                assert!(lines > 0 || read.is_err(), "{what} was not noticed");
+            }
+            Err(error) => assert!(matches!(error, WorldError::Corrupt(_)), "{what}: {error:?}"),
+        }
+    };
+    for (at, key) in lost.iter().enumerate() {
+        let ends_a_row = b"lsx".contains(&key[0]) && lost.get(at + 1).is_none_or(|next| next[..9] != key[..9]);
+        // Nobody can know of the last of a row of things, of the number of openings, or of a claim.
+        if key[0] == b'h' || key == b"!opened" || ends_a_row {
+            continue;
+        }
+        check(format!("the loss of {:?}", String::from_utf8_lossy(key)), &|db| drop(db.remove(key).expect("removed")));
+    }
+    for planted in ["i-nobody", "l-12345678-12345678", "S-12345678", "d-12345678-12345678", "?", "r-1234567"] {
+        check(format!("the planted {planted:?}"), &|db| drop(db.insert(planted, "x").expect("written")));
+    }
+}
