@@ -3,18 +3,26 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use durhai_core::replay::Limits;
-use durhai_world::{MemoryWorld, World};
+use durhai_engine::{Extension, SandboxConfig};
+use durhai_world::{Holder, MemoryWorld, Notice, World, WorldError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
+use crate::catalog::Catalog;
 use crate::clock::{Clock, SystemClock};
 use crate::error::HostError;
 use crate::host::Host;
+use crate::inner::{Inner, Post};
+use crate::registry::Registry;
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
+use crate::worker::Msg;
+use crate::{adopter, committer, folder, worker};
 
 /// Describes a host; see [`Host::builder`].
 #[must_use = "call .start()"]
@@ -31,10 +39,10 @@ pub struct HostBuilder {
     pub(crate) max_live: usize,
     pub(crate) evict_after: Duration,
     pub(crate) grace: Duration,
+    pub(crate) drain: Duration,
     pub(crate) lease: Duration,
     pub(crate) adopt: bool,
-    #[allow(clippy::type_complexity)]
-    pub(crate) extend: Vec<Arc<dyn Fn(&mut rhai::Engine) + Send + Sync>>,
+    pub(crate) extend: Vec<Extension>,
 }
 
 impl Default for HostBuilder {
@@ -52,6 +60,7 @@ impl Default for HostBuilder {
             max_live: 10_000,
             evict_after: Duration::from_secs(60),
             grace: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             adopt: true,
             extend: Vec::new(),
@@ -142,10 +151,21 @@ impl HostBuilder {
         self
     }
 
-    /// How long clean-ups may go on after the body of a script has ended, and running steps after they were told to
-    /// stop. Default: 30 seconds.
+    /// How long clean-ups may go on after the body of a script has ended. Default: 30 seconds.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How long running steps may go on after they were told to stop, before they are dropped. Default: 10 seconds.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// How long this host's claims hold if it dies, in a world that several hosts share. Default: 10 seconds.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
         self
     }
 
@@ -157,16 +177,103 @@ impl HostBuilder {
     }
 
     /// Adds pure functions to the engine of workflow scripts. They must not look at the clock, files or chance.
-    pub fn extend_scripts(
-        mut self,
-        extend: impl Fn(&mut rhai::Engine) + Send + Sync + 'static,
-    ) -> Self {
+    pub fn extend_scripts(mut self, extend: impl Fn(&mut rhai::Engine) + Send + Sync + 'static) -> Self {
         self.extend.push(Arc::new(extend));
         self
     }
 
     /// Starts it. Scripts that do not compile do not stop it: they are reported, see [`Host::workflows`].
     pub async fn start(self) -> Result<Host, HostError> {
-        unimplemented!()
+        let config = SandboxConfig { extend: self.extend, ..SandboxConfig::default() };
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
+        let name = format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(name));
+        let holder = Holder { name: name.into(), lease: self.lease.as_millis() as u64 };
+        let (jobs, job_queue) = mpsc::channel();
+        let (mut posts, mut queues) = (Vec::new(), Vec::new());
+        for _ in 0..self.workers {
+            let (tx, rx) = mpsc::channel();
+            posts.push(Post { tx: Mutex::new(Some(tx)), queued: Arc::default() });
+            queues.push(rx);
+        }
+        let limits = Limits { grace: self.grace.as_millis() as u64, ..self.limits };
+        let inner = Arc::new(Inner {
+            world: self.world,
+            holder,
+            clock: self.clock,
+            limits,
+            registry: Registry { own: self.steps, sources: self.sources },
+            catalog: Catalog::new(self.folder),
+            tokio: tokio::runtime::Handle::current(),
+            grace: self.grace,
+            drain: self.drain,
+            evict_after: self.evict_after,
+            max_live: self.max_live,
+            adopt: self.adopt,
+            workers: posts,
+            jobs: Mutex::new(Some(jobs)),
+            commits: broadcast::channel(16_384).0,
+            waiters: Default::default(),
+            counters: Default::default(),
+            stopping: CancellationToken::new(),
+            failed: OnceLock::new(),
+            failing: CancellationToken::new(),
+            adopter: Default::default(),
+            threads: Mutex::default(),
+            committer: Mutex::default(),
+            closing: CancellationToken::new(),
+        });
+
+        // The texts first: runs that are taken up want them.
+        let (texts, first_config, first) = (self.texts, config.clone(), inner.clone());
+        let load = move || -> Result<(), WorldError> {
+            let sandbox = crate::catalog::sandbox(&first_config);
+            for (name, source) in texts {
+                first.catalog.take(&*first.world, &sandbox, &name, Some(source))?;
+            }
+            first.catalog.scan(&*first.world, &sandbox).map(drop)
+        };
+        inner.tokio.spawn_blocking(load).await.map_err(|_| HostError::Closed)??;
+
+        let watched = Arc::downgrade(&inner);
+        inner.world.watch(Arc::new(move |notice| {
+            let Some(inner) = watched.upgrade() else { return };
+            match notice {
+                Notice::Letter(run) => inner.send(inner.worker_of(&run), Msg::Letter(run)),
+                Notice::Due => inner.adopter.ring(),
+            }
+        }));
+        let jumped = Arc::downgrade(&inner);
+        inner.clock.on_jump(Box::new(move || {
+            let Some(inner) = jumped.upgrade() else { return };
+            inner.adopter.ring();
+            for worker in 0..inner.workers.len() {
+                inner.send(worker, Msg::Tick);
+            }
+        }));
+
+        let thread = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(body)
+                .map_err(|error| HostError::Invalid(format!("cannot start the thread {name}: {error}")))
+        };
+        let shared = inner.clone();
+        let committer = thread("durhai-commit", Box::new(move || committer::run(&shared, &job_queue)))?;
+        *inner.committer.lock().expect("not poisoned") = Some(committer);
+        let mut threads = Vec::new();
+        for (index, queue) in queues.into_iter().enumerate() {
+            let (shared, config) = (inner.clone(), config.clone());
+            let body = move || worker::run(shared, index, &queue, &config);
+            threads.push(thread(&format!("durhai-work-{index}"), Box::new(body))?);
+        }
+        let shared = inner.clone();
+        threads.push(thread("durhai-adopt", Box::new(move || adopter::run(&shared)))?);
+        let (looks, look_queue) = mpsc::channel();
+        let (shared, tell, live) = (inner.clone(), looks.clone(), self.watch);
+        let body = move || folder::watch(&shared, &look_queue, tell, &config, live);
+        threads.push(thread("durhai-folder", Box::new(body))?);
+        *inner.threads.lock().expect("not poisoned") = threads;
+        Ok(Host { inner, looks })
     }
 }

@@ -20,10 +20,31 @@ pub enum HostError {
     Script(String),
     /// The world does not answer or is damaged: an operator must look.
     #[error(transparent)]
-    World(#[from] WorldError),
+    World(WorldError),
     /// The host is stopping or has stopped.
     #[error("the host has been shut down")]
     Closed,
+}
+
+impl From<WorldError> for HostError {
+    fn from(error: WorldError) -> Self {
+        match error {
+            WorldError::Invalid(text) => HostError::Invalid(text),
+            error => HostError::World(error),
+        }
+    }
+}
+
+impl HostError {
+    /// The same failure of the world, told to one more caller.
+    pub(crate) fn world(error: &WorldError) -> Self {
+        HostError::from(match error {
+            WorldError::Locked(text) => WorldError::Locked(text.clone()),
+            WorldError::Unavailable(text) => WorldError::Unavailable(text.clone()),
+            WorldError::Corrupt(text) => WorldError::Corrupt(text.clone()),
+            WorldError::Invalid(text) => WorldError::Invalid(text.clone()),
+        })
+    }
 }
 
 /// Why a run gave no output.

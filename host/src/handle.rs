@@ -2,13 +2,22 @@
 
 use std::time::Duration;
 
-use durhai_core::{Event, Millis, RunId, Status, Value};
+use durhai_core::event::Created;
+use durhai_core::replay::LogLine;
+use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value};
+use durhai_world::{Refused, Row, WorldError, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
+use crate::catalog::Missing;
 use crate::error::{HostError, RunError};
 use crate::host::Host;
+use crate::letter::Message;
+use crate::payload;
+use crate::slot::LOG_STREAM;
 use crate::view::{LogEntry, RunView};
+use crate::worker::Msg;
 
 /// A start being described; see [`Host::run`]. Errors are kept until [`start`](Start::start).
 #[derive(Debug)]
@@ -21,6 +30,7 @@ pub struct Start {
     pub(crate) tags: std::collections::BTreeMap<String, String>,
     pub(crate) at: Option<Millis>,
     pub(crate) delay: Option<Duration>,
+    pub(crate) elsewhere: bool,
 }
 
 impl Start {
@@ -55,9 +65,61 @@ impl Start {
         self
     }
 
+    /// Does not run it here: whoever serves the world later does.
+    pub fn elsewhere(mut self) -> Self {
+        self.elsewhere = true;
+        self
+    }
+
     /// Creates the run. When this returns it is durable.
     pub async fn start(self) -> Result<Run, HostError> {
-        unimplemented!()
+        let Start { host, workflow, id, input, tags, at, delay, elsewhere } = self;
+        let inner = host.inner()?;
+        let now = inner.clock.now();
+        let input = input.map_err(|error| HostError::Invalid(format!("the input is not JSON: {error}")))?;
+        payload::check(&input, inner.limits.payload, inner.limits.depth)
+            .map_err(|why| HostError::Invalid(format!("the input {why}")))?;
+        let id = match id {
+            Some(id) => RunId::new(id).map_err(|error| HostError::Invalid(error.to_string()))?,
+            None => {
+                let mut entropy = [0; 10];
+                getrandom::fill(&mut entropy).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
+                RunId::generate(now, entropy)
+            }
+        };
+        let run = Run { host: host.clone(), id: id.clone() };
+        let version = match inner.catalog.serving(&workflow) {
+            Ok(version) => version,
+            Err(missing) => {
+                // The run may be there already: then its own text counts.
+                if inner.row(&id).await?.is_some_and(|row| row.workflow == workflow) {
+                    run.same_start(&workflow, &input, elsewhere).await?;
+                    return Ok(run);
+                }
+                return Err(match missing {
+                    Missing::Unknown(text) => HostError::NotFound(text),
+                    Missing::Broken(text) => HostError::Script(text),
+                });
+            }
+        };
+        let begin = at.or_else(|| delay.map(|delay| now.saturating_add(delay.as_millis() as Millis)));
+        let later = begin.filter(|at| *at > now);
+        let created = Created {
+            run: id.clone(),
+            workflow: workflow.clone(),
+            version,
+            input: input.clone(),
+            tags,
+            parent: None,
+            seed: None,
+            origin: None,
+        };
+        let event = Event { seq: 1, at: now, step_id: None, site: None, body: Body::RunCreated(Box::new(created)) };
+        match inner.create(vec![event], later, later.is_none() && !elsewhere).await? {
+            Ok(()) => {}
+            Err(_) => run.same_start(&workflow, &input, elsewhere).await?,
+        }
+        Ok(run)
     }
 }
 
@@ -68,7 +130,6 @@ pub struct Run {
     pub(crate) id: RunId,
 }
 
-#[allow(unused_variables)]
 impl Run {
     pub fn id(&self) -> &RunId {
         &self.id
@@ -76,65 +137,205 @@ impl Run {
 
     /// How it stands now.
     pub async fn view(&self) -> Result<RunView, HostError> {
-        unimplemented!()
+        let inner = self.host.inner()?;
+        let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        let mut view = inner.view(row).await?;
+        if !view.status.is_terminal() && view.status != Status::Parked {
+            let (reply, answer) = oneshot::channel();
+            inner.send(inner.worker_of(&self.id), Msg::Describe { run: self.id.clone(), reply });
+            // A run that is not in memory leaves the question unanswered; its row knows what it waits for.
+            if let Ok(waiting_for) = answer.await {
+                view.waiting_for = waiting_for;
+            }
+        }
+        Ok(view)
     }
 
     pub async fn status(&self) -> Result<Status, HostError> {
-        unimplemented!()
+        Ok(self.host.inner()?.row(&self.id).await?.ok_or_else(|| self.unknown())?.status)
     }
 
     /// Waits until the run has ended, or is parked, and shows it.
     pub async fn wait(&self) -> Result<RunView, HostError> {
-        unimplemented!()
+        let inner = self.host.inner()?;
+        loop {
+            let rest = inner.waiters.register(&self.id);
+            let status = self.status().await?;
+            if status.is_terminal() || status == Status::Parked {
+                return self.view().await;
+            }
+            if let Some(error) = inner.failure() {
+                return Err(HostError::world(&error));
+            }
+            tokio::select! {
+                _ = rest => {}
+                () = inner.closing.cancelled() => return Err(HostError::Closed),
+            }
+        }
     }
 
     /// Waits for the end and gives the output.
     pub async fn output<T: DeserializeOwned>(&self) -> Result<T, RunError> {
-        unimplemented!()
+        let view = self.wait().await?;
+        let id = self.id.clone();
+        match view.status {
+            Status::Completed => serde_json::from_value(view.output).map_err(|error| RunError::Type(id, error)),
+            Status::Parked => Err(RunError::Parked(id, view.reason.unwrap_or_default())),
+            Status::Cancelled => Err(RunError::Cancelled(id, view.reason.unwrap_or_default())),
+            status => Err(match view.error {
+                Some(error) => RunError::Failed(id, Box::new(error)),
+                None => RunError::NoOutput(id, status),
+            }),
+        }
     }
 
     /// Sends a signal. When this returns it is durable and will be delivered.
     pub async fn signal<T: Serialize + ?Sized>(&self, name: &str, payload: &T) -> Result<(), HostError> {
-        unimplemented!()
+        self.send_signal(name, payload, None).await
     }
 
     /// The same, delivered once however often it is sent with this `id`.
     pub async fn signal_once<T: Serialize + ?Sized>(&self, name: &str, payload: &T, id: &str) -> Result<(), HostError> {
-        unimplemented!()
+        self.send_signal(name, payload, Some(id.to_owned())).await
     }
 
-    /// Asks the script to stop: its open calls throw `cancelled`.
+    async fn send_signal<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        payload: &T,
+        id: Option<String>,
+    ) -> Result<(), HostError> {
+        let payload = serde_json::to_value(payload)
+            .map_err(|error| HostError::Invalid(format!("the payload is not JSON: {error}")))?;
+        let limits = &self.host.inner()?.limits;
+        payload::check(&payload, limits.payload, limits.depth)
+            .map_err(|why| HostError::Invalid(format!("the payload {why}")))?;
+        if name.is_empty() || name.len() > 256 {
+            return Err(HostError::Invalid("the name of a signal has 1 to 256 bytes".into()));
+        }
+        self.post(&Message::Signal { name: name.into(), payload, id }).await
+    }
+
+    /// Asks the script to stop: its open calls throw `cancelled`. Asked twice, the run ends at once.
     pub async fn cancel(&self, reason: &str) -> Result<(), HostError> {
-        unimplemented!()
+        if self.status().await? == Status::Parked {
+            return self.end_parked(Body::RunCancelled { reason: reason.into() }).await;
+        }
+        self.post(&Message::Cancel { reason: reason.into() }).await
     }
 
     /// Ends the run without asking the script.
     pub async fn terminate(&self, reason: &str) -> Result<(), HostError> {
-        unimplemented!()
+        if self.status().await? == Status::Parked {
+            let error = Failure::new(Kind::Terminated, reason);
+            return self.end_parked(Body::RunFailed { error }).await;
+        }
+        self.post(&Message::Terminate { reason: reason.into() }).await
     }
 
-    /// Starts a failed or cancelled run anew: a run of its own that takes over what was done before the failure.
+    /// Starts a failed or cancelled run anew: a run of its own that takes over what was done before the failure, and
+    /// makes the step that failed again. It runs the version that serves now, if that fits what was done; else its own.
     pub async fn retry(&self) -> Result<Run, HostError> {
-        unimplemented!()
+        crate::retry::retry(self).await
     }
 
     /// Lets a parked run try again.
     pub async fn unpark(&self) -> Result<(), HostError> {
-        unimplemented!()
+        let inner = self.host.inner()?;
+        let status = self.status().await?;
+        if status != Status::Parked {
+            return Err(HostError::Conflict(format!("run {} is {status}, not parked", self.id)));
+        }
+        let claim = inner.claim_run(&self.id).await?;
+        let row = Row { status: Status::Pending, wake_at: Some(0), note: Value::Null, ..claim.row.clone() };
+        inner.commit_alone(&claim, None, row).await?;
+        inner.release(&claim).await?;
+        inner.adopter.ring();
+        Ok(())
     }
 
     /// Events from sequence number `from` (the first is 1), at most `limit`.
     pub async fn events(&self, from: u64, limit: usize) -> Result<Vec<Event>, HostError> {
-        unimplemented!()
+        let inner = self.host.inner()?;
+        inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        let id = self.id.clone();
+        inner.blocking(move |world| crate::log::page(world, &id, from, limit).map_err(WorldError::Corrupt)).await
     }
 
     /// Lines of its log from index `from` (the first is 0), at most `limit`.
     pub async fn logs(&self, from: u64, limit: usize) -> Result<Vec<LogEntry>, HostError> {
-        unimplemented!()
+        let inner = self.host.inner()?;
+        inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        let id = self.id.clone();
+        let lines = inner.blocking(move |world| world.stream(&id, LOG_STREAM, from, limit)).await?;
+        let read = |(i, bytes): (usize, Vec<u8>)| {
+            let line: LogLine = serde_json::from_slice(&bytes).ok()?;
+            Some(LogEntry { index: from + i as u64, line })
+        };
+        Ok(lines.into_iter().enumerate().filter_map(read).collect())
     }
 
     /// Removes a run that has ended, with all it left.
     pub async fn delete(&self) -> Result<(), HostError> {
-        unimplemented!()
+        match self.host.inner()?.ask(Write::Delete { run: self.id.clone() }).await? {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(refusal(refused)),
+        }
+    }
+
+    async fn post(&self, message: &Message) -> Result<(), HostError> {
+        let inner = self.host.inner()?;
+        let write = Write::Send { run: self.id.clone(), at: inner.clock.now(), bytes: message.encode() };
+        match inner.ask(write).await? {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(refusal(refused)),
+        }
+    }
+
+    /// Ends a parked run by an event of its own; there is no script to ask.
+    async fn end_parked(&self, body: Body) -> Result<(), HostError> {
+        let inner = self.host.inner()?;
+        let claim = inner.claim_run(&self.id).await?;
+        let now = inner.clock.now();
+        let status = match &body {
+            Body::RunCancelled { .. } => Status::Cancelled,
+            _ => Status::Failed,
+        };
+        let last = inner.last_event(&self.id).await?;
+        let at = last.map_or(now, |event| event.at.max(now));
+        let event = Event { seq: claim.last_seq + 1, at, step_id: None, site: None, body };
+        let row = Row { status, wake_at: None, ended_at: Some(now), note: Value::Null, ..claim.row.clone() };
+        inner.commit_alone(&claim, Some(event), row).await?;
+        inner.waiters.wake(&self.id);
+        Ok(())
+    }
+
+    /// A start under an id that is taken: fine if it is the same start, and then the run goes on here if nobody has it.
+    async fn same_start(&self, workflow: &str, input: &Value, elsewhere: bool) -> Result<(), HostError> {
+        let inner = self.host.inner()?;
+        let view = self.view().await?;
+        if view.workflow != workflow {
+            let text = format!("there is a run {} already, of the workflow {:?}", self.id, view.workflow);
+            return Err(HostError::Conflict(text));
+        }
+        if view.input != *input {
+            return Err(HostError::Conflict(format!("there is a run {} already, with another input", self.id)));
+        }
+        let at_rest = view.status.is_terminal() || view.status == Status::Parked;
+        if !at_rest && !elsewhere {
+            inner.take_up(&self.id).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unknown(&self) -> HostError {
+        HostError::NotFound(format!("there is no run {}", self.id))
+    }
+}
+
+pub(crate) fn refusal(refused: Refused) -> HostError {
+    match refused {
+        Refused::Unknown(_) => HostError::NotFound(refused.to_string()),
+        refused => HostError::Conflict(refused.to_string()),
     }
 }

@@ -1,20 +1,32 @@
 //! The host: what an embedder holds.
 
-use durhai_core::{Failure, Value};
-use durhai_world::Query;
-use tokio::sync::broadcast;
+use std::fmt;
+use std::sync::{Arc, mpsc};
 
+use durhai_core::{Failure, Kind, RunId, StepId, Value};
+use durhai_world::Query;
+use tokio::sync::{broadcast, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::access;
 use crate::builder::HostBuilder;
 use crate::error::HostError;
+use crate::folder::Look;
 use crate::handle::{Run, Start};
-use crate::step::StepInfo;
+use crate::inner::Inner;
+use crate::runner;
+use crate::step::{Note, StepContext, StepInfo};
 use crate::view::{Committed, Health, Listing, Report, Stats, WorkflowView};
+use crate::worker::Msg;
 
-/// A running host. Cheap to clone; the last [`shutdown`](Host::shutdown) counts, dropping loses nothing.
-#[derive(Clone, Debug)]
-pub struct Host {}
+/// A running host. Cheap to clone; dropping it without [`shutdown`](Host::shutdown) loses nothing, its threads end with
+/// the process.
+#[derive(Clone)]
+pub struct Host {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) looks: mpsc::Sender<Look>,
+}
 
-#[allow(unused_variables)]
 impl Host {
     pub fn builder() -> HostBuilder {
         HostBuilder::default()
@@ -22,70 +34,141 @@ impl Host {
 
     /// Describes a start of a workflow.
     pub fn run(&self, workflow: impl Into<String>) -> Start {
-        unimplemented!()
+        Start {
+            host: self.clone(),
+            workflow: workflow.into(),
+            id: None,
+            input: Ok(Value::Null),
+            tags: Default::default(),
+            at: None,
+            delay: None,
+            elsewhere: false,
+        }
     }
 
     /// A run by its id. [`HostError::NotFound`] if there is none.
     pub async fn get(&self, id: &str) -> Result<Run, HostError> {
-        unimplemented!()
+        let not_found = || HostError::NotFound(format!("there is no run {id}"));
+        let run = Run { host: self.clone(), id: RunId::new(id).map_err(|_| not_found())? };
+        self.inner()?.row(&run.id).await?.ok_or_else(not_found)?;
+        Ok(run)
     }
 
     /// Runs, newest first.
     pub async fn list(&self, query: Query) -> Result<Listing, HostError> {
-        unimplemented!()
+        self.inner()?
+            .blocking(move |world| {
+                let page = world.list(&query)?;
+                let runs = page.rows.into_iter().map(|row| access::view(world, row)).collect::<Result<_, _>>()?;
+                Ok(Listing { runs, next: page.next })
+            })
+            .await
     }
 
     /// Every workflow, by name.
     pub fn workflows(&self) -> Vec<WorkflowView> {
-        unimplemented!()
+        self.inner.catalog.list()
     }
 
     /// Every step that can be called.
     pub fn step_list(&self) -> Vec<StepInfo> {
-        unimplemented!()
+        self.inner.registry.list()
     }
 
     /// One attempt of a step, outside of any workflow, without a record.
     pub async fn call_step(&self, name: &str, input: Value) -> Result<Value, Failure> {
-        unimplemented!()
+        let inner = &self.inner;
+        let Some(handler) = inner.registry.find(name) else {
+            return Err(Failure::new(Kind::UnknownStep, inner.registry.unknown(name)));
+        };
+        let token: CancellationToken = inner.stopping.child_token();
+        let mut entropy = [0; 10];
+        let _ = getrandom::fill(&mut entropy);
+        let run = RunId::generate(inner.clock.now(), entropy);
+        let step = StepId::parse("1").expect("1 is a step id");
+        let sink = Box::new(|note: Note| {
+            if let Note::Log(line) = note {
+                tracing::info!("{}: {}", line.level, line.message);
+            }
+        });
+        let context = StepContext::new(run, String::new(), step, name.into(), 1, token, sink);
+        runner::call_once(handler, context, input).await
     }
 
     /// Everything that becomes durable from now on. A receiver that is too slow misses some (it is told how many).
     pub fn commits(&self) -> broadcast::Receiver<Committed> {
-        unimplemented!()
+        self.inner.commits.subscribe()
     }
 
     /// What happens in the scripts folder from now on.
     pub fn reports(&self) -> broadcast::Receiver<Report> {
-        unimplemented!()
+        self.inner.catalog.reports.subscribe()
     }
 
     /// Looks at the scripts folder now, and says what changed.
     pub async fn reload(&self) -> Result<Vec<Report>, HostError> {
-        unimplemented!()
+        let (reply, answer) = oneshot::channel();
+        self.looks.send(Look::Now(reply)).map_err(|_| HostError::Closed)?;
+        answer.await.map_err(|_| HostError::Closed)
     }
 
     pub fn health(&self) -> Health {
-        unimplemented!()
+        let error = self.inner.failure().map(|error| error.to_string());
+        Health { ok: error.is_none() && !self.inner.is_stopping(), error }
     }
 
     pub fn stats(&self) -> Stats {
-        unimplemented!()
+        self.inner.stats()
     }
 
     /// Checks every log in the world against the table of legal events, and the world itself; one line each finding.
     pub async fn doctor(&self) -> Result<Vec<String>, HostError> {
-        unimplemented!()
+        self.inner()?.blocking(crate::doctor::examine).await
     }
 
-    /// Stops: takes no new runs, tells running steps, waits for their end up to the grace period, finishes commits.
-    /// Every run can be taken up again.
+    /// Stops: takes no new runs, tells running steps, waits for their end for a while, finishes commits. Every run can
+    /// be taken up again.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        let inner = self.inner.clone();
+        inner.stopping.cancel();
+        inner.adopter.ring();
+        let _ = self.looks.send(Look::Stop);
+        for worker in 0..inner.workers.len() {
+            inner.send(worker, Msg::Drain);
+        }
+        let stop = move || {
+            let threads = std::mem::take(&mut *inner.threads.lock().expect("not poisoned"));
+            for thread in threads {
+                let _ = thread.join();
+            }
+            // The committer ends when nobody can send to it any more.
+            inner.jobs.lock().expect("not poisoned").take();
+            if let Some(committer) = inner.committer.lock().expect("not poisoned").take() {
+                let _ = committer.join();
+            }
+            inner.closing.cancel();
+        };
+        let _ = self.inner.tokio.spawn_blocking(stop).await;
     }
 
     /// Resolves when the host has stopped by itself because its world failed.
     pub async fn failed(&self) -> HostError {
-        unimplemented!()
+        self.inner.failing.cancelled().await;
+        self.inner.failure().map_or(HostError::Closed, |error| HostError::world(&error))
+    }
+
+    /// What is inside, as long as it runs.
+    pub(crate) fn inner(&self) -> Result<&Arc<Inner>, HostError> {
+        match self.inner.failure() {
+            Some(error) => Err(HostError::world(&error)),
+            None if self.inner.closing.is_cancelled() => Err(HostError::Closed),
+            None => Ok(&self.inner),
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host({})", self.inner.holder.name)
     }
 }

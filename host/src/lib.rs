@@ -23,13 +23,28 @@
 //! # Ok(()) }
 //! ```
 
+mod access;
+mod adopter;
 mod builder;
+mod catalog;
 mod clock;
+mod committer;
+mod doctor;
 mod error;
+mod folder;
 mod handle;
 mod host;
+mod inner;
+mod letter;
+mod log;
+mod payload;
+mod registry;
+mod retry;
+mod runner;
+mod slot;
 mod step;
 mod view;
+mod worker;
 
 pub use builder::HostBuilder;
 pub use clock::{Clock, SystemClock};
@@ -39,9 +54,9 @@ pub use host::Host;
 pub use step::{StepContext, StepError, StepHandler, StepInfo, StepSource};
 pub use view::{Committed, Health, Listing, LogEntry, Report, RunView, Stats, WorkflowView};
 
+pub use durhai_core::duration;
 pub use durhai_core::replay::{Limits, LogLine};
 pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
-pub use durhai_core::duration;
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 #[cfg(feature = "sled")]
 pub use durhai_world_sled::SledWorld;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use durhai_core::event::Origin;
 use durhai_core::replay::LogLine;
 use durhai_core::{Event, Failure, Millis, RunId, Status, Value, Version};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct RunView {
     /// Why it is parked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The run whose log this one took over, and up to which event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The number of events in its log.
     #[serde(default)]
     pub events: u64,

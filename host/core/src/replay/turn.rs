@@ -67,6 +67,8 @@ pub struct RunStep {
     pub attempt: u32,
     /// The attempt before this one was interrupted by a crash.
     pub again: bool,
+    /// It must not be made a second time.
+    pub once: bool,
     /// How long this attempt may take.
     pub timeout: Option<Millis>,
 }
@@ -158,6 +160,7 @@ impl OpenStep {
             input: self.input.clone(),
             attempt: self.attempt,
             again,
+            once: self.options.once,
             timeout,
         })
     }

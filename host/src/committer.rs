@@ -1,0 +1,120 @@
+//! The one thread that writes: it gathers what all workers and callers want written, and writes it with one flush.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use durhai_core::replay::{Command, LogLine};
+use durhai_core::{Event, Status};
+use durhai_world::{Refused, WorldError, Write, Written};
+use tokio::sync::oneshot;
+
+use crate::inner::{Inner, RunShared};
+use crate::runner;
+use crate::view::Committed;
+use crate::worker::Msg;
+
+/// Writes of one batch, at most.
+const BATCH: usize = 1024;
+
+/// One write and what follows once it is durable.
+pub(crate) struct Job {
+    pub write: Write,
+    pub then: Then,
+}
+
+pub(crate) enum Then {
+    /// A turn: its commands go out now.
+    Turn(Box<TurnDone>),
+    /// Somebody waits for the answer.
+    Reply(oneshot::Sender<Answer>),
+    /// A claim was given back.
+    Released(Arc<RunShared>),
+}
+
+pub(crate) type Answer = Result<Result<Written, Refused>, Arc<WorldError>>;
+
+pub(crate) struct TurnDone {
+    pub run: Arc<RunShared>,
+    pub commands: Vec<Command>,
+    /// Kept only if somebody listens.
+    pub events: Vec<Event>,
+    pub lines: Vec<LogLine>,
+    pub status: Status,
+    /// Somebody may wait for the end (or the parking) of the run.
+    pub rests: bool,
+}
+
+/// Runs until every sender is gone.
+pub(crate) fn run(inner: &Arc<Inner>, jobs: &mpsc::Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let mut writes = Vec::new();
+        let mut thens = Vec::new();
+        for job in std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1)) {
+            if let Write::Commit(commit) = &job.write
+                && let Some(chunk) = &commit.events
+            {
+                inner.counters.event_bytes.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+            }
+            writes.push(job.write);
+            thens.push(job.then);
+        }
+        inner.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        inner.counters.writes.fetch_add(writes.len() as u64, Ordering::Relaxed);
+        if let Some(error) = inner.failure() {
+            fail(thens, &error);
+            continue;
+        }
+        match inner.world.write(writes) {
+            Ok(results) => {
+                for (then, result) in thens.into_iter().zip(results) {
+                    follow(inner, then, result);
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                inner.fail(error.clone());
+                fail(thens, &error);
+            }
+        }
+    }
+}
+
+fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>) {
+    match then {
+        Then::Reply(reply) => drop(reply.send(Ok(result))),
+        Then::Released(run) => inner.send(run.worker, Msg::Released { run: run.id.clone() }),
+        Then::Turn(turn) => match result {
+            Ok(_) => durable(inner, *turn),
+            Err(refused) => {
+                inner.send(turn.run.worker, Msg::Lost { run: turn.run.id.clone(), why: refused.to_string() })
+            }
+        },
+    }
+}
+
+/// The turn is on disk: now its effects may begin.
+fn durable(inner: &Arc<Inner>, turn: TurnDone) {
+    for command in turn.commands {
+        match command {
+            Command::RunStep(step) => runner::begin(inner, &turn.run, step),
+            Command::CancelStep(id) => runner::cancel(&turn.run, &id),
+        }
+    }
+    if inner.commits.receiver_count() > 0 && !(turn.events.is_empty() && turn.lines.is_empty()) {
+        let committed =
+            Committed { run: turn.run.id.clone(), events: turn.events, lines: turn.lines, status: turn.status };
+        let _ = inner.commits.send(committed);
+    }
+    if turn.rests {
+        inner.waiters.wake(&turn.run.id);
+    }
+}
+
+fn fail(thens: Vec<Then>, error: &Arc<WorldError>) {
+    for then in thens {
+        if let Then::Reply(reply) = then {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! One attempt of a step: found, called, watched, and its result brought back to the run.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use durhai_core::replay::{AttemptError, RunStep};
+use durhai_core::{Failure, Kind, StepId, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::inner::{Inner, RunShared};
+use crate::step::{Attempt, Note, StepContext, StepError, StepHandler};
+use crate::worker::Msg;
+
+/// Begins an attempt. Its result, unless nobody waits for it any more, reaches the run's worker as [`Msg::Attempt`].
+pub(crate) fn begin(inner: &Arc<Inner>, run: &Arc<RunShared>, step: RunStep) {
+    if inner.is_stopping() {
+        // It is recorded as started and will be taken up as interrupted.
+        return;
+    }
+    inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
+    let Some(handler) = inner.registry.find(&step.name) else {
+        if step.attempt > 1 {
+            // It was there when the call was made: an operator forgot something, the script did nothing wrong.
+            let reason = format!("step {} is under way, but {}", step.step_id, inner.registry.unknown(&step.name));
+            inner.send(run.worker, Msg::Park { run: run.id.clone(), reason });
+        } else {
+            let error = AttemptError {
+                kind: Kind::UnknownStep,
+                fatal: true,
+                ..AttemptError::new(inner.registry.unknown(&step.name))
+            };
+            done(inner, run, step.step_id, step.attempt, Err(error));
+        }
+        return;
+    };
+    let token = inner.stopping.child_token();
+    run.attempts.lock().expect("not poisoned").insert(step.step_id.clone(), token.clone());
+    let context = context(inner, run, &step, token.clone());
+    let (inner, run) = (inner.clone(), run.clone());
+    let tokio = inner.tokio.clone();
+    tokio.spawn(async move {
+        let RunStep { step_id, attempt, input, timeout, .. } = step;
+        let input = Arc::unwrap_or_clone(input);
+        let mut work = guarded(&handler, context, input);
+        let result = match timeout {
+            None => watch(&mut work, &token, &inner).await,
+            Some(ms) => match tokio::time::timeout(Duration::from_millis(ms), watch(&mut work, &token, &inner)).await {
+                Ok(result) => result,
+                Err(_) => {
+                    token.cancel();
+                    let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
+                    let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
+                    done(&inner, &run, step_id, attempt, Err(error));
+                    // It was told; it may still put its things in order.
+                    let _ = tokio::time::timeout(inner.grace, work).await;
+                    return;
+                }
+            },
+        };
+        if let Some(result) = result {
+            let result = result.map_err(attempt_error).and_then(|output| within_limit(&inner, output));
+            done(&inner, &run, step_id, attempt, result);
+        } else {
+            run.attempts.lock().expect("not poisoned").remove(&step_id);
+            inner.send(run.worker, Msg::AttemptLost { run: run.id.clone() });
+        }
+    });
+}
+
+/// One attempt without a run: `Host::call_step`.
+pub(crate) async fn call_once(
+    handler: Arc<dyn StepHandler>,
+    context: StepContext,
+    input: Value,
+) -> Result<Value, Failure> {
+    guarded(&handler, context, input).await.map_err(|error| {
+        let error = attempt_error(error);
+        Failure::new(error.kind, error.message).with_data(error.data)
+    })
+}
+
+/// Tells the running attempt of a call that nobody waits for it any more.
+pub(crate) fn cancel(run: &RunShared, step_id: &StepId) {
+    if let Some(token) = run.attempts.lock().expect("not poisoned").remove(step_id) {
+        token.cancel();
+    }
+}
+
+/// A panic of the step is a failed attempt.
+fn guarded(handler: &Arc<dyn StepHandler>, context: StepContext, input: Value) -> Attempt {
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        let text =
+            panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+        StepError::retry(format!("the step panicked: {}", text.as_deref().unwrap_or("no message")))
+    };
+    let handler = handler.clone();
+    let mut work: Option<Attempt> = None;
+    let mut begin = Some((context, input));
+    Box::pin(poll_fn(move |cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let work = work.get_or_insert_with(|| {
+                let (context, input) = begin.take().expect("an attempt begins once");
+                handler.call(context, input)
+            });
+            Pin::new(work).as_mut().poll(cx)
+        }));
+        match polled {
+            Ok(poll) => poll,
+            Err(panic) => Poll::Ready(Err(panicked(panic))),
+        }
+    }))
+}
+
+/// Waits for the attempt. Once it is told to stop it has the grace period; an error it then ends with is the telling's
+/// doing and no result (`None`).
+async fn watch(work: &mut Attempt, token: &CancellationToken, inner: &Inner) -> Option<Result<Value, StepError>> {
+    tokio::select! {
+        biased;
+        result = &mut *work => return Some(result),
+        () = token.cancelled() => {}
+    }
+    match tokio::time::timeout(inner.grace.min(inner.drain), work).await {
+        Ok(Ok(output)) => Some(Ok(output)),
+        _ => None,
+    }
+}
+
+fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: CancellationToken) -> StepContext {
+    let (sink_inner, sink_run, step_id) = (inner.clone(), run.clone(), step.step_id.clone());
+    StepContext::new(
+        run.id.clone(),
+        run.workflow.clone(),
+        step.step_id.clone(),
+        step.name.clone(),
+        step.attempt,
+        token,
+        Box::new(move |note| {
+            let run = sink_run.id.clone();
+            let msg = match note {
+                Note::Heartbeat(detail) => Msg::Heartbeat { run, step_id: step_id.clone(), detail },
+                Note::Log(mut line) => {
+                    line.at = sink_inner.clock.now();
+                    Msg::Line { run, line }
+                }
+            };
+            sink_inner.send(sink_run.worker, msg);
+        }),
+    )
+}
+
+fn done(inner: &Arc<Inner>, run: &Arc<RunShared>, step_id: StepId, attempt: u32, result: Result<Value, AttemptError>) {
+    run.attempts.lock().expect("not poisoned").remove(&step_id);
+    inner.send(run.worker, Msg::Attempt { run: run.id.clone(), step_id, attempt, result });
+}
+
+fn attempt_error(error: StepError) -> AttemptError {
+    let (kind, fatal) = match &error.failure {
+        Some(failure) => (failure.kind, true),
+        None => (Kind::StepFailed, error.fatal),
+    };
+    let retry_after = error.retry_after.map(|wait| wait.as_millis() as u64);
+    AttemptError { kind, message: error.message, fatal, retry_after, data: error.data }
+}
+
+/// An output that is too large or too deep would make the log unreadable for its own limits.
+fn within_limit(inner: &Inner, output: Value) -> Result<Value, AttemptError> {
+    let most = inner.limits.payload;
+    match crate::payload::check(&output, most, inner.limits.depth) {
+        Ok(()) => Ok(output),
+        Err(message) => Err(AttemptError {
+            kind: Kind::Limit,
+            fatal: true,
+            ..AttemptError::new(format!("the output of the step {message}"))
+        }),
+    }
+}

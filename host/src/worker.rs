@@ -1,0 +1,525 @@
+//! A worker: one thread that runs the scripts of its runs.
+//!
+//! Messages come in, every run they touch gets a *turn* (its tasks go on until all wait), each turn is one commit. A run
+//! lives on one worker, so nothing in here is shared but what is said in [`RunShared`].
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use durhai_core::replay::{AttemptError, Input, LogLine};
+use durhai_core::{Event, Millis, Replay, RunId, StepId, Value, Version};
+use durhai_engine::{Execution, Program, Sandbox, SandboxConfig, Turn};
+use durhai_world::{Claim, Write};
+use tokio::sync::oneshot;
+
+use crate::committer::{Job, Then};
+use crate::inner::{Inner, RunShared};
+use crate::letter::Message;
+use crate::slot::Slot;
+
+/// What a worker is told.
+pub(crate) enum Msg {
+    /// A run this host has claimed. `history` is its log, where the sender has it at hand.
+    Adopt {
+        claim: Box<Claim>,
+        history: Option<Vec<Event>>,
+    },
+    Attempt {
+        run: RunId,
+        step_id: StepId,
+        attempt: u32,
+        result: Result<Value, AttemptError>,
+    },
+    /// An attempt ended because it was told to: there is no result.
+    AttemptLost {
+        run: RunId,
+    },
+    /// There is something in the run's inbox.
+    Letter(RunId),
+    Line {
+        run: RunId,
+        line: LogLine,
+    },
+    Heartbeat {
+        run: RunId,
+        step_id: StepId,
+        detail: Value,
+    },
+    Park {
+        run: RunId,
+        reason: String,
+    },
+    /// A commit of the run was refused: somebody else holds it.
+    Lost {
+        run: RunId,
+        why: String,
+    },
+    /// The claim was given back.
+    Released {
+        run: RunId,
+    },
+    /// What do its tasks wait for?
+    Describe {
+        run: RunId,
+        reply: oneshot::Sender<Vec<Value>>,
+    },
+    /// Would this log replay under that version?
+    Probe {
+        version: Version,
+        history: Vec<Event>,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// The clock jumped, or somebody wants the timers looked at.
+    Tick,
+    /// Give everything back.
+    Drain,
+}
+
+/// Compiled programs kept, at most.
+const PROGRAMS: usize = 256;
+
+/// Messages taken before the turns they led to are run.
+const GATHER: usize = 512;
+
+pub(crate) struct Worker {
+    pub inner: Arc<Inner>,
+    pub index: usize,
+    queued: Arc<AtomicUsize>,
+    pub sandbox: Sandbox,
+    programs: HashMap<Version, Rc<Program>>,
+    pub slots: HashMap<RunId, Slot>,
+    /// Claims given back whose release is not yet durable; letters that come meanwhile.
+    releasing: HashMap<RunId, bool>,
+    /// Claimed runs for which there is no room yet.
+    backlog: VecDeque<(Box<Claim>, Option<Vec<Event>>)>,
+    /// Runs to be given a turn.
+    dirty: VecDeque<RunId>,
+    timers: BinaryHeap<Reverse<(Millis, RunId)>>,
+    /// Runs in the order they began to wait; an entry counts while the slot still has that number.
+    idle: VecDeque<(Millis, u64, RunId)>,
+    idle_count: u64,
+    draining: bool,
+}
+
+/// The thread's body.
+pub(crate) fn run(inner: Arc<Inner>, index: usize, messages: &mpsc::Receiver<Msg>, config: &SandboxConfig) {
+    let queued = inner.workers[index].queued.clone();
+    let mut worker = Worker {
+        inner,
+        index,
+        queued,
+        sandbox: Sandbox::new(config),
+        programs: HashMap::new(),
+        slots: HashMap::new(),
+        releasing: HashMap::new(),
+        backlog: VecDeque::new(),
+        dirty: VecDeque::new(),
+        timers: BinaryHeap::new(),
+        idle: VecDeque::new(),
+        idle_count: 0,
+        draining: false,
+    };
+    loop {
+        let patience = worker.patience();
+        match messages.recv_timeout(patience) {
+            Ok(msg) => worker.take(msg),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+        for msg in messages.try_iter().take(GATHER) {
+            worker.take(msg);
+        }
+        if worker.inner.failure().is_some() {
+            // Nothing can be recorded any more: what goes on in memory has no meaning.
+            worker.slots.clear();
+            worker.dirty.clear();
+            worker.backlog.clear();
+        }
+        worker.fire_timers();
+        worker.turns();
+        worker.evict();
+        worker.admit();
+        if worker.draining && worker.slots.is_empty() {
+            break;
+        }
+    }
+}
+
+impl Worker {
+    fn patience(&self) -> Duration {
+        if !self.dirty.is_empty() {
+            return Duration::ZERO;
+        }
+        let mut patience = Duration::from_secs(3_600);
+        if let Some(Reverse((at, _))) = self.timers.peek() {
+            patience = patience.min(self.inner.clock.patience(*at));
+        }
+        if let Some((since, ..)) = self.idle.front() {
+            let age = Duration::from_millis(self.inner.clock.now().saturating_sub(*since));
+            patience = patience.min(self.inner.evict_after.saturating_sub(age).max(Duration::from_millis(1)));
+        }
+        patience
+    }
+
+    fn take(&mut self, msg: Msg) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+        let now = self.inner.clock.now();
+        match msg {
+            Msg::Adopt { claim, history } => self.backlog.push_back((claim, history)),
+            Msg::Attempt { run, step_id, attempt, result } => {
+                if let Some(slot) = self.slots.get_mut(&run) {
+                    slot.heartbeats.remove(&step_id);
+                    slot.deliver(now, Input::Attempt { step_id, attempt, result });
+                    self.touch(run);
+                }
+            }
+            Msg::AttemptLost { run } => self.touch(run),
+            Msg::Letter(run) => {
+                if self.slots.contains_key(&run) {
+                    self.read_inbox(&run);
+                } else if let Some(again) = self.releasing.get_mut(&run) {
+                    *again = true;
+                } else {
+                    self.inner.adopter.ring();
+                }
+            }
+            Msg::Line { run, line } => {
+                if let Some(slot) = self.slots.get_mut(&run) {
+                    slot.lines.push(line);
+                    self.touch(run);
+                }
+            }
+            Msg::Heartbeat { run, step_id, detail } => {
+                if let Some(slot) = self.slots.get_mut(&run) {
+                    slot.heartbeats.insert(step_id, detail);
+                }
+            }
+            Msg::Park { run, reason } => {
+                if let Some(slot) = self.slots.remove(&run) {
+                    self.park(slot, &reason);
+                }
+            }
+            Msg::Lost { run, why } => {
+                if self.slots.remove(&run).is_some() {
+                    tracing::warn!("run {run} is no longer held here: {why}");
+                }
+            }
+            Msg::Released { run } => {
+                if self.releasing.remove(&run).is_some_and(|again| again) {
+                    self.inner.adopter.ring();
+                }
+            }
+            Msg::Describe { run, reply } => {
+                if let Some(slot) = self.slots.get_mut(&run) {
+                    let _ = reply.send(slot.waiting_for());
+                }
+            }
+            Msg::Probe { version, history, reply } => {
+                let _ = reply.send(self.probe(&version, history));
+            }
+            Msg::Tick => {}
+            Msg::Drain => self.drain(),
+        }
+    }
+
+    fn touch(&mut self, run: RunId) {
+        if let Some(slot) = self.slots.get_mut(&run)
+            && !std::mem::replace(&mut slot.dirty, true)
+        {
+            self.dirty.push_back(run);
+        }
+    }
+
+    /// Gives each touched run a turn.
+    fn turns(&mut self) {
+        for _ in 0..self.dirty.len() {
+            let Some(run) = self.dirty.pop_front() else { break };
+            let Some(mut slot) = self.slots.remove(&run) else { continue };
+            slot.dirty = false;
+            slot.exec.replay_mut().set_wall(self.inner.clock.now());
+            let (queued, others) = (&self.queued, !self.dirty.is_empty());
+            let turn = slot.exec.turn(&self.sandbox, &|| others || queued.load(Ordering::Relaxed) > 0);
+            if self.draining {
+                self.finish_draining(slot, turn);
+                continue;
+            }
+            if turn == Turn::Preempted {
+                slot.dirty = true;
+                self.dirty.push_back(run.clone());
+                self.slots.insert(run, slot);
+                continue;
+            }
+            self.settle(slot);
+        }
+    }
+
+    /// Commits what a turn brought and sees what becomes of the run.
+    fn settle(&mut self, mut slot: Slot) {
+        let now = self.inner.clock.now();
+        if let Some(reason) = slot.divergence(&self.inner) {
+            return self.park(slot, &reason);
+        }
+        if let Some(job) = slot.commit(now) {
+            self.inner.write(job);
+        }
+        if slot.exec.replay().is_over() {
+            self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        if let Some(at) = slot.exec.replay().wake_at() {
+            self.timers.push(Reverse((at, slot.shared.id.clone())));
+        }
+        if slot.is_quiet() {
+            self.idle_count += 1;
+            slot.idle = self.idle_count;
+            self.idle.push_back((now, slot.idle, slot.shared.id.clone()));
+        } else {
+            slot.idle = 0;
+        }
+        self.slots.insert(slot.shared.id.clone(), slot);
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.inner.clock.now();
+        while let Some(Reverse((at, _))) = self.timers.peek() {
+            if *at > now {
+                break;
+            }
+            let Some(Reverse((_, run))) = self.timers.pop() else { break };
+            if let Some(slot) = self.slots.get_mut(&run)
+                && slot.exec.replay().wake_at().is_some_and(|at| at <= now)
+            {
+                slot.deliver(now, Input::Time);
+                self.touch(run);
+            }
+        }
+        // Entries of timers that are gone would gather in a run that sets many long ones.
+        if self.timers.len() > 1_000 && self.timers.len() > 4 * self.slots.len() {
+            self.timers = self
+                .slots
+                .iter()
+                .filter_map(|(run, slot)| Some(Reverse((slot.exec.replay().wake_at()?, run.clone()))))
+                .collect();
+        }
+    }
+
+    /// Reads what is new in a run's inbox; what was due before a letter came fires before it.
+    fn read_inbox(&mut self, run: &RunId) {
+        let Some(slot) = self.slots.get_mut(run) else { return };
+        loop {
+            let letters = match self.inner.world.inbox(run, slot.inbox, 256) {
+                Ok(letters) => letters,
+                Err(error) => return self.inner.fail(Arc::new(error)),
+            };
+            let Some(last) = letters.last() else { break };
+            slot.inbox = last.index;
+            slot.inbox_taken = Some(last.index);
+            for letter in letters {
+                slot.deliver(letter.at, Input::Time);
+                match Message::decode(&letter.bytes) {
+                    Some(message) => slot.deliver(letter.at, message.into_input()),
+                    None => tracing::warn!("run {run} has a letter of a kind this version does not know; dropped"),
+                }
+            }
+        }
+        self.touch(run.clone());
+    }
+
+    /// Takes claimed runs in, as far as there is room.
+    fn admit(&mut self) {
+        let room = (self.inner.max_live / self.inner.workers.len()).max(1);
+        while !self.backlog.is_empty() && !self.draining {
+            if self.slots.len() >= room {
+                self.evict_oldest();
+                if self.slots.len() >= room {
+                    break;
+                }
+            }
+            let Some((claim, history)) = self.backlog.pop_front() else { break };
+            self.adopt(*claim, history);
+            if self.dirty.len() >= GATHER {
+                self.turns();
+            }
+        }
+    }
+
+    fn adopt(&mut self, claim: Claim, history: Option<Vec<Event>>) {
+        let run = claim.run.clone();
+        if self.slots.contains_key(&run) {
+            return;
+        }
+        self.inner.counters.live.fetch_add(1, Ordering::Relaxed);
+        if history.is_none() {
+            self.inner.counters.rebuilt.fetch_add(1, Ordering::Relaxed);
+        }
+        let shared = Arc::new(RunShared {
+            id: run.clone(),
+            workflow: claim.row.workflow.clone(),
+            worker: self.index,
+            attempts: Default::default(),
+        });
+        match self.build(&claim, history) {
+            Ok((exec, log_bytes)) => {
+                let mut slot = Slot::new(shared, exec, &claim, log_bytes);
+                let now = self.inner.clock.now();
+                if slot.exec.replay().last_seq() == 1 {
+                    slot.deliver(now, Input::Start);
+                } else {
+                    slot.deliver(claim.row.created_at, Input::Start);
+                    slot.deliver(now, Input::TakeUp);
+                }
+                self.slots.insert(run.clone(), slot);
+                self.read_inbox(&run);
+                if let Some(slot) = self.slots.get_mut(&run) {
+                    slot.deliver(now, Input::Time);
+                }
+                self.touch(run);
+            }
+            Err(reason) => {
+                let job = Slot::park_unread(&self.inner, shared, &claim, &reason);
+                self.inner.write(job.0);
+                self.inner.write(job.1);
+                self.releasing.insert(run, false);
+                self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The execution of a claimed run from its log; the error is the reason to park it.
+    fn build(&mut self, claim: &Claim, history: Option<Vec<Event>>) -> Result<(Execution, u64), String> {
+        const POISON: u32 = 5;
+        if claim.tries >= POISON {
+            return Err(format!(
+                "poisoned: its host died {} times in a row while this run was being taken up, without getting any further",
+                claim.tries
+            ));
+        }
+        let (history, bytes) = match history {
+            Some(history) => (history, 0),
+            None => crate::log::read(&*self.inner.world, &claim.run)?,
+        };
+        let program = self.program(&claim.row.version)?;
+        let replay =
+            Replay::new(history, self.inner.limits.clone()).map_err(|error| format!("damaged log: {error}"))?;
+        Ok((Execution::new(program, replay), bytes))
+    }
+
+    fn program(&mut self, version: &Version) -> Result<Rc<Program>, String> {
+        if let Some(program) = self.programs.get(version) {
+            return Ok(program.clone());
+        }
+        let bundle = self.inner.catalog.bundle(&*self.inner.world, version)?;
+        let program = self.sandbox.compile(&bundle).map_err(|diagnostics| {
+            let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+            format!("the script of version {} does not compile here: {}", version.short(), all.join("\n"))
+        })?;
+        if self.programs.len() >= PROGRAMS {
+            self.programs.retain(|_, program| Rc::strong_count(program) > 1);
+        }
+        let program = Rc::new(program);
+        self.programs.insert(version.clone(), program.clone());
+        Ok(program)
+    }
+
+    fn probe(&mut self, version: &Version, history: Vec<Event>) -> Result<(), String> {
+        let program = self.program(version)?;
+        let replay = Replay::new(history, self.inner.limits.clone()).map_err(|error| error.to_string())?;
+        let mut exec = Execution::new(program, replay);
+        while exec.turn(&self.sandbox, &|| false) == Turn::Preempted {}
+        match exec.replay().verdict() {
+            Some(durhai_core::replay::Verdict::Diverged(divergence)) => Err(divergence.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops a run until an operator looks at it. Its log stays as it is.
+    fn park(&mut self, mut slot: Slot, reason: &str) {
+        for job in slot.park(reason) {
+            self.inner.write(job);
+        }
+        self.releasing.insert(slot.shared.id.clone(), false);
+        self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
+        tracing::warn!("run {} is parked: {reason}", slot.shared.id);
+    }
+
+    /// Drops the fibers of runs that have waited long. Their logs bring them back.
+    fn evict(&mut self) {
+        if !self.inner.adopt {
+            // Nobody would take them up again.
+            self.idle.clear();
+            return;
+        }
+        let now = self.inner.clock.now();
+        let old = self.inner.evict_after.as_millis() as Millis;
+        while let Some((since, number, run)) = self.idle.front() {
+            let valid = self.slots.get(run).is_some_and(|slot| slot.idle == *number && !slot.dirty);
+            if valid && since + old > now {
+                break;
+            }
+            let run = run.clone();
+            self.idle.pop_front();
+            if valid {
+                self.release(&run);
+            }
+        }
+    }
+
+    fn evict_oldest(&mut self) {
+        if !self.inner.adopt {
+            return;
+        }
+        while let Some((_, number, run)) = self.idle.pop_front() {
+            if self.slots.get(&run).is_some_and(|slot| slot.idle == number && !slot.dirty) {
+                return self.release(&run);
+            }
+        }
+    }
+
+    fn release(&mut self, run: &RunId) {
+        if let Some(slot) = self.slots.remove(run) {
+            self.inner.counters.evicted.fetch_add(1, Ordering::Relaxed);
+            self.give_back(slot);
+        }
+    }
+
+    fn give_back(&mut self, slot: Slot) {
+        let run = slot.shared.id.clone();
+        let write = Write::Release { run: run.clone(), fence: slot.fence };
+        self.inner.write(Job { write, then: Then::Released(slot.shared.clone()) });
+        self.releasing.insert(run, false);
+        self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The host stops: what waits is given back now, the rest when its attempts have ended.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.backlog.clear();
+        let all: Vec<_> = self.slots.keys().cloned().collect();
+        for run in all {
+            self.touch(run);
+        }
+        self.turns();
+    }
+
+    /// Records the results that came; what the script asks for next is left to whoever takes the run up.
+    fn finish_draining(&mut self, mut slot: Slot, turn: Turn) {
+        if turn == Turn::Preempted || slot.divergence(&self.inner).is_some() {
+            return self.give_back(slot);
+        }
+        let (job, cut) = slot.commit_draining(self.inner.clock.now());
+        if let Some(job) = job {
+            self.inner.write(job);
+        }
+        if slot.exec.replay().is_over() && !cut {
+            self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
+        } else if slot.has_running_attempts() && !cut && self.inner.failure().is_none() {
+            self.slots.insert(slot.shared.id.clone(), slot);
+        } else {
+            self.give_back(slot);
+        }
+    }
+}
