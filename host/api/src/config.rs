@@ -15,6 +15,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Shown by `/healthz`, so that a client can tell whether it found the server it looked for.
     pub instance: Option<String>,
+    /// Runs that are started are recorded, and left to whoever serves the world next: for a process that will not stay.
+    pub leave_starts: bool,
 }
 
 /// A secret, kept as its digest.

@@ -19,6 +19,9 @@ pub struct HostFile {
     /// Where its token is, if it wants one that lies in a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// A `durhai run`: it answers, but runs nothing beside its own run.
+    #[serde(default)]
+    pub passing: bool,
     /// The token that `durhai run` made for itself; the file can be read by its owner only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -40,7 +43,14 @@ impl HostFile {
             ip => ip,
         };
         let address = SocketAddr::new(ip, listen.port());
-        Ok(HostFile { pid: std::process::id(), address, instance: random()?, token_file: None, token: None })
+        Ok(HostFile {
+            pid: std::process::id(),
+            address,
+            instance: random()?,
+            passing: false,
+            token_file: None,
+            token: None,
+        })
     }
 
     /// What the data folder says, if it says something.

@@ -50,9 +50,11 @@ impl Serving {
         let secret = hostfile::random()?;
         let mut file = HostFile::new(listener.local_addr().map_err(no)?)?;
         file.token = Some(secret.clone());
+        file.passing = true;
         let config = Config {
             token: Some(Token::new(&secret).map_err(Fail::usage)?),
             instance: Some(file.instance.clone()),
+            leave_starts: true,
             ..Config::default()
         };
         Ok(Serving::start(host, listener, config, file.publish(data)?))

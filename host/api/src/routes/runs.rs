@@ -58,6 +58,9 @@ pub(super) async fn start(
         (None, Some(at)) => start = start.at(at),
         (None, None) => {}
     }
+    if app.config.leave_starts {
+        start = start.elsewhere();
+    }
     let view = start.start().await?.view().await?;
     let status = if known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(view)).into_response())

@@ -30,9 +30,11 @@ pub fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
     }
     SledWorld::open(store).map_err(|error| match (error, HostFile::read(data)) {
         (WorldError::Locked(message), Some(file)) => Fail::unreachable(message).hint(format!(
-            "A durhai host (process {}, http://{}) has it. `durhai start NAME --wait` runs a workflow there; \
-             --data names another folder.",
-            file.pid, file.address
+            "{} (process {}, http://{}) has it. {}; --data names another folder.",
+            if file.passing { "A `durhai run`" } else { "A durhai host" },
+            file.pid,
+            file.address,
+            if file.passing { "Wait for its end" } else { "`durhai start NAME --wait` runs a workflow there" },
         )),
         (error, _) => error.into(),
     })
@@ -55,6 +57,9 @@ impl Local {
         }
         if let Some(delay) = starting.delay {
             start = start.delay(Duration::from_millis(delay));
+        }
+        if starting.elsewhere {
+            start = start.elsewhere();
         }
         Ok(start.start().await?.view().await?)
     }

@@ -33,6 +33,8 @@ pub struct Starting {
     pub tags: BTreeMap<String, String>,
     /// Milliseconds.
     pub delay: Option<u64>,
+    /// Left for the next host; a host that serves begins it whatever this says.
+    pub elsewhere: bool,
 }
 
 /// A run being followed.

@@ -21,6 +21,7 @@ pub struct Remote {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+    passing: bool,
 }
 
 /// A run's live stream.
@@ -47,10 +48,15 @@ impl Remote {
         let Ok(answer) = http.get(format!("{base}/healthz")).timeout(PROBE).send().await else { return Ok(None) };
         match answer.json::<Health>().await {
             Ok(health) if health.instance.as_deref() == Some(&file.instance) => {
-                Ok(Some(Remote { http, base, token: token(file)? }))
+                Ok(Some(Remote { http, base, token: token(file)?, passing: file.passing }))
             }
             _ => Ok(None),
         }
+    }
+
+    /// It is a `durhai run`, which runs nothing beside its own run.
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     pub async fn workflows(&self) -> Result<Vec<WorkflowView>, Fail> {

@@ -35,6 +35,7 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
         id: args.id,
         tags: args.tags.tags.into_iter().collect(),
         delay: None,
+        elsewhere: false,
     };
     let any_input = args.input.input.is_none();
     let job = Job { target, starting, any_input, allow: args.allow, quiet: args.quiet, again };

@@ -1,11 +1,12 @@
 //! `durhai start`: a run in the host that serves, or one that waits for the next host.
 
+use durhai::RunView;
 use durhai_api::Want;
 
 use super::run::{self, Job};
-use crate::args::{Globals, Start};
+use crate::args::{Allow, Globals, Start};
 use crate::client::{Client, Local, Remote, Starting, open_world, store_path};
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
 use crate::hosting;
 use crate::input;
@@ -14,9 +15,6 @@ use crate::output::{Out, note};
 use crate::progress::Progress;
 use crate::watch::{Ending, conclude, watch};
 
-/// Long enough that this process does not begin what it leaves to the next host.
-const LEFT: u64 = 1_000;
-
 pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
     let starting = Starting {
         workflow: args.name.clone(),
@@ -24,6 +22,7 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
         id: args.id,
         tags: args.tags.tags.into_iter().collect(),
         delay: args.delay,
+        elsewhere: false,
     };
     if let Some(remote) = Client::served(&globals.data).await? {
         return there(remote, starting, args.wait, out).await;
@@ -40,14 +39,18 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
 
 /// In the host that serves.
 async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Outcome {
+    let passing = remote.is_passing();
+    if passing && wait {
+        return Err(Fail::unreachable("a `durhai run` has the store, and runs nothing else")
+            .hint("Start it without --wait, or wait for the end of that one."));
+    }
     let client = Client::Remote(remote);
     let view = client.start(starting).await?;
     let id = view.id.to_string();
     if !wait {
-        if out.json {
-            out.document(&view)
-        } else {
-            out.line(&id)
+        print(&view, out);
+        if passing {
+            left(&view);
         }
         return Ok(Exit::Done);
     }
@@ -70,32 +73,29 @@ async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Out
 }
 
 /// In the store, for whoever hosts it next.
-async fn leave(
-    globals: &Globals,
-    target: &Target,
-    starting: Starting,
-    allow: &crate::args::Allow,
-    out: &Out,
-) -> Outcome {
+async fn leave(globals: &Globals, target: &Target, starting: Starting, allow: &Allow, out: &Out) -> Outcome {
     let builder = hosting::builder(&target.root, allow)?;
     let world = open_world(&globals.data, &store_path(&globals.data))?;
     let host = builder.world(world).adopt(false).watch(false).start().await?;
     let client = Client::Local(Local { host });
     let outcome = async {
         run::loads(&client, target).await?;
-        let delay = Some(starting.delay.unwrap_or(0).max(LEFT));
-        client.start(Starting { delay, ..starting }).await
+        client.start(Starting { elsewhere: true, ..starting }).await
     }
     .await;
     client.close().await;
     let view = outcome?;
-    if out.json {
-        out.document(&view)
-    } else {
-        out.line(view.id.to_string())
-    }
+    print(&view, out);
+    left(&view);
+    Ok(Exit::Done)
+}
+
+fn print(view: &RunView, out: &Out) {
+    if out.json { out.document(view) } else { out.line(view.id.as_str()) }
+}
+
+fn left(view: &RunView) {
     if !view.status.is_terminal() {
         note("No host serves this folder: the run begins when one does (`durhai serve`).");
     }
-    Ok(Exit::Done)
 }
