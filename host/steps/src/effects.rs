@@ -20,8 +20,8 @@ use crate::files::{self, Writer};
 use crate::permissions::Permissions;
 use crate::program::{Program, limit_text, module_file, point};
 
-/// Calls inside calls. Rhai takes up to [`STACK_PER_CALL`] bytes of the thread's stack for each, more in debug builds;
-/// the same limit in both, so that a step behaves the same.
+/// Calls inside calls, the same in debug and release builds, so that a step behaves the same. The threads have the
+/// stack for it, see [`crate::pool`].
 pub const MAX_CALLS: usize = 100;
 
 type Fallible<T> = Result<T, Box<EvalAltResult>>;
@@ -68,6 +68,10 @@ impl Stage {
         let mut engine = Engine::new();
         limit_text(&mut engine);
         engine.set_max_call_levels(MAX_CALLS);
+        // Generous, and there so that a mistake in a script does not take the memory of the whole host.
+        engine.set_max_string_size(64 * 1024 * 1024);
+        engine.set_max_array_size(1_000_000);
+        engine.set_max_map_size(1_000_000);
         engine.set_module_resolver(Imports { seat: seat.clone(), cache: cache.clone() });
         add_context(&mut engine, &seat);
         add_verdicts(&mut engine);

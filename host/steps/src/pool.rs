@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use crate::effects::{Play, Stage};
 use crate::permissions::Permissions;
 
-/// Room for [`crate::effects::MAX_CALLS`] calls inside calls in a debug build, with as much to spare. Mapped, and only
-/// what is touched takes memory.
+/// Room for [`crate::effects::MAX_CALLS`] calls inside calls, also in a debug build, where each may take some 100 KB.
+/// Mapped, and only what is touched takes memory.
 const STACK: usize = 64 * 1024 * 1024;
 
 /// At most `size` threads, each begun when work finds no idle one. More work waits in line. Ends with the last handle,

@@ -125,6 +125,8 @@ fn mistakes_in_a_script_are_shown_with_their_place() {
         ("import \"lib/x\" as x; fn f() { x::oops() }", "lib/x.rhai:2:17: Variable not found: missing"),
         ("import \"lib/top\" as x; fn f() { 1 }", "lib/top.rhai:1:11: Division by zero"),
         ("fn f() { f() }", "Stack overflow"),
+        ("fn f() { let s = \"x\"; loop { s += s; } }", "steps/a.rhai: Length of string too large"),
+        ("fn f() { let a = [1]; loop { a += a; } }", "Size of array/BLOB too large"),
         ("fn f() { sleep(\"soon\") }", "\"soon\" is no duration"),
         ("fn f() { sleep(-1) }", "negative"),
         ("fn f() { sleep([]) }", "Function not found: sleep (array)"),
