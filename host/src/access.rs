@@ -127,9 +127,10 @@ impl Inner {
         self.ask(write).await?.map(drop).map_err(crate::handle::refusal)
     }
 
-    /// A row with what is in the first and the last events of the log.
-    pub async fn view(self: &Arc<Self>, row: Row) -> Result<RunView, HostError> {
-        self.blocking(move |world| view(world, row)).await
+    /// A run's row with what is in the first and the last events of its log.
+    pub async fn view(self: &Arc<Self>, run: &RunId) -> Result<Option<RunView>, HostError> {
+        let run = run.clone();
+        self.blocking(move |world| world.row(&run)?.map(|row| view(world, row)).transpose()).await
     }
 }
 

@@ -10,7 +10,7 @@ use durhai_world::{Refused, WorldError, Write, Written};
 use tokio::sync::oneshot;
 
 use crate::inner::{Inner, RunShared};
-use crate::runner;
+use crate::runner::{self, Begin};
 use crate::view::Committed;
 use crate::worker::Msg;
 
@@ -67,9 +67,11 @@ pub(crate) fn run(inner: &Arc<Inner>, jobs: &mpsc::Receiver<Job>) {
         }
         match inner.world.write(writes) {
             Ok(results) => {
+                let mut attempts = Vec::new();
                 for (then, result) in thens.into_iter().zip(results) {
-                    follow(inner, then, result);
+                    follow(inner, then, result, &mut attempts);
                 }
+                runner::begin_all(inner, attempts);
             }
             Err(error) => {
                 let error = Arc::new(error);
@@ -80,12 +82,12 @@ pub(crate) fn run(inner: &Arc<Inner>, jobs: &mpsc::Receiver<Job>) {
     }
 }
 
-fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>) {
+fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>, attempts: &mut Vec<Begin>) {
     match then {
         Then::Reply(reply) => drop(reply.send(Ok(result))),
         Then::Released(run) => inner.send(run.worker, Msg::Released { run: run.id.clone() }),
         Then::Turn(turn) => match result {
-            Ok(_) => durable(inner, *turn),
+            Ok(_) => durable(inner, *turn, attempts),
             Err(refused) => {
                 inner.send(turn.run.worker, Msg::Lost { run: turn.run.id.clone(), why: refused.to_string() })
             }
@@ -94,10 +96,10 @@ fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>) {
 }
 
 /// The turn is on disk: now its effects may begin.
-fn durable(inner: &Arc<Inner>, turn: TurnDone) {
+fn durable(inner: &Arc<Inner>, turn: TurnDone, attempts: &mut Vec<Begin>) {
     for command in turn.commands {
         match command {
-            Command::RunStep(step) => runner::begin(inner, &turn.run, step),
+            Command::RunStep(step) => attempts.push(Begin::new(inner, &turn.run, step)),
             Command::CancelStep(id) => runner::cancel(&turn.run, &id),
         }
     }

@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::letter::Message;
 use crate::payload;
 use crate::slot::LOG_STREAM;
-use crate::view::{LogEntry, RunView};
+use crate::view::{LogEntry, ReplayView, RunView};
 use crate::worker::Msg;
 
 /// A start being described; see [`Host::run`]. Errors are kept until [`start`](Start::start).
@@ -138,8 +138,7 @@ impl Run {
     /// How it stands now.
     pub async fn view(&self) -> Result<RunView, HostError> {
         let inner = self.host.inner()?;
-        let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
-        let mut view = inner.view(row).await?;
+        let mut view = inner.view(&self.id).await?.ok_or_else(|| self.unknown())?;
         if !view.status.is_terminal() && view.status != Status::Parked {
             let (reply, answer) = oneshot::channel();
             inner.send(inner.worker_of(&self.id), Msg::Describe { run: self.id.clone(), reply });
@@ -158,19 +157,26 @@ impl Run {
     /// Waits until the run has ended, or is parked, and shows it.
     pub async fn wait(&self) -> Result<RunView, HostError> {
         let inner = self.host.inner()?;
+        let at_rest = |status: Status| status.is_terminal() || status == Status::Parked;
+        let mut rest = inner.waiters.register(&self.id);
+        let mut status = self.status().await?;
         loop {
-            let rest = inner.waiters.register(&self.id);
-            let status = self.status().await?;
-            if status.is_terminal() || status == Status::Parked {
+            if at_rest(status) {
                 return self.view().await;
             }
             if let Some(error) = inner.failure() {
                 return Err(HostError::world(&error));
             }
             tokio::select! {
-                _ = rest => {}
+                _ = &mut rest => {}
                 () = inner.closing.cancelled() => return Err(HostError::Closed),
             }
+            rest = inner.waiters.register(&self.id);
+            let view = self.view().await?;
+            if at_rest(view.status) {
+                return Ok(view);
+            }
+            status = view.status;
         }
     }
 
@@ -237,6 +243,18 @@ impl Run {
     /// makes the step that failed again. It runs the version that serves now, if that fits what was done; else its own.
     pub async fn retry(&self) -> Result<Run, HostError> {
         crate::retry::retry(self).await
+    }
+
+    /// Runs the log again, under the run's own text: says what came of it, or where the script does not fit. Nothing is
+    /// written, no step is started.
+    pub async fn replay(&self) -> Result<ReplayView, HostError> {
+        let inner = self.host.inner()?;
+        let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        let id = self.id.clone();
+        let history = inner.blocking(move |world| crate::log::read(world, &id).map_err(WorldError::Corrupt)).await?.0;
+        let (reply, answer) = oneshot::channel();
+        inner.send(inner.worker_of(&self.id), Msg::Probe { version: row.version, history, reply });
+        answer.await.map_err(|_| HostError::Closed)?.map_err(HostError::Script)
     }
 
     /// Lets a parked run try again.

@@ -52,10 +52,10 @@ pub use error::{HostError, RunError};
 pub use handle::{Run, Start};
 pub use host::Host;
 pub use step::{StepContext, StepError, StepHandler, StepInfo, StepSource};
-pub use view::{Committed, Health, Listing, LogEntry, Report, RunView, Stats, WorkflowView};
+pub use view::{Committed, Health, Listing, LogEntry, ReplayView, Report, RunView, Stats, WorkflowView};
 
 pub use durhai_core::duration;
-pub use durhai_core::replay::{Limits, LogLine};
+pub use durhai_core::replay::{Divergence, Limits, LogLine};
 pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 #[cfg(feature = "sled")]

@@ -40,7 +40,9 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
         }
         let (reply, answer) = oneshot::channel();
         inner.send(inner.worker_of(&new), Msg::Probe { version: serving, history: candidate.clone(), reply });
-        if let Ok(Ok(())) = answer.await {
+        if let Ok(Ok(view)) = answer.await
+            && view.divergence.is_none()
+        {
             kept = candidate;
         }
     }

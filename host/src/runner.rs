@@ -16,17 +16,52 @@ use crate::inner::{Inner, RunShared};
 use crate::step::{Attempt, Note, StepContext, StepError, StepHandler};
 use crate::worker::Msg;
 
+/// An attempt that may begin: its start is durable. It can be cancelled from now on.
+pub(crate) struct Begin {
+    run: Arc<RunShared>,
+    step: RunStep,
+    token: CancellationToken,
+}
+
+impl Begin {
+    pub fn new(inner: &Inner, run: &Arc<RunShared>, step: RunStep) -> Self {
+        let token = inner.stopping.child_token();
+        run.attempts.lock().expect("not poisoned").insert(step.step_id.clone(), token.clone());
+        Begin { run: run.clone(), step, token }
+    }
+}
+
+/// Begins attempts. From a thread outside of the runtime each spawn would go through its one shared queue and wake
+/// somebody; so one task goes in and spawns the others from inside.
+pub(crate) fn begin_all(inner: &Arc<Inner>, mut attempts: Vec<Begin>) {
+    let within = inner.clone();
+    match attempts.len() {
+        0 => {}
+        1 => {
+            let _guard = inner.tokio.enter();
+            begin(inner, attempts.remove(0));
+        }
+        _ => drop(inner.tokio.spawn(async move {
+            for attempt in attempts {
+                begin(&within, attempt);
+            }
+        })),
+    }
+}
+
 /// Begins an attempt. Its result, unless nobody waits for it any more, reaches the run's worker as [`Msg::Attempt`].
-pub(crate) fn begin(inner: &Arc<Inner>, run: &Arc<RunShared>, step: RunStep) {
-    if inner.is_stopping() {
-        // It is recorded as started and will be taken up as interrupted.
-        return;
+fn begin(inner: &Arc<Inner>, attempt: Begin) {
+    let Begin { run, step, token } = attempt;
+    if token.is_cancelled() {
+        // Recorded as started; taken up as interrupted, if anybody still wants it.
+        return lost(inner, &run, &step.step_id);
     }
     inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
     let Some(handler) = inner.registry.find(&step.name) else {
         if step.attempt > 1 {
             // It was there when the call was made: an operator forgot something, the script did nothing wrong.
             let reason = format!("step {} is under way, but {}", step.step_id, inner.registry.unknown(&step.name));
+            run.attempts.lock().expect("not poisoned").remove(&step.step_id);
             inner.send(run.worker, Msg::Park { run: run.id.clone(), reason });
         } else {
             let error = AttemptError {
@@ -34,16 +69,13 @@ pub(crate) fn begin(inner: &Arc<Inner>, run: &Arc<RunShared>, step: RunStep) {
                 fatal: true,
                 ..AttemptError::new(inner.registry.unknown(&step.name))
             };
-            done(inner, run, step.step_id, step.attempt, Err(error));
+            done(inner, &run, step.step_id, step.attempt, Err(error));
         }
         return;
     };
-    let token = inner.stopping.child_token();
-    run.attempts.lock().expect("not poisoned").insert(step.step_id.clone(), token.clone());
-    let context = context(inner, run, &step, token.clone());
-    let (inner, run) = (inner.clone(), run.clone());
-    let tokio = inner.tokio.clone();
-    tokio.spawn(async move {
+    let context = context(inner, &run, &step, token.clone());
+    let inner = inner.clone();
+    tokio::spawn(async move {
         let RunStep { step_id, attempt, input, timeout, .. } = step;
         let input = Arc::unwrap_or_clone(input);
         let mut work = guarded(&handler, context, input);
@@ -66,8 +98,7 @@ pub(crate) fn begin(inner: &Arc<Inner>, run: &Arc<RunShared>, step: RunStep) {
             let result = result.map_err(attempt_error).and_then(|output| within_limit(&inner, output));
             done(&inner, &run, step_id, attempt, result);
         } else {
-            run.attempts.lock().expect("not poisoned").remove(&step_id);
-            inner.send(run.worker, Msg::AttemptLost { run: run.id.clone() });
+            lost(&inner, &run, &step_id);
         }
     });
 }
@@ -151,6 +182,11 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
             sink_inner.send(sink_run.worker, msg);
         }),
     )
+}
+
+fn lost(inner: &Inner, run: &RunShared, step_id: &StepId) {
+    run.attempts.lock().expect("not poisoned").remove(step_id);
+    inner.send(run.worker, Msg::AttemptLost { run: run.id.clone() });
 }
 
 fn done(inner: &Arc<Inner>, run: &Arc<RunShared>, step_id: StepId, attempt: u32, result: Result<Value, AttemptError>) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use durhai_core::event::Origin;
-use durhai_core::replay::LogLine;
+use durhai_core::replay::{Divergence, LogLine};
 use durhai_core::{Event, Failure, Millis, RunId, Status, Value, Version};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,20 @@ pub enum Report {
 pub struct Health {
     pub ok: bool,
     pub error: Option<String>,
+}
+
+/// What came of running a log again. Nothing was written and no step was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplayView {
+    pub status: Status,
+    pub output: Value,
+    pub error: Option<Failure>,
+    /// How many events the log has.
+    pub events: u64,
+    /// Where the script does not fit the log.
+    pub divergence: Option<Divergence>,
+    /// How long it took, the reading of the log not counted.
+    pub micros: u64,
 }
 
 /// Counters since the host started.

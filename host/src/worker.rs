@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use durhai_core::replay::{AttemptError, Input, LogLine};
-use durhai_core::{Event, Millis, Replay, RunId, StepId, Value, Version};
+use durhai_core::replay::{AttemptError, Input, LogLine, Verdict};
+use durhai_core::{Body, Event, Millis, Replay, RunId, StepId, Value, Version};
 use durhai_engine::{Execution, Program, Sandbox, SandboxConfig, Turn};
 use durhai_world::{Claim, Write};
 use tokio::sync::oneshot;
@@ -20,6 +20,7 @@ use crate::committer::{Job, Then};
 use crate::inner::{Inner, RunShared};
 use crate::letter::Message;
 use crate::slot::Slot;
+use crate::view::ReplayView;
 
 /// What a worker is told.
 pub(crate) enum Msg {
@@ -425,15 +426,30 @@ impl Worker {
         Ok(program)
     }
 
-    fn probe(&mut self, version: &Version, history: Vec<Event>) -> Result<(), String> {
+    fn probe(&mut self, version: &Version, history: Vec<Event>) -> Result<ReplayView, String> {
         let program = self.program(version)?;
-        let replay = Replay::new(history, self.inner.limits.clone()).map_err(|error| error.to_string())?;
+        let events = history.len() as u64;
+        let began = std::time::Instant::now();
+        let replay =
+            Replay::new(history, self.inner.limits.clone()).map_err(|error| format!("damaged log: {error}"))?;
         let mut exec = Execution::new(program, replay);
         while exec.turn(&self.sandbox, &|| false) == Turn::Preempted {}
-        match exec.replay().verdict() {
-            Some(durhai_core::replay::Verdict::Diverged(divergence)) => Err(divergence.to_string()),
-            _ => Ok(()),
+        let replay = exec.replay();
+        let mut view = ReplayView {
+            status: replay.status(),
+            output: Value::Null,
+            error: None,
+            events,
+            divergence: None,
+            micros: began.elapsed().as_micros() as u64,
+        };
+        match replay.verdict() {
+            Some(Verdict::Ended(Body::RunCompleted { output })) => view.output = output.clone(),
+            Some(Verdict::Ended(Body::RunFailed { error })) => view.error = Some(error.clone()),
+            Some(Verdict::Diverged(divergence)) => view.divergence = Some((**divergence).clone()),
+            _ => {}
         }
+        Ok(view)
     }
 
     /// Stops a run until an operator looks at it. Its log stays as it is.
