@@ -68,11 +68,11 @@ pub(crate) enum Msg {
         run: RunId,
         reply: oneshot::Sender<Vec<Value>>,
     },
-    /// Would this log replay under that version?
+    /// What comes of this log under that version? Nothing is written, nothing is started.
     Probe {
         version: Version,
         history: Vec<Event>,
-        reply: oneshot::Sender<Result<(), String>>,
+        reply: oneshot::Sender<Result<ReplayView, String>>,
     },
     /// The clock jumped, or somebody wants the timers looked at.
     Tick,
