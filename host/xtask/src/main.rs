@@ -1,1 +1,79 @@
-fn main() {}
+//! The checks of this repository: `cargo xtask test`.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+/// Programs that tests call, and the Debian packages that bring them.
+const TOOLS: [(&str, &str); 1] = [("strace", "strace")];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test(),
+        ["install"] => install(),
+        _ => {
+            eprintln!("usage: cargo xtask test      install what is missing, then run every check");
+            eprintln!("       cargo xtask install   install what the tests need, with apt-get");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> anyhow::Result<()> {
+    let began = Instant::now();
+    install()?;
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    // Some tests run the program itself.
+    cargo(&["build", "--quiet", "--package", "durhai-cli"])?;
+    if has("cargo-nextest") {
+        cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])?;
+    } else {
+        cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"])?;
+    }
+    // Stack use differs between the profiles: hostile scripts must fail cleanly in both.
+    cargo(&["test", "--release", "--package", "durhai-engine", "--quiet"])?;
+    cargo(&["test", "--workspace", "--doc", "--quiet"])?;
+    cargo(&["build", "--workspace", "--examples", "--benches", "--quiet"])?;
+    println!("all checks passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}
+
+/// Installs what is missing. Without root or apt it says what to install, and goes on: the tests that need it say that
+/// they are skipped.
+fn install() -> anyhow::Result<()> {
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !has(tool)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let apt = |args: &[&str]| Command::new("apt-get").args(args).status().is_ok_and(|status| status.success());
+    let install = [&["install", "-y", "--no-install-recommends"], &missing[..]].concat();
+    if !(apt(&install) || apt(&["update"]) && apt(&install)) {
+        eprintln!("xtask: please install {}: without it some tests are skipped", missing.join(", "));
+    }
+    Ok(())
+}
+
+fn has(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
+}
+
+fn cargo(args: &[&str]) -> anyhow::Result<()> {
+    println!("> cargo {}", args.join(" "));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(args).status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed", args.join(" "));
+    }
+    Ok(())
+}
