@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use durhai_world::WorldError;
 use sled::{Batch, Db, IVec};
@@ -16,8 +16,8 @@ use crate::{Options, keys};
 /// What this version writes and reads.
 const FORMAT: u64 = 1;
 
-/// Values longer than this may lie in files of their own.
-const MAY_BE_A_FILE: usize = 64 * 1024;
+/// How coarse the times of a file system may be.
+const TICK: Duration = Duration::from_millis(50);
 
 /// An open store. Everything that sled can fail at goes through here.
 pub struct Disk {
@@ -26,16 +26,23 @@ pub struct Disk {
     /// sled's log file, through a handle of our own. sled's `flush` hands the data to the disk (`sync_file_range`), which
     /// outlives a killed process but not a power cut: neither the file's size nor the disk's cache is covered.
     file: File,
-    /// Batches applied; batches known to be on the disk.
+    /// Batches applied.
     applied: AtomicU64,
-    synced: Mutex<u64>,
+    synced: Mutex<Synced>,
     syncs: AtomicU64,
-    /// A value was written that may lie in a file of its own: its folder must be synced, too.
-    new_file: AtomicBool,
     /// Why nothing can be written any more.
     failed: OnceLock<String>,
     /// Held as long as the store is open; must be dropped last.
     _lock: File,
+}
+
+/// What is known to be on the disk.
+#[derive(Default)]
+struct Synced {
+    /// So many batches.
+    applied: u64,
+    /// The folder in which sled puts large pages as files of their own, as it was changed at this time.
+    files: Option<SystemTime>,
 }
 
 impl Disk {
@@ -58,9 +65,8 @@ impl Disk {
             folder: folder.to_owned(),
             file,
             applied: AtomicU64::new(0),
-            synced: Mutex::new(0),
+            synced: Mutex::default(),
             syncs: AtomicU64::new(0),
-            new_file: AtomicBool::new(true),
             failed: OnceLock::new(),
             _lock: lock,
         };
@@ -129,13 +135,6 @@ impl Disk {
         self.failed.get().map_or(Ok(()), |text| Err(WorldError::Unavailable(text.clone())))
     }
 
-    /// A value long enough to be a file was put into a batch.
-    pub fn note_value(&self, bytes: usize) {
-        if bytes > MAY_BE_A_FILE {
-            self.new_file.store(true, Ordering::Release);
-        }
-    }
-
     /// Applies the batch, all of it or nothing; visible at once, durable after [`sync`](Self::sync).
     pub fn apply(&self, batch: Batch) -> Result<(), WorldError> {
         self.check()?;
@@ -149,22 +148,31 @@ impl Disk {
         let wanted = self.applied.load(Ordering::Acquire);
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
-        if *synced >= wanted {
+        if synced.applied >= wanted {
             return Ok(());
         }
         let covers = self.applied.load(Ordering::Acquire);
-        let new_file = self.new_file.swap(false, Ordering::AcqRel);
         let done = self.guard("write to", || {
             self.db.flush()?;
             self.file.sync_data()?;
             self.syncs.fetch_add(1, Ordering::Relaxed);
-            if new_file {
-                sync_folder(&self.folder.join("sled").join("blobs"))?;
-            }
-            Ok(())
+            Ok(self.sync_files(&mut synced.files)?)
         });
         self.keep_failure(done)?;
-        *synced = covers;
+        synced.applied = covers;
+        Ok(())
+    }
+
+    /// sled syncs the files that it makes for large pages, but not the folder they are in.
+    fn sync_files(&self, known: &mut Option<SystemTime>) -> std::io::Result<()> {
+        let files = self.folder.join("sled").join("blobs");
+        let changed = std::fs::metadata(&files)?.modified()?;
+        if *known == Some(changed) {
+            return Ok(());
+        }
+        sync_folder(&files)?;
+        // A time that is too new may come again with the next file.
+        *known = changed.elapsed().is_ok_and(|age| age > TICK).then_some(changed);
         Ok(())
     }
 

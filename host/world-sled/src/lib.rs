@@ -97,7 +97,6 @@ impl SledWorld {
     fn put(&self, key: Vec<u8>, value: &[u8]) -> Result<(), WorldError> {
         let mut batch = Batch::default();
         batch.insert(key, value);
-        self.disk.note_value(value.len());
         self.disk.apply(batch)?;
         self.disk.sync()
     }

@@ -8,7 +8,7 @@ use crate::disk::Disk;
 use crate::keys;
 use crate::state::{key_of, row_of};
 
-/// How far ahead an index is counted to find the one with the fewest entries.
+/// How far ahead indexes are counted at first, to find the one with the fewest entries.
 const LOOK: usize = 128;
 
 pub fn log(disk: &Disk, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
@@ -106,19 +106,19 @@ fn plan(disk: &Disk, query: &Query, before: u64) -> Result<(AnyOf, Vec<AnyOf>), 
     if wanted.is_empty() {
         return Ok((vec![vec![keys::ROW]], Vec::new()));
     }
-    let mut best = 0;
-    if wanted.len() > 1 {
-        let mut fewest = usize::MAX;
-        for (at, any) in wanted.iter().enumerate() {
-            let mut count = 0;
-            for prefix in any {
-                count += newest(disk, prefix, before).take(LOOK).count();
-            }
-            if count < fewest {
-                (best, fewest) = (at, count);
-            }
+    let mut look = LOOK;
+    let best = loop {
+        let mut counts = Vec::with_capacity(wanted.len());
+        for any in &wanted {
+            counts.push(any.iter().map(|prefix| newest(disk, prefix, before).take(look).count()).sum::<usize>());
         }
-    }
+        let (best, fewest) = counts.into_iter().enumerate().min_by_key(|(_, count)| *count).expect("one is wanted");
+        // All are longer: look further, so that this costs no more than a part of the shortest.
+        if wanted.len() == 1 || fewest < look || look >= LOOK << 12 {
+            break best;
+        }
+        look *= 8;
+    };
     Ok((wanted.swap_remove(best), wanted))
 }
 

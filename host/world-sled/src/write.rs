@@ -74,7 +74,6 @@ impl<'a> Turn<'a> {
             }
             if *count > 0 {
                 let value = counted(&mut self.value, *count, bytes);
-                self.disk.note_value(value.len());
                 self.batch.insert(&keys::two(keys::LOG, run.key, *first), value);
                 run.last_seq += u64::from(*count);
                 self.empty = false;
@@ -102,7 +101,6 @@ impl<'a> Turn<'a> {
                 }
             };
             let (name, next) = &mut run.streams[at];
-            self.disk.note_value(entry.len());
             self.batch.insert(keys::under(&keys::stream(run.key, name), *next), entry);
             *next += 1;
             self.empty = false;
@@ -146,7 +144,6 @@ impl<'a> Turn<'a> {
         }
         if events.count > 0 {
             let value = counted(&mut self.value, events.count, &events.bytes);
-            self.disk.note_value(value.len());
             self.batch.insert(&keys::two(keys::LOG, key, 1), value);
         }
         let last_seq = u64::from(events.count);
@@ -176,7 +173,6 @@ impl<'a> Turn<'a> {
         let before = run.due();
         run.last_letter += 1;
         self.empty = false;
-        self.disk.note_value(bytes.len());
         self.batch.insert(&keys::two(keys::LETTER, run.key, run.last_letter), keys::dated(at, bytes));
         if run.fence == 0 {
             if before != Some(0) {

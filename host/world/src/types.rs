@@ -119,6 +119,7 @@ pub struct Commit {
 }
 
 /// What an accepted write came to.
+#[expect(clippy::large_enum_variant, reason = "one for each write, and soon taken apart")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
     /// The claim of a created run, where one was asked for.

@@ -21,10 +21,13 @@ pub struct Subject<'a> {
     pub make: &'a dyn Fn() -> Box<dyn World>,
     /// Ends the process that has this world open, as far as the world can tell, and opens the same one again. Where
     /// claims last as long as a process, that ends them.
-    pub reopen: Option<&'a dyn Fn(Box<dyn World>) -> Box<dyn World>>,
+    pub reopen: Option<&'a Reopen<'a>>,
     /// Whether claims end with their leases, or only with the process.
     pub leases: bool,
 }
+
+/// Closes a world and opens it again.
+pub type Reopen<'a> = dyn Fn(Box<dyn World>) -> Box<dyn World> + 'a;
 
 /// One promise.
 pub struct Case {

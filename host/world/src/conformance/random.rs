@@ -215,8 +215,8 @@ impl<'a> Pair<'a> {
         let recent = self.passes.len().saturating_sub(6);
         match self.passes.len() {
             0 => None,
-            _ if self.dice.one_in(6) => Some(self.dice.pick(&self.passes.clone())),
-            _ => Some(self.dice.pick(&self.passes[recent..].to_vec())),
+            _ if self.dice.one_in(6) => Some(self.dice.pick(&self.passes)),
+            _ => Some(self.dice.pick(&self.passes[recent..])),
         }
     }
 
