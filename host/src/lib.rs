@@ -51,7 +51,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::{HostError, RunError};
 pub use handle::{Run, Start};
 pub use host::Host;
-pub use step::{StepContext, StepError, StepHandler, StepInfo, StepSource};
+pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
 pub use view::{Committed, Health, Listing, LogEntry, ReplayView, Report, RunView, Stats, WorkflowView};
 
 pub use durhai_core::duration;

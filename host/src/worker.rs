@@ -332,8 +332,15 @@ impl Worker {
 
     /// Takes claimed runs in, as far as there is room.
     fn admit(&mut self) {
+        if self.draining {
+            for (claim, _) in std::mem::take(&mut self.backlog) {
+                let shared = self.shared(&claim);
+                self.give_back_claim(shared, claim.fence);
+            }
+            return;
+        }
         let room = (self.inner.max_live / self.inner.workers.len()).max(1);
-        while !self.backlog.is_empty() && !self.draining {
+        while !self.backlog.is_empty() {
             if self.slots.len() >= room {
                 self.evict_oldest();
                 if self.slots.len() >= room {
@@ -357,12 +364,7 @@ impl Worker {
         if history.is_none() {
             self.inner.counters.rebuilt.fetch_add(1, Ordering::Relaxed);
         }
-        let shared = Arc::new(RunShared {
-            id: run.clone(),
-            workflow: claim.row.workflow.clone(),
-            worker: self.index,
-            attempts: Default::default(),
-        });
+        let shared = self.shared(&claim);
         match self.build(&claim, history) {
             Ok((exec, log_bytes)) => {
                 let mut slot = Slot::new(shared, exec, &claim, log_bytes);
@@ -388,6 +390,15 @@ impl Worker {
                 self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
             }
         }
+    }
+
+    fn shared(&self, claim: &Claim) -> Arc<RunShared> {
+        Arc::new(RunShared {
+            id: claim.run.clone(),
+            workflow: claim.row.workflow.clone(),
+            worker: self.index,
+            attempts: Default::default(),
+        })
     }
 
     /// The execution of a claimed run from its log; the error is the reason to park it.
@@ -503,17 +514,20 @@ impl Worker {
     }
 
     fn give_back(&mut self, slot: Slot) {
-        let run = slot.shared.id.clone();
-        let write = Write::Release { run: run.clone(), fence: slot.fence };
-        self.inner.write(Job { write, then: Then::Released(slot.shared.clone()) });
-        self.releasing.insert(run, false);
         self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
+        self.give_back_claim(slot.shared.clone(), slot.fence);
+    }
+
+    fn give_back_claim(&mut self, shared: Arc<RunShared>, fence: u64) {
+        let run = shared.id.clone();
+        let write = Write::Release { run: run.clone(), fence };
+        self.inner.write(Job { write, then: Then::Released(shared) });
+        self.releasing.insert(run, false);
     }
 
     /// The host stops: what waits is given back now, the rest when its attempts have ended.
     fn drain(&mut self) {
         self.draining = true;
-        self.backlog.clear();
         let all: Vec<_> = self.slots.keys().cloned().collect();
         for run in all {
             self.touch(run);
