@@ -148,6 +148,12 @@ pub(crate) fn run(inner: Arc<Inner>, index: usize, messages: &mpsc::Receiver<Msg
             break;
         }
     }
+    // What was claimed for this worker meanwhile.
+    for msg in messages.try_iter() {
+        if let Msg::Adopt { claim, .. } = msg {
+            worker.give_back_claim(worker.shared(&claim), claim.fence);
+        }
+    }
 }
 
 impl Worker {

@@ -68,6 +68,8 @@ pub enum Command {
     New(New),
     /// Check every log in the store, and the store itself; exit 1 if something is found.
     Doctor,
+    /// Measure this machine's disk, and how much of it durhai uses.
+    Bench(crate::bench::BenchArgs),
     /// Print completions for a shell.
     Completions { shell: Shell },
 }

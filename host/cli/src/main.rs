@@ -1,6 +1,7 @@
 //! The command line of durhai.
 
 mod args;
+mod bench;
 mod board;
 mod client;
 mod commands;

@@ -38,6 +38,7 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Workflows(args) => workflows::workflows(globals, args, out).await,
         Command::Step(args) => step::step(globals, args, out).await,
         Command::New(args) => new::new(globals, args, out),
+        Command::Bench(args) => crate::bench::run(args, &globals.data, out).await,
         Command::Doctor => doctor::doctor(globals, out).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

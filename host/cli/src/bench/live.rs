@@ -1,0 +1,126 @@
+//! Runs that go on live: one step after the other, many runs at once, many steps at once.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use durhai::{Host, HostBuilder, SledWorld, StepContext, StepError};
+
+use super::{Figures, figure, floor, median, micros, millis};
+
+const SEQUENCE: &str = r#"let x = 0; for i in 0..input { x = use_step("add", x); } x"#;
+const PARALLEL: &str = r#"let all = []; for i in 0..input { all.push(|| use_step("add", 1)); } parallel(all).len()"#;
+
+/// A host on a new store, with the workflows of the bench and a step that only counts.
+pub fn host(dir: &Path) -> anyhow::Result<HostBuilder> {
+    let builder = Host::builder()
+        .world(SledWorld::open(dir)?)
+        .workflow("sequence", SEQUENCE)
+        .workflow("parallel", PARALLEL)
+        .step("add", |_: StepContext, x: i64| async move { Ok::<_, StepError>(x + 1) });
+    Ok(builder)
+}
+
+/// The time between two steps of one run, where nothing else happens.
+pub async fn step(dir: &Path, floor: Duration) -> anyhow::Result<Figures> {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let seen = times.clone();
+    let host = Host::builder()
+        .world(SledWorld::open(dir)?)
+        .workflow("sequence", SEQUENCE)
+        .step("add", move |_: StepContext, x: i64| {
+            seen.lock().expect("not poisoned").push(Instant::now());
+            async move { Ok::<_, StepError>(x + 1) }
+        })
+        .start()
+        .await?;
+    let run = host.run("sequence").input(&1_000).start().await?;
+    run.output::<i64>().await?;
+    host.shutdown().await;
+    let times = std::mem::take(&mut *times.lock().expect("not poisoned"));
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mean = |gaps: &[Duration]| gaps.iter().sum::<Duration>().as_secs_f64() / gaps.len() as f64;
+    let worst = gaps.chunks(100).map(mean).fold(0.0, f64::max) / mean(&gaps[..100]);
+    let p50 = median(gaps);
+    Ok(vec![
+        figure("step_p50_us", micros(p50), "one durable step in one run, the median of 1000"),
+        figure("step_to_floor", p50.as_secs_f64() / floor.as_secs_f64(), "the same, times the floor"),
+        figure("slowest_100_to_first_100", worst, "the slowest hundred of 1000 steps, times the first hundred"),
+    ])
+}
+
+/// 1000 runs of 5 sequential steps, started together.
+pub async fn throughput(dir: &Path) -> anyhow::Result<Figures> {
+    let host = host(dir)?.start().await?;
+    let mut rates = Vec::new();
+    for _ in 0..5 {
+        let before = host.stats();
+        let began = Instant::now();
+        let mut runs = tokio::task::JoinSet::new();
+        for _ in 0..1_000 {
+            let host = host.clone();
+            runs.spawn(async move { host.run("sequence").input(&5).start().await?.output::<i64>().await });
+        }
+        while let Some(result) = runs.join_next().await {
+            anyhow::ensure!(result?? == 5, "a run gave another output");
+        }
+        let took = began.elapsed();
+        let after = host.stats();
+        rates.push((took, after.flushes - before.flushes, after.event_bytes - before.event_bytes));
+    }
+    host.shutdown().await;
+    rates.sort_unstable();
+    let (took, flushes, bytes) = rates[rates.len() / 2];
+    let raw = floor::groups(&dir.with_extension("raw"), bytes, flushes)?;
+    Ok(vec![
+        figure("steps_per_s", 5_000.0 / took.as_secs_f64(), "durable steps, 1000 runs of 5 (median of 5 rounds)"),
+        figure("flushes", flushes as f64, "flushes they shared"),
+        figure("event_bytes", bytes as f64, "bytes of events"),
+        figure(
+            "throughput_to_floor",
+            raw.as_secs_f64() / took.as_secs_f64(),
+            "a raw file's time for these bytes in as many write + fdatasync, divided by ours",
+        ),
+    ])
+}
+
+/// What a step costs in a short run and in a long one.
+pub async fn growth(dir: &Path) -> anyhow::Result<Figures> {
+    let host = host(dir)?.start().await?;
+    let mut short = Vec::new();
+    for _ in 0..11 {
+        short.push(steps(&host, 100).await? / 100);
+    }
+    let long = steps(&host, 10_000).await? / 10_000;
+    for _ in 0..10 {
+        short.push(steps(&host, 100).await? / 100);
+    }
+    host.shutdown().await;
+    let short = median(short);
+    Ok(vec![
+        figure("step_us_in_100", micros(short), "a step in a run of 100, start and end included"),
+        figure("step_us_in_10000", micros(long), "a step in a run of 10 000"),
+        figure("growth", long.as_secs_f64() / short.as_secs_f64(), "the one divided by the other"),
+    ])
+}
+
+/// One run that opens 1000 tasks with one step each.
+pub async fn parallel(dir: &Path) -> anyhow::Result<Figures> {
+    let host = host(dir)?.start().await?;
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        let began = Instant::now();
+        let output: i64 = host.run("parallel").input(&1_000).start().await?.output().await?;
+        anyhow::ensure!(output == 1_000, "the run gave {output}");
+        times.push(began.elapsed());
+    }
+    host.shutdown().await;
+    Ok(vec![figure("parallel_1000_ms", millis(median(times)), "a run with 1000 parallel steps, start to output")])
+}
+
+async fn steps(host: &Host, count: i64) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let output: i64 = host.run("sequence").input(&count).start().await?.output().await?;
+    anyhow::ensure!(output == count, "the run gave {output}");
+    Ok(began.elapsed())
+}

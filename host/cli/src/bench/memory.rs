@@ -1,0 +1,116 @@
+//! What a waiting run costs, in memory and on disk.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use durhai::{Host, Query, SledWorld, Status};
+
+use super::{Figures, figure};
+
+/// Counts in processes of their own, so that nothing else is counted.
+pub fn measure(dir: &Path, runs: usize) -> anyhow::Result<Figures> {
+    let live = report("live", &dir.join("live"), runs)?;
+    let evicted = report("evict", &dir.join("evicted"), runs)?;
+    // What is left once the pages that eviction itself touched are gone: a host that just holds the store.
+    let idle = report("look", &dir.join("evicted"), runs)?;
+    let empty = report("look", &dir.join("empty"), 0)?;
+    let per_run = |bytes: f64| bytes / runs as f64;
+    Ok(vec![
+        figure("resident_bytes_per_waiting_run", per_run(live.grown), "a run that waits with its fiber in memory"),
+        figure("resident_bytes_per_evicted_run", per_run(idle.resident - empty.resident).max(0.0), "an evicted one"),
+        figure("resident_bytes_after_eviction", per_run(evicted.grown), "the same in the process that evicted it"),
+        figure("disk_bytes_per_waiting_run", per_run(live.disk), "in the store"),
+        figure("disk_bytes_per_evicted_run", per_run(evicted.disk), "in the store"),
+    ])
+}
+
+struct Memory {
+    resident: f64,
+    grown: f64,
+    disk: f64,
+}
+
+fn report(what: &str, dir: &Path, runs: usize) -> anyhow::Result<Memory> {
+    std::fs::create_dir_all(dir)?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["bench", "--child", what])
+        .arg(dir)
+        .arg(runs.to_string())
+        .stderr(Stdio::inherit())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match numbers[..] {
+        [resident, grown, disk] => Ok(Memory { resident, grown, disk }),
+        _ => anyhow::bail!("the process that should count memory said {said:?}"),
+    }
+}
+
+/// Starts runs that wait for a signal (`live`, `evict`), or just opens the store (`look`); prints resident bytes, by how
+/// much they grew, and the bytes on disk.
+pub async fn child(what: &str, dir: &Path, runs: usize) -> anyhow::Result<()> {
+    let evict = what == "evict";
+    let host = Host::builder()
+        .world(SledWorld::open(dir)?)
+        .max_live_runs(if evict { 1_000 } else { runs.max(1) })
+        .evict_after(if evict { Duration::ZERO } else { Duration::from_secs(86_400) })
+        .workflow("wait", r#"let order = input; wait_for("go"); order"#)
+        .start()
+        .await?;
+    let before = resident()?;
+    if what != "look" {
+        let mut starts = tokio::task::JoinSet::new();
+        for i in 0..runs {
+            let host = host.clone();
+            starts.spawn(async move {
+                let input = serde_json::json!({ "order": i, "customer": "somebody" });
+                host.run("wait").id(format!("order-{i}")).input(&input).start().await.map(drop)
+            });
+            if starts.len() >= 1_000 {
+                starts.join_next().await.expect("there is one")??;
+            }
+        }
+        while let Some(started) = starts.join_next().await {
+            started??;
+        }
+        settled(&host, runs, evict).await?;
+    }
+    let after = resident()?;
+    host.shutdown().await;
+    println!("{} {} {}", after, (after - before).max(0.0), disk(dir)?);
+    Ok(())
+}
+
+/// Until all of them wait, and are evicted if they should be.
+async fn settled(host: &Host, runs: usize, evict: bool) -> anyhow::Result<()> {
+    loop {
+        let stats = host.stats();
+        let there = if evict { stats.live == 0 } else { stats.live == runs as u64 };
+        if there {
+            let pending = Query { status: vec![Status::Pending], limit: 1, ..Query::default() };
+            if host.list(pending).await?.runs.is_empty() {
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn resident() -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|number| number.parse::<f64>().ok());
+    kilobytes.map(|kb| kb * 1024.0).ok_or_else(|| anyhow::anyhow!("/proc/self/status has no VmRSS"))
+}
+
+fn disk(dir: &Path) -> anyhow::Result<f64> {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0.0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let data = entry.metadata()?;
+        bytes += if data.is_dir() { disk(&entry.path())? } else { data.blocks() as f64 * 512.0 };
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,151 @@
+//! `durhai bench`: what this machine's disk gives, and how much of it durhai uses. Every figure is measured in one run
+//! of the command, so that ratios compare like with like.
+
+mod floor;
+mod live;
+mod memory;
+mod recovery;
+mod replay;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::exit::{Exit, Fail};
+use crate::output::{Out, note};
+
+/// What `bench` measures with; smaller numbers give a quick look.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchArgs {
+    /// Waiting runs for the memory figures
+    #[arg(long, default_value_t = 20_000)]
+    pub waiting: usize,
+    /// Runs only the parts named, separated by commas: floor, step, throughput, growth, parallel, replay, recovery, memory
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// What a child process of the bench does.
+    #[arg(long, hide = true, num_args = 3, value_names = ["WHAT", "DIR", "COUNT"])]
+    pub child: Option<Vec<String>>,
+}
+
+/// One figure: its key in the JSON, its value, and what it means.
+pub(super) struct Figure {
+    key: &'static str,
+    value: f64,
+    meaning: &'static str,
+}
+
+pub(super) type Figures = Vec<Figure>;
+
+pub(super) fn figure(key: &'static str, value: f64, meaning: &'static str) -> Figure {
+    Figure { key, value, meaning }
+}
+
+/// Runs the bench in a folder of its own below the data folder, which is removed afterwards.
+pub async fn run(args: BenchArgs, data: &Path, out: &Out) -> Result<Exit, Fail> {
+    if let Some(child) = &args.child {
+        let [what, dir, count] = &child[..] else { return Err(Fail::new(Exit::Usage, "--child takes three values")) };
+        let count = count.parse().map_err(|_| Fail::new(Exit::Usage, format!("{count:?} is no number")))?;
+        return child_process(what, Path::new(dir), count).await.map(|()| Exit::Done).map_err(failed);
+    }
+    let dir = Scratch::new(data).map_err(failed)?;
+    let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
+    let mut figures = Figures::new();
+    let floor = floor::append(&dir.path("floor")).map_err(failed)?;
+    figures.push(figure("floor_append_p50_us", micros(floor), "append 256 bytes to a file, fdatasync"));
+    if wanted("step") {
+        note("one run of sequential steps …");
+        figures.extend(live::step(&dir.path("step"), floor).await.map_err(failed)?);
+    }
+    if wanted("throughput") {
+        note("1000 runs of 5 steps …");
+        figures.extend(live::throughput(&dir.path("throughput")).await.map_err(failed)?);
+    }
+    if wanted("growth") {
+        note("a run of 100 and one of 10 000 steps …");
+        figures.extend(live::growth(&dir.path("growth")).await.map_err(failed)?);
+    }
+    if wanted("parallel") {
+        note("1000 parallel steps …");
+        figures.extend(live::parallel(&dir.path("parallel")).await.map_err(failed)?);
+    }
+    if wanted("replay") {
+        note("replay …");
+        figures.extend(replay::measure(&dir.path("replay")).await.map_err(failed)?);
+    }
+    if wanted("recovery") {
+        note("kill -9 and recovery …");
+        figures.extend(recovery::measure(&dir.path("recovery")).map_err(failed)?);
+    }
+    if wanted("memory") {
+        note("waiting runs …");
+        figures.extend(memory::measure(&dir.path("memory"), args.waiting).map_err(failed)?);
+    }
+    if out.json {
+        let map: Map<String, Value> =
+            figures.iter().map(|figure| (figure.key.to_owned(), json!(round(figure.value)))).collect();
+        out.document(&map);
+    } else {
+        for figure in &figures {
+            out.line(format!("{:<34} {:>12}  {}", figure.key, round(figure.value), figure.meaning));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn child_process(what: &str, dir: &Path, count: usize) -> anyhow::Result<()> {
+    match what {
+        "prepare" | "recover" => recovery::child(what == "prepare", dir, count).await,
+        "live" | "evict" | "look" => memory::child(what, dir, count).await,
+        other => anyhow::bail!("there is no child {other:?}"),
+    }
+}
+
+fn failed(error: anyhow::Error) -> Fail {
+    Fail::new(Exit::Unreachable, format!("the bench failed: {error:#}"))
+}
+
+pub(super) fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+pub(super) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The middle one.
+pub(super) fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Three digits that count.
+fn round(value: f64) -> f64 {
+    match value.abs() {
+        abs if abs >= 100.0 => value.round(),
+        abs if abs >= 10.0 => (value * 10.0).round() / 10.0,
+        _ => (value * 1000.0).round() / 1000.0,
+    }
+}
+
+/// A folder that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(data: &Path) -> anyhow::Result<Self> {
+        let dir = data.join(format!("bench-{}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        Ok(Scratch(std::path::absolute(dir)?))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

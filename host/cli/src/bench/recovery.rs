@@ -1,0 +1,68 @@
+//! A process that dies after many steps, and the time from the start of the next one to the end of the run.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use durhai::{Host, SledWorld, StepContext, StepError};
+
+use super::{Figures, figure, median, millis};
+
+const RUN: &str = "recovered";
+
+/// Prepares and recovers runs of 1000 and of 10 000 steps in processes of their own.
+pub fn measure(dir: &Path) -> anyhow::Result<Figures> {
+    let mut figures = Figures::new();
+    for (steps, key, meaning) in [
+        (1_000, "recovery_1000_steps_ms", "from process start to done, after kill -9 with 1000 steps done"),
+        (10_000, "recovery_10000_steps_ms", "the same with 10 000 steps done"),
+    ] {
+        let times: Vec<_> =
+            (0..3).map(|i| once(&dir.with_extension(format!("{steps}-{i}")), steps)).collect::<Result<_, _>>()?;
+        figures.push(figure(key, millis(median(times)), meaning));
+    }
+    Ok(figures)
+}
+
+fn once(dir: &Path, steps: usize) -> anyhow::Result<Duration> {
+    let child = |what: &str| {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "--child", what]).arg(dir).arg(steps.to_string()).stdout(Stdio::piped());
+        Ok::<_, std::io::Error>(command)
+    };
+    let mut victim = child("prepare")?.spawn()?;
+    let mut line = String::new();
+    BufReader::new(victim.stdout.take().expect("it is piped")).read_line(&mut line)?;
+    anyhow::ensure!(line.trim() == "ready", "the process to be killed said {line:?}");
+    victim.kill()?;
+    victim.wait()?;
+    let began = Instant::now();
+    let output = child("recover")?.output()?;
+    let took = began.elapsed();
+    let said = String::from_utf8_lossy(&output.stdout);
+    anyhow::ensure!(said.trim() == (steps + 1).to_string(), "the recovered run said {said:?}");
+    std::fs::remove_dir_all(dir)?;
+    Ok(took)
+}
+
+/// `prepare`: all steps but the last, which never ends. Otherwise: the rest.
+pub async fn child(prepare: bool, dir: &Path, steps: usize) -> anyhow::Result<()> {
+    let last = steps as i64;
+    let host = Host::builder()
+        .world(SledWorld::open(dir)?)
+        .adopt(false)
+        .workflow("long", r#"let x = 0; for i in 0..input { x = use_step("add", x); } use_step("add", x)"#)
+        .step("add", move |_: StepContext, x: i64| async move {
+            if prepare && x == last {
+                println!("ready");
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, StepError>(x + 1)
+        })
+        .start()
+        .await?;
+    let output: i64 = host.run("long").id(RUN).input(&last).start().await?.output().await?;
+    println!("{output}");
+    Ok(())
+}
