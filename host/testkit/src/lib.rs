@@ -1,1 +1,19 @@
-//! Crash and fault injection, script generator: for the tests of durhai
+//! What the tests of durhai are made with: a clock that jumps, a world that dies on demand, steps that wait to be told
+//! how they end, and scripts made from a seed.
+//!
+//! Nothing in here waits for wall-clock time. Whether a host is done with what it was given is read from what it made
+//! durable: see [`quiet`].
+
+mod clock;
+mod fault;
+mod generate;
+mod pulse;
+mod quiet;
+mod stage;
+
+pub use clock::{SimClock, START};
+pub use fault::{Fault, FaultWorld, Notices};
+pub use generate::{Rng, Script, generate};
+pub use pulse::{PATIENCE, Pulse};
+pub use quiet::{Quiet, events, quiet};
+pub use stage::{Ending, Stage};

@@ -1,0 +1,195 @@
+//! A world that dies on demand, and that is slow to tell.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use durhai_core::{Millis, RunId, Version};
+use durhai_world::{
+    Chunk, Claim, Holder, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
+};
+
+use crate::pulse::Pulse;
+
+/// When the world goes away, counted in calls of [`World::write`] from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Never,
+    /// In front of that write: nothing of it is stored.
+    Before(u64),
+    /// Behind it: it is stored, and nobody is told.
+    After(u64),
+}
+
+/// How watchers learn of what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notices {
+    Prompt,
+    Twice,
+    /// From another thread, after the write was answered.
+    Late,
+}
+
+/// One host's connection to a world. When its [`Fault`] strikes, every call fails from then on: for the host this is the
+/// end, as a killed process is. The world behind it lives on, for the next host with a connection of its own.
+pub struct FaultWorld {
+    inner: Arc<dyn World>,
+    fault: Fault,
+    notices: Notices,
+    writes: AtomicU64,
+    down: Arc<AtomicBool>,
+    pulse: Pulse,
+}
+
+impl FaultWorld {
+    pub fn new(inner: Arc<dyn World>, fault: Fault, pulse: Pulse) -> Self {
+        FaultWorld {
+            inner,
+            fault,
+            notices: Notices::Prompt,
+            writes: AtomicU64::new(0),
+            down: Arc::new(AtomicBool::new(false)),
+            pulse,
+        }
+    }
+
+    #[must_use]
+    pub fn notices(mut self, notices: Notices) -> Self {
+        self.notices = notices;
+        self
+    }
+
+    /// Calls of `write` so far.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Ends it now.
+    pub fn crash(&self) {
+        self.down.store(true, Ordering::SeqCst);
+        self.pulse.beat();
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.down.load(Ordering::SeqCst)
+    }
+
+    fn world(&self) -> Result<&dyn World, WorldError> {
+        if self.is_down() {
+            return Err(WorldError::Unavailable("the world went away (a test made it)".into()));
+        }
+        Ok(&*self.inner)
+    }
+}
+
+impl World for FaultWorld {
+    fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
+        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.fault == Fault::Before(number) {
+            self.crash();
+        }
+        let result = self.world()?.write(batch);
+        if self.fault == Fault::After(number) {
+            self.crash();
+        }
+        self.pulse.beat();
+        self.world()?;
+        result
+    }
+
+    fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
+        self.world()?.claim(holder, now, limit)
+    }
+
+    fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
+        self.world()?.claim_run(run, holder, now)
+    }
+
+    fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError> {
+        self.world()?.renew(holder, now)
+    }
+
+    fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
+        self.world()?.next_wake()
+    }
+
+    fn log(&self, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
+        self.world()?.log(run, from, limit_bytes)
+    }
+
+    fn log_tail(&self, run: &RunId) -> Result<Option<Chunk>, WorldError> {
+        self.world()?.log_tail(run)
+    }
+
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
+        self.world()?.inbox(run, after, limit)
+    }
+
+    fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {
+        self.world()?.stream(run, stream, from, limit)
+    }
+
+    fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
+        self.world()?.row(run)
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, WorldError> {
+        self.world()?.list(query)
+    }
+
+    fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {
+        self.world()?.put_program(version, bytes)
+    }
+
+    fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError> {
+        self.world()?.program(version)
+    }
+
+    fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError> {
+        self.world()?.put_meta(key, value)
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {
+        self.world()?.meta(key)
+    }
+
+    fn watch(&self, watcher: Watcher) {
+        let (down, notices) = (self.down.clone(), self.notices);
+        let late = Mutex::new(None);
+        self.inner.watch(Arc::new(move |notice| {
+            if down.load(Ordering::SeqCst) {
+                return;
+            }
+            match notices {
+                Notices::Prompt => watcher(notice),
+                Notices::Twice => {
+                    watcher(notice.clone());
+                    watcher(notice);
+                }
+                Notices::Late => {
+                    let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
+                    let _ = late.get_or_insert_with(|| teller(watcher.clone())).send(notice);
+                }
+            }
+        }));
+    }
+
+    fn size(&self) -> Result<Option<u64>, WorldError> {
+        self.world()?.size()
+    }
+
+    fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+        self.world()?.verify(report)
+    }
+}
+
+/// A thread that passes notices on.
+fn teller(watcher: Watcher) -> std::sync::mpsc::Sender<Notice> {
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for notice in rx {
+            std::thread::yield_now();
+            watcher(notice);
+        }
+    });
+    tx
+}

@@ -1,0 +1,45 @@
+//! Whether anything goes on in a world, read from what is durable in it.
+
+use durhai_core::{Event, Millis, RunId, Status, wire};
+use durhai_world::{Query, World};
+
+/// What [`quiet`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quiet {
+    /// A step is under way, a letter is unread, a timer is due: something will be written without anybody's doing.
+    Busy,
+    /// Nothing happens before that moment (or ever), unless somebody does something.
+    Until(Option<Millis>),
+}
+
+/// Looks at every run. What a run waits for is in its row, written together with the turn that led to it: 0 while
+/// attempts of steps are under way, the next timer otherwise. So between two writes this tells the truth, whatever the
+/// host does at the moment.
+pub fn quiet(world: &dyn World, now: Millis) -> Quiet {
+    let mut next = None;
+    let mut query = Query { limit: 1_000, ..Query::default() };
+    loop {
+        let page = world.list(&query).expect("the world behind the faults answers");
+        for row in page.rows.iter().filter(|row| !row.status.is_terminal() && row.status != Status::Parked) {
+            let unread = !world.inbox(&row.run, 0, 1).expect("it answers").is_empty();
+            match row.wake_at {
+                _ if unread => return Quiet::Busy,
+                Some(at) if at <= now => return Quiet::Busy,
+                at => next = next.into_iter().chain(at).min(),
+            }
+        }
+        match page.next {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => return Quiet::Until(next),
+        }
+    }
+}
+
+/// The log of a run, as it is stored.
+pub fn events(world: &dyn World, run: &RunId) -> Vec<Event> {
+    let mut events = Vec::new();
+    for chunk in world.log(run, 1, usize::MAX).expect("it answers") {
+        wire::decode(&chunk.bytes, &mut events).expect("a log can be read");
+    }
+    events
+}

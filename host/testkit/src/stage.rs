@@ -1,0 +1,119 @@
+//! Steps that wait until the test says how they end.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use durhai::{StepContext, StepError, StepHandler, StepInfo, StepSource, Value};
+use tokio::sync::oneshot;
+
+use crate::pulse::Pulse;
+
+/// How an attempt ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    Ok(Value),
+    Error(StepError),
+    /// It asks for a wait of its own.
+    After(Duration),
+    Panic,
+    /// Writes a line to the run's log and goes on.
+    Log(String),
+}
+
+/// Gives a step for every name that does not begin with `no_`; each attempt waits on the stage for its [`Ending`]. One
+/// stage for each host: with the host its attempts are gone.
+pub struct Stage {
+    waiting: Mutex<BTreeMap<String, Actor>>,
+    pulse: Pulse,
+    entrances: Mutex<Vec<(String, u32)>>,
+}
+
+struct Actor {
+    context: StepContext,
+    name: String,
+    input: Value,
+    tell: oneshot::Sender<Ending>,
+}
+
+impl Stage {
+    pub fn new(pulse: Pulse) -> Arc<Self> {
+        Arc::new(Stage { waiting: Mutex::default(), pulse, entrances: Mutex::default() })
+    }
+
+    /// Whether an attempt of this call waits here.
+    pub fn has(&self, step_id: &str) -> bool {
+        self.lock().contains_key(step_id)
+    }
+
+    /// Ends the attempt of this call. `None`: the default, the input or else the step's name as output. `false`: there
+    /// is none.
+    pub fn end(&self, step_id: &str, ending: Option<Ending>) -> bool {
+        let mut waiting = self.lock();
+        if let Some(Ending::Log(text)) = &ending {
+            return waiting.get(step_id).map(|actor| actor.context.log("info", text)).is_some();
+        }
+        let Some(actor) = waiting.remove(step_id) else { return false };
+        let output = if actor.input.is_null() { Value::from(actor.name) } else { actor.input };
+        actor.tell.send(ending.unwrap_or(Ending::Ok(output))).is_ok()
+    }
+
+    /// Every attempt that came here: step id and number.
+    pub fn entrances(&self) -> Vec<(String, u32)> {
+        self.entrances.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Actor>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stage as a source of steps.
+struct Entrance(Arc<Stage>);
+
+impl Stage {
+    pub fn source(self: &Arc<Self>) -> Arc<dyn StepSource> {
+        Arc::new(Entrance(self.clone()))
+    }
+}
+
+impl StepSource for Entrance {
+    fn find(&self, name: &str) -> Option<Arc<dyn StepHandler>> {
+        (!name.starts_with("no_")).then(|| Arc::new(Entrance(self.0.clone())) as Arc<dyn StepHandler>)
+    }
+
+    fn list(&self) -> Vec<StepInfo> {
+        vec![StepInfo { name: "anything".into(), kind: "test".into(), description: String::new() }]
+    }
+}
+
+impl StepHandler for Entrance {
+    fn call(&self, context: StepContext, input: Value) -> durhai::Attempt {
+        let stage = self.0.clone();
+        Box::pin(async move {
+            let id = context.step_id().to_string();
+            stage.entrances.lock().unwrap_or_else(PoisonError::into_inner).push((id.clone(), context.attempt()));
+            let (tell, told) = oneshot::channel();
+            let actor = Actor { context: context.clone(), name: context.name().into(), input, tell };
+            stage.lock().insert(id.clone(), actor);
+            stage.pulse.beat();
+            let ending = tokio::select! {
+                ending = told => ending,
+                () = context.cancelled() => {
+                    let mut waiting = stage.lock();
+                    if waiting.get(&id).is_some_and(|actor| actor.context.attempt() == context.attempt()) {
+                        waiting.remove(&id);
+                    }
+                    return Err(StepError::fatal("told to stop"));
+                }
+            };
+            match ending {
+                Ok(Ending::Ok(output)) => Ok(output),
+                Ok(Ending::Error(error)) => Err(error),
+                Ok(Ending::After(wait)) => Err(StepError::retry("later").retry_after(wait)),
+                Ok(Ending::Panic) => panic!("as the test wants"),
+                Ok(Ending::Log(_)) | Err(_) => Err(StepError::fatal("the stage is gone")),
+            }
+        })
+    }
+}
