@@ -27,13 +27,8 @@ pub fn scripts(given: Option<&Path>) -> Result<PathBuf, Fail> {
 /// A script by its path, or a workflow by its name.
 pub fn target(text: &str, given: Option<&Path>) -> Result<Target, Fail> {
     let path = Path::new(text);
-    if path.is_file() {
+    if text.ends_with(".rhai") && path.is_file() {
         return by_file(path, given);
-    }
-    if path.is_dir() {
-        return Err(Fail::usage(format!(
-            "{text} is a folder; name a script in it, or host it with `durhai serve {text}`"
-        )));
     }
     if text.ends_with(".rhai") {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -47,6 +42,15 @@ pub fn target(text: &str, given: Option<&Path>) -> Result<Target, Fail> {
     let escapes = name.is_empty() || name.split('/').any(|part| part.is_empty() || part == "..");
     if !escapes && is_workflow(Path::new(name)) && root.join(format!("{name}.rhai")).is_file() {
         return Ok(Target { root, name: name.into() });
+    }
+    // Something of that name that is no workflow is probably what was meant.
+    if path.is_dir() {
+        return Err(Fail::usage(format!(
+            "{text} is a folder; name a script in it, or host it with `durhai serve {text}`"
+        )));
+    }
+    if path.is_file() {
+        return Err(Fail::usage(format!("{text} is no script: its name does not end in .rhai")));
     }
     Err(unknown(text, &root))
 }
@@ -96,9 +100,6 @@ fn meant(near: Vec<String>) -> String {
 }
 
 fn by_file(path: &Path, given: Option<&Path>) -> Result<Target, Fail> {
-    if path.extension().is_none_or(|ending| ending != "rhai") {
-        return Err(Fail::usage(format!("{} is no script: its name does not end in .rhai", path.display())));
-    }
     let absolute = |path: &Path| {
         path.canonicalize().map_err(|error| Fail::usage(format!("{} cannot be read: {error}", path.display())))
     };
@@ -136,11 +137,13 @@ fn holds_scripts(folder: &Path) -> bool {
     entries.flatten().any(|entry| entry.path().extension().is_some_and(|ending| ending == "rhai"))
 }
 
-/// Whether a path inside the scripts folder, without its ending, names a workflow.
+/// Whether a path inside the scripts folder, without its ending, names a workflow. `lib/` and `steps/` are special at
+/// the top only.
 fn is_workflow(inside: &Path) -> bool {
     let hidden = inside.iter().any(|part| part.to_string_lossy().starts_with(['_', '.']));
-    let folders = inside.parent().into_iter().flat_map(Path::iter);
-    let reserved = folders.into_iter().any(|part| part == "lib" || part == "steps");
+    let mut parts = inside.iter();
+    let top = parts.next().filter(|_| parts.next().is_some());
+    let reserved = top.is_some_and(|top| top == "lib" || top == "steps");
     let test = inside.to_string_lossy().ends_with(".test");
     !hidden && !reserved && !test
 }
@@ -231,6 +234,7 @@ mod tests {
         }
         let error = target(&dir.path().join("hullo.rhai").display().to_string(), None).expect_err("no file");
         assert!(error.message.contains("hello.rhai?"), "{}", error.message);
+        assert_eq!(target("hello", Some(dir.path())).expect("it is there").name, "hello");
         assert!(target("../hello", Some(dir.path())).is_err());
         assert_eq!(target("hello", Some(dir.path())).expect("it is there").name, "hello");
     }

@@ -33,6 +33,8 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     let config =
         Config { token, allowed_hosts: args.allow_host, instance: Some(file.instance.clone()), ..Config::default() };
+    // Saves are noticed once this has answered: what was saved while the host started is looked at here.
+    host.reload().await?;
     let mut news = News { reports: host.reports(), commits: host.commits(), quiet: args.quiet, out };
     news.opening(&root, globals, file.address, &host.workflows());
     let mut serving = match file.publish(&globals.data) {

@@ -1,0 +1,84 @@
+//! The other commands on a store that no host serves.
+
+use serde_json::json;
+
+use crate::folder::Folder;
+
+#[test]
+fn a_start_waits_for_a_host() {
+    let folder = Folder::new();
+    let said = "No host serves this folder";
+    assert_eq!(folder.durhai(&["start", "echo", "--id", "e", "--input", "1"]).is(0).says(said).stdout, "e\n");
+    assert_eq!(folder.durhai(&["show", "e", "--json"]).is(0).json()["status"], "pending");
+    let (_host, _) = folder.serve(&[]);
+    folder.durhai(&["events", "e", "--follow"]).is(0);
+    assert_eq!(folder.durhai(&["show", "e", "--json"]).is(0).json()["output"], 1);
+}
+
+#[test]
+fn start_and_wait_runs_it_here() {
+    let folder = Folder::new();
+    assert_eq!(folder.durhai(&["start", "echo", "--input", "1", "--wait"]).is(0).stdout, "1\n");
+    folder.durhai(&["start", "throws", "--wait"]).is(1);
+    folder.durhai(&["start", "ecko", "--wait"]).is(3).says("did you mean echo?");
+    folder.durhai(&["start", "broken"]).is(2).says("^");
+}
+
+#[test]
+fn looking_and_doing() {
+    let folder = Folder::new();
+    let mut going = folder.going(&["run", "gate", "--id", "g", "--json"]);
+    going.json(|event| event["type"] == "run_started");
+    going.signal("-INT");
+    assert_eq!(going.wait().code, Some(130));
+
+    assert!(folder.durhai(&["list"]).is(0).stdout.starts_with("g  gate  waiting"));
+    assert_eq!(folder.durhai(&["events", "g", "--json", "--from", "2"]).is(0).rows()[0]["type"], "run_started");
+    folder.durhai(&["events", "g", "--follow"]).is(0).says("No host serves");
+    assert_eq!(folder.durhai(&["logs", "g", "--json"]).is(0).rows()[0]["message"], "asking");
+    folder.durhai(&["delete", "g"]).is(2).says("has not ended");
+    folder.durhai(&["unpark", "g"]).is(2).says("not parked");
+    folder.durhai(&["cancel", "g", "--reason", "enough"]).is(0).says("the run sees it when a host runs");
+    folder.durhai(&["run", "gate", "--id", "g"]).is(1).says("was cancelled: enough");
+    let shown = folder.durhai(&["show", "g", "--json"]).is(0).json();
+    assert_eq!(shown["status"], "cancelled");
+    assert_eq!(folder.durhai(&["delete", "g", "--json"]).is(0).json(), json!({ "deleted": ["g"] }));
+    folder.durhai(&["show", "g"]).is(3);
+}
+
+#[test]
+fn a_failed_run_is_shown_with_its_place_and_tried_again() {
+    let folder = Folder::new();
+    folder.durhai(&["run", "fails", "--id", "f"]).is(1);
+    let shown = folder.durhai(&["show", "f"]).is(0);
+    for part in ["failed", "no_such_function", "fails.rhai:2:3", "x.no_such_function()", "  ^", "durhai retry f"] {
+        assert!(shown.stdout.contains(part), "no {part:?} in {}", shown.stdout);
+    }
+    folder.script("fails", "let x = use_step(\"t.echo\", 1);\nx + 1");
+    let again = folder.durhai(&["retry", "f"]).is(0).says("the run sees it").stdout.trim().to_string();
+    let (_host, _) = folder.serve(&[]);
+    folder.durhai(&["events", &again, "--follow"]).is(0);
+    let view = folder.durhai(&["show", &again, "--json"]).is(0).json();
+    assert_eq!(view["origin"]["run"], "f");
+}
+
+#[test]
+fn pages_of_a_long_list() {
+    let folder = Folder::new();
+    for n in 0..5 {
+        folder.durhai(&["start", "echo", "--id", &format!("r{n}")]).is(0);
+    }
+    let page = folder.durhai(&["list", "--json", "--limit", "2"]).is(0).json();
+    let next = page["next"].as_str().expect("there are more").to_string();
+    let second = folder.durhai(&["list", "--json", "--limit", "2", "--cursor", &next]).is(0).json();
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        page["runs"].as_array().expect("runs").iter().map(|run| run["id"].as_str().expect("an id").into()).collect()
+    };
+    assert_eq!([ids(&page), ids(&second)].concat(), ["r4", "r3", "r2", "r1"]);
+    let all = folder.durhai(&["list", "--json", "--limit", "2", "--all"]).is(0).json();
+    assert_eq!(ids(&all), ["r4", "r3", "r2", "r1", "r0"]);
+    assert_eq!(all["next"], json!(null));
+    assert_eq!(folder.durhai(&["list"]).is(0).stdout.lines().count(), 5);
+    folder.durhai(&["list", "--until", "1h"]).is(0).says("no runs");
+    folder.durhai(&["list", "--cursor", "nonsense"]).is(2);
+}
