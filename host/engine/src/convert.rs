@@ -66,7 +66,9 @@ impl Walk<'_> {
     fn value(&mut self, value: &Dynamic) -> Result<Value, Failure> {
         if value.is_shared() {
             if value.is_locked() {
-                return Err(self.refuse("is being changed by the function that waits here; copy it to a variable first"));
+                return Err(
+                    self.refuse("is being changed by the function that waits here; copy it to a variable first")
+                );
             }
             return self.value(&value.flatten_clone());
         }

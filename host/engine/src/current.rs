@@ -52,15 +52,19 @@ pub enum Pause {
 /// The modules scripts can import now, by path.
 pub type Modules = BTreeMap<String, Shared<rhai::Module>>;
 
-/// Operations after which others get a turn.
-pub const SLICE: u32 = 100_000;
+/// Operations after which others may get a turn. One operation takes 30 ns as a rule, but milliseconds where it copies an
+/// array of the largest size, so a slice is short; a switch takes 100 ns.
+pub const SLICE: u32 = 512;
+
+/// Operations that the top level of a module may make.
+const LOADING_OPERATIONS: u32 = 1_000_000;
 
 thread_local! {
     static STATE: RefCell<Option<Box<State>>> = const { RefCell::new(None) };
     static MODULES: RefCell<Rc<Modules>> = RefCell::default();
     /// Operations left in this slice.
     static LEFT: Cell<u32> = const { Cell::new(SLICE) };
-    /// The top level of a module runs; it gets ten slices, and no run.
+    /// The top level of a module runs, without a run.
     static LOADING: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -106,7 +110,7 @@ pub fn load<R>(modules: Rc<Modules>, f: impl FnOnce() -> R) -> R {
     let mut result = None;
     enter(&mut none, modules, || {
         LOADING.set(true);
-        LEFT.set(SLICE * 10);
+        LEFT.set(LOADING_OPERATIONS);
         result = Some(f());
         LOADING.set(false);
     });
@@ -135,11 +139,7 @@ pub fn module(path: &str) -> Option<Shared<rhai::Module>> {
 
 /// Makes a durable call and waits for its answer. `keep` is told the group that an [`Call::Open`] opened, before any of
 /// its branches begins.
-pub fn ask(
-    ctx: &NativeCallContext<'_>,
-    call: Call,
-    keep: impl FnOnce(&mut State, GroupKey),
-) -> Result<Answer, Thrown> {
+pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State, GroupKey)) -> Result<Answer, Thrown> {
     let reply = run(ctx, |state| {
         let site = site(ctx, &state.program);
         state.operations = 0;
@@ -247,9 +247,5 @@ fn site(ctx: &NativeCallContext<'_>, program: &Program) -> Site {
         Some(source) if source != program.name() => Some(Arc::from(source)),
         _ => None,
     };
-    Site {
-        file,
-        line: position.line().unwrap_or(0) as u32,
-        column: position.position().unwrap_or(0) as u32,
-    }
+    Site { file, line: position.line().unwrap_or(0) as u32, column: position.position().unwrap_or(0) as u32 }
 }

@@ -95,12 +95,13 @@ pub fn source_line(source: &str, line: u32) -> &str {
     }
 }
 
-/// What a script's error means for its run: kind, message, place and call stack.
-pub fn failure(error: &EvalAltResult, texts: &Texts, thrown: Option<&Failure>, budget: Budget) -> Failure {
+/// What a script's error means: kind, message, place and call stack. `file` is the text that was run, as Rhai knows it;
+/// `thrown` is what a durable call threw last.
+pub fn failure(error: &EvalAltResult, file: &str, texts: &Texts, thrown: Option<&Failure>, budget: Budget) -> Failure {
     // Frames come outermost first; each names the file of the function it is about, so the place of its call is in the
     // file of the frame before.
     let mut stack = Vec::new();
-    let mut file = texts.main().to_string();
+    let mut file = file.to_string();
     let mut inner = error;
     loop {
         let (function, source, next, position) = match inner {
@@ -122,13 +123,13 @@ pub fn failure(error: &EvalAltResult, texts: &Texts, thrown: Option<&Failure>, b
     stack.reverse();
     let (line, column) = line_and_column(inner.position());
     let source = source_line(texts.text(&file).unwrap_or(""), line).to_string();
-    let place = Place { file: texts.file_name(&file), line, column, source, stack };
+    let place = (line > 0).then(|| Place { file: texts.file_name(&file), line, column, source, stack });
     let mut failure = match inner {
         EvalAltResult::ErrorRuntime(value, _) => thrown_value(value, thrown, budget),
         _ => Failure::new(kind_of(inner), suggest::message(inner, texts)),
     };
     if failure.place.is_none() {
-        failure.place = Some(Box::new(place));
+        failure.place = place.map(Box::new);
     }
     failure
 }

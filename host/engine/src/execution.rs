@@ -195,7 +195,8 @@ fn settle(result: Result<Dynamic, Thrown>) -> Result<Dynamic, Failure> {
     let failed = current::with(|state| {
         let failure = result.as_ref().err().map(|error| {
             let budget = Budget::from(state.replay.limits());
-            diagnostic::failure(error, state.program.texts(), state.thrown.as_ref(), budget)
+            let texts = state.program.texts();
+            diagnostic::failure(error, texts.main(), texts, state.thrown.as_ref(), budget)
         });
         if let Some(mut doomed) = state.doomed.take() {
             doomed.place = failure.as_ref().and_then(|failure| failure.place.clone());

@@ -4,9 +4,7 @@
 use std::any::TypeId;
 
 use durhai_core::{Failure, Kind};
-use rhai::{
-    Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position,
-};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position};
 
 use crate::bindings::throw;
 use crate::convert::{self, Budget};
@@ -37,9 +35,19 @@ pub fn register(engine: &mut Engine) {
         .register_fn("to_json", |map: &mut Map| json(&map.clone().into()))
         .register_fn("to_json", |array: &mut Array| json(&array.clone().into()))
         .register_fn("parse_json", |text: ImmutableString| -> Result<Dynamic, Thrown> {
-            serde_json::from_str(&text).map(|value| convert::to_dynamic(&value)).map_err(|error| {
-                throw(Failure::new(Kind::InvalidInput, format!("parse_json: {error}")))
-            })
+            serde_json::from_str(&text)
+                .map(|value| convert::to_dynamic(&value))
+                .map_err(|error| throw(Failure::new(Kind::InvalidInput, format!("parse_json: {error}"))))
+        });
+    // Equality: Rhai's copies what is left at each level, so it takes time with the square of the depth.
+    engine
+        .register_fn("==", |ctx: NativeCallContext<'_>, a: &mut Array, b: Array| equal_arrays(&ctx, a, &b, LEVELS))
+        .register_fn("!=", |ctx: NativeCallContext<'_>, a: &mut Array, b: Array| {
+            equal_arrays(&ctx, a, &b, LEVELS).map(|same| !same)
+        })
+        .register_fn("==", |ctx: NativeCallContext<'_>, a: &mut Map, b: Map| equal_maps(&ctx, a, &b, LEVELS))
+        .register_fn("!=", |ctx: NativeCallContext<'_>, a: &mut Map, b: Map| {
+            equal_maps(&ctx, a, &b, LEVELS).map(|same| !same)
         });
     engine.register_raw_fn("push", [TypeId::of::<Array>(), TypeId::of::<Dynamic>()], push);
 }
@@ -47,6 +55,61 @@ pub fn register(engine: &mut Engine) {
 fn json(value: &Dynamic) -> Result<String, Thrown> {
     let budget = Budget { bytes: TEXT, depth: 64 };
     convert::to_value(value, "value", budget).map(|value| value.to_string()).map_err(throw)
+}
+
+/// Levels of nesting that are compared.
+const LEVELS: usize = 256;
+
+/// Equal like Rhai's `==`: integers and floats are compared as numbers, values of different types are not equal.
+fn equal(ctx: &NativeCallContext<'_>, a: &Dynamic, b: &Dynamic, levels: usize) -> Result<bool, Thrown> {
+    if levels == 0 {
+        let message = format!("values that nest more than {LEVELS} levels deep cannot be compared");
+        return Err(throw(Failure::new(Kind::Limit, message)));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_array_ref(), b.as_array_ref()) {
+        return equal_arrays(ctx, &a, &b, levels);
+    }
+    if let (Ok(a), Ok(b)) = (a.as_map_ref(), b.as_map_ref()) {
+        return equal_maps(ctx, &a, &b, levels);
+    }
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return Ok(a == b);
+    }
+    if let (Ok(a), Ok(b)) = (a.as_immutable_string_ref(), b.as_immutable_string_ref()) {
+        return Ok(*a == *b);
+    }
+    let operands = [&mut a.flatten_clone(), &mut b.flatten_clone()];
+    match ctx.call_native_fn_raw("==", true, &mut { operands }) {
+        Ok(same) => Ok(same.as_bool().unwrap_or(false)),
+        Err(error) if matches!(*error, EvalAltResult::ErrorFunctionNotFound(..)) && a.type_id() != b.type_id() => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn equal_arrays(ctx: &NativeCallContext<'_>, a: &Array, b: &Array, levels: usize) -> Result<bool, Thrown> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    for (a, b) in a.iter().zip(b) {
+        if !equal(ctx, a, b, levels - 1)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn equal_maps(ctx: &NativeCallContext<'_>, a: &Map, b: &Map, levels: usize) -> Result<bool, Thrown> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    for ((a_key, a), (b_key, b)) in a.iter().zip(b) {
+        if a_key != b_key || !equal(ctx, a, b, levels - 1)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// `array.push(item)`, in constant time.
@@ -90,15 +153,21 @@ fn weighs_less(value: &Dynamic, most: usize) -> bool {
             return;
         }
         if let Ok(items) = value.as_array_ref() {
-            items.iter().take_while(|item| {
-                weigh(item, left, levels - 1);
-                *left > 0
-            }).for_each(drop);
+            items
+                .iter()
+                .take_while(|item| {
+                    weigh(item, left, levels - 1);
+                    *left > 0
+                })
+                .for_each(drop);
         } else if let Ok(fields) = value.as_map_ref() {
-            fields.values().take_while(|field| {
-                weigh(field, left, levels - 1);
-                *left > 0
-            }).for_each(drop);
+            fields
+                .values()
+                .take_while(|field| {
+                    weigh(field, left, levels - 1);
+                    *left > 0
+                })
+                .for_each(drop);
         } else if let Ok(bytes) = value.as_blob_ref() {
             *left = left.saturating_sub(bytes.len());
         }

@@ -152,7 +152,10 @@ impl Sandbox {
             // Those whose imports are all there already; a bundle that was gathered has no circle.
             let ready = |(.., ast): &(&str, &str, AST)| {
                 program::imports(ast).iter().all(|import| {
-                    import.path.as_ref().is_some_and(|path| modules.contains_key(path) || !bundle.modules.contains_key(path))
+                    import
+                        .path
+                        .as_ref()
+                        .is_some_and(|path| modules.contains_key(path) || !bundle.modules.contains_key(path))
                 })
             };
             let Some(at) = asts.iter().position(ready) else {
@@ -185,11 +188,12 @@ impl Sandbox {
         }
         let loaded = Rc::new(RefCell::new(None));
         let work = {
-            let (engine, loaded, texts) = (self.engine.clone(), loaded.clone(), texts.clone());
+            let (engine, loaded, texts, path) = (self.engine.clone(), loaded.clone(), texts.clone(), path.to_string());
             move || {
                 let result = Module::eval_ast_as_new(Scope::new(), &ast, &engine);
                 let budget = Budget { bytes: 16 << 10, depth: 16 };
-                *loaded.borrow_mut() = Some(result.map_err(|error| diagnostic::failure(&error, &texts, None, budget)));
+                let result = result.map_err(|error| diagnostic::failure(&error, &path, &texts, None, budget));
+                *loaded.borrow_mut() = Some(result);
             }
         };
         let ran = current::load(Rc::new(modules.clone()), || fiber::on_large_stack(work));
@@ -201,7 +205,9 @@ impl Sandbox {
                 Ok(module.into())
             }
             (Ok(()), Some(Err(failure))) => Err(Diagnostic::from_failure(&file, text, &failure)),
-            (Err(error), _) => Err(Diagnostic::new(&file, text, Position::NONE, format!("no stack to load it: {error}"))),
+            (Err(error), _) => {
+                Err(Diagnostic::new(&file, text, Position::NONE, format!("no stack to load it: {error}")))
+            }
             (Ok(()), None) => unreachable!("the work is done when its stack comes back"),
         }
     }

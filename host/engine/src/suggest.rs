@@ -25,12 +25,18 @@ pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
             )
         }
         EvalAltResult::ErrorStackOverflow(_) => {
-            "the script calls itself too deeply (the limit `call_levels`): is there a recursion that does not end?".into()
+            "the script calls itself too deeply (the limit `call_levels`): is there a recursion that does not end?"
+                .into()
         }
         EvalAltResult::ErrorDataTooLarge(what, _) => {
-            format!("{} (limits `string`, `array`, `map`)", what.to_lowercase().replace("size of ", "too large: ") + " over the limit")
+            format!(
+                "{} (limits `string`, `array`, `map`)",
+                what.to_lowercase().replace("size of ", "too large: ") + " over the limit"
+            )
         }
-        EvalAltResult::ErrorTerminated(..) => "the script was stopped".into(),
+        EvalAltResult::ErrorTerminated(..) => {
+            "it does not end: it makes more operations, or deeper calls, than are allowed".into()
+        }
         EvalAltResult::ErrorMismatchDataType(wanted, found, _) => {
             format!("expected {}, found {}", nice_type(wanted), nice_type(found))
         }
@@ -71,17 +77,56 @@ fn function_not_found(signature: &str, texts: &Texts) -> String {
 
 /// Functions of the language that people misspell.
 const COMMON: &[&str] = &[
-    "len", "push", "pop", "shift", "insert", "remove", "contains", "keys", "values", "filter", "map", "reduce", "sort",
-    "reverse", "to_string", "to_int", "to_float", "parse_int", "parse_float", "split", "trim", "replace", "to_upper",
-    "to_lower", "sub_string", "index_of", "starts_with", "ends_with", "is_empty", "extract", "append", "to_json",
-    "parse_json", "some", "all", "find", "dedup", "floor", "ceiling", "round", "abs", "max", "min",
+    "len",
+    "push",
+    "pop",
+    "shift",
+    "insert",
+    "remove",
+    "contains",
+    "keys",
+    "values",
+    "filter",
+    "map",
+    "reduce",
+    "sort",
+    "reverse",
+    "to_string",
+    "to_int",
+    "to_float",
+    "parse_int",
+    "parse_float",
+    "split",
+    "trim",
+    "replace",
+    "to_upper",
+    "to_lower",
+    "sub_string",
+    "index_of",
+    "starts_with",
+    "ends_with",
+    "is_empty",
+    "extract",
+    "append",
+    "to_json",
+    "parse_json",
+    "some",
+    "all",
+    "find",
+    "dedup",
+    "floor",
+    "ceiling",
+    "round",
+    "abs",
+    "max",
+    "min",
 ];
 
 /// The name that is at most a third of its letters away.
 pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|other| (distance(name, other), other))
-        .filter(|(distance, _)| *distance <= name.chars().count().div_ceil(3).min(3))
+        .filter(|(distance, _)| *distance <= (name.chars().count() / 3).clamp(1, 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
 }
@@ -104,7 +149,9 @@ fn distance(a: &str, b: &str) -> usize {
 /// What to do about an error of syntax.
 pub fn parse_help(error: &ParseErrorType, source_line: &str) -> Option<String> {
     Some(match error {
-        ParseErrorType::Reserved(word) if word == "eval" => "`eval` is switched off in workflows".into(),
+        ParseErrorType::BadInput(error) if error.to_string().contains("'eval'") => {
+            "text cannot become code in a workflow: write the code in the script, or in a module".into()
+        }
         ParseErrorType::Reserved(word) => format!("`{word}` has a meaning in Rhai: choose another name"),
         ParseErrorType::ExprTooDeep => "split the expression with variables, or use functions".into(),
         ParseErrorType::MissingToken(token, _) if token == ";" => "end the statement before it with `;`".into(),
@@ -121,7 +168,9 @@ mod tests {
 
     #[test]
     fn near_names() {
-        for (name, close) in [("use_stpe", Some("use_step")), ("paralel", Some("parallel")), ("xyzzy", None), ("a", None)] {
+        for (name, close) in
+            [("use_stpe", Some("use_step")), ("paralel", Some("parallel")), ("xyzzy", None), ("oops", None)]
+        {
             assert_eq!(near(name, CALLS.iter().map(|(call, _)| *call)), close, "{name}");
         }
     }

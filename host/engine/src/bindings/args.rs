@@ -74,7 +74,11 @@ pub fn closure(what: &str, value: &Dynamic) -> Result<FnPtr, Thrown> {
 /// A map with known keys only.
 pub fn options(call: &str, value: &Dynamic, known: &[&str]) -> Result<Map, Thrown> {
     let Ok(map) = value.as_map_ref() else {
-        return invalid(format!("{call}: the options must be a map like #{{ {}: … }}, found {}", known[0], found(value)));
+        return invalid(format!(
+            "{call}: the options must be a map like #{{ {}: … }}, found {}",
+            known[0],
+            found(value)
+        ));
     };
     match map.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(map.clone()),

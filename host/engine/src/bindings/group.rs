@@ -27,7 +27,11 @@ pub struct Group {
 enum Work {
     Closures(Vec<FnPtr>),
     /// The closure takes the item, and its index too if `indexed`.
-    Items { closure: FnPtr, items: Array, indexed: bool },
+    Items {
+        closure: FnPtr,
+        items: Array,
+        indexed: bool,
+    },
 }
 
 /// What `task()` gives.
@@ -189,7 +193,9 @@ fn join(ctx: &NativeCallContext<'_>, handle: TaskHandle) -> Result<Dynamic, Thro
     let result = current::run(ctx, |state| {
         state.groups.get(&handle.0).and_then(|group| group.results.first().cloned()).flatten()
     })?;
-    result.unwrap_or_else(|| Err(Failure::cancelled("the task was cancelled before it began"))).map_err(failure_to_error)
+    result
+        .unwrap_or_else(|| Err(Failure::cancelled("the task was cancelled before it began")))
+        .map_err(failure_to_error)
 }
 
 /// Opens a group and waits until it is decided.
@@ -224,11 +230,12 @@ fn keep(ctx: &NativeCallContext<'_>, state: &mut State, key: GroupKey, work: Wor
 /// The values of all branches, or the error of the one that failed.
 fn all(group: &mut Group, outcome: Outcome) -> Result<Array, Thrown> {
     match outcome {
-        Outcome::Failed(index) | Outcome::Won(index) => {
-            Err(failure_to_error(group.result(index).err().unwrap_or_else(|| {
-                Failure::new(Kind::Script, format!("branch {index} failed and left no error"))
-            })))
-        }
+        Outcome::Failed(index) | Outcome::Won(index) => Err(failure_to_error(
+            group
+                .result(index)
+                .err()
+                .unwrap_or_else(|| Failure::new(Kind::Script, format!("branch {index} failed and left no error"))),
+        )),
         Outcome::All => (0..group.size()).map(|index| group.result(index).map_err(failure_to_error)).collect(),
     }
 }

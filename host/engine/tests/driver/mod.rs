@@ -102,7 +102,9 @@ pub fn drive(sandbox: &Sandbox, program: &Rc<Program>, mut events: Vec<Event>) -
                 let input = serde_json::to_value(&step.input).expect("JSON");
                 let result = perform(&step.name, input, step.attempt);
                 let result = result.map(|value| serde_json::from_value(value).expect("a value"));
-                execution.replay_mut().deliver(at, Input::Attempt { step_id: step.step_id, attempt: step.attempt, result });
+                execution
+                    .replay_mut()
+                    .deliver(at, Input::Attempt { step_id: step.step_id, attempt: step.attempt, result });
                 moved = true;
             }
         }
