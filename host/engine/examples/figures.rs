@@ -73,7 +73,7 @@ fn execution(program: &Rc<Program>, run: usize) -> Execution {
         run: RunId::new(format!("run-{run}")).expect("an id"),
         workflow: "figures".into(),
         version: program.version().clone(),
-        input: Value::from(1_000).into(),
+        input: Value::from(1_000),
         tags: BTreeMap::new(),
         parent: None,
         seed: None,

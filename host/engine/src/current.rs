@@ -106,13 +106,19 @@ pub fn enter(state: &mut Option<Box<State>>, modules: Rc<Modules>, f: impl FnOnc
 
 /// Runs `f` with modules but no run: native functions that need one fail.
 pub fn load<R>(modules: Rc<Modules>, f: impl FnOnce() -> R) -> R {
+    struct Loaded;
+    impl Drop for Loaded {
+        fn drop(&mut self) {
+            LOADING.set(false);
+        }
+    }
     let mut none = None;
     let mut result = None;
     enter(&mut none, modules, || {
         LOADING.set(true);
+        let _loaded = Loaded;
         LEFT.set(LOADING_OPERATIONS);
         result = Some(f());
-        LOADING.set(false);
     });
     result.expect("enter runs its function")
 }

@@ -1,6 +1,7 @@
 //! What a workflow script may do: the one list of what is in and what is off.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -196,19 +197,24 @@ impl Sandbox {
                 *loaded.borrow_mut() = Some(result);
             }
         };
-        let ran = current::load(Rc::new(modules.clone()), || fiber::on_large_stack(work));
+        let ran =
+            catch_unwind(AssertUnwindSafe(|| current::load(Rc::new(modules.clone()), || fiber::on_large_stack(work))));
         let file = file_name(path);
         match (ran, loaded.take()) {
-            (Ok(()), Some(Ok(mut module))) => {
+            (Ok(Ok(())), Some(Ok(mut module))) => {
                 module.set_id(path);
                 module.build_index();
                 Ok(module.into())
             }
-            (Ok(()), Some(Err(failure))) => Err(Diagnostic::from_failure(&file, text, &failure)),
-            (Err(error), _) => {
+            (Ok(Ok(())), Some(Err(failure))) => Err(Diagnostic::from_failure(&file, text, &failure)),
+            (Ok(Err(error)), _) => {
                 Err(Diagnostic::new(&file, text, Position::NONE, format!("no stack to load it: {error}")))
             }
-            (Ok(()), None) => unreachable!("the work is done when its stack comes back"),
+            (Err(_), _) => {
+                let message = "this module cannot be loaded: a native function panicked";
+                Err(Diagnostic::new(&file, text, Position::NONE, message))
+            }
+            (Ok(Ok(())), None) => unreachable!("the work is done when its stack comes back"),
         }
     }
 }

@@ -232,6 +232,15 @@ fn a_native_function_that_panics() {
     let sandbox = Sandbox::new(&SandboxConfig { extend: vec![extend], ..SandboxConfig::default() });
     let failure = driver::run_with(&sandbox, "try { boom() } catch { }", serde_json::json!(null)).result().unwrap_err();
     assert_eq!(failure.message, "a native function panicked: out of order");
+    let modules = [("lib/a".to_string(), "boom();".to_string())].into();
+    let bundle = durhai_engine::Bundle { modules, ..durhai_engine::Bundle::single("flow", "1") };
+    let wrong = sandbox.compile(&bundle).err().expect("it panics");
+    assert_eq!(wrong[0].message, "this module cannot be loaded: a native function panicked");
+    assert!(
+        driver::run_with(&sandbox, "let x = 0; for i in 0..5000 { x += 1; } x", serde_json::json!(null))
+            .result()
+            .is_ok()
+    );
 }
 
 #[test]
@@ -244,4 +253,36 @@ fn no_effects() {
         assert_eq!(outcome.result().expect_err(script).kind, Kind::Script, "{script}");
     }
     assert!(run("sleep(0.001)").result().is_ok());
+}
+
+/// Texts that nest, or seem to.
+#[test]
+fn texts_that_are_deep() {
+    let sandbox = Sandbox::new(&SandboxConfig::default());
+    let many = 60_000;
+    for (script, what) in [
+        (format!("1{}", " + 1".repeat(many)), "sum"),
+        (format!("let a = 1; a{}", ".a".repeat(many)), "properties"),
+        (format!("let a = 1; a{}", "[0]".repeat(many)), "indices"),
+        (format!("if true {{ }}{}", " else if true { }".repeat(many)), "else if"),
+        (format!("{}true", "!".repeat(many)), "not"),
+        (format!("{}1", "-".repeat(many)), "minus"),
+        (format!("{}1{}", "[".repeat(many), "]".repeat(many)), "arrays"),
+        (format!("{}1{}", "#{a:".repeat(many), "}".repeat(many)), "maps"),
+        (format!("{}1{}", "(".repeat(many), ")".repeat(many)), "parentheses"),
+        (format!("{}{}", "{".repeat(many), "}".repeat(many)), "blocks"),
+        (format!("{}1", "|| ".repeat(many)), "closures"),
+        (format!("{}1{}", "f(".repeat(many), ")".repeat(many)), "calls"),
+        (format!("true{}", " && true".repeat(many)), "and"),
+        (format!("(){}", " ?? ()".repeat(many)), "or else"),
+        (format!("2{}", " ** 1".repeat(many)), "powers"),
+        (format!("let a = 1; {}1", "a = ".repeat(many)), "assignments"),
+        (format!("{}1", "return ".repeat(many)), "returns"),
+        ("while true ".repeat(many), "loops"),
+        (format!("{}1{}", "`${".repeat(many / 2), "}`".repeat(many / 2)), "interpolations"),
+        (format!("{}1{}", "switch 1 { 1 => ".repeat(many / 2), "}".repeat(many / 2)), "switches"),
+    ] {
+        let wrong = sandbox.compile(&durhai_engine::Bundle::single("flow", &script)).err().expect(what);
+        assert!(wrong[0].line == 1, "{what}: {}", wrong[0]);
+    }
 }

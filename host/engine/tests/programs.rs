@@ -71,7 +71,7 @@ fn diagnostics() {
         (
             "import \"lib/a\" as a;",
             &[("lib/a", "let count = 0;\nlet next = || { count += 1; count };\nexport next;")],
-            "lib/a.rhai:2:12: error: a closure at the top level of a module cannot capture a variable: all runs would share it",
+            "lib/a.rhai:2:17: error: a closure at the top level of a module cannot capture a variable: all runs would share it",
         ),
     ];
     for (source, files, text) in cases {
