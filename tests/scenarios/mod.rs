@@ -1,0 +1,92 @@
+//! Scenarios: a script, what happens outside, and the log that must come of it, as Markdown in this folder. Each is
+//! played undisturbed; with every wait evicted; with a crash before and after each write; and every prefix of its log is
+//! replayed. `DURHAI_BLESS=1` writes what comes out into the files.
+
+mod file;
+mod play;
+pub mod replayer;
+pub mod show;
+
+use durhai_testkit::{Fault, Notices};
+use play::{Played, Trouble, play};
+use replayer::Replayer;
+
+const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps() {
+    check("steps").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers() {
+    check("timers").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals() {
+    check("signals").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks() {
+    check("tasks").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancellation() {
+    check("cancellation").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts() {
+    check("scripts").await;
+}
+
+#[test]
+fn every_file_is_checked() {
+    let names = std::fs::read_dir(file::folder()).expect("a folder").flatten();
+    let mut names: Vec<_> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| name.ends_with(".md") && name != "README.md");
+    names.sort();
+    assert_eq!(names, ["cancellation.md", "scripts.md", "signals.md", "steps.md", "tasks.md", "timers.md"]);
+}
+
+async fn check(name: &str) {
+    let file = file::read(name);
+    if std::env::var_os("DURHAI_BLESS").is_some() {
+        let mut results = Vec::new();
+        for scenario in &file.scenarios {
+            results.push(play(scenario, &Replayer::new("flow", &scenario.script), QUIET).await.result);
+        }
+        return file::bless(&file, &results);
+    }
+    for scenario in &file.scenarios {
+        let title = format!("{name}.md: {}", scenario.title);
+        let replayer = Replayer::new("flow", &scenario.script);
+        let plain = play(scenario, &replayer, QUIET).await;
+        assert_eq!(plain.result, scenario.expected, "{title}\n{}\n", plain.result);
+        replayer.every_prefix(&plain.events, &title);
+
+        let evicted = play(scenario, &replayer, Trouble { evict: true, notices: Notices::Twice, ..QUIET }).await;
+        assert_eq!(evicted.result, plain.result, "{title}: evicted whenever it waits");
+        if !scenario.undisturbed_only {
+            for write in 1..=plain.writes {
+                for (at, fault) in [Fault::Before(write), Fault::After(write)].into_iter().enumerate() {
+                    let notices = if (write + at as u64).is_multiple_of(2) { Notices::Late } else { Notices::Prompt };
+                    let crashed = play(scenario, &replayer, Trouble { fault, notices, ..QUIET }).await;
+                    agree(&plain, &crashed, &format!("{title}: crash {fault:?}"));
+                    replayer.every_prefix(&crashed.events, &format!("{title}: crash {fault:?}"));
+                }
+            }
+        }
+    }
+}
+
+/// A crash costs attempts and nothing else.
+fn agree(plain: &Played, crashed: &Played, what: &str) {
+    // How much is written at once is a matter of luck, so there may have been fewer writes this time.
+    assert!(crashed.crashes > 0 || crashed.writes < plain.writes, "{what}: it did not crash");
+    assert_eq!(crashed.end, plain.end, "{what}");
+    assert_eq!(crashed.lines, plain.lines, "{what}");
+}

@@ -1,0 +1,61 @@
+//! Replays logs without a host.
+
+use std::rc::Rc;
+
+use durhai::{Event, Limits, Version};
+use durhai_core::Replay;
+use durhai_core::replay::Verdict;
+use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn};
+
+use super::show;
+
+pub struct Replayer {
+    sandbox: Sandbox,
+    program: Rc<Program>,
+}
+
+impl Replayer {
+    pub fn new(name: &str, script: &str) -> Self {
+        Replayer::try_new(name, script).unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+
+    pub fn try_new(name: &str, script: &str) -> Result<Self, String> {
+        let first = |wrong: Vec<durhai_engine::Diagnostic>| wrong[0].to_string();
+        let sandbox = Sandbox::new(&SandboxConfig::default());
+        let bundle = Bundle::gather(name, script, &mut |_| None).map_err(first)?;
+        let program = Rc::new(sandbox.compile(&bundle).map_err(first)?);
+        Ok(Replayer { sandbox, program })
+    }
+
+    pub fn version(&self) -> &Version {
+        self.program.version()
+    }
+
+    /// A run as its log leaves it.
+    pub fn replay(&self, log: Vec<Event>) -> Execution {
+        let replay = Replay::new(log, Limits::default()).unwrap_or_else(|bad| panic!("{bad}"));
+        let mut execution = Execution::new(self.program.clone(), replay);
+        while execution.turn(&self.sandbox, &|| false) == Turn::Preempted {}
+        execution
+    }
+
+    /// Every prefix of a log replays, and what the script asks for at its end is what is recorded behind it.
+    pub fn every_prefix(&self, log: &[Event], what: &str) {
+        for cut in 1..=log.len() {
+            let mut execution = self.replay(log[..cut].to_vec());
+            if let Some(Verdict::Diverged(divergence)) = execution.replay().verdict() {
+                panic!("{what}: the first {cut} events of {} diverge: {divergence}", log.len());
+            }
+            let new = execution.replay_mut().take();
+            let next: Vec<_> = log[cut..].iter().take_while(|event| event.body.is_asked()).collect();
+            let (ends, next): (Vec<_>, Vec<_>) = next.into_iter().partition(|event| event.body.is_terminal());
+            let (new_ends, new): (Vec<_>, Vec<_>) = new.events.iter().partition(|event| event.body.is_terminal());
+            let words = |events: &[&Event]| events.iter().map(|event| show::short(event)).collect::<Vec<_>>();
+            assert_eq!(words(&new), words(&next), "{what}: after the first {cut} events");
+            // An end may also come from outside (an operator, the grace period).
+            if !new_ends.is_empty() {
+                assert_eq!(words(&new_ends), words(&ends), "{what}: after the first {cut} events");
+            }
+        }
+    }
+}
