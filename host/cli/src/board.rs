@@ -73,7 +73,6 @@ impl Board {
         };
         let timer = || id.map(|id| format!("timer ({id})")).unwrap_or_else(|| "timer".into());
         Some(match &event.body {
-            Body::RunCreated(created) => format!("run {} of {} created", created.run, created.workflow),
             Body::StepCompleted { .. } => format!("{} completed{}", step(), self.took(event)),
             Body::StepFailed { error } => {
                 format!("{} failed{}: {}", step(), self.took(event), cut(&error.message, 200))

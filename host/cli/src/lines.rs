@@ -47,6 +47,12 @@ pub fn waiting(wait: &Value) -> String {
     line
 }
 
+/// The name of the signal that would end this wait.
+pub fn signal(wait: &Value) -> Option<&str> {
+    let is_signal = wait.get("kind").and_then(Value::as_str) == Some("signal");
+    wait.get("name").and_then(Value::as_str).filter(|_| is_signal)
+}
+
 fn text(entry: &LogEntry) -> String {
     let line = &entry.line;
     let mut text = match line.level.as_str() {

@@ -15,6 +15,7 @@ mod lines;
 mod output;
 mod progress;
 mod times;
+mod trace;
 mod watch;
 
 use std::process::ExitCode;

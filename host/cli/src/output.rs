@@ -56,7 +56,11 @@ impl Out {
             return columns(rows).iter().for_each(|line| self.line(line));
         }
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_preset(presets::NOTHING);
+        // A terminal that does not know its width, or has none, gets long lines rather than broken words.
+        if table.width().is_some_and(|width| width >= 60) {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
         table.set_header(head.iter().map(|head| {
             let cell = TableCell::new(head);
             if self.color { cell.add_attribute(Attribute::Bold) } else { cell }

@@ -86,7 +86,9 @@ impl<'a> Progress<'a> {
         if let Mode::Plain = self.mode
             && !text.is_empty()
         {
-            self.say(&text);
+            let signal = view.waiting_for.iter().find_map(lines::signal);
+            let hint = signal.map(|name| format!("; `durhai signal {} {name} JSON` sends it", view.id));
+            self.say(&format!("{text}{}", hint.unwrap_or_default()));
         }
         self.waiting = Some(text);
     }

@@ -18,9 +18,10 @@ use crate::hostfile::HostFile;
 use crate::hosting::{self, Serving};
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note};
-use crate::times;
+use crate::{times, trace};
 
 pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
+    trace::print(tracing::Level::WARN);
     let mut interrupt = Interrupt::listen();
     let root = folder::scripts(args.dir.as_deref().or(globals.scripts.as_deref()))?;
     let token = token(args.token_file.as_deref())?;
@@ -30,13 +31,13 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let host = stored(builder, args.store.as_deref(), &globals.data)?.start().await?;
 
     let mut file = HostFile::new(listen)?;
+    let address = file.address;
     file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     let config =
         Config { token, allowed_hosts: args.allow_host, instance: Some(file.instance.clone()), ..Config::default() };
+    let mut news = News { reports: host.reports(), commits: host.commits(), quiet: args.quiet, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
     host.reload().await?;
-    let mut news = News { reports: host.reports(), commits: host.commits(), quiet: args.quiet, out };
-    news.opening(&root, globals, file.address, &host.workflows());
     let mut serving = match file.publish(&globals.data) {
         Ok(published) => Serving::start(host.clone(), listener, config, published),
         Err(fail) => {
@@ -44,6 +45,8 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
             return Err(fail);
         }
     };
+    // Whoever reads the first line finds the host.
+    news.opening(&root, globals, address, &host.workflows());
 
     let outcome = tokio::select! {
         () = news.tell() => Err(Fail::unreachable("the host stopped")),

@@ -72,10 +72,7 @@ fn print(view: &RunView, local: bool, out: &Out) {
 /// What the reader can do about it.
 fn next(view: &RunView, local: bool) -> Option<String> {
     let id = &view.id;
-    let signal = view.waiting_for.iter().find_map(|wait| {
-        let is_signal = wait.get("kind").and_then(Value::as_str) == Some("signal");
-        wait.get("name").and_then(Value::as_str).filter(|_| is_signal)
-    });
+    let signal = view.waiting_for.iter().find_map(lines::signal);
     match view.status {
         Status::Parked => Some(format!("durhai unpark {id}, once the reason is gone; or durhai terminate {id}")),
         Status::Failed => Some(format!("durhai retry {id}")),

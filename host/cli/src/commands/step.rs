@@ -8,8 +8,11 @@ use crate::folder;
 use crate::hosting;
 use crate::input;
 use crate::output::Out;
+use crate::trace;
 
 pub async fn step(globals: &Globals, args: Step, out: &Out) -> Outcome {
+    // What the step logs is an event of its host, there being no run.
+    trace::print(tracing::Level::INFO);
     let root = folder::scripts(globals.scripts.as_deref())?;
     let input = input::json(args.input.as_deref(), "the input")?;
     // Steps need no store; it may be in use.

@@ -85,8 +85,7 @@ fn a_killed_host_leaves_nothing_in_the_way() {
     folder.durhai(&["signal", &id, "go", "2"]).is(0);
 
     // The next host takes the run up by itself.
-    let (mut host, _) = folder.serve(&[]);
+    let (_host, _) = folder.serve(&[]);
     let ended = folder.durhai(&["events", &id, "--follow", "--json"]).is(0).rows();
     assert_eq!(ended.last().expect("events")["output"], "went 2");
-    host.json(|line| line["event"] == "run" && line["run"] == id.as_str() && line["status"] == "completed");
 }

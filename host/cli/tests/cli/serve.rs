@@ -10,7 +10,7 @@ use crate::folder::Folder;
 #[test]
 fn everything_over_http() {
     let folder = Folder::new();
-    let (host, first) = folder.serve(&[]);
+    let (mut host, first) = folder.serve(&[]);
     assert!(first["address"].as_str().expect("an address").starts_with("http://127.0.0.1:"));
 
     let start = ["start", "gate", "--id", "a/b:1", "--tag", "k=v"];
@@ -28,6 +28,7 @@ fn everything_over_http() {
     folder.durhai(&["run", "echo"]).is(4).says("durhai start NAME --wait");
     folder.durhai(&["signal", "a/b:1", "go", "3", "--id", "s"]).is(0);
     folder.durhai(&["events", "a/b:1", "--follow"]).is(0);
+    host.json(|line| line["event"] == "run" && line["run"] == "a/b:1" && line["status"] == "completed");
     let run = folder.durhai(&["show", "a/b:1", "--json"]).is(0).json();
     assert_eq!((&run["status"], &run["output"]), (&json!("completed"), &json!("went 3")));
     assert!(folder.durhai(&["logs", "a/b:1"]).is(0).stdout.ends_with("asking\n"));

@@ -32,6 +32,9 @@ fn steps_by_hand() {
     assert_eq!(folder.durhai(&["step", "t.echo", "{\"a\":1}"]).is(0).stdout, "{\"a\":1}\n");
     assert_eq!(folder.durhai_with(&["step", "t.echo", "-"], "[1]").is(0).stdout, "[1]\n");
     folder.durhai(&["step", "t.burn"]).is(1).says("hot");
+    std::fs::write(folder.path().join("scripts/steps/u.rhai"), "fn talk(x) { print(`hears ${x}`); x }")
+        .expect("a file");
+    folder.durhai(&["step", "u.talk", "1"]).is(0).says("hears 1");
     folder.durhai(&["step", "t.ehco"]).is(3).says("t.echo");
     folder.durhai(&["step", "t.echo", "{"]).is(2);
     std::fs::write(folder.path().join("text"), "hi").expect("a file");
