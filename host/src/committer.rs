@@ -103,13 +103,15 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, attempts: &mut Vec<Begin>) {
             Command::CancelStep(id) => runner::cancel(&turn.run, &id),
         }
     }
+    let rest = turn.rests.then(|| turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()));
+    let rest = rest.map(|end| end.cloned().map(Arc::new));
     if inner.commits.receiver_count() > 0 && !(turn.events.is_empty() && turn.lines.is_empty()) {
         let committed =
             Committed { run: turn.run.id.clone(), events: turn.events, lines: turn.lines, status: turn.status };
         let _ = inner.commits.send(committed);
     }
-    if turn.rests {
-        inner.waiters.wake(&turn.run.id);
+    if let Some(rest) = rest {
+        inner.waiters.wake(&turn.run.id, &rest);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs from outside: starting one, and doing things to one.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durhai_core::event::Created;
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Missing;
 use crate::error::{HostError, RunError};
 use crate::host::Host;
+use crate::inner::Rest;
 use crate::letter::Message;
 use crate::payload;
 use crate::slot::LOG_STREAM;
@@ -87,7 +89,7 @@ impl Start {
                 RunId::generate(now, entropy)
             }
         };
-        let run = Run { host: host.clone(), id: id.clone() };
+        let run = Run::new(&host, id.clone());
         let version = match inner.catalog.serving(&workflow) {
             Ok(version) => version,
             Err(missing) => {
@@ -115,8 +117,11 @@ impl Start {
             origin: None,
         };
         let event = Event { seq: 1, at: now, step_id: None, site: None, body: Body::RunCreated(Box::new(created)) };
-        match inner.create(vec![event], later, later.is_none() && !elsewhere).await? {
-            Ok(()) => {}
+        let here = later.is_none() && !elsewhere;
+        // Whoever waits for a run that he started himself learns of its end without looking.
+        let rest = here.then(|| inner.waiters.register(&id));
+        match inner.create(vec![event], later, here).await? {
+            Ok(()) => *run.rest.lock().expect("not poisoned") = rest,
             Err(_) => run.same_start(&workflow, &input, elsewhere).await?,
         }
         Ok(run)
@@ -128,9 +133,15 @@ impl Start {
 pub struct Run {
     pub(crate) host: Host,
     pub(crate) id: RunId,
+    /// The end of a run that was started through this handle; taken by the first who waits for it.
+    pub(crate) rest: Arc<Mutex<Option<oneshot::Receiver<Rest>>>>,
 }
 
 impl Run {
+    pub(crate) fn new(host: &Host, id: RunId) -> Self {
+        Run { host: host.clone(), id, rest: Arc::default() }
+    }
+
     pub fn id(&self) -> &RunId {
         &self.id
     }
@@ -182,6 +193,17 @@ impl Run {
 
     /// Waits for the end and gives the output.
     pub async fn output<T: DeserializeOwned>(&self) -> Result<T, RunError> {
+        let fresh = self.rest.lock().expect("not poisoned").take();
+        if let Some(rest) = fresh {
+            let inner = self.host.inner()?;
+            let rest = tokio::select! {
+                rest = rest => rest.ok().flatten(),
+                () = inner.closing.cancelled() => return Err(HostError::Closed.into()),
+            };
+            if let Some(Body::RunCompleted { output }) = rest.as_deref() {
+                return T::deserialize(output).map_err(|error| RunError::Type(self.id.clone(), error));
+            }
+        }
         let view = self.wait().await?;
         let id = self.id.clone();
         match view.status {
@@ -324,7 +346,7 @@ impl Run {
         let event = Event { seq: claim.last_seq + 1, at, step_id: None, site: None, body };
         let row = Row { status, wake_at: None, ended_at: Some(now), note: Value::Null, ..claim.row.clone() };
         inner.commit_alone(&claim, Some(event), row).await?;
-        inner.waiters.wake(&self.id);
+        inner.waiters.wake(&self.id, &None);
         Ok(())
     }
 

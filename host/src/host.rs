@@ -49,7 +49,7 @@ impl Host {
     /// A run by its id. [`HostError::NotFound`] if there is none.
     pub async fn get(&self, id: &str) -> Result<Run, HostError> {
         let not_found = || HostError::NotFound(format!("there is no run {id}"));
-        let run = Run { host: self.clone(), id: RunId::new(id).map_err(|_| not_found())? };
+        let run = Run::new(self, RunId::new(id).map_err(|_| not_found())?);
         self.inner()?.row(&run.id).await?.ok_or_else(not_found)?;
         Ok(run)
     }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use durhai_core::replay::Limits;
-use durhai_core::{RunId, StepId};
+use durhai_core::{Body, RunId, StepId};
 use durhai_world::{Holder, World, WorldError};
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -78,7 +78,10 @@ pub(crate) struct Counters {
 
 /// People who wait for the end of a run.
 #[derive(Default)]
-pub(crate) struct Waiters(Mutex<HashMap<RunId, Vec<oneshot::Sender<()>>>>);
+pub(crate) struct Waiters(Mutex<HashMap<RunId, Vec<oneshot::Sender<Rest>>>>);
+
+/// How a run came to rest: its terminal event, if it has one.
+pub(crate) type Rest = Option<Arc<Body>>;
 
 /// Wakes a sleeping thread; a ring while nobody sleeps is remembered.
 #[derive(Default)]
@@ -146,7 +149,7 @@ impl Inner {
 
 impl Waiters {
     /// Resolves at the next rest of the run. Register first, then look at the run: so no rest is missed.
-    pub fn register(&self, run: &RunId) -> oneshot::Receiver<()> {
+    pub fn register(&self, run: &RunId) -> oneshot::Receiver<Rest> {
         let (tx, rx) = oneshot::channel();
         let mut all = self.0.lock().expect("not poisoned");
         let waiting = all.entry(run.clone()).or_default();
@@ -155,17 +158,17 @@ impl Waiters {
         rx
     }
 
-    pub fn wake(&self, run: &RunId) {
+    pub fn wake(&self, run: &RunId, rest: &Rest) {
         let waiting = self.0.lock().expect("not poisoned").remove(run);
         for tx in waiting.into_iter().flatten() {
-            let _ = tx.send(());
+            let _ = tx.send(rest.clone());
         }
     }
 
     pub fn wake_all(&self) {
         let all = std::mem::take(&mut *self.0.lock().expect("not poisoned"));
         for tx in all.into_values().flatten() {
-            let _ = tx.send(());
+            let _ = tx.send(None);
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
         }
     }
     inner.create(kept, None, inner.adopt).await?.map_err(crate::handle::refusal)?;
-    Ok(Run { host: run.host.clone(), id: new })
+    Ok(Run::new(&run.host, new))
 }
 
 /// The part of a failed run's log that may be kept: up to the failure of the step that failed it, which keeps its start

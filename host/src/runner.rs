@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use durhai_core::replay::{AttemptError, RunStep};
 use durhai_core::{Failure, Kind, StepId, Value};
@@ -31,30 +31,44 @@ impl Begin {
     }
 }
 
+/// Attempts of one batch that end at once are made one after the other in one task, as long as that takes no longer.
+const TOGETHER: Duration = Duration::from_micros(500);
+
 /// Begins attempts. From a thread outside of the runtime each spawn would go through its one shared queue and wake
-/// somebody; so one task goes in and spawns the others from inside.
+/// somebody, so one task goes in for all. It gives each attempt a first chance to end, which most short ones take; those
+/// that wait, and all that come after a slow one, become tasks of their own.
 pub(crate) fn begin_all(inner: &Arc<Inner>, mut attempts: Vec<Begin>) {
     let within = inner.clone();
     match attempts.len() {
         0 => {}
         1 => {
-            let _guard = inner.tokio.enter();
-            begin(inner, attempts.remove(0));
+            if let Some(work) = begin(inner, attempts.remove(0)) {
+                inner.tokio.spawn(work);
+            }
         }
         _ => drop(inner.tokio.spawn(async move {
+            let began = Instant::now();
             for attempt in attempts {
-                begin(&within, attempt);
+                let Some(work) = begin(&within, attempt) else { continue };
+                let mut work = Box::pin(work);
+                let quick = began.elapsed() < TOGETHER;
+                if !quick || work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                    // The runtime polls it again, and so gives it a waker that works.
+                    tokio::spawn(work);
+                }
             }
         })),
     }
 }
 
-/// Begins an attempt. Its result, unless nobody waits for it any more, reaches the run's worker as [`Msg::Attempt`].
-fn begin(inner: &Arc<Inner>, attempt: Begin) {
+/// Begins an attempt: the future that makes it. Its result, unless nobody waits for it any more, reaches the run's
+/// worker as [`Msg::Attempt`].
+fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> + Send + 'static> {
     let Begin { run, step, token } = attempt;
     if token.is_cancelled() {
         // Recorded as started; taken up as interrupted, if anybody still wants it.
-        return lost(inner, &run, &step.step_id);
+        lost(inner, &run, &step.step_id);
+        return None;
     }
     inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
     let Some(handler) = inner.registry.find(&step.name) else {
@@ -71,11 +85,11 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) {
             };
             done(inner, &run, step.step_id, step.attempt, Err(error));
         }
-        return;
+        return None;
     };
     let context = context(inner, &run, &step, token.clone());
     let inner = inner.clone();
-    tokio::spawn(async move {
+    Some(async move {
         let RunStep { step_id, attempt, input, timeout, .. } = step;
         let input = Arc::unwrap_or_clone(input);
         let mut work = guarded(&handler, context, input);
@@ -100,7 +114,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) {
         } else {
             lost(&inner, &run, &step_id);
         }
-    });
+    })
 }
 
 /// One attempt without a run: `Host::call_step`.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::replay::{Command, Input, LogLine, Turn, Verdict};
-use durhai_core::{Body, Event, Millis, Status, StepId, Value, wire};
+use durhai_core::replay::{AttemptError, Command, Input, LogLine, Turn, Verdict};
+use durhai_core::{Body, Event, Kind, Millis, Status, StepId, Value, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, Row, Write};
 use serde_json::json;
@@ -55,6 +55,27 @@ impl Slot {
 
     pub fn deliver(&mut self, at: Millis, input: Input) {
         self.exec.replay_mut().deliver(at, input);
+    }
+
+    /// Fails the calls of this turn whose steps do not exist; `true`: there were some, the script can go on. Start and
+    /// failure are so written together. If a crash could come between them, the next host would find a step under way
+    /// that it does not have, and could not tell a wrong name from a step that was forgotten when it was set up.
+    pub fn refuse_unknown(&mut self, inner: &Inner) -> bool {
+        let mut unknown = Vec::new();
+        self.exec.replay_mut().retain_commands(|command| match command {
+            Command::RunStep(step) if step.attempt == 1 && inner.registry.find(&step.name).is_none() => {
+                unknown.push((step.step_id.clone(), step.name.clone()));
+                false
+            }
+            _ => true,
+        });
+        let now = inner.clock.now();
+        for (step_id, name) in &unknown {
+            let message = inner.registry.unknown(name);
+            let error = AttemptError { kind: Kind::UnknownStep, fatal: true, ..AttemptError::new(message) };
+            self.deliver(now, Input::Attempt { step_id: step_id.clone(), attempt: 1, result: Err(error) });
+        }
+        !unknown.is_empty()
     }
 
     /// What the turn brought, as one write; `None`: nothing.
@@ -182,7 +203,7 @@ impl Slot {
         let mut row = self.row.clone();
         row.status = status;
         row.wake_at = wake_at;
-        row.started_at = replay.started_at();
+        row.started_at = replay.started_at().or(row.started_at);
         row.ended_at = status.is_terminal().then_some(now.max(row.created_at));
         row.note = Value::Null;
         if status == Status::Waiting {

@@ -249,7 +249,11 @@ impl Worker {
             slot.dirty = false;
             slot.exec.replay_mut().set_wall(self.inner.clock.now());
             let (queued, others) = (&self.queued, !self.dirty.is_empty());
-            let turn = slot.exec.turn(&self.sandbox, &|| others || queued.load(Ordering::Relaxed) > 0);
+            let preempt = || others || queued.load(Ordering::Relaxed) > 0;
+            let mut turn = slot.exec.turn(&self.sandbox, &preempt);
+            while turn != Turn::Preempted && !self.draining && slot.refuse_unknown(&self.inner) {
+                turn = slot.exec.turn(&self.sandbox, &preempt);
+            }
             if self.draining {
                 self.finish_draining(slot, turn);
                 continue;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::{Millis, RunId};
+use durhai_core::{Millis, RunId, Status};
 use durhai_world::{Claim, Row, WorldError};
 use sled::Batch;
 
@@ -120,9 +120,10 @@ impl Run {
         Ok(Some(Run { key, fence: 0, last_seq: 0, tries, taken, last_letter, row, streams: Vec::new() }))
     }
 
-    /// When it wants to be claimed.
+    /// When it wants to be claimed. A letter cannot help a parked run; an operator must.
     pub fn due(&self) -> Option<Millis> {
-        if self.last_letter > self.taken { Some(0) } else { self.row.wake_at }
+        let woken = self.last_letter > self.taken && self.row.status != Status::Parked;
+        if woken { Some(0) } else { self.row.wake_at }
     }
 
     /// Lists it among the runs that become due.

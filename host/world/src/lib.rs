@@ -25,7 +25,7 @@ pub trait World: Send + Sync + 'static {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError>;
 
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
-    /// and those with something in their inbox (due at 0). Earliest first, then in the order they were created. The claims are durable for as long as the holder's
+    /// and those with something in their inbox (due at 0; a parked one waits for an operator instead). Earliest first, then in the order they were created. The claims are durable for as long as the holder's
     /// lease; a run that was held by a host that died has its `tries` raised by one.
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
 

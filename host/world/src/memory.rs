@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use durhai_core::{Millis, RunId, Version};
+use durhai_core::{Millis, RunId, Status, Version};
 
 use crate::{
     Chunk, Claim, Commit, Create, Holder, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write,
@@ -79,7 +79,8 @@ impl Run {
     }
 
     fn due(&self) -> Option<Millis> {
-        if self.inbox.is_empty() { self.row.wake_at } else { Some(0) }
+        // A letter cannot help a parked run; an operator must.
+        if self.inbox.is_empty() || self.row.status == Status::Parked { self.row.wake_at } else { Some(0) }
     }
 
     fn set_row(&mut self, row: Row) {

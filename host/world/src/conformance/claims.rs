@@ -58,6 +58,15 @@ fn not_due(subject: &Subject<'_>) {
     write_all(&*world, vec![new(Row { wake_at: Some(100), ..row("other") }, None)]);
     assert_eq!(claimed(&*world, &holder("i"), 50, 9), [""; 0]);
     assert_eq!(claimed(&*world, &holder("i"), 100, 9), ["other"]);
+    // A parked run waits for an operator: letters for it are kept, and do not wake it.
+    write_all(&*world, vec![send(&id("parked"), b"1")]);
+    assert_eq!(world.next_wake().expect("works"), Some(u64::MAX));
+    assert_eq!(claimed(&*world, &holder("i"), 100, 9), [""; 0]);
+    let claim = world.claim_run(&id("parked"), &holder("i"), 100).expect("works").expect("nobody holds it");
+    let freed = Row { status: Status::Pending, wake_at: None, ..claim.row.clone() };
+    write_all(&*world, vec![commit(Commit { row: Some(freed), ..turn(&claim) }), release(&claim)]);
+    assert_eq!(claimed(&*world, &holder("i"), 100, 9), ["parked"]);
+    undamaged(&*world);
 }
 
 fn letter_wakes(subject: &Subject<'_>) {
