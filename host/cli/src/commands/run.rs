@@ -1,5 +1,7 @@
 //! `durhai run`: a workflow from its start, or from where it stopped, to its end in this process.
 
+use std::time::Duration;
+
 use durhai::{RunView, Status};
 use durhai_api::Want;
 
@@ -112,7 +114,7 @@ async fn take_up(client: &Client, job: &Job, view: RunView, out: &Out) -> Result
     match view.status {
         status if status.is_terminal() => return Ok(Begun::Settled(conclude(&view, out))),
         // It crashed its host again and again; whoever names it here wants to see it.
-        Status::Parked if is_poisoned(&view) => client.unpark(id).await?,
+        Status::Parked if is_poisoned(&view) => unpark(client, id).await?,
         Status::Parked => {
             if out.json {
                 out.row(&view);
@@ -133,7 +135,7 @@ async fn follow(client: &Client, job: &Job, from: u64, lines: u64, interrupt: &m
     {
         starting.input = client.get(id).await?.input;
     }
-    let view = client.start(starting).await?;
+    let view = client.start(starting.clone()).await?;
     let id = view.id.to_string();
     match from {
         1 => progress.say(&format!("run {id} of {}", view.workflow)),
@@ -141,7 +143,18 @@ async fn follow(client: &Client, job: &Job, from: u64, lines: u64, interrupt: &m
     }
     let want = Want { events: Some(from), lines: progress.wants_lines().then_some(lines) };
     let following = client.follow(&id, want).await?;
-    let ending = watch(client, &id, following, &mut progress, interrupt).await;
+    let mut ending = watch(client, &id, following, &mut progress, interrupt).await;
+    // Killed again and again before it got any further, it is now found poisoned; but here somebody insists.
+    if let Ok(Ending::Settled(view)) = &ending
+        && view.status == Status::Parked
+        && is_poisoned(view)
+        && from > 1
+    {
+        unpark(client, &id).await?;
+        client.start(starting).await?;
+        let following = client.follow(&id, want).await?;
+        ending = watch(client, &id, following, &mut progress, interrupt).await;
+    }
     progress.clear();
     match ending {
         Ok(Ending::Settled(view)) => {
@@ -157,6 +170,19 @@ async fn follow(client: &Client, job: &Job, from: u64, lines: u64, interrupt: &m
         }
         Err(fail) => Err(fail.hint(format!("What was recorded is safe; this goes on:\n  {} --id {id}", job.again))),
     }
+}
+
+/// A run that was parked a moment ago may still be held for that moment.
+async fn unpark(client: &Client, id: &str) -> Result<(), Fail> {
+    for _ in 0..100 {
+        match client.unpark(id).await {
+            Err(fail) if fail.exit == Exit::Usage && fail.message.contains("held") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            done => return done,
+        }
+    }
+    client.unpark(id).await
 }
 
 fn is_poisoned(view: &RunView) -> bool {

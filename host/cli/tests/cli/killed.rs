@@ -1,5 +1,8 @@
 //! Runs that are stopped in the middle, and go on.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::json;
 
 use crate::folder::Folder;
@@ -70,6 +73,22 @@ fn killed_at_any_event_the_same_command_goes_on() {
         assert!(notes.lines().any(|note| note == line.to_string()), "step {line} left no trace");
     }
     folder.durhai(&["doctor"]).is(0);
+}
+
+#[test]
+fn killed_again_and_again_without_getting_further_the_same_command_still_goes_on() {
+    let folder = Folder::new();
+    for _ in 0..14 {
+        let mut command = folder.command(&["run", "gate", "--id", "g"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let begun = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("run g of gate")));
+        assert!(begun.is_some(), "{child:?}");
+        child.kill().expect("killed");
+        child.wait().expect("it ended");
+    }
+    folder.durhai(&["signal", "g", "go", "1"]).is(0);
+    assert_eq!(folder.durhai(&["run", "gate", "--id", "g"]).is(0).stdout, "\"went 1\"\n");
 }
 
 #[test]
