@@ -371,6 +371,12 @@ impl Replay {
         std::mem::take(&mut self.turn)
     }
 
+    /// Takes commands of this turn back before they go out; whoever does must [`deliver`](Replay::deliver) what they
+    /// come to.
+    pub fn retain_commands(&mut self, keep: impl FnMut(&Command) -> bool) {
+        self.turn.commands.retain(keep);
+    }
+
     /// Counts the bytes of stored events against the limit.
     pub fn add_log_bytes(&mut self, bytes: u64) {
         self.log_bytes += bytes;
