@@ -160,11 +160,12 @@ impl Play<'_> {
         if !self.world.inbox(&self.run, 0, 1).expect("it answers").is_empty() {
             return None;
         }
-        if row.status == Status::Pending {
+        let log = events(&*self.world, &self.run);
+        if log.len() == 1 {
             return row.wake_at.filter(|at| *at > self.clock.now()).map(|_| Settled::Waits);
         }
         // The log alone says what must still come: every attempt that is under way waits on the stage, no timer is due.
-        let execution = self.replayer.replay(events(&*self.world, &self.run));
+        let execution = self.replayer.replay(log);
         let replay = execution.replay();
         let steps_wait = self.open_steps().iter().all(|id| self.stage.has(id));
         let due = replay.wake_at().is_some_and(|at| at <= self.clock.now());

@@ -25,9 +25,10 @@ pub fn end(view: &RunView) -> String {
         Status::Cancelled => format!("= cancelled: {}", view.reason.as_deref().unwrap_or_default()),
         Status::Failed => {
             let error = view.error.as_ref().expect("a failed run has an error");
-            let place = error.place.as_ref().map(|place| {
-                format!("\n  {}:{}:{}: {}", place.file, place.line, place.column, place.source.trim())
-            });
+            let place = error
+                .place
+                .as_ref()
+                .map(|place| format!("\n  {}:{}:{}: {}", place.file, place.line, place.column, place.source.trim()));
             format!("= failed {}{}", failure(error), place.unwrap_or_default())
         }
         Status::Parked => format!("= parked: {}", view.reason.as_deref().unwrap_or_default()),

@@ -218,24 +218,26 @@ impl Replay {
         }
     }
 
-    /// After a crash: what was under way is made again, or given up.
+    /// After a crash: what was under way is made again, or given up. The script must react to each step that is given up
+    /// before anything else happens, as it will when this is replayed; so they come last, one at a time.
     fn take_up(&mut self) {
         let mut lost: Vec<_> = self
             .steps
             .iter()
             .filter(|(_, step)| !step.issued && step.retry.is_none())
-            .map(|(id, step)| (step.order, id.clone(), step.options.once))
+            .map(|(id, step)| (step.options.once, step.order, id.clone()))
             .collect();
         lost.sort_unstable();
-        for (_, id, once) in lost {
+        for (once, _, id) in lost {
             if once {
                 let step = &self.steps[&id];
                 let message = "the attempt was interrupted by the end of its host, and the step may run once only";
                 let error = Failure::new(Kind::Interrupted, message).of_step(&step.name, &id, step.attempt);
+                self.inputs.push_front((self.wall, Input::TakeUp));
                 self.happen(Some(id), Body::StepFailed { error });
-            } else {
-                self.attempt_again(&id, true);
+                return;
             }
+            self.attempt_again(&id, true);
         }
     }
 
