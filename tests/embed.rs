@@ -35,7 +35,9 @@ async fn a_step_is_retried_and_its_failure_is_a_value() {
     let seen = calls.clone();
     let script = r#"
         let options = #{ retry: #{ max_attempts: 3, initial: "1ms", jitter: 0.0 } };
-        try { use_step("flaky", (), options) } catch (e) { #{ kind: e.kind, attempts: e.attempts, data: e.data, message: e.message } }
+        let seen = ();
+        try { use_step("flaky", (), options) } catch (e) { seen = #{ kind: e.kind, attempts: e.attempts, data: e.data, message: e.message }; }
+        seen
     "#;
     let host = Host::builder()
         .workflow("w", script)
