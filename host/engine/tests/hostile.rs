@@ -126,7 +126,7 @@ fn deep_data() {
     let script =
         "fn f(n) { if n == 0 { let y = deep_both(99_990); let z = y; 1 } else { [n].map(|x| f(x - 1))[0] } } f(15)";
     driver::run_with(&sandbox, script, serde_json::json!(null)).result().expect("it fits");
-    let limits = ScriptLimits { array: 3_000, map: 3_000, ..ScriptLimits::default() };
+    let limits = ScriptLimits { array: 600, map: 600, ..ScriptLimits::default() };
     let sandbox = Sandbox::new(&SandboxConfig { limits, extend: Vec::new() });
     for (script, message) in [
         ("let a = []; loop { a = [a]; }", "array"),
@@ -134,8 +134,8 @@ fn deep_data() {
         ("let a = []; loop { a = [#{ a: a }]; }", "too large"),
         ("let a = []; loop { let b = []; b.push(a); a = b; }", "array"),
         ("let m = #{}; loop { let n = #{}; n.m = m; m = n; }", "map"),
-        ("let a = []; for i in 0..1_000 { a = [a]; } parallel([|| a, || [a]]); a", "nests more than 64 levels"),
-        ("let a = 1; for i in 0..5_000 { let b = a; a = || b; } throw \"done\"", "done"),
+        ("let a = []; for i in 0..200 { a = [a]; } parallel([|| a, || [a]]); a", "nests more than 64 levels"),
+        ("let a = 1; for i in 0..50_000 { let b = a; a = || b; } throw \"done\"", "done"),
     ] {
         let failure = driver::run_with(&sandbox, script, serde_json::json!(null)).result().expect_err(script);
         assert!(failure.message.contains(message), "{script}: {failure}");
