@@ -30,6 +30,8 @@ pub(crate) enum Then {
     Reply(oneshot::Sender<Answer>),
     /// A claim was given back.
     Released(Arc<RunShared>),
+    /// The same for a run that is parked: whoever waits for it may now look, and deal with it.
+    Parked(Arc<RunShared>),
 }
 
 pub(crate) type Answer = Result<Result<Written, Refused>, Arc<WorldError>>;
@@ -41,7 +43,7 @@ pub(crate) struct TurnDone {
     pub events: Vec<Event>,
     pub lines: Vec<LogLine>,
     pub status: Status,
-    /// Somebody may wait for the end (or the parking) of the run.
+    /// Somebody may wait for the end of the run.
     pub rests: bool,
 }
 
@@ -85,6 +87,10 @@ pub(crate) fn run(inner: &Arc<Inner>, jobs: &mpsc::Receiver<Job>) {
 fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>, attempts: &mut Vec<Begin>) {
     match then {
         Then::Reply(reply) => drop(reply.send(Ok(result))),
+        Then::Parked(run) => {
+            inner.send(run.worker, Msg::Released { run: run.id.clone() });
+            inner.waiters.wake(&run.id, &None);
+        }
         Then::Released(run) => inner.send(run.worker, Msg::Released { run: run.id.clone() }),
         Then::Turn(turn) => match result {
             Ok(_) => durable(inner, *turn, attempts),

@@ -75,6 +75,7 @@ pub(crate) fn watch(
 ) {
     let sandbox = crate::catalog::sandbox(config);
     let folder = inner.catalog.folder.clone();
+    let tell_first = tell.clone();
     let watcher = folder.filter(|_| live).and_then(|folder| {
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Looking at a file is an event too, and would make us look again for ever.
@@ -89,6 +90,8 @@ pub(crate) fn watch(
         watcher.watch(&folder, RecursiveMode::Recursive).ok()?;
         Some(watcher)
     });
+    // What was saved before the watcher was in place.
+    let _ = tell_first.send(Look::Changed);
     let polled = live && watcher.is_none() && inner.catalog.folder.is_some();
     loop {
         let look = match polled {

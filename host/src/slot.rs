@@ -95,7 +95,8 @@ impl Slot {
         self.suspect = false;
         let events = self.chunk(&turn.events);
         if let Some(row) = &row {
-            self.row = row.clone();
+            // The note is written anew with each row; a waiting run need not carry it.
+            self.row = Row { note: Value::Null, ..row.clone() };
         }
         let status = self.row.status;
         let commit = Commit {
@@ -238,12 +239,12 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, reason: &str) -> [Job; 2
         events: Vec::new(),
         lines: Vec::new(),
         status: Status::Parked,
-        rests: true,
+        rests: false,
     };
     let release = Write::Release { run: shared.id.clone(), fence };
     [
         Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) },
-        Job { write: release, then: Then::Released(shared.clone()) },
+        Job { write: release, then: Then::Parked(shared.clone()) },
     ]
 }
 

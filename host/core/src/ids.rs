@@ -24,6 +24,7 @@ impl RunId {
         let legal = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+=".contains(c);
         match name {
             "" => Err(BadId { id: name.into(), why: "it is empty" }),
+            "." | ".." => Err(BadId { id: name.into(), why: "paths and addresses give it another meaning" }),
             _ if name.len() > Self::MAX => Err(BadId { id: name.into(), why: "it is longer than 128 bytes" }),
             _ if !name.chars().all(legal) => {
                 Err(BadId { id: name.into(), why: "it may hold letters, digits and - _ . : / @ + = only" })
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn run_ids_that_cannot_be() {
-        for bad in ["", "a b", "ümlaut", "a\nb", &"x".repeat(129)] {
+        for bad in ["", ".", "..", "a b", "ümlaut", "a\nb", &"x".repeat(129)] {
             assert!(RunId::new(bad).is_err(), "{bad:?}");
         }
         assert!(RunId::new("tenant/order-42:a@b").is_ok());

@@ -67,7 +67,7 @@ impl Replay {
             Input::Signal { name, payload, id } => {
                 if id.as_ref().is_none_or(|id| !self.signal_ids.contains(id)) {
                     let step_id = self.waiters.get(&name).and_then(|tasks| tasks.front());
-                    let step_id = step_id.and_then(|task| self.tasks.get(task)).map(Task::last_call);
+                    let step_id = step_id.and_then(|task| self.tasks.get(task)).map(|task| task.last_call());
                     self.happen(step_id, Body::SignalReceived { name, payload, id });
                 }
             }
@@ -101,7 +101,7 @@ impl Replay {
                 self.started = true;
                 self.started_at = Some(at);
                 self.next_task = BODY + 1;
-                self.tasks.insert(BODY, Task::body());
+                self.tasks.insert(BODY, Box::new(Task::body()));
                 self.ready.push_back(BODY);
             }
             Body::StepStarted { attempt, .. } => {

@@ -79,7 +79,8 @@ pub struct Replay {
     clock: Millis,
     log_bytes: u64,
     warned: bool,
-    tasks: HashMap<TaskKey, Task>,
+    /// Boxed, for most runs have one task and a table has room for four.
+    tasks: HashMap<TaskKey, Box<Task>>,
     next_task: TaskKey,
     groups: HashMap<GroupKey, Group>,
     next_group: GroupKey,
@@ -200,6 +201,9 @@ impl Replay {
                 self.fail(Failure::new(Kind::Deadlock, message));
                 continue;
             }
+            // A waiting run may wait for months: it keeps no room for what has passed.
+            self.inputs.shrink_to_fit();
+            self.history.shrink_to_fit();
             return Next::Idle;
         }
     }
@@ -316,7 +320,7 @@ impl Replay {
 
     /// `print`, `debug`, `log`: kept unless this part of the log is being replayed.
     pub fn log(&mut self, task: TaskKey, level: &str, message: String, fields: Value) {
-        let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(Task::last_call);
+        let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(|task| task.last_call());
         self.line(level, message, fields, step_id);
     }
 

@@ -186,7 +186,8 @@ impl Replay {
             let task = self.next_task;
             self.next_task += 1;
             group.running.push(task);
-            self.tasks.insert(task, Task::new(format!("{}.{}", group.id, index + 1), Some((key, index))));
+            let path = format!("{}.{}", group.id, index + 1);
+            self.tasks.insert(task, Box::new(Task::new(path, Some((key, index)))));
             self.ready.push_back(task);
         }
     }
