@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::batch::Batch;
 use durhai_world::WorldError;
-use sled::{Batch, Db, IVec};
+use sled::{Db, IVec};
 
 use crate::{Options, keys};
 
@@ -138,7 +139,7 @@ impl Disk {
     /// Applies the batch, all of it or nothing; visible at once, durable after [`sync`](Self::sync).
     pub fn apply(&self, batch: Batch) -> Result<(), WorldError> {
         self.check()?;
-        let done = self.guard("write to", || self.db.apply_batch(batch));
+        let done = self.guard("write to", || batch.apply(&self.db));
         self.applied.fetch_add(1, Ordering::AcqRel);
         self.keep_failure(done)
     }

@@ -6,6 +6,7 @@
 //!
 //! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
 
+mod batch;
 mod disk;
 mod keys;
 mod read;
@@ -21,8 +22,8 @@ use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
     Chunk, Claim, Holder, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
 };
-use sled::Batch;
 
+use batch::Batch;
 use disk::Disk;
 use state::State;
 use sweep::Sweeper;
@@ -43,13 +44,13 @@ pub struct SledWorld {
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Memory for what was read and written lately, in bytes; the default is 64 MiB. sled takes about twice as much.
+    /// Memory for what was read and written lately, in bytes; the default is 32 MiB. sled takes about twice as much.
     pub cache_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cache_bytes: 64 << 20 }
+        Options { cache_bytes: 32 << 20 }
     }
 }
 

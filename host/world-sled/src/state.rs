@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Status};
 use durhai_world::{Claim, Row, WorldError};
-use sled::Batch;
 
+use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::keys;
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use durhai_world::WorldError;
-use sled::Batch;
 
+use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::{keys, write};
 

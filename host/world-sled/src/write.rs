@@ -2,8 +2,9 @@
 
 use durhai_core::{Millis, RunId};
 use durhai_world::{Chunk, Commit, Create, Notice, Refused, Row, WorldError, Write, Written};
-use sled::{Batch, IVec};
+use sled::IVec;
 
+use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::keys;
 use crate::state::{Run, State};

@@ -1,0 +1,38 @@
+//! What is written at once.
+
+use sled::{Db, IVec};
+
+/// Entries to be written together.
+#[derive(Default)]
+pub struct Batch(Vec<(IVec, Option<IVec>)>);
+
+impl Batch {
+    pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
+        self.0.push((key.into(), Some(value.into())));
+    }
+
+    pub fn remove(&mut self, key: impl Into<IVec>) {
+        self.0.push((key.into(), None));
+    }
+
+    /// One entry is atomic by itself: sled's batch would add a record of its own, with one more write and wait for the
+    /// disk, and one entry is what a sequential step comes to.
+    pub fn apply(mut self, db: &Db) -> sled::Result<()> {
+        if self.0.len() == 1
+            && let Some((key, value)) = self.0.pop()
+        {
+            return match value {
+                Some(value) => db.insert(key, value).map(drop),
+                None => db.remove(key).map(drop),
+            };
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in self.0 {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        db.apply_batch(batch)
+    }
+}
