@@ -92,17 +92,28 @@ impl Inner {
         }
     }
 
-    /// The claim on a run that nobody holds.
+    /// The claim on a run that nobody holds. One that was parked a moment ago is waited for: it is being given back.
     pub async fn claim_run(self: &Arc<Self>, run: &RunId) -> Result<Claim, HostError> {
-        let (id, holder, now) = (run.clone(), self.holder.clone(), self.clock.now());
-        let claim = self.blocking(move |world| world.claim_run(&id, &holder, now)).await?;
+        let released = self.waiters.register(run);
+        if let Some(claim) = self.try_claim(run).await? {
+            return Ok(claim);
+        }
+        if self.row(run).await?.is_some_and(|row| row.status == Status::Parked) {
+            let lease = std::time::Duration::from_millis(self.holder.lease);
+            let _ = tokio::time::timeout(lease, released).await;
+        }
+        let claim = self.try_claim(run).await?;
         claim.ok_or_else(|| HostError::Conflict(format!("run {run} is held by a host at this moment: try again")))
+    }
+
+    async fn try_claim(self: &Arc<Self>, run: &RunId) -> Result<Option<Claim>, HostError> {
+        let (id, holder, now) = (run.clone(), self.holder.clone(), self.clock.now());
+        self.blocking(move |world| world.claim_run(&id, &holder, now)).await
     }
 
     /// Goes on with a run that nobody holds.
     pub async fn take_up(self: &Arc<Self>, run: &RunId) -> Result<(), HostError> {
-        let (id, holder, now) = (run.clone(), self.holder.clone(), self.clock.now());
-        if let Some(claim) = self.blocking(move |world| world.claim_run(&id, &holder, now)).await? {
+        if let Some(claim) = self.try_claim(run).await? {
             self.send(self.worker_of(run), Msg::Adopt { claim: Box::new(claim), history: None });
         }
         Ok(())

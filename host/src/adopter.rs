@@ -14,11 +14,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs until the host stops.
 pub(crate) fn run(inner: &Arc<Inner>) {
-    let mut renewed = inner.clock.now();
+    // Nothing may be claimed before the first renewal: if the clock went on since a run was created here, this host would
+    // take it from itself.
+    let mut renewed = None;
     while !inner.is_stopping() {
         let now = inner.clock.now();
-        if now >= renewed + inner.holder.lease / 3 {
-            renewed = now;
+        if renewed.is_none_or(|renewed| now >= renewed + inner.holder.lease / 3) {
+            renewed = Some(now);
             if let Err(error) = inner.world.renew(&inner.holder, now) {
                 return inner.fail(Arc::new(error));
             }

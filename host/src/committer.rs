@@ -91,11 +91,14 @@ fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>, atte
             inner.send(run.worker, Msg::Released { run: run.id.clone() });
             inner.waiters.wake(&run.id, &None);
         }
-        Then::Released(run) => inner.send(run.worker, Msg::Released { run: run.id.clone() }),
+        Then::Released(run) => {
+            inner.waiters.wake(&run.id, &None);
+            inner.send(run.worker, Msg::Released { run: run.id.clone() });
+        }
         Then::Turn(turn) => match result {
             Ok(_) => durable(inner, *turn, attempts),
             Err(refused) => {
-                inner.send(turn.run.worker, Msg::Lost { run: turn.run.id.clone(), why: refused.to_string() })
+                inner.send(turn.run.worker, Msg::Lost { run: turn.run.clone(), why: refused.to_string() })
             }
         },
     }

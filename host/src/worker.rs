@@ -56,7 +56,7 @@ pub(crate) enum Msg {
     },
     /// A commit of the run was refused: somebody else holds it.
     Lost {
-        run: RunId,
+        run: Arc<RunShared>,
         why: String,
     },
     /// The claim was given back.
@@ -211,8 +211,10 @@ impl Worker {
                 }
             }
             Msg::Lost { run, why } => {
-                if self.slots.remove(&run).is_some() {
-                    tracing::warn!("run {run} is no longer held here: {why}");
+                // Unless it was claimed anew in the meantime.
+                if self.slots.get(&run.id).is_some_and(|slot| Arc::ptr_eq(&slot.shared, &run)) {
+                    tracing::warn!("run {} is no longer held here: {why}", run.id);
+                    self.abandon(&run.id);
                 }
             }
             Msg::Released { run } => {
@@ -367,8 +369,13 @@ impl Worker {
 
     fn adopt(&mut self, claim: Claim, history: Option<Vec<Event>>) {
         let run = claim.run.clone();
-        if self.slots.contains_key(&run) {
-            return;
+        if let Some(slot) = self.slots.get(&run) {
+            if slot.fence >= claim.fence {
+                return;
+            }
+            // The lease ran out (the process was stopped for long, the clock jumped), and this host claimed the run from
+            // itself: what it has in memory can no longer be committed.
+            self.abandon(&run);
         }
         self.inner.counters.live.fetch_add(1, Ordering::Relaxed);
         if history.is_none() {
@@ -409,6 +416,15 @@ impl Worker {
             worker: self.index,
             attempts: Default::default(),
         })
+    }
+
+    /// Drops a run that somebody else has claimed, and tells its attempts.
+    fn abandon(&mut self, run: &RunId) {
+        let Some(slot) = self.slots.remove(run) else { return };
+        for (_, token) in slot.shared.attempts.lock().expect("not poisoned").drain() {
+            token.cancel();
+        }
+        self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The execution of a claimed run from its log; the error is the reason to park it.
