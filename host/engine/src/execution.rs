@@ -157,7 +157,7 @@ fn next(sandbox: &Sandbox, fibers: &mut HashMap<TaskKey, Fiber>) -> Result<TaskK
 }
 
 fn body(engine: &Engine) {
-    let begun = current::with(|state| (convert::to_dynamic(state.replay.input()), state.program.clone()));
+    let begun = current::with(|state| (convert::to_dynamic(&state.replay.take_input()), state.program.clone()));
     let Some((input, program)) = begun else { return };
     let mut scope = Scope::new();
     scope.push_constant_dynamic("input", input);

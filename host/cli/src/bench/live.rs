@@ -21,8 +21,30 @@ pub fn host(dir: &Path) -> anyhow::Result<HostBuilder> {
     Ok(builder)
 }
 
+/// Steps of one run.
+pub struct Steps {
+    p50: Duration,
+    /// The slowest hundred, times the first hundred.
+    worst: f64,
+}
+
+impl Steps {
+    pub fn figures(&self, floor: Duration) -> Figures {
+        let ratio = self.p50.as_secs_f64() / floor.as_secs_f64();
+        vec![
+            figure("step_p50_us", micros(self.p50), "one durable step in one run, the median of 1000"),
+            figure("step_to_floor", ratio, "the same, times the floor"),
+            figure(
+                "slowest_100_to_first_100",
+                self.worst,
+                "the slowest hundred of 1000 steps, times the first hundred",
+            ),
+        ]
+    }
+}
+
 /// The time between two steps of one run, where nothing else happens.
-pub async fn step(dir: &Path, floor: Duration) -> anyhow::Result<Figures> {
+pub async fn step(dir: &Path) -> anyhow::Result<Steps> {
     let times = Arc::new(Mutex::new(Vec::new()));
     let seen = times.clone();
     let host = Host::builder()
@@ -41,12 +63,7 @@ pub async fn step(dir: &Path, floor: Duration) -> anyhow::Result<Figures> {
     let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let mean = |gaps: &[Duration]| gaps.iter().sum::<Duration>().as_secs_f64() / gaps.len() as f64;
     let worst = gaps.chunks(100).map(mean).fold(0.0, f64::max) / mean(&gaps[..100]);
-    let p50 = median(gaps);
-    Ok(vec![
-        figure("step_p50_us", micros(p50), "one durable step in one run, the median of 1000"),
-        figure("step_to_floor", p50.as_secs_f64() / floor.as_secs_f64(), "the same, times the floor"),
-        figure("slowest_100_to_first_100", worst, "the slowest hundred of 1000 steps, times the first hundred"),
-    ])
+    Ok(Steps { p50: median(gaps), worst })
 }
 
 /// 1000 runs of 5 sequential steps, started together.

@@ -341,8 +341,9 @@ impl Replay {
         &self.created.workflow
     }
 
-    pub fn input(&self) -> &Value {
-        &self.created.input
+    /// The input of the run, for its body; it is asked for once and not kept twice.
+    pub fn take_input(&mut self) -> Value {
+        std::mem::take(&mut self.created.input)
     }
 
     /// The id of the last durable call of a task; empty before the first.
