@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use durhai_core::replay::Limits;
-use durhai_engine::{Extension, SandboxConfig};
+use durhai_engine::{Extension, SandboxConfig, ScriptLimits};
 use durhai_world::{Holder, MemoryWorld, Notice, World, WorldError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +35,7 @@ pub struct HostBuilder {
     pub(crate) sources: Vec<Arc<dyn StepSource>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    pub(crate) scripts: ScriptLimits,
     pub(crate) workers: usize,
     pub(crate) max_live: usize,
     pub(crate) evict_after: Duration,
@@ -56,6 +57,7 @@ impl Default for HostBuilder {
             sources: Vec::new(),
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
+            scripts: ScriptLimits::default(),
             workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
             max_live: 10_000,
             evict_after: Duration::from_secs(60),
@@ -132,6 +134,12 @@ impl HostBuilder {
         self
     }
 
+    /// Operations a script may spend between two durable calls; one that spends more fails. Default: 200 million.
+    pub fn script_operations(mut self, operations: u64) -> Self {
+        self.scripts.operations = operations.max(1);
+        self
+    }
+
     /// Threads that run scripts. Default: one a core.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
@@ -184,7 +192,7 @@ impl HostBuilder {
 
     /// Starts it. Scripts that do not compile do not stop it: they are reported, see [`Host::workflows`].
     pub async fn start(self) -> Result<Host, HostError> {
-        let config = SandboxConfig { extend: self.extend, ..SandboxConfig::default() };
+        let config = SandboxConfig { limits: self.scripts, extend: self.extend };
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
         let name = format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(name));
