@@ -1,5 +1,6 @@
 //! What a waiting run costs, in memory and on disk.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,20 +9,18 @@ use durhai::{Host, Query, SledWorld, Status};
 
 use super::{Figures, figure};
 
-/// Counts in processes of their own, so that nothing else is counted.
+/// Counts in processes of their own, so that nothing else is counted. What a process takes for itself (threads, caches,
+/// what its allocator keeps) is there after the first quarter of the runs; the rest is what runs cost.
 pub fn measure(dir: &Path, runs: usize) -> anyhow::Result<Figures> {
     let live = report("live", &dir.join("live"), runs)?;
     let evicted = report("evict", &dir.join("evicted"), runs)?;
-    // What is left once the pages that eviction itself touched are gone: a host that just holds the store.
-    let idle = report("look", &dir.join("evicted"), runs)?;
-    let empty = report("look", &dir.join("empty"), 0)?;
-    let per_run = |bytes: f64| bytes / runs as f64;
+    let per_run = |memory: &Memory| memory.grown / (runs - runs / 4) as f64;
     Ok(vec![
-        figure("resident_bytes_per_waiting_run", per_run(live.grown), "a run that waits with its fiber in memory"),
-        figure("resident_bytes_per_evicted_run", per_run(idle.resident - empty.resident).max(0.0), "an evicted one"),
-        figure("resident_bytes_after_eviction", per_run(evicted.grown), "the same in the process that evicted it"),
-        figure("disk_bytes_per_waiting_run", per_run(live.disk), "in the store"),
-        figure("disk_bytes_per_evicted_run", per_run(evicted.disk), "in the store"),
+        figure("resident_bytes_per_waiting_run", per_run(&live), "a run that waits with its fiber in memory"),
+        figure("resident_bytes_per_evicted_run", per_run(&evicted), "one whose fiber was dropped"),
+        figure("resident_bytes_of_the_host", live.resident - per_run(&live) * runs as f64, "all that is no run"),
+        figure("disk_bytes_per_waiting_run", live.disk / runs as f64, "in the store"),
+        figure("disk_bytes_per_evicted_run", evicted.disk / runs as f64, "in the store"),
     ])
 }
 
@@ -47,10 +46,9 @@ fn report(what: &str, dir: &Path, runs: usize) -> anyhow::Result<Memory> {
     }
 }
 
-/// Starts runs that wait for a signal (`live`, `evict`), or just opens the store (`look`); prints resident bytes, by how
-/// much they grew, and the bytes on disk.
-pub async fn child(what: &str, dir: &Path, runs: usize) -> anyhow::Result<()> {
-    let evict = what == "evict";
+/// Starts runs that wait for a signal, and drops their fibers if that is wanted; prints resident bytes, by how much they
+/// grew after the first quarter of the runs, and the bytes on disk.
+pub async fn child(evict: bool, dir: &Path, runs: usize) -> anyhow::Result<()> {
     let host = Host::builder()
         .world(SledWorld::open(dir)?)
         // Runs are spread over the workers by chance, so each needs some room to spare.
@@ -59,28 +57,33 @@ pub async fn child(what: &str, dir: &Path, runs: usize) -> anyhow::Result<()> {
         .workflow("wait", r#"let order = input; wait_for("go"); order"#)
         .start()
         .await?;
+    let quarter = runs / 4;
+    begin(&host, 0..quarter, evict).await?;
     let before = resident()?;
-    if what != "look" {
-        let mut starts = tokio::task::JoinSet::new();
-        for i in 0..runs {
-            let host = host.clone();
-            starts.spawn(async move {
-                let input = serde_json::json!({ "order": i, "customer": "somebody" });
-                host.run("wait").id(format!("order-{i}")).input(&input).start().await.map(drop)
-            });
-            if starts.len() >= 1_000 {
-                starts.join_next().await.expect("there is one")??;
-            }
-        }
-        while let Some(started) = starts.join_next().await {
-            started??;
-        }
-        settled(&host, runs, evict).await?;
-    }
+    begin(&host, quarter..runs, evict).await?;
     let after = resident()?;
     host.shutdown().await;
     println!("{} {} {}", after, (after - before).max(0.0), disk(dir)?);
     Ok(())
+}
+
+async fn begin(host: &Host, numbers: Range<usize>, evict: bool) -> anyhow::Result<()> {
+    let all = numbers.end;
+    let mut starts = tokio::task::JoinSet::new();
+    for i in numbers {
+        let host = host.clone();
+        starts.spawn(async move {
+            let input = serde_json::json!({ "order": i, "customer": "somebody" });
+            host.run("wait").id(format!("order-{i}")).input(&input).start().await.map(drop)
+        });
+        if starts.len() >= 1_000 {
+            starts.join_next().await.expect("there is one")??;
+        }
+    }
+    while let Some(started) = starts.join_next().await {
+        started??;
+    }
+    settled(host, all, evict).await
 }
 
 /// Until all of them wait, and are evicted if they should be.
@@ -89,7 +92,7 @@ async fn settled(host: &Host, runs: usize, evict: bool) -> anyhow::Result<()> {
         let stats = host.stats();
         let there = if evict { stats.live == 0 } else { stats.live == runs as u64 };
         if there {
-            let pending = Query { status: vec![Status::Pending], limit: 1, ..Query::default() };
+            let pending = Query { status: vec![Status::Pending, Status::Running], limit: 1, ..Query::default() };
             if host.list(pending).await?.runs.is_empty() {
                 return Ok(());
             }
