@@ -46,7 +46,8 @@ pub fn bench(criterion: &mut Criterion) -> Ratios {
                 ours[from..].iter().sum()
             });
         });
-        if !ours.is_empty() {
+        // One write only: criterion was asked to test, not to measure.
+        if ours.len() > 1 {
             ratios.0.push((size, ours, raw));
         }
         group.bench_function("append + fdatasync", |b| {
