@@ -175,7 +175,7 @@ impl fmt::Display for Failure {
                 write!(f, "\n    {pad}^")?;
             }
             for frame in &place.stack {
-                write!(f, "\n  called from {} at {}:{}:{}", frame.function, frame.file, frame.line, frame.column)?;
+                write!(f, "\n  in {}, called at {}:{}:{}", frame.function, frame.file, frame.line, frame.column)?;
             }
         }
         match &self.cause {

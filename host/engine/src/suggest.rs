@@ -56,7 +56,7 @@ pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
 /// `name (type, type)`, as Rhai writes it.
 fn function_not_found(signature: &str, texts: &Texts) -> String {
     let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ""));
-    let arguments = arguments.trim_end_matches(')');
+    let arguments = arguments.strip_suffix(')').unwrap_or(arguments);
     let arguments: Vec<_> = arguments.split(", ").filter(|a| !a.is_empty()).map(nice_type).collect();
     let called = format!("{name}({})", arguments.join(", "));
     if let Some((_, forms)) = CALLS.iter().find(|(call, _)| *call == name) {

@@ -109,7 +109,7 @@ fn errors_of_a_script() {
         ),
         (
             "fn a(x) {\n    b(x + 1)\n}\nfn b(y) {\n    y.missing()\n}\na(1)",
-            "script: there is no function missing(integer)\n  at flow.rhai:5:7\n        y.missing()\n          ^\n  called from b at flow.rhai:2:5\n  called from a at flow.rhai:7:1",
+            "script: there is no function missing(integer)\n  at flow.rhai:5:7\n        y.missing()\n          ^\n  in b, called at flow.rhai:2:5\n  in a, called at flow.rhai:7:1",
         ),
         (
             "use_stpe(\"x\")",
@@ -170,7 +170,7 @@ fn places_in_modules() {
         outcome.events.iter().filter_map(|event| event.site.as_ref()).map(ToString::to_string).collect();
     assert_eq!(sites, ["lib/money:2:13"]);
     let failure = outcome.result().expect_err("a wrong call").to_string();
-    let text = "script: there is no function oops(integer)\n  at lib/money.rhai:3:7\n        y.oops()\n          ^\n  called from twice at flow.rhai:2:8";
+    let text = "script: there is no function oops(integer)\n  at lib/money.rhai:3:7\n        y.oops()\n          ^\n  in twice, called at flow.rhai:2:8";
     assert_eq!(failure, text);
 }
 
