@@ -180,7 +180,7 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
             match decode(&tail)?.pop().map(|event| event.body) {
                 Some(Body::RunCompleted { output }) => view.output = output,
                 Some(Body::RunFailed { error }) => view.error = Some(error),
-                Some(Body::RunCancelled { reason }) => view.reason = Some(reason),
+                Some(Body::RunCancelled { reason }) => view.reason = Some(reason).filter(|reason| !reason.is_empty()),
                 _ => {}
             }
         }
