@@ -30,8 +30,6 @@ pub(crate) enum Then {
     Reply(oneshot::Sender<Answer>),
     /// A claim was given back.
     Released(Arc<RunShared>),
-    /// The same for a run that is parked: whoever waits for it may now look, and deal with it.
-    Parked(Arc<RunShared>),
 }
 
 pub(crate) type Answer = Result<Result<Written, Refused>, Arc<WorldError>>;
@@ -87,19 +85,15 @@ pub(crate) fn run(inner: &Arc<Inner>, jobs: &mpsc::Receiver<Job>) {
 fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>, attempts: &mut Vec<Begin>) {
     match then {
         Then::Reply(reply) => drop(reply.send(Ok(result))),
-        Then::Parked(run) => {
-            inner.send(run.worker, Msg::Released { run: run.id.clone() });
-            inner.waiters.wake(&run.id, &None);
-        }
         Then::Released(run) => {
+            // It may be parked: whoever waits for it should look, and can deal with it now that nobody holds it. It may
+            // be asleep for months: whoever does not wait any more should leave nothing behind.
             inner.waiters.wake(&run.id, &None);
             inner.send(run.worker, Msg::Released { run: run.id.clone() });
         }
         Then::Turn(turn) => match result {
             Ok(_) => durable(inner, *turn, attempts),
-            Err(refused) => {
-                inner.send(turn.run.worker, Msg::Lost { run: turn.run.clone(), why: refused.to_string() })
-            }
+            Err(refused) => inner.send(turn.run.worker, Msg::Lost { run: turn.run.clone(), why: refused.to_string() }),
         },
     }
 }

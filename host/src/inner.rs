@@ -165,17 +165,6 @@ impl Waiters {
         }
     }
 
-    /// Forgets those who wait no more: a run may sleep for months.
-    pub fn prune(&self, run: &RunId) {
-        let mut all = self.0.lock().expect("not poisoned");
-        if let Some(waiting) = all.get_mut(run) {
-            waiting.retain(|tx| !tx.is_closed());
-            if waiting.is_empty() {
-                all.remove(run);
-            }
-        }
-    }
-
     pub fn wake_all(&self) {
         let all = std::mem::take(&mut *self.0.lock().expect("not poisoned"));
         for tx in all.into_values().flatten() {

@@ -244,7 +244,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, reason: &str) -> [Job; 2
     let release = Write::Release { run: shared.id.clone(), fence };
     [
         Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) },
-        Job { write: release, then: Then::Parked(shared.clone()) },
+        Job { write: release, then: Then::Released(shared.clone()) },
     ]
 }
 

@@ -535,7 +535,6 @@ impl Worker {
     fn release(&mut self, run: &RunId) {
         if let Some(slot) = self.slots.remove(run) {
             self.inner.counters.evicted.fetch_add(1, Ordering::Relaxed);
-            self.inner.waiters.prune(run);
             self.give_back(slot);
         }
     }
