@@ -141,6 +141,8 @@ pub(crate) fn run(inner: Arc<Inner>, index: usize, messages: &mpsc::Receiver<Msg
             worker.backlog.clear();
         }
         worker.fire_timers();
+        // Before the turns: a script that spins gives way to those that are in, and nobody else.
+        worker.admit();
         worker.turns();
         worker.evict();
         worker.admit();
@@ -251,7 +253,10 @@ impl Worker {
             slot.dirty = false;
             slot.exec.replay_mut().set_wall(self.inner.clock.now());
             let (queued, others) = (&self.queued, !self.dirty.is_empty());
-            let preempt = || others || queued.load(Ordering::Relaxed) > 0;
+            let (inner, timer) = (&self.inner, self.timers.peek().map(|Reverse((at, _))| *at));
+            let preempt = || {
+                others || queued.load(Ordering::Relaxed) > 0 || timer.is_some_and(|at| at <= inner.clock.now())
+            };
             let mut turn = slot.exec.turn(&self.sandbox, &preempt);
             while turn != Turn::Preempted && !self.draining && slot.refuse_unknown(&self.inner) {
                 turn = slot.exec.turn(&self.sandbox, &preempt);
