@@ -5,9 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use durhai::{
-    Body, Clock, Event, Host, LogLine, MemoryWorld, RunError, RunId, StepContext, StepError, Value, World,
-};
+use durhai::{Body, Clock, Event, Host, LogLine, MemoryWorld, RunError, RunId, StepContext, StepError, Value, World};
 use durhai_core::legal::LogCheck;
 use durhai_testkit::{Fault, FaultWorld, Notices, Pulse, Quiet, Script, SimClock, events, generate, quiet};
 
@@ -63,8 +61,11 @@ async fn at_every_write() {
             let ran = run(&script, seed, fault, notices, &what).await;
             assert_eq!(ran.outcome, plain.outcome, "{what}");
             crashes += u32::from(ran.crashed);
+            if write == plain.writes / 2 {
+                // A log with attempts that were made again.
+                replayer.every_prefix(&ran.events, &what);
+            }
         }
-        // The last one by every prefix too: a log with attempts made again.
     }
     println!("{crashes} crashes");
     assert!(crashes > 50 || std::env::var_os("DURHAI_SEED").is_some());
@@ -85,25 +86,31 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
             assert!(begun.is_ok() || connection.is_down(), "{what}: {begun:?}");
             started = begun.is_ok();
         }
-        let state = || (what.to_owned(), quiet(&*world, clock.now()), crashed, clock.now(), world.row(&id), events(&*world, &id));
-        let settled = pulse.until(|| settled(&connection, &*world, &clock), state).await;
+        let state = || {
+            (
+                host.stats(),
+                connection.refused(),
+                what.to_owned(),
+                quiet(&*world, clock.now()),
+                crashed,
+                clock.now(),
+                world.row(&id),
+                events(&*world, &id),
+            )
+        };
+        let settled = pulse.until(|| settled(&connection, &world, &clock), state).await;
         match settled {
             None => {
                 assert!(!crashed, "{what}: it crashed twice");
                 crashed = true;
                 host.shutdown().await;
-                let mut seen = journal.lock().expect("a journal");
-                for event in events(&*world, &id) {
-                    if let (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(step)) =
-                        (&event.body, &event.step_id)
-                    {
-                        seen.ended.insert(step.to_string());
-                    }
-                }
-                drop(seen);
+                let ended = events(&*world, &id).into_iter().filter_map(|event| {
+                    let ends = matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. });
+                    event.step_id.filter(|_| ends).map(|step| step.to_string())
+                });
+                journal.lock().expect("a journal").ended.extend(ended);
                 world.crash();
-                (connection, host) =
-                    start(script, &world, &clock, &pulse, &journal, Fault::Never, notices).await;
+                (connection, host) = start(script, &world, &clock, &pulse, &journal, Fault::Never, notices).await;
             }
             Some(_) if !started => {}
             Some(next) if !later.is_empty() => {
@@ -185,8 +192,11 @@ async fn start(
 ) -> (Arc<FaultWorld>, Host) {
     let shared: Arc<dyn World> = world.clone();
     let connection = Arc::new(FaultWorld::new(shared, fault, pulse.clone()).notices(notices));
-    let mut builder =
-        Host::builder().shared_world(connection.clone()).clock(clock.clone()).workers(2).workflow("made", &script.source);
+    let mut builder = Host::builder()
+        .shared_world(connection.clone())
+        .clock(clock.clone())
+        .workers(2)
+        .workflow("made", &script.source);
     for name in ["work", "flaky", "broken", "single"] {
         let journal = journal.clone();
         builder = builder.step(name, move |context: StepContext, n: i64| {

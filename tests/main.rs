@@ -1,5 +1,9 @@
 //! The tests of durhai as a whole: one binary, scenarios as data where they can be.
 
+mod bad_input;
 mod crash;
 mod embed;
+mod layers;
+mod logs;
+mod operating;
 mod scenarios;

@@ -20,6 +20,21 @@ pub struct Scenario {
     fenced: bool,
 }
 
+impl Scenario {
+    pub fn new(title: &str, script: &str, outside: Vec<String>) -> Self {
+        Scenario {
+            title: title.into(),
+            script: script.into(),
+            input: Value::Null,
+            outside,
+            undisturbed_only: false,
+            expected: String::new(),
+            lines: (0, 0),
+            fenced: false,
+        }
+    }
+}
+
 pub struct File {
     path: PathBuf,
     text: Vec<String>,
@@ -39,16 +54,7 @@ pub fn read(name: &str) -> File {
     while at < text.len() {
         let line = &text[at];
         if let Some(title) = line.strip_prefix("## ") {
-            scenarios.push(Scenario {
-                title: title.into(),
-                script: String::new(),
-                input: Value::Null,
-                outside: Vec::new(),
-                undisturbed_only: false,
-                expected: String::new(),
-                lines: (0, 0),
-                fenced: false,
-            });
+            scenarios.push(Scenario::new(title, "", Vec::new()));
         } else if let Some(kind) = line.strip_prefix("```") {
             let end = (at + 1..text.len()).find(|end| text[*end] == "```").expect("a fence is closed");
             let scenario = scenarios.last_mut().expect("a block belongs to a scenario");

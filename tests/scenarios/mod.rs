@@ -13,6 +13,12 @@ use replayer::Replayer;
 
 const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt };
 
+/// The log of a script, with what happens outside named in its comments: `// outside: ok 1`.
+pub async fn log_of(name: &str, script: &str) -> Vec<durhai::Event> {
+    let outside = script.lines().filter_map(|line| line.strip_prefix("// outside: ")).map(ToOwned::to_owned).collect();
+    play(&file::Scenario::new(name, script, outside), &Replayer::new("flow", script), QUIET).await.events
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steps() {
     check("steps").await;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use durhai::{Event, Limits, Version};
+use durhai::{Event, Limits};
 use durhai_core::Replay;
 use durhai_core::replay::Verdict;
 use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn};
@@ -25,10 +25,6 @@ impl Replayer {
         let bundle = Bundle::gather(name, script, &mut |_| None).map_err(first)?;
         let program = Rc::new(sandbox.compile(&bundle).map_err(first)?);
         Ok(Replayer { sandbox, program })
-    }
-
-    pub fn version(&self) -> &Version {
-        self.program.version()
     }
 
     /// A run as its log leaves it.

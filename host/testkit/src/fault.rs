@@ -38,6 +38,7 @@ pub struct FaultWorld {
     writes: AtomicU64,
     down: Arc<AtomicBool>,
     pulse: Pulse,
+    refused: Mutex<Vec<String>>,
 }
 
 impl FaultWorld {
@@ -49,6 +50,7 @@ impl FaultWorld {
             writes: AtomicU64::new(0),
             down: Arc::new(AtomicBool::new(false)),
             pulse,
+            refused: Mutex::default(),
         }
     }
 
@@ -61,6 +63,11 @@ impl FaultWorld {
     /// Calls of `write` so far.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Why writes were refused, in order.
+    pub fn refused(&self) -> Vec<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends it now.
@@ -88,6 +95,10 @@ impl World for FaultWorld {
             self.crash();
         }
         let result = self.world()?.write(batch);
+        if let Ok(answers) = &result {
+            let refused = answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string));
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).extend(refused);
+        }
         if self.fault == Fault::After(number) {
             self.crash();
         }

@@ -15,7 +15,7 @@ impl Rng {
         Rng(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +25,7 @@ impl Rng {
 
     /// From 0, below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
+        self.draw() % n.max(1)
     }
 }
 
@@ -39,7 +39,8 @@ pub struct Script {
 
 /// Makes a script. The same seed makes the same one.
 pub fn generate(seed: u64) -> Script {
-    let mut maker = Maker { rng: Rng::new(seed), text: String::new(), signals: Vec::new(), marks: 0, room: 14, repeated: 0 };
+    let mut maker =
+        Maker { rng: Rng::new(seed), text: String::new(), signals: Vec::new(), marks: 0, room: 14, repeated: 0 };
     maker.text.push_str(concat!(
         "fn helper(x) { let y = use_step(\"work\", x); if y % 2 == 0 { y } else { y + use_step(\"work\", y) } }\n",
         "let out = [];\n",

@@ -11,7 +11,7 @@ mod pulse;
 mod quiet;
 mod stage;
 
-pub use clock::{SimClock, START};
+pub use clock::{START, SimClock};
 pub use fault::{Fault, FaultWorld, Notices};
 pub use generate::{Rng, Script, generate};
 pub use pulse::{PATIENCE, Pulse};

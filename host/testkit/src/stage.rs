@@ -24,6 +24,7 @@ pub enum Ending {
 /// Gives a step for every name that does not begin with `no_`; each attempt waits on the stage for its [`Ending`]. One
 /// stage for each host: with the host its attempts are gone.
 pub struct Stage {
+    /// By idempotency key, so that runs do not get in each other's way.
     waiting: Mutex<BTreeMap<String, Actor>>,
     pulse: Pulse,
     entrances: Mutex<Vec<(String, u32)>>,
@@ -41,19 +42,20 @@ impl Stage {
         Arc::new(Stage { waiting: Mutex::default(), pulse, entrances: Mutex::default() })
     }
 
-    /// Whether an attempt of this call waits here.
+    /// Whether an attempt of this call, of whatever run, waits here.
     pub fn has(&self, step_id: &str) -> bool {
-        self.lock().contains_key(step_id)
+        key(&self.lock(), step_id).is_some()
     }
 
     /// Ends the attempt of this call. `None`: the default, the input or else the step's name as output. `false`: there
     /// is none.
     pub fn end(&self, step_id: &str, ending: Option<Ending>) -> bool {
         let mut waiting = self.lock();
+        let Some(key) = key(&waiting, step_id) else { return false };
         if let Some(Ending::Log(text)) = &ending {
-            return waiting.get(step_id).map(|actor| actor.context.log("info", text)).is_some();
+            return waiting.get(&key).map(|actor| actor.context.log("info", text)).is_some();
         }
-        let Some(actor) = waiting.remove(step_id) else { return false };
+        let Some(actor) = waiting.remove(&key) else { return false };
         let output = if actor.input.is_null() { Value::from(actor.name) } else { actor.input };
         actor.tell.send(ending.unwrap_or(Ending::Ok(output))).is_ok()
     }
@@ -66,6 +68,10 @@ impl Stage {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Actor>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key(waiting: &BTreeMap<String, Actor>, step_id: &str) -> Option<String> {
+    waiting.iter().find(|(_, actor)| actor.context.step_id().as_str() == step_id).map(|(key, _)| key.clone())
 }
 
 /// The stage as a source of steps.
@@ -92,17 +98,18 @@ impl StepHandler for Entrance {
         let stage = self.0.clone();
         Box::pin(async move {
             let id = context.step_id().to_string();
-            stage.entrances.lock().unwrap_or_else(PoisonError::into_inner).push((id.clone(), context.attempt()));
+            let key = context.idempotency_key();
+            stage.entrances.lock().unwrap_or_else(PoisonError::into_inner).push((id, context.attempt()));
             let (tell, told) = oneshot::channel();
             let actor = Actor { context: context.clone(), name: context.name().into(), input, tell };
-            stage.lock().insert(id.clone(), actor);
+            stage.lock().insert(key.clone(), actor);
             stage.pulse.beat();
             let ending = tokio::select! {
                 ending = told => ending,
                 () = context.cancelled() => {
                     let mut waiting = stage.lock();
-                    if waiting.get(&id).is_some_and(|actor| actor.context.attempt() == context.attempt()) {
-                        waiting.remove(&id);
+                    if waiting.get(&key).is_some_and(|actor| actor.context.attempt() == context.attempt()) {
+                        waiting.remove(&key);
                     }
                     return Err(StepError::fatal("told to stop"));
                 }
