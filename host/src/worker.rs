@@ -254,9 +254,8 @@ impl Worker {
             slot.exec.replay_mut().set_wall(self.inner.clock.now());
             let (queued, others) = (&self.queued, !self.dirty.is_empty());
             let (inner, timer) = (&self.inner, self.timers.peek().map(|Reverse((at, _))| *at));
-            let preempt = || {
-                others || queued.load(Ordering::Relaxed) > 0 || timer.is_some_and(|at| at <= inner.clock.now())
-            };
+            let preempt =
+                || others || queued.load(Ordering::Relaxed) > 0 || timer.is_some_and(|at| at <= inner.clock.now());
             let mut turn = slot.exec.turn(&self.sandbox, &preempt);
             while turn != Turn::Preempted && !self.draining && slot.refuse_unknown(&self.inner) {
                 turn = slot.exec.turn(&self.sandbox, &preempt);
