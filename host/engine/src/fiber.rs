@@ -33,7 +33,7 @@ pub const STACK_SIZE: usize = if cfg!(debug_assertions) { 256 << 20 } else { 64 
 pub const RESERVE: usize = if cfg!(debug_assertions) { 232 << 20 } else { 54 << 20 };
 
 /// Stacks kept for the next fiber, at most, a thread.
-const POOLED: usize = 256;
+const POOLED: usize = 512;
 
 /// A stack that was used deeper than this is given back to the system instead of being kept.
 const SHALLOW: usize = 64 << 10;
