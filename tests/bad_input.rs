@@ -298,6 +298,24 @@ async fn a_store_that_is_damaged_is_said_to_be() {
     assert!(said > 0);
 }
 
+/// sled writes a summary of its log into a file of its own and renames it. Killed in between, it leaves the half-made file
+/// behind, which nobody needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_died_while_sled_made_a_snapshot() {
+    for content in [&b""[..], b"half"] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let first = host().world(SledWorld::open(folder.path()).unwrap()).start().await.unwrap();
+        first.run("good").id("kept").start().await.unwrap().wait().await.unwrap();
+        first.shutdown().await;
+        drop(first);
+        drop(open(folder.path()).unwrap());
+        fs::write(folder.path().join("sled/snap.00000000FFFFFFFF.generating"), content).unwrap();
+        let second = host().world(open(folder.path()).unwrap()).start().await.unwrap();
+        assert_eq!(second.get("kept").await.unwrap().output::<i64>().await.unwrap(), 3);
+        second.shutdown().await;
+    }
+}
+
 fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();

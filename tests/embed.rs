@@ -56,3 +56,49 @@ async fn a_step_is_retried_and_its_failure_is_a_value() {
     assert_eq!(calls.load(Ordering::SeqCst), 3);
     host.shutdown().await;
 }
+
+/// A host that stops between the end of one step and the begin of the next, which may run once only.
+#[tokio::test]
+async fn a_step_that_had_no_time_to_begin_is_not_interrupted() {
+    let world = Arc::new(durhai::MemoryWorld::new());
+    let begun = Arc::new(AtomicU32::new(0));
+    let build = || {
+        let seen = begun.clone();
+        let (started, wait) = tokio::sync::oneshot::channel::<()>();
+        let started = std::sync::Mutex::new(Some(started));
+        let host = Host::builder()
+            .shared_world(world.clone())
+            .workflow("w", r#"use_step("first"); print("between"); use_step("only", (), #{ once: true })"#)
+            .step("first", move |ctx: StepContext, _: Value| {
+                if let Some(started) = started.lock().unwrap().take() {
+                    let _ = started.send(());
+                }
+                // It ends when it is told that the host stops.
+                async move {
+                    ctx.cancelled().await;
+                    Ok::<_, StepError>(())
+                }
+            })
+            .step("only", move |_: StepContext, _: Value| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                async move { Ok::<_, StepError>("done") }
+            });
+        (host, wait)
+    };
+    let (first, started) = build();
+    let host = first.start().await.unwrap();
+    host.run("w").id("r").start().await.unwrap();
+    started.await.unwrap();
+    host.shutdown().await;
+    assert_eq!(begun.load(Ordering::SeqCst), 0);
+
+    let (second, _) = build();
+    let host = second.start().await.unwrap();
+    let run = host.get("r").await.unwrap();
+    assert_eq!(run.output::<String>().await.unwrap(), "done");
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
+    let lines: Vec<_> = run.logs(0, 10).await.unwrap().into_iter().map(|entry| entry.line.message).collect();
+    assert_eq!(lines, ["between"]);
+    assert_eq!(host.doctor().await.unwrap(), Vec::<String>::new());
+    host.shutdown().await;
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a test waits before it says that it hangs. Not a criterion of anything: a machine under load may need long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Beats whenever something may have changed that a test waits for.
 #[derive(Debug, Clone)]
