@@ -108,7 +108,8 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, attempts: &mut Vec<Begin>) {
     }
     let rest = turn.rests.then(|| turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()));
     let rest = rest.map(|end| end.cloned().map(Arc::new));
-    if inner.commits.receiver_count() > 0 && !(turn.events.is_empty() && turn.lines.is_empty()) {
+    let news = !turn.events.is_empty() || !turn.lines.is_empty() || turn.status == Status::Parked;
+    if news && inner.commits.receiver_count() > 0 {
         let committed =
             Committed { run: turn.run.id.clone(), events: turn.events, lines: turn.lines, status: turn.status };
         let _ = inner.commits.send(committed);

@@ -60,3 +60,8 @@ pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Si
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 #[cfg(feature = "sled")]
 pub use durhai_world_sled::SledWorld;
+
+/// What the README shows must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::replay::{AttemptError, Command, Input, LogLine, Turn, Verdict};
-use durhai_core::{Body, Event, Kind, Millis, Status, StepId, Value, wire};
+use durhai_core::replay::{AttemptError, Command, Input, LogLine, RunStep, Turn, Verdict};
+use durhai_core::{Event, Kind, Millis, Status, StepId, Value, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, Row, Write};
 use serde_json::json;
@@ -119,23 +119,17 @@ impl Slot {
         Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) })
     }
 
-    /// While the host stops: a turn is recorded, but its commands go nowhere. A step that may run once only must not be
-    /// recorded as begun then, so the turn is cut in front of it (any prefix of a log is a log) and the run must be
-    /// given back: `true`.
-    pub fn commit_draining(&mut self, now: Millis) -> (Option<Job>, bool) {
+    /// While the host stops: a turn is recorded, but its commands go nowhere.
+    pub fn commit_draining(&mut self, now: Millis) -> Option<Job> {
         let mut turn = self.exec.replay_mut().take();
-        let once = turn.commands.iter().find_map(|command| match command {
-            Command::RunStep(step) if step.once => Some(step.step_id.clone()),
-            _ => None,
-        });
-        if let Some(id) = &once {
-            let is_start =
-                |event: &Event| event.step_id.as_ref() == Some(id) && matches!(event.body, Body::StepStarted { .. });
-            turn.events.truncate(turn.events.iter().position(is_start).unwrap_or(turn.events.len()));
+        for command in std::mem::take(&mut turn.commands) {
+            if let Command::RunStep(RunStep { step_id, once: true, .. }) = command {
+                self.exec.replay_mut().not_begun(&step_id);
+            }
         }
-        turn.commands.clear();
-        let row = if once.is_none() { self.changed_row(now) } else { None };
-        (self.write(turn, row), once.is_some())
+        turn.events.extend(self.exec.replay_mut().take().events);
+        let row = self.changed_row(now);
+        self.write(turn, row)
     }
 
     /// Two writes: the row says parked, the claim is given back. What the turn brought is dropped, the log stays.
@@ -204,7 +198,7 @@ impl Slot {
         let mut row = self.row.clone();
         row.status = status;
         row.wake_at = wake_at;
-        row.started_at = replay.started_at().or(row.started_at);
+        row.started_at = row.started_at.or(replay.started_at());
         row.ended_at = status.is_terminal().then_some(now.max(row.created_at));
         row.note = Value::Null;
         if status == Status::Waiting {

@@ -24,7 +24,7 @@ pub struct RunView {
     pub created_at: Millis,
     pub started_at: Option<Millis>,
     pub ended_at: Option<Millis>,
-    /// What its open tasks wait for, one entry each: `{ kind, step_id, name, until, line }`.
+    /// What its open tasks wait for, one entry each: `{ kind, step_id, name, until, site }`.
     pub waiting_for: Vec<Value>,
     /// Why it is parked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -570,13 +570,12 @@ impl Worker {
         if turn == Turn::Preempted || slot.divergence(&self.inner).is_some() {
             return self.give_back(slot);
         }
-        let (job, cut) = slot.commit_draining(self.inner.clock.now());
-        if let Some(job) = job {
+        if let Some(job) = slot.commit_draining(self.inner.clock.now()) {
             self.inner.write(job);
         }
-        if slot.exec.replay().is_over() && !cut {
+        if slot.exec.replay().is_over() {
             self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
-        } else if slot.has_running_attempts() && !cut && self.inner.failure().is_none() {
+        } else if slot.has_running_attempts() && self.inner.failure().is_none() {
             self.slots.insert(slot.shared.id.clone(), slot);
         } else {
             self.give_back(slot);

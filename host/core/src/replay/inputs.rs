@@ -112,9 +112,10 @@ impl Replay {
                     self.timers.remove(&timer);
                 }
             }
-            Body::StepRetrying { retry_at, .. } => {
+            Body::StepRetrying { retry_at, error, .. } => {
                 let (id, step) = self.step(id).ok_or(UNASKED)?;
-                step.failures += 1;
+                // An attempt that never began has not failed.
+                step.failures += u32::from(error.kind != Kind::Interrupted);
                 step.retry = Some((*retry_at, seq));
                 self.timers.insert((*retry_at, seq), (id, Timer::Retry));
             }
@@ -239,6 +240,16 @@ impl Replay {
             }
             self.attempt_again(&id, true);
         }
+    }
+
+    /// The host stops, and the attempt it was asked for has not begun: it is made by whoever takes the run up. Without
+    /// this a step that may run once only would count as interrupted.
+    pub fn not_begun(&mut self, id: &StepId) {
+        let Some(step) = self.steps.get(id).filter(|step| step.retry.is_none()) else { return };
+        let error = Failure::new(Kind::Interrupted, "the host stopped before the attempt began");
+        let error = error.of_step(&step.name, id, step.attempt);
+        let retry_at = self.wall.max(self.last_at);
+        self.happen(Some(id.clone()), Body::StepRetrying { attempt: step.attempt, error, retry_at });
     }
 
     fn attempt_again(&mut self, id: &StepId, again: bool) {
