@@ -199,12 +199,10 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
 }
 
 fn lost(inner: &Inner, run: &RunShared, step_id: &StepId) {
-    run.attempts.lock().expect("not poisoned").remove(step_id);
-    inner.send(run.worker, Msg::AttemptLost { run: run.id.clone() });
+    inner.send(run.worker, Msg::AttemptLost { run: run.id.clone(), step_id: step_id.clone() });
 }
 
 fn done(inner: &Arc<Inner>, run: &Arc<RunShared>, step_id: StepId, attempt: u32, result: Result<Value, AttemptError>) {
-    run.attempts.lock().expect("not poisoned").remove(&step_id);
     inner.send(run.worker, Msg::Attempt { run: run.id.clone(), step_id, attempt, result });
 }
 

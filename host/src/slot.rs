@@ -152,6 +152,11 @@ impl Slot {
         !self.exec.replay().has_attempts()
     }
 
+    /// Its result is here. Not before: while the host stops, a run is given back once no attempt is under way.
+    pub fn attempt_ended(&self, id: &StepId) {
+        self.shared.attempts.lock().expect("not poisoned").remove(id);
+    }
+
     pub fn has_running_attempts(&self) -> bool {
         !self.shared.attempts.lock().expect("not poisoned").is_empty()
     }

@@ -38,6 +38,7 @@ pub(crate) enum Msg {
     /// An attempt ended because it was told to: there is no result.
     AttemptLost {
         run: RunId,
+        step_id: StepId,
     },
     /// There is something in the run's inbox.
     Letter(RunId),
@@ -182,11 +183,17 @@ impl Worker {
             Msg::Attempt { run, step_id, attempt, result } => {
                 if let Some(slot) = self.slots.get_mut(&run) {
                     slot.heartbeats.remove(&step_id);
+                    slot.attempt_ended(&step_id);
                     slot.deliver(now, Input::Attempt { step_id, attempt, result });
                     self.touch(run);
                 }
             }
-            Msg::AttemptLost { run } => self.touch(run),
+            Msg::AttemptLost { run, step_id } => {
+                if let Some(slot) = self.slots.get(&run) {
+                    slot.attempt_ended(&step_id);
+                    self.touch(run);
+                }
+            }
             Msg::Letter(run) => {
                 if self.slots.contains_key(&run) {
                     self.read_inbox(&run);
