@@ -166,7 +166,8 @@ fn guarded(handler: &Arc<dyn StepHandler>, context: StepContext, input: Value) -
 async fn watch(work: &mut Attempt, token: &CancellationToken, inner: &Inner) -> Option<Result<Value, StepError>> {
     tokio::select! {
         biased;
-        result = &mut *work => return Some(result),
+        // Woken by the telling, the attempt may be the first to be looked at.
+        result = &mut *work => return Some(result).filter(|result| result.is_ok() || !token.is_cancelled()),
         () = token.cancelled() => {}
     }
     match tokio::time::timeout(inner.grace.min(inner.drain), work).await {
