@@ -151,8 +151,9 @@ fn one(seed: u64, wanted: &Value, once: &BTreeMap<String, u32>) -> u32 {
     let mut kills = 0;
     while kills < 60 {
         let mut child = place.run().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        // Some die while they start, some in the middle of everything.
-        std::thread::sleep(Duration::from_millis(rng.below(80)));
+        // Some die while they start, some in the middle of everything; each gets a little more time, so that it comes to
+        // an end on a machine of any speed.
+        std::thread::sleep(Duration::from_millis(rng.below(60 + 6 * u64::from(kills))));
         if child.try_wait().expect("a child").is_some() {
             break;
         }
