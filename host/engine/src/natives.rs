@@ -49,6 +49,23 @@ pub fn register(engine: &mut Engine) {
         .register_fn("!=", |ctx: NativeCallContext<'_>, a: &mut Map, b: Map| {
             equal_maps(&ctx, a, &b, LEVELS).map(|same| !same)
         });
+    // Rhai drops what a comparer throws; a cancellation would be lost in there.
+    for name in ["sort", "sort_by"] {
+        engine.register_fn(
+            name,
+            |ctx: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| -> Result<(), Thrown> {
+                *array = sort(&ctx, array.clone(), &comparer)?;
+                Ok(())
+            },
+        );
+    }
+    engine.register_fn(
+        "dedup",
+        |ctx: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| -> Result<(), Thrown> {
+            *array = dedup(&ctx, array.clone(), &comparer)?;
+            Ok(())
+        },
+    );
     engine.register_raw_fn("push", [TypeId::of::<Array>(), TypeId::of::<Dynamic>()], push);
 }
 
@@ -139,6 +156,60 @@ fn push(ctx: NativeCallContext<'_>, args: &mut [&mut Dynamic]) -> Result<(), Thr
         args.swap(0, 1);
     }
     Ok(())
+}
+
+/// A stable merge sort. Which elements it compares, and in which order, is part of what a run's log depends on: it must
+/// stay as it is.
+fn sort(ctx: &NativeCallContext<'_>, items: Array, comparer: &FnPtr) -> Result<Array, Thrown> {
+    let mut runs: Vec<Array> = items.into_iter().map(|item| vec![item]).collect();
+    while runs.len() > 1 {
+        let mut pairs = runs.into_iter();
+        let mut merged = Vec::with_capacity(pairs.len().div_ceil(2));
+        while let Some(left) = pairs.next() {
+            merged.push(match pairs.next() {
+                Some(right) => merge(ctx, left, right, comparer)?,
+                None => left,
+            });
+        }
+        runs = merged;
+    }
+    Ok(runs.pop().unwrap_or_default())
+}
+
+fn merge(ctx: &NativeCallContext<'_>, left: Array, right: Array, comparer: &FnPtr) -> Result<Array, Thrown> {
+    let mut merged = Array::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let order = comparer.call_raw(ctx, None, [a.clone(), b.clone()])?;
+        // `true`: the first comes first.
+        let swap = match (order.as_int(), order.as_bool()) {
+            (Ok(order), _) => order > 0,
+            (_, Ok(first)) => !first,
+            _ => {
+                let message = format!("sort: the comparer gave {}, not an integer or a boolean", order.type_name());
+                return Err(throw(Failure::new(Kind::InvalidInput, message)));
+            }
+        };
+        merged.extend(if swap { right.next() } else { left.next() });
+    }
+    merged.extend(left);
+    merged.extend(right);
+    Ok(merged)
+}
+
+/// Drops each element that the comparer calls equal to the one kept before it.
+fn dedup(ctx: &NativeCallContext<'_>, items: Array, comparer: &FnPtr) -> Result<Array, Thrown> {
+    let mut kept = Array::with_capacity(items.len());
+    for item in items {
+        let same = match kept.last() {
+            Some(last) => comparer.call_raw(ctx, None, [item.clone(), last.clone()])?.as_bool().unwrap_or(false),
+            None => false,
+        };
+        if !same {
+            kept.push(item);
+        }
+    }
+    Ok(kept)
 }
 
 /// Whether a value holds fewer than `most` elements, entries and 100-byte pieces of text.

@@ -54,6 +54,7 @@ impl Disk {
         let inner = folder.join("sled");
         std::fs::create_dir_all(&inner).map_err(|error| io("create", error))?;
         let lock = lock(folder)?;
+        remove_unfinished(&inner).map_err(|error| io("clean up", error))?;
         let config = sled::Config::new()
             .path(&inner)
             .cache_capacity(options.cache_bytes)
@@ -206,7 +207,10 @@ impl Disk {
     /// After a failed write nobody knows what is on the disk and what is not: every later one is refused.
     pub fn keep_failure<T>(&self, done: Result<T, WorldError>) -> Result<T, WorldError> {
         if let Err(error) = &done {
-            let _ = self.failed.set(error.to_string());
+            if self.failed.set(error.to_string()).is_ok() {
+                // sled's last handle flushes when it is dropped, and after a failed write it waits for that for ever.
+                std::mem::forget(self.db.clone());
+            }
         }
         done
     }
@@ -327,6 +331,18 @@ fn opening(folder: &Path, error: &sled::Error) -> WorldError {
              start empty"
         )),
     }
+}
+
+/// sled sums up its log in a file that it writes beside the others and then renames. If it dies in between, it takes the
+/// half-made file for one of them at the next start, and finds it damaged. The log has all that was in it.
+fn remove_unfinished(inner: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(inner)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "generating") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(unix)]
