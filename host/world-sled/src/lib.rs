@@ -44,13 +44,13 @@ pub struct SledWorld {
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Memory for what was read and written lately, in bytes; the default is 16 MiB. sled takes about twice as much.
+    /// Memory for what was read and written lately, in bytes; the default is 4 MiB. sled takes about twice as much.
     pub cache_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cache_bytes: 16 << 20 }
+        Options { cache_bytes: 4 << 20 }
     }
 }
 
