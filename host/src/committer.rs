@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use durhai_core::replay::{Command, LogLine};
 use durhai_core::{Event, Status};
@@ -14,8 +15,12 @@ use crate::runner::{self, Begin};
 use crate::view::Committed;
 use crate::worker::Msg;
 
-/// Writes of one batch, at most.
-const BATCH: usize = 1024;
+/// Writes of one batch, at least and at most. A small batch is on the disk while workers prepare the next; a slow disk
+/// wants large ones, so that few flushes serve all.
+const BATCH: std::ops::RangeInclusive<usize> = 64..=1024;
+
+/// A batch that takes longer may be followed by one of twice its size.
+const SLOW: Duration = Duration::from_millis(12);
 
 /// One write and what follows once it is durable.
 pub(crate) struct Job {
@@ -47,10 +52,11 @@ pub(crate) struct TurnDone {
 
 /// Runs until every sender is gone.
 pub(crate) fn run(inner: &Arc<Inner>, jobs: &mpsc::Receiver<Job>) {
+    let mut most = *BATCH.start();
     while let Ok(first) = jobs.recv() {
         let mut writes = Vec::new();
         let mut thens = Vec::new();
-        for job in std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1)) {
+        for job in std::iter::once(first).chain(jobs.try_iter().take(most - 1)) {
             if let Write::Commit(commit) = &job.write
                 && let Some(chunk) = &commit.events
             {
@@ -65,7 +71,13 @@ pub(crate) fn run(inner: &Arc<Inner>, jobs: &mpsc::Receiver<Job>) {
             fail(thens, &error);
             continue;
         }
-        match inner.world.write(writes) {
+        let began = Instant::now();
+        let written = inner.world.write(writes);
+        most = match began.elapsed() > SLOW {
+            true => (most * 2).min(*BATCH.end()),
+            false => (most / 2).max(*BATCH.start()),
+        };
+        match written {
             Ok(results) => {
                 let mut attempts = Vec::new();
                 for (then, result) in thens.into_iter().zip(results) {

@@ -206,11 +206,11 @@ impl Disk {
 
     /// After a failed write nobody knows what is on the disk and what is not: every later one is refused.
     pub fn keep_failure<T>(&self, done: Result<T, WorldError>) -> Result<T, WorldError> {
-        if let Err(error) = &done {
-            if self.failed.set(error.to_string()).is_ok() {
-                // sled's last handle flushes when it is dropped, and after a failed write it waits for that for ever.
-                std::mem::forget(self.db.clone());
-            }
+        if let Err(error) = &done
+            && self.failed.set(error.to_string()).is_ok()
+        {
+            // sled's last handle flushes when it is dropped, and after a failed write it waits for that for ever.
+            std::mem::forget(self.db.clone());
         }
         done
     }
