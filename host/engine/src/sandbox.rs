@@ -33,7 +33,7 @@ pub struct ScriptLimits {
     /// Bytes of strings in one value, all that is nested in it included.
     pub string: usize,
     /// Elements of arrays in one value, all that is nested in it included. A larger limit takes larger stacks: see
-    /// [`fiber::RESERVE`].
+    /// `RESERVE` in `fiber.rs`.
     pub array: usize,
     /// Entries of maps in one value, likewise.
     pub map: usize,
