@@ -19,6 +19,10 @@ impl Registry {
         }
     }
 
+    pub fn knows(&self, name: &str) -> bool {
+        self.own.contains_key(name) || self.sources.iter().any(|source| source.knows(name))
+    }
+
     /// By name; a name that two sources have is listed once, as it would be found.
     pub fn list(&self) -> Vec<StepInfo> {
         let mut all: BTreeMap<String, StepInfo> = BTreeMap::new();

@@ -63,7 +63,7 @@ impl Slot {
     pub fn refuse_unknown(&mut self, inner: &Inner) -> bool {
         let mut unknown = Vec::new();
         self.exec.replay_mut().retain_commands(|command| match command {
-            Command::RunStep(step) if step.attempt == 1 && inner.registry.find(&step.name).is_none() => {
+            Command::RunStep(step) if step.attempt == 1 && !inner.registry.knows(&step.name) => {
                 unknown.push((step.step_id.clone(), step.name.clone()));
                 false
             }

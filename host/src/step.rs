@@ -201,6 +201,12 @@ pub trait StepHandler: Send + Sync + 'static {
 pub trait StepSource: Send + Sync + 'static {
     fn find(&self, name: &str) -> Option<Arc<dyn StepHandler>>;
 
+    /// Whether there is such a step. Asked on a script thread for every new call, before it is recorded: answer from
+    /// memory where the step was found before, even if it may have gone since.
+    fn knows(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     /// Every step it has, for lists and for the names suggested when one is not found.
     fn list(&self) -> Vec<StepInfo>;
 }

@@ -137,6 +137,7 @@ pub(crate) fn run(inner: Arc<Inner>, index: usize, messages: &mpsc::Receiver<Msg
         }
         if worker.inner.failure().is_some() {
             // Nothing can be recorded any more: what goes on in memory has no meaning.
+            worker.inner.counters.live.fetch_sub(worker.slots.len() as u64, Ordering::Relaxed);
             worker.slots.clear();
             worker.dirty.clear();
             worker.backlog.clear();

@@ -80,11 +80,6 @@ impl LogCheck {
         Ok(())
     }
 
-    /// The number of events so far.
-    pub fn events(&self) -> u64 {
-        self.last
-    }
-
     /// The run has a terminal event.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()

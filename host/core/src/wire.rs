@@ -64,11 +64,6 @@ pub fn read(json: &[u8]) -> Result<Event, serde_json::Error> {
     serde_json::from_slice::<Line<'_>>(json).and_then(Line::into_event)
 }
 
-/// One event as a value, for views.
-pub fn view(event: &Event) -> Value {
-    serde_json::to_value(Line::from(event)).expect("an event is always JSON")
-}
-
 impl Serialize for Event {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Line::from(self).serialize(serializer)

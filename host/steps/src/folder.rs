@@ -63,6 +63,12 @@ impl Folder {
         Some(found)
     }
 
+    /// The version of a module that was found last, without a look at the disk.
+    pub fn remembered(&self, module: &str) -> Option<Arc<Program>> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.get(&format!("steps/{module}.rhai")).and_then(|known| known.found.program.clone())
+    }
+
     /// Every module there is now, sorted.
     pub fn modules(&self) -> Vec<String> {
         let mut modules = Vec::new();

@@ -80,6 +80,12 @@ impl StepSource for RhaiSteps {
         broken.map(|broken| Arc::new(RhaiStep::Broken(broken)) as Arc<dyn StepHandler>)
     }
 
+    fn knows(&self, name: &str) -> bool {
+        let Some((module, function)) = name.rsplit_once('.') else { return false };
+        let has = |program: &Arc<Program>| program.functions.contains_key(function);
+        self.folder.remembered(module).is_some_and(|program| has(&program)) || self.find(name).is_some()
+    }
+
     fn list(&self) -> Vec<StepInfo> {
         let mut steps = Vec::new();
         for module in self.folder.modules() {

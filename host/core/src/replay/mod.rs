@@ -324,11 +324,6 @@ impl Replay {
         self.line(level, message, fields, step_id);
     }
 
-    /// Whether prints are silent and calls are answered from the log at this moment.
-    pub fn is_replaying(&self) -> bool {
-        !self.live
-    }
-
     pub fn run_id(&self) -> &RunId {
         &self.created.run
     }
