@@ -288,3 +288,35 @@ async fn a_missing_permission_fails_the_run_at_once() {
     }
     host.shutdown().await;
 }
+
+/// The README shows a script: the one in `examples/`, and it does what the README says.
+#[tokio::test]
+async fn the_script_of_the_readme_runs() {
+    let root = scripts().join("..");
+    let script = fs::read_to_string(root.join("examples/report.rhai")).unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.contains(&format!("```rhai\n{script}```")), "the README shows examples/report.rhai as it is");
+
+    let place = Place::new();
+    for (name, text) in [("a.txt", "one two three"), ("b.txt", "four")] {
+        fs::write(place.out().join(name), text).unwrap();
+    }
+    let report = place.out().join("report.txt");
+    let script = script.replace("out/report.txt", report.to_str().unwrap());
+    let folder = Grant::paths([place.out()]).unwrap();
+    let permissions = Permissions { read: folder.clone(), write: folder };
+    let host = Host::builder()
+        .workflow("report", script)
+        .steps(Arc::new(BuiltinSteps::new(permissions)))
+        .start()
+        .await
+        .unwrap();
+    let input = place.fill(&json!({ "files": ["OUT/a.txt", "OUT/b.txt"] }));
+    let run = start(&host, "report", "first", &input).await;
+    run.signal("approved", &json!({ "by": "ann" })).await.unwrap();
+    assert_eq!(run.output::<Value>().await.unwrap(), json!({ "total": 4, "by": "ann" }));
+    let expected = input["files"].as_array().unwrap().iter().zip([3, 1]);
+    let expected: Vec<_> = expected.map(|(path, words)| format!("{words}  {}", path.as_str().unwrap())).collect();
+    assert_eq!(fs::read_to_string(report).unwrap(), expected.join("\n"));
+    host.shutdown().await;
+}
