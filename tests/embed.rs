@@ -102,3 +102,24 @@ async fn a_step_that_had_no_time_to_begin_is_not_interrupted() {
     assert_eq!(host.doctor().await.unwrap(), Vec::<String>::new());
     host.shutdown().await;
 }
+
+/// A host takes up unfinished runs while it starts; who listened before misses none of their ends.
+#[tokio::test]
+async fn what_ends_while_a_host_starts_is_heard() {
+    let world = Arc::new(durhai::MemoryWorld::new());
+    let build = || Host::builder().shared_world(world.clone()).workflow("w", "1 + 1");
+    let idle = build().adopt(false).start().await.unwrap();
+    idle.run("w").id("r").elsewhere().start().await.unwrap();
+    idle.shutdown().await;
+
+    let builder = build();
+    let mut commits = builder.commits();
+    let host = builder.start().await.unwrap();
+    assert_eq!(host.get("r").await.unwrap().wait().await.unwrap().output, json!(2));
+    let mut ended = false;
+    while let Ok(commit) = commits.try_recv() {
+        ended |= commit.run.as_str() == "r" && commit.status.is_terminal();
+    }
+    assert!(ended, "the end of the run was told");
+    host.shutdown().await;
+}

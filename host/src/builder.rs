@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::inner::{Inner, Post};
 use crate::registry::Registry;
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
+use crate::view::Committed;
 use crate::worker::Msg;
 use crate::{adopter, committer, folder, worker};
 
@@ -43,6 +44,7 @@ pub struct HostBuilder {
     pub(crate) drain: Duration,
     pub(crate) lease: Duration,
     pub(crate) adopt: bool,
+    pub(crate) commits: broadcast::Sender<Committed>,
     pub(crate) extend: Vec<Extension>,
 }
 
@@ -65,6 +67,7 @@ impl Default for HostBuilder {
             drain: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             adopt: true,
+            commits: broadcast::channel(16_384).0,
             extend: Vec::new(),
         }
     }
@@ -184,6 +187,11 @@ impl HostBuilder {
         self
     }
 
+    /// What [`Host::commits`] gives, from the very beginning: a host takes up runs while it starts.
+    pub fn commits(&self) -> broadcast::Receiver<Committed> {
+        self.commits.subscribe()
+    }
+
     /// Adds pure functions to the engine of workflow scripts. They must not look at the clock, files or chance.
     pub fn extend_scripts(mut self, extend: impl Fn(&mut rhai::Engine) + Send + Sync + 'static) -> Self {
         self.extend.push(Arc::new(extend));
@@ -220,7 +228,7 @@ impl HostBuilder {
             adopt: self.adopt,
             workers: posts,
             jobs: Mutex::new(Some(jobs)),
-            commits: broadcast::channel(16_384).0,
+            commits: self.commits,
             waiters: Default::default(),
             counters: Default::default(),
             stopping: CancellationToken::new(),

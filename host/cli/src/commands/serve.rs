@@ -28,14 +28,17 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let listener = bind(&args.listen, token.is_some()).await?;
     let listen = listener.local_addr().map_err(|error| Fail::unreachable(format!("no address: {error}")))?;
     let builder = hosting::builder(&root, &args.allow)?;
-    let host = stored(builder, args.store.as_deref(), &globals.data)?.start().await?;
+    let builder = stored(builder, args.store.as_deref(), &globals.data)?;
+    // Runs that are taken up may end before the host has started.
+    let commits = builder.commits();
+    let host = builder.start().await?;
 
     let mut file = HostFile::new(listen)?;
     let address = file.address;
     file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     let config =
         Config { token, allowed_hosts: args.allow_host, instance: Some(file.instance.clone()), ..Config::default() };
-    let mut news = News { reports: host.reports(), commits: host.commits(), quiet: args.quiet, out };
+    let mut news = News { reports: host.reports(), commits, quiet: args.quiet, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
     host.reload().await?;
     let mut serving = match file.publish(&globals.data) {
