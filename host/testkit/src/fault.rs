@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Holder, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
+    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
 };
 
 use crate::pulse::Pulse;
@@ -139,6 +139,26 @@ impl World for FaultWorld {
         self.world()?.stream(run, stream, from, limit)
     }
 
+    fn streams(&self, run: &RunId) -> Result<Vec<(String, u64)>, WorldError> {
+        self.world()?.streams(run)
+    }
+
+    fn values(&self, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, WorldError> {
+        self.world()?.values(run)
+    }
+
+    fn reserve(&self, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError> {
+        self.world()?.reserve(token, run, fence)
+    }
+
+    fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
+        self.world()?.hook(token)
+    }
+
+    fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {
+        self.world()?.set_limit(gate, limit)
+    }
+
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
         self.world()?.row(run)
     }
@@ -155,8 +175,24 @@ impl World for FaultWorld {
         self.world()?.program(version)
     }
 
+    fn programs(&self) -> Result<Vec<Version>, WorldError> {
+        self.world()?.programs()
+    }
+
+    fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
+        self.world()?.drop_program(version)
+    }
+
+    fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {
+        self.world()?.expired(now, limit)
+    }
+
     fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError> {
         self.world()?.put_meta(key, value)
+    }
+
+    fn remove_meta(&self, key: &str) -> Result<(), WorldError> {
+        self.world()?.remove_meta(key)
     }
 
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {

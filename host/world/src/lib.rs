@@ -25,12 +25,14 @@ pub trait World: Send + Sync + 'static {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError>;
 
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
-    /// and those with something in their inbox (due at 0; a parked one waits for an operator instead). Earliest first, then in the order they were created. The claims are durable for as long as the holder's
-    /// lease; a run that was held by a host that died has its `tries` raised by one.
+    /// and those with something in their inbox (due at 0; a parked one waits for an operator instead). Earliest first,
+    /// then in the order they were created. The claims are durable for as long as the holder's lease; a run that was held
+    /// by a host that died has its `tries` raised by one. A run that comes to its [`Gate`] with that and has to wait is
+    /// passed over.
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
 
     /// Takes one run, whether due or not, if no live host holds it and it is not terminal. `None`: held elsewhere,
-    /// terminal or unknown.
+    /// terminal or unknown. Whether it may begin says [`Claim::admitted`]; one that is due comes to its gate with this.
     fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError>;
 
     /// Extends the lease of everything this holder has to `now + holder.lease`.
@@ -53,6 +55,26 @@ pub trait World: Send + Sync + 'static {
     /// Entries of one of a run's streams from index `from` (the first is 0), at most `limit`.
     fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError>;
 
+    /// The names of a run's streams, each with the number of its entries, by name.
+    fn streams(&self, run: &RunId) -> Result<Vec<(String, u64)>, WorldError>;
+
+    /// The named values of a run ([`Commit::values`]), by name.
+    fn values(&self, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, WorldError>;
+
+    /// Takes a token for a run that is held under this fence, so that the commit that opens it cannot come too late:
+    /// `None`, it is the run's; otherwise the other run that has it, open or reserved. A run that has it already gets it
+    /// again. A reservation need not survive a crash; it lasts until [`Open`](HookChange::Open), and at most as long as the
+    /// claim. Under a fence that is lost nothing is reserved, and the answer is `None`: the commit will be refused.
+    fn reserve(&self, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError>;
+
+    /// The open hook of a token.
+    fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError>;
+
+    /// Changes the limit of a gate, and admits those for which there is room now. Durable on return. A gate is there from
+    /// the first run created with it until none is left that has not ended; for one that is not there this does nothing,
+    /// it takes the limit of the next run.
+    fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError>;
+
     /// The row of a run.
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError>;
 
@@ -65,8 +87,21 @@ pub trait World: Send + Sync + 'static {
     /// The texts of a version.
     fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError>;
 
+    /// Every version that is kept, in any order.
+    fn programs(&self) -> Result<Vec<Version>, WorldError>;
+
+    /// Removes the texts of a version, unless the row of a run has it, ended or not. Whether they are gone, which those
+    /// of an unknown version are. Durable on return; no run can be created in between, except by another host.
+    fn drop_program(&self, version: &Version) -> Result<bool, WorldError>;
+
+    /// Terminal runs whose `purge_at` is at or before `now`, earliest first, at most `limit`.
+    fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError>;
+
     /// Small named values for the host itself (pointers to the version that serves, say). Durable on return.
     fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError>;
+
+    /// Removes a named value. Durable on return.
+    fn remove_meta(&self, key: &str) -> Result<(), WorldError>;
 
     /// A named value.
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError>;

@@ -29,6 +29,29 @@ pub struct Claim {
     pub row: Row,
     /// The sequence number of the last event in the log.
     pub last_seq: u64,
+    /// `false`: the run waits at its [`Gate`], or is not due yet and has not come there; its script must not begin. Only
+    /// [`claim_run`](crate::World::claim_run) gives such a claim out, for those who want to end a run or look at it. A run
+    /// whose turn comes while it is held like that is due when it is given back.
+    pub admitted: bool,
+}
+
+/// Runs of one gate take turns: at most `limit` of them are *inside*, where a run stays from when it is admitted to its
+/// end, parked or asleep as it may be. The others wait, and are neither due nor counted by
+/// [`next_wake`](crate::World::next_wake), whatever is in their inbox. The world keeps who is inside, not the row.
+///
+/// A run arrives at its gate when it is created (if its `wake_at` is not after its `created_at`, or a claim is asked for),
+/// else when it is claimed and due. Whoever arrives and finds room is inside at once. When there is more room, because a
+/// run ended or the limit grew, those who wait are admitted at once, that with the highest priority first, then that which
+/// was created first; from then on they are due as their rows say. A run that ends with a commit which creates runs of the
+/// same gate hands its place to the first of them that arrives, before anybody else is admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    pub key: String,
+    /// At least 1; 0 counts as 1. What counts for all is the limit that was handed over last, by a create or by
+    /// [`set_limit`](crate::World::set_limit). One that shrinks takes no place away.
+    pub limit: u32,
+    #[serde(default)]
+    pub priority: i32,
 }
 
 /// What a world indexes about a run. Input, output and error are in the log, not here.
@@ -54,6 +77,12 @@ pub struct Row {
     /// few hundred bytes; JSON, so that people can read it.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub note: serde_json::Value,
+    /// From when on the run, once it is terminal, is among the [`expired`](crate::World::expired).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge_at: Option<Millis>,
+    /// Set when the run is created. Later rows of the run cannot change it: what they say of it is ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
 }
 
 /// Consecutive events of one run, encoded; what one commit brought.
@@ -87,7 +116,7 @@ pub enum Write {
     Send { run: RunId, at: Millis, bytes: Vec<u8> },
     /// Gives a claim back: the run can be claimed again once it is due. The row keeps the `wake_at` of the last commit.
     Release { run: RunId, fence: u64 },
-    /// Removes a terminal run: row, log, streams, inbox. Refused while it is not terminal.
+    /// Removes a terminal run: row, log, streams, values. Refused while it is not terminal.
     Delete { run: RunId },
 }
 
@@ -108,14 +137,71 @@ pub struct Commit {
     pub fence: u64,
     /// New events; `first` must be one more than the last sequence number in the log. `None`: the log stays as it is.
     pub events: Option<Chunk>,
-    /// The row, where it changed. A terminal status ends the claim, clears the inbox and `wake_at`.
+    /// The row, where it changed. A terminal status ends the claim, clears the inbox and `wake_at`, closes the run's
+    /// hooks and makes room at its gate; it takes effect after `create` and before `forward` and `send`.
     pub row: Option<Row>,
     /// Letters up to and including this index are dealt with.
     pub inbox_taken: Option<u64>,
     /// Entries for the run's streams, appended in order.
     pub append: Vec<(Arc<str>, Vec<u8>)>,
+    /// Named values of the run: put, or removed where there is `None`.
+    pub values: Vec<(Arc<str>, Option<Vec<u8>>)>,
+    /// In order.
+    pub hooks: Vec<HookChange>,
+    /// Runs that begin with this commit, in order. One whose id is taken, be it by one before it in this list, is left
+    /// out; see [`Written::Committed`]. One whose log does not begin at 1 has the whole commit refused.
+    pub create: Vec<Create>,
+    /// Letters, put into the inboxes of other runs (or of this one) in order, after `create`: a run that is created with
+    /// this commit gets its own. One to a run that is unknown or terminal is dropped.
+    pub send: Vec<(RunId, Millis, Vec<u8>)>,
+    /// With a terminal row: the letters that were not taken go to this run's inbox, in order and with their `at`, before
+    /// those of `send`; unless it is unknown or terminal, then they are dropped. Ignored without a terminal row.
+    pub forward: Option<RunId>,
+    /// Named values of the host, as [`put_meta`](crate::World::put_meta) writes them; `None` removes.
+    pub meta: Vec<(String, Option<Vec<u8>>)>,
     /// The run got further than before: its `tries` start again at 0.
     pub progress: bool,
+}
+
+impl Commit {
+    /// One that changes nothing yet.
+    pub fn new(run: RunId, fence: u64) -> Self {
+        Commit {
+            run,
+            fence,
+            events: None,
+            row: None,
+            inbox_taken: None,
+            append: Vec::new(),
+            values: Vec::new(),
+            hooks: Vec::new(),
+            create: Vec::new(),
+            send: Vec::new(),
+            forward: None,
+            meta: Vec::new(),
+            progress: false,
+        }
+    }
+}
+
+/// What happens to a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookChange {
+    /// It belongs to the run from now on, which must have [reserved](crate::World::reserve) it or have it already; that
+    /// uses the reservation up. A token that another run has, open or reserved, stays what it is: a host that reserves
+    /// never comes to that.
+    Open { token: Arc<str>, info: Vec<u8> },
+    /// The run's hook is closed. Without one, its reservation ends; a reservation beside an open hook is for the next
+    /// `Open` and stays. No error if the run has neither.
+    Close { token: Arc<str> },
+}
+
+/// An open hook: whom its token belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    pub run: RunId,
+    /// As it was given with [`HookChange::Open`].
+    pub info: Vec<u8>,
 }
 
 /// What an accepted write came to.
@@ -124,11 +210,23 @@ pub struct Commit {
 pub enum Written {
     /// The claim of a created run, where one was asked for.
     Created(Option<Claim>),
-    Committed,
+    /// What became of each run in [`Commit::create`].
+    Committed(Vec<Creation>),
     /// The index of the letter.
     Sent(u64),
     Released,
     Deleted,
+}
+
+/// What became of a run that was to be created with a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creation {
+    /// Created, and claimed as was asked for.
+    Claimed(Box<Claim>),
+    /// Created; whoever claims it later runs it: no claim was asked for, or its gate is full.
+    Waits,
+    /// There is a run of that name, which was left as it is.
+    Exists,
 }
 
 /// Why one write was refused. Nothing of it was stored.
@@ -177,10 +275,13 @@ pub struct Query {
     /// All of these.
     pub tags: BTreeMap<String, String>,
     pub parent: Option<RunId>,
+    pub version: Option<Version>,
     /// Created at or after.
     pub since: Option<Millis>,
     /// Created before.
     pub until: Option<Millis>,
+    /// Ended before.
+    pub ended_before: Option<Millis>,
     /// Where the page before this one ended.
     pub cursor: Option<String>,
     /// At most so many rows; 0 means 100.
@@ -194,8 +295,10 @@ impl Query {
             && self.workflow.as_ref().is_none_or(|workflow| *workflow == row.workflow)
             && self.tags.iter().all(|(key, value)| row.tags.get(key) == Some(value))
             && self.parent.as_ref().is_none_or(|parent| row.parent.as_ref() == Some(parent))
+            && self.version.as_ref().is_none_or(|version| *version == row.version)
             && self.since.is_none_or(|since| row.created_at >= since)
             && self.until.is_none_or(|until| row.created_at < until)
+            && self.ended_before.is_none_or(|before| row.ended_at.is_some_and(|ended| ended < before))
     }
 
     /// How many rows a page holds at most.

@@ -141,7 +141,7 @@ fn claim_run(subject: &Subject<'_>) {
     assert_eq!(take("later"), None);
     assert_eq!(claimed(&*world, &holder("i"), 999, 9), [""; 0]);
     assert_eq!(world.next_wake().expect("works"), None);
-    assert_eq!(write(&*world, events(&claim, 3, 1)), Ok(Written::Committed));
+    assert_eq!(write(&*world, events(&claim, 3, 1)), Ok(Written::Committed(vec![])));
     write_all(&*world, vec![ends(&claim)]);
     assert_eq!(take("later"), None);
     undamaged(&*world);
@@ -173,13 +173,13 @@ fn leases(subject: &Subject<'_>) {
     assert_eq!(claimed(&*world, &holder("i"), 100 + LEASE, 9), [""; 0]);
     assert_eq!(world.claim_run(&id("a"), &holder("i"), 100 + LEASE).expect("works"), None);
     // The holder is late but nobody has taken its place.
-    assert_eq!(write(&*world, events(&first, 3, 1)), Ok(Written::Committed));
+    assert_eq!(write(&*world, events(&first, 3, 1)), Ok(Written::Committed(vec![])));
     let second = claim_one(&*world, &holder("i"), 101 + LEASE);
     assert!(second.fence > first.fence);
     assert_eq!((second.tries, second.last_seq), (1, 3));
     assert_eq!(write(&*world, events(&first, 4, 1)), Err(Refused::Fenced(id("a"))));
     assert_eq!(write(&*world, release(&first)), Err(Refused::Fenced(id("a"))));
-    assert_eq!(write(&*world, events(&second, 4, 1)), Ok(Written::Committed));
+    assert_eq!(write(&*world, events(&second, 4, 1)), Ok(Written::Committed(vec![])));
     let third = world.claim_run(&id("a"), &holder("j"), 102 + 2 * LEASE).expect("works").expect("free");
     assert_eq!(third.tries, 2);
     // At creation the lease counts from the row's time.

@@ -72,8 +72,8 @@ fn filters(subject: &Subject<'_>) {
                             parent: parent.map(id),
                             since,
                             until,
-                            cursor: None,
                             limit: 1000,
+                            ..Query::default()
                         };
                         let wanted: Vec<String> =
                             rows.iter().rev().filter(|row| query.matches(row)).map(|row| row.run.to_string()).collect();

@@ -40,7 +40,7 @@ fn create(subject: &Subject<'_>) {
     assert_eq!((&claim.run, &claim.row, claim.last_seq, claim.tries), (&wanted.run, &wanted, 2, 0));
     assert_eq!(world.row(&wanted.run).expect("row"), Some(wanted.clone()));
     assert_eq!(log(&*world, &wanted.run), [chunk(1, 2)]);
-    assert_eq!(write(&*world, events(&claim, 3, 1)), Ok(Written::Committed));
+    assert_eq!(write(&*world, events(&claim, 3, 1)), Ok(Written::Committed(vec![])));
     assert_eq!(write(&*world, new(row("b"), None)), Ok(Written::Created(None)));
     assert_eq!(claimed(&*world, &holder("h"), 0, 9), ["b"]);
     undamaged(&*world);
@@ -109,7 +109,7 @@ fn commit_fence(subject: &Subject<'_>) {
     let second = claim_one(&*world, &holder("h"), 0);
     assert!(second.fence > first.fence, "{} > {}", second.fence, first.fence);
     assert_eq!(write(&*world, events(&first, 3, 1)), fenced(), "claimed again");
-    assert_eq!(write(&*world, events(&second, 3, 1)), Ok(Written::Committed));
+    assert_eq!(write(&*world, events(&second, 3, 1)), Ok(Written::Committed(vec![])));
     let mut ghost = second.clone();
     ghost.run = id("ghost");
     assert_eq!(write(&*world, events(&ghost, 1, 1)), Err(Refused::Unknown(id("ghost"))));
@@ -138,7 +138,7 @@ fn commit_refused(subject: &Subject<'_>) {
     assert_eq!(world.row(&id("a")).expect("row"), Some(row("a")));
     assert_eq!(letters(&*world, &id("a")), [(1, b"1".to_vec()), (2, b"2".to_vec())]);
     assert_eq!(world.stream(&id("a"), "out", 0, 9).expect("stream"), Vec::<Vec<u8>>::new());
-    assert_eq!(write(&*world, full(claim.fence, 3)), Ok(Written::Committed));
+    assert_eq!(write(&*world, full(claim.fence, 3)), Ok(Written::Committed(vec![])));
     assert_eq!(log(&*world, &id("a")), [chunk(1, 2), chunk(3, 1)]);
     assert_eq!(world.row(&id("a")).expect("row").expect("there").workflow, "other");
     assert_eq!(letters(&*world, &id("a")), []);
@@ -151,7 +151,7 @@ fn commit_empty(subject: &Subject<'_>) {
     let claim = held(&*world, row("a"), &holder("h"));
     let none = Commit { events: Some(Chunk { first: 3, count: 0, bytes: vec![] }), ..turn(&claim) };
     let written = write_all(&*world, vec![commit(turn(&claim)), commit(none), events(&claim, 3, 1)]);
-    assert_eq!(written, [Written::Committed, Written::Committed, Written::Committed]);
+    assert_eq!(written, [Written::Committed(vec![]), Written::Committed(vec![]), Written::Committed(vec![])]);
     assert_eq!(log(&*world, &id("a")), [chunk(1, 2), chunk(3, 1)]);
     let bare = Commit { events: Some(Chunk { first: 4, count: 1, bytes: vec![] }), ..turn(&claim) };
     write_all(&*world, vec![commit(bare), entry(&claim, "", b""), send(&id("a"), b"")]);
@@ -207,14 +207,14 @@ fn batch_refusal(subject: &Subject<'_>) {
     assert_eq!(
         written,
         [
-            Ok(Written::Committed),
+            Ok(Written::Committed(vec![])),
             Err(Refused::Sequence { run: id("b"), expected: 9, found: 2 }),
             Err(Refused::Unknown(id("nobody"))),
-            Ok(Written::Committed),
+            Ok(Written::Committed(vec![])),
             Err(Refused::NotTerminal(id("b"), Status::Pending)),
             Err(Refused::Exists(Box::new(row("a")))),
             Ok(Written::Sent(1)),
-            Ok(Written::Committed),
+            Ok(Written::Committed(vec![])),
         ]
     );
     assert_eq!(log(&*world, &id("a")), [chunk(1, 2), chunk(3, 1), chunk(4, 2)]);
@@ -238,7 +238,7 @@ fn batch_of_one_run(subject: &Subject<'_>) {
         events(&claim, 4, 1),
         send(&id("a"), b"3"),
     ]);
-    let mut wanted = vec![Ok(Written::Committed); 6];
+    let mut wanted = vec![Ok(Written::Committed(vec![])); 6];
     wanted.extend([Ok(Written::Released), Err(Refused::Fenced(id("a"))), Ok(Written::Sent(3))]);
     assert_eq!(written.expect("works"), wanted);
     assert_eq!(letters(&*world, &id("a")), [(2, b"2".to_vec()), (3, b"3".to_vec())]);
@@ -259,9 +259,9 @@ fn batch_of_one_run(subject: &Subject<'_>) {
     assert_eq!(
         written.expect("works"),
         [
-            Ok(Written::Committed),
-            Ok(Written::Committed),
-            Ok(Written::Committed),
+            Ok(Written::Committed(vec![])),
+            Ok(Written::Committed(vec![])),
+            Ok(Written::Committed(vec![])),
             Err(Refused::Terminal(id("a"), Status::Completed)),
             Ok(Written::Deleted),
             Err(Refused::Unknown(id("a"))),

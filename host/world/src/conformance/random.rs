@@ -193,13 +193,12 @@ impl<'a> Pair<'a> {
             .map(|at| (self.dice.pick(&STREAMS).into(), vec![at as u8; self.dice.below(5) as usize]))
             .collect();
         let commit = Commit {
-            fence: model,
             events,
             row,
             inbox_taken: self.dice.one_in(4).then(|| self.dice.below(8)),
             append,
             progress: self.dice.one_in(5),
-            run,
+            ..Commit::new(run, model)
         };
         let other = Commit { fence: subject, ..commit.clone() };
         (Write::Commit(Box::new(commit)), Write::Commit(Box::new(other)))

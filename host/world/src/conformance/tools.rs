@@ -30,6 +30,8 @@ pub fn row(name: &str) -> Row {
         ended_at: None,
         wake_at: Some(0),
         note: serde_json::Value::Null,
+        purge_at: None,
+        gate: None,
     }
 }
 
@@ -42,15 +44,7 @@ pub fn new(row: Row, claim: Option<&Holder>) -> Write {
 }
 
 pub fn turn(claim: &Claim) -> Commit {
-    Commit {
-        run: claim.run.clone(),
-        fence: claim.fence,
-        events: None,
-        row: None,
-        inbox_taken: None,
-        append: Vec::new(),
-        progress: false,
-    }
+    Commit::new(claim.run.clone(), claim.fence)
 }
 
 pub fn commit(commit: Commit) -> Write {

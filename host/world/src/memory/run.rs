@@ -1,0 +1,101 @@
+//! One run of the specification.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use durhai_core::{Millis, Status};
+
+use crate::{Chunk, Letter, Row};
+
+pub struct Run {
+    /// Its place in the order of creation.
+    pub key: u64,
+    pub row: Row,
+    pub log: Vec<Chunk>,
+    pub inbox: Vec<Letter>,
+    pub last_letter: u64,
+    pub streams: BTreeMap<Arc<str>, Vec<Vec<u8>>>,
+    pub values: BTreeMap<Arc<str>, Vec<u8>>,
+    pub held: Option<Held>,
+    pub tries: u32,
+    /// The last holder died: the next claim counts as one more try.
+    pub died: bool,
+    pub place: Place,
+}
+
+pub struct Held {
+    pub by: Arc<str>,
+    pub fence: u64,
+}
+
+/// Where a run is as its gate sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Not there yet.
+    Away,
+    Waiting,
+    /// Also where all are that have no gate.
+    Inside,
+}
+
+impl Run {
+    pub fn new(key: u64, row: Row, events: Chunk) -> Self {
+        let place = if row.gate.is_some() { Place::Away } else { Place::Inside };
+        let mut run = Run {
+            key,
+            row: row.clone(),
+            log: Vec::new(),
+            inbox: Vec::new(),
+            last_letter: 0,
+            streams: BTreeMap::new(),
+            values: BTreeMap::new(),
+            held: None,
+            tries: 0,
+            died: false,
+            place,
+        };
+        run.add(events);
+        run.set_row(row);
+        run
+    }
+
+    pub fn last_seq(&self) -> u64 {
+        self.log.last().map_or(0, |chunk| chunk.first + u64::from(chunk.count) - 1)
+    }
+
+    pub fn due(&self) -> Option<Millis> {
+        match self.place {
+            Place::Waiting => None,
+            // A letter cannot help a parked run; an operator must.
+            _ if self.inbox.is_empty() || self.row.status == Status::Parked => self.row.wake_at,
+            _ => Some(0),
+        }
+    }
+
+    /// Whether it is alive and belongs to this gate.
+    pub fn of_gate(&self, gate: &str) -> bool {
+        !self.row.status.is_terminal() && self.row.gate.as_ref().is_some_and(|its| its.key == gate)
+    }
+
+    pub fn set_row(&mut self, row: Row) {
+        self.row = Row { gate: self.row.gate.take(), run: self.row.run.clone(), ..row };
+        if self.row.status.is_terminal() {
+            self.row.wake_at = None;
+            self.inbox.clear();
+            self.held = None;
+            self.tries = 0;
+        }
+    }
+
+    pub fn add(&mut self, chunk: Chunk) {
+        if chunk.count > 0 {
+            self.log.push(chunk);
+        }
+    }
+
+    pub fn put(&mut self, letter: impl FnOnce(u64) -> Letter) -> u64 {
+        self.last_letter += 1;
+        self.inbox.push(letter(self.last_letter));
+        self.last_letter
+    }
+}

@@ -1,0 +1,274 @@
+//! What the specification does with each write.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use durhai_core::{Millis, RunId, Version};
+
+use super::run::{Held, Place, Run};
+use crate::{
+    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Refused, Row, Write, Written,
+};
+
+#[derive(Default)]
+pub struct State {
+    pub runs: HashMap<RunId, Run>,
+    /// The runs in the order they were created.
+    pub order: BTreeMap<u64, RunId>,
+    /// Until when each host's claims hold.
+    pub leases: HashMap<Arc<str>, Millis>,
+    pub programs: HashMap<Version, Vec<u8>>,
+    pub meta: HashMap<String, Vec<u8>>,
+    pub hooks: HashMap<Arc<str>, Hook>,
+    /// Tokens that are spoken for, each with the claim that keeps it so.
+    pub reserved: HashMap<Arc<str>, (RunId, u64)>,
+    /// Of the gates of all runs that have not ended.
+    pub limits: HashMap<String, u32>,
+    last_key: u64,
+    last_fence: u64,
+}
+
+impl State {
+    pub fn write(&mut self, write: Write, notices: &mut Vec<Notice>) -> Result<Written, Refused> {
+        match write {
+            Write::Create(create) => self.create(*create, None, notices).map(Written::Created),
+            Write::Commit(commit) => self.commit(*commit, notices).map(Written::Committed),
+            Write::Send { run, at, bytes } => self.send(&run, at, bytes, notices).map(Written::Sent),
+            Write::Release { run, fence } => {
+                self.held(&run, fence)?.held = None;
+                notices.push(Notice::Due);
+                Ok(Written::Released)
+            }
+            Write::Delete { run } => {
+                let found = self.runs.get(&run).ok_or_else(|| Refused::Unknown(run.clone()))?;
+                if !found.row.status.is_terminal() {
+                    return Err(Refused::NotTerminal(run, found.row.status));
+                }
+                self.order.remove(&found.key);
+                self.runs.remove(&run);
+                Ok(Written::Deleted)
+            }
+        }
+    }
+
+    /// With the run whose place at the gate it may have, which that one loses then.
+    fn create(
+        &mut self,
+        create: Create,
+        ending: Option<&RunId>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Option<Claim>, Refused> {
+        let Create { row, events, claim } = create;
+        let id = row.run.clone();
+        if let Some(run) = self.runs.get(&id) {
+            return Err(Refused::Exists(Box::new(run.row.clone())));
+        }
+        if events.first != 1 {
+            return Err(Refused::Sequence { run: id, expected: events.first, found: 0 });
+        }
+        self.last_key += 1;
+        let (terminal, created_at) = (row.status.is_terminal(), row.created_at);
+        let arrives = claim.is_some() || row.wake_at.is_some_and(|wake_at| wake_at <= created_at);
+        let gate = row.gate.clone().filter(|_| !terminal);
+        self.order.insert(self.last_key, id.clone());
+        self.runs.insert(id.clone(), Run::new(self.last_key, row, events));
+        if let Some(Gate { key, limit, .. }) = gate {
+            self.limits.insert(key.clone(), limit.max(1));
+            let heir = ending.and_then(|ending| self.runs.get_mut(ending));
+            match heir.filter(|ending| arrives && ending.of_gate(&key) && ending.place == Place::Inside) {
+                Some(ending) => {
+                    ending.place = Place::Away;
+                    self.place(&id, Place::Inside);
+                }
+                None if arrives => self.place(&id, Place::Waiting),
+                None => {}
+            }
+            self.admit(&key, notices);
+        }
+        match claim {
+            Some(holder) if !terminal && self.runs[&id].place == Place::Inside => {
+                Ok(Some(self.take(&id, &holder, created_at)))
+            }
+            _ => {
+                notices.push(Notice::Due);
+                Ok(None)
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: Commit, notices: &mut Vec<Notice>) -> Result<Vec<Creation>, Refused> {
+        let id = commit.run;
+        let run = self.held(&id, commit.fence)?;
+        if let Some(chunk) = commit.events.as_ref().filter(|chunk| chunk.first != run.last_seq() + 1) {
+            return Err(Refused::Sequence { run: id, expected: chunk.first, found: run.last_seq() });
+        }
+        if let Some(create) = commit.create.iter().find(|create| create.events.first != 1) {
+            return Err(Refused::Sequence { run: create.row.run.clone(), expected: create.events.first, found: 0 });
+        }
+        commit.events.into_iter().for_each(|chunk| run.add(chunk));
+        if let Some(taken) = commit.inbox_taken {
+            run.inbox.retain(|letter| letter.index > taken);
+        }
+        for (stream, entry) in commit.append {
+            run.streams.entry(stream).or_default().push(entry);
+        }
+        for (name, value) in commit.values {
+            match value {
+                Some(value) => drop(run.values.insert(name, value)),
+                None => drop(run.values.remove(&name)),
+            }
+        }
+        if commit.progress {
+            run.tries = 0;
+        }
+        for change in commit.hooks {
+            self.change_hook(&id, change);
+        }
+        for (key, value) in commit.meta {
+            match value {
+                Some(value) => drop(self.meta.insert(key, value)),
+                None => drop(self.meta.remove(&key)),
+            }
+        }
+        let ends = commit.row.as_ref().is_some_and(|row| row.status.is_terminal());
+        let mut creations = Vec::new();
+        for create in commit.create {
+            creations.push(match self.create(create, Some(&id).filter(|_| ends), notices) {
+                Ok(Some(claim)) => Creation::Claimed(Box::new(claim)),
+                Ok(None) => Creation::Waits,
+                Err(_) => Creation::Exists,
+            });
+        }
+        let untaken = commit.row.map(|row| self.set_row(&id, row, notices)).unwrap_or_default();
+        if let Some(heir) = commit.forward {
+            for letter in untaken {
+                let _ = self.send(&heir, letter.at, letter.bytes, notices);
+            }
+        }
+        for (run, at, bytes) in commit.send {
+            let _ = self.send(&run, at, bytes, notices);
+        }
+        Ok(creations)
+    }
+
+    /// The letters that a run which ends with it did not take.
+    fn set_row(&mut self, id: &RunId, row: Row, notices: &mut Vec<Notice>) -> Vec<Letter> {
+        let run = self.runs.get_mut(id).expect("it is held");
+        let before = run.inbox.clone();
+        run.set_row(row);
+        if !run.row.status.is_terminal() {
+            return Vec::new();
+        }
+        let gate = run.row.gate.clone();
+        self.hooks.retain(|_, hook| hook.run != *id);
+        if let Some(Gate { key, .. }) = gate {
+            self.admit(&key, notices);
+            if !self.runs.values().any(|run| run.of_gate(&key)) {
+                self.limits.remove(&key);
+            }
+        }
+        before
+    }
+
+    fn send(&mut self, run: &RunId, at: Millis, bytes: Vec<u8>, notices: &mut Vec<Notice>) -> Result<u64, Refused> {
+        let found = self.runs.get_mut(run).ok_or_else(|| Refused::Unknown(run.clone()))?;
+        if found.row.status.is_terminal() {
+            return Err(Refused::Terminal(run.clone(), found.row.status));
+        }
+        notices.push(Notice::Letter(run.clone()));
+        if found.held.is_none() {
+            notices.push(Notice::Due);
+        }
+        Ok(found.put(|index| Letter { index, at, bytes }))
+    }
+
+    fn change_hook(&mut self, run: &RunId, change: HookChange) {
+        match change {
+            HookChange::Open { token, info } => {
+                if self.owner(&token).is_none_or(|owner| owner == *run) {
+                    self.reserved.remove(&token);
+                    self.hooks.insert(token, Hook { run: run.clone(), info });
+                }
+            }
+            HookChange::Close { token } => {
+                if self.hooks.get(&token).is_some_and(|hook| hook.run == *run) {
+                    self.hooks.remove(&token);
+                } else if self.owner(&token).is_some_and(|owner| owner == *run) {
+                    self.reserved.remove(&token);
+                }
+            }
+        }
+    }
+
+    /// Who has a token, open or reserved.
+    pub fn owner(&self, token: &str) -> Option<RunId> {
+        let reserved = || {
+            let (run, fence) = self.reserved.get(token)?;
+            let held = self.runs.get(run).and_then(|run| run.held.as_ref());
+            held.is_some_and(|held| held.fence == *fence).then(|| run.clone())
+        };
+        self.hooks.get(token).map(|hook| hook.run.clone()).or_else(reserved)
+    }
+
+    fn place(&mut self, id: &RunId, place: Place) {
+        self.runs.get_mut(id).expect("the caller found it").place = place;
+    }
+
+    /// A run that is due comes to its gate, if it has not done so. Whether it is inside then.
+    pub fn arrive(&mut self, id: &RunId, notices: &mut Vec<Notice>) -> bool {
+        if let (Place::Away, Some(Gate { key, .. })) = (self.runs[id].place, self.runs[id].row.gate.clone()) {
+            self.place(id, Place::Waiting);
+            self.admit(&key, notices);
+        }
+        self.runs[id].place == Place::Inside
+    }
+
+    /// Lets in those that wait, the best first, as long as there is room.
+    pub fn admit(&mut self, gate: &str, notices: &mut Vec<Notice>) {
+        loop {
+            let at = |place| self.runs.values().filter(move |run| run.of_gate(gate) && run.place == place);
+            let limit = self.limits.get(gate).map_or(0, |limit| *limit as usize);
+            let best =
+                at(Place::Waiting).min_by_key(|run| (Reverse(run.row.gate.as_ref().map(|of| of.priority)), run.key));
+            let Some(best) = best.filter(|_| at(Place::Inside).count() < limit) else { return };
+            let id = best.row.run.clone();
+            self.place(&id, Place::Inside);
+            notices.push(Notice::Due);
+        }
+    }
+
+    /// The run, if it is held under this fence.
+    pub fn held(&mut self, id: &RunId, fence: u64) -> Result<&mut Run, Refused> {
+        let run = self.runs.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        match &run.held {
+            _ if run.row.status.is_terminal() => Err(Refused::Terminal(id.clone(), run.row.status)),
+            Some(held) if held.fence == fence => Ok(run),
+            _ => Err(Refused::Fenced(id.clone())),
+        }
+    }
+
+    pub fn free(&self, run: &Run, now: Millis) -> bool {
+        let lease = |held: &Held| self.leases.get(&held.by).copied().unwrap_or(0);
+        !run.row.status.is_terminal() && run.held.as_ref().is_none_or(|held| lease(held) < now)
+    }
+
+    /// Claims a run that is free.
+    pub fn take(&mut self, id: &RunId, holder: &Holder, now: Millis) -> Claim {
+        self.extend(holder, now);
+        self.last_fence += 1;
+        let run = self.runs.get_mut(id).expect("the caller found it");
+        if run.died || run.held.is_some() {
+            run.tries += 1;
+        }
+        run.died = false;
+        run.held = Some(Held { by: holder.name.clone(), fence: self.last_fence });
+        let (tries, row, last_seq) = (run.tries, run.row.clone(), run.last_seq());
+        Claim { run: id.clone(), fence: self.last_fence, tries, row, last_seq, admitted: run.place == Place::Inside }
+    }
+
+    pub fn extend(&mut self, holder: &Holder, now: Millis) {
+        let lease = self.leases.entry(holder.name.clone()).or_default();
+        *lease = now.saturating_add(holder.lease).max(*lease);
+    }
+}
