@@ -57,30 +57,54 @@ pub enum Body {
         payload: Value,
         id: Option<String>,
     },
+    /// The world has the token for this run.
     HookOpened {
         token: String,
+        /// Where a payload can be sent.
+        url: String,
     },
+    /// Another open hook has the token; `run_id` is whose it is.
+    HookConflict {
+        token: String,
+        run_id: RunId,
+    },
+    /// `id` is what the sender gave against double delivery.
     HookReceived {
         payload: Value,
+        id: Option<String>,
     },
     HookClosed,
+    /// A person is asked; nobody is after `wake_at`.
     Suspended {
         payload: Value,
+        label: Option<String>,
+        /// JSON Schema of the data that is wanted; null: anything.
+        schema: Value,
+        wake_at: Option<Millis>,
     },
     Resumed {
         data: Value,
     },
     ChildStarted {
         run_id: RunId,
+        /// The workflow.
+        name: Arc<str>,
+        input: Arc<Value>,
+        label: Option<String>,
+        /// It goes its own way: nobody waits for it.
+        detached: bool,
     },
     ChildCompleted {
         output: Value,
     },
+    /// The child failed, could not be started, or its call was cancelled.
     ChildFailed {
         error: Failure,
     },
     CancelRequested {
         reason: String,
+        /// The run's own `timeout` is over: it will have failed, not been cancelled.
+        timeout: bool,
     },
     RunMigrated {
         from: Version,
@@ -108,7 +132,18 @@ pub struct Created {
     pub version: Version,
     pub input: Value,
     pub tags: BTreeMap<String, String>,
-    pub parent: Option<RunId>,
+    /// The run that waits for this one.
+    pub parent: Option<Parent>,
+    /// How many runs are above it: 0 for one that was started from outside.
+    pub depth: u32,
+    /// How long it may take from its start on.
+    pub timeout: Option<Millis>,
+    /// Among the runs that wait for their workflow's `concurrency`.
+    pub priority: i32,
+    /// 1, or one more than that of the run whose work is tried again.
+    pub attempt: u32,
+    /// Its place in a chain of `continue_as_new`; none in a run that continues no other.
+    pub chain: Option<Chain>,
     /// What the random numbers are drawn from, where it is not the run's own id: a run that took over the log of
     /// another one draws that one's numbers.
     pub seed: Option<String>,
@@ -116,11 +151,53 @@ pub struct Created {
     pub origin: Option<Origin>,
 }
 
+/// The call that waits for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    pub run: RunId,
+    pub step_id: StepId,
+}
+
+/// Runs that continue each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// The run it began with, whose name the outside knows.
+    pub first: RunId,
+    /// The run before this one.
+    pub previous: RunId,
+    /// 2 for the first successor.
+    pub number: u64,
+    /// Ids of signals that were delivered to runs before this one, the last thousand of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signal_ids: Vec<String>,
+}
+
 /// Where the first events of a run were taken from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     pub run: RunId,
     pub seq: u64,
+}
+
+impl Created {
+    /// One with nothing special about it.
+    pub fn new(run: RunId, workflow: impl Into<String>, version: Version, input: Value) -> Self {
+        Created {
+            run,
+            workflow: workflow.into(),
+            version,
+            input,
+            tags: BTreeMap::new(),
+            parent: None,
+            depth: 0,
+            timeout: None,
+            priority: 0,
+            attempt: 1,
+            chain: None,
+            seed: None,
+            origin: None,
+        }
+    }
 }
 
 /// A place in a script: `18:5`, or `lib/money:3:9` in an imported module.
@@ -148,6 +225,7 @@ impl Body {
             Body::TimerFired => "timer_fired",
             Body::SignalReceived { .. } => "signal_received",
             Body::HookOpened { .. } => "hook_opened",
+            Body::HookConflict { .. } => "hook_conflict",
             Body::HookReceived { .. } => "hook_received",
             Body::HookClosed => "hook_closed",
             Body::Suspended { .. } => "suspended",
@@ -177,12 +255,10 @@ impl Body {
         match self {
             Body::StepStarted { attempt, .. } => *attempt == 1,
             // A call that was cancelled with its task: the script's doing, not the step's.
-            Body::StepFailed { error } => error.kind == Kind::Cancelled,
-            Body::TimerStarted { .. }
-            | Body::HookOpened { .. }
-            | Body::HookClosed
-            | Body::Suspended { .. }
-            | Body::ChildStarted { .. } => true,
+            Body::StepFailed { error } | Body::ChildFailed { error } => error.kind == Kind::Cancelled,
+            // Whether a detached run can be started is the host's answer.
+            Body::ChildStarted { detached, .. } => !detached,
+            Body::TimerStarted { .. } | Body::HookClosed | Body::Suspended { .. } => true,
             body => body.is_terminal(),
         }
     }

@@ -24,6 +24,8 @@ pub enum Kind {
     Thrown,
     /// The script itself is wrong: a missing function, a bad index, a type that does not fit.
     Script,
+    /// The workflow's output does not fit the `output` schema of its header.
+    InvalidOutput,
     /// Every open task waits for another one.
     Deadlock,
     /// An operator ended the run.
@@ -45,6 +47,7 @@ impl Kind {
             Kind::NotStorable => "not_storable",
             Kind::Thrown => "thrown",
             Kind::Script => "script",
+            Kind::InvalidOutput => "invalid_output",
             Kind::Deadlock => "deadlock",
             Kind::Terminated => "terminated",
         }

@@ -45,6 +45,33 @@ impl RunId {
         RunId(text.into())
     }
 
+    /// The id of the run that a call of this one starts: `order-42:3`.
+    pub fn child(&self, call: &StepId) -> Self {
+        self.derived(&format!(":{call}"))
+    }
+
+    /// The id of a run that continues this one, which is the first of its chain: `order-42+2`.
+    pub fn successor(&self, number: u64) -> Self {
+        self.derived(&format!("+{number}"))
+    }
+
+    /// A name that would be too long is shortened to a digest, which is as stable.
+    fn derived(&self, tail: &str) -> Self {
+        let name = format!("{}{tail}", self.0);
+        if name.len() <= Self::MAX {
+            return RunId(name.into());
+        }
+        let digest = Sha256::digest(self.0.as_bytes());
+        let short: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        match tail.len() + short.len() <= Self::MAX {
+            true => RunId(format!("{short}{tail}").into()),
+            false => {
+                let digest = Sha256::digest(name.as_bytes());
+                RunId(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+            }
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -194,6 +221,20 @@ mod tests {
             assert!(RunId::new(bad).is_err(), "{bad:?}");
         }
         assert!(RunId::new("tenant/order-42:a@b").is_ok());
+    }
+
+    #[test]
+    fn derived_ids_are_legal_whatever_they_come_from() {
+        let call = StepId::parse("4.1.2").expect("a step id");
+        let short = RunId::new("order-42").expect("legal");
+        assert_eq!(short.child(&call).as_str(), "order-42:4.1.2");
+        assert_eq!(short.successor(2).as_str(), "order-42+2");
+        let long = RunId::new("x".repeat(128)).expect("legal");
+        let deep = StepId::parse(&["7"; 99].join(".")).expect("a step id");
+        for id in [long.child(&call), long.successor(9), short.child(&deep), long.child(&deep)] {
+            assert_eq!(RunId::new(id.as_str()), Ok(id.clone()), "{id}");
+        }
+        assert_ne!(long.child(&call), RunId::new("y".repeat(128)).expect("legal").child(&call));
     }
 
     #[test]

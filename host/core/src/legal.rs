@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `run_created` | first, once |
 //! | `run_started` | once, before the first event of a call |
-//! | `step_started` attempt 1, `timer_started`, `hook_opened`, `suspended`, `child_started` | under a step id that was not used before |
+//! | `step_started` attempt 1, `timer_started`, `hook_opened`, `hook_conflict`, `suspended`, `child_started` | under a step id that was not used before |
 //! | `step_started` attempt n+1 | while the step is open, after its attempt n |
 //! | `step_retrying` attempt n | while attempt n is the one that was started last, once |
 //! | `step_completed`, `step_failed` | once, while the step is open; `step_completed` not between `step_retrying` and the next attempt |
-//! | `timer_fired` | once, after its `timer_started` |
-//! | `hook_received`, `hook_closed`; `resumed`; `child_completed`, `child_failed` | after what opened them, until it is closed |
+//! | `timer_fired` | once, after its `timer_started`, or after a `suspended` that ends by itself |
+//! | `hook_received`, `hook_closed`; `resumed`; `child_completed`, `child_failed` | after what opened them, until it is closed; `child_failed` also instead of a detached `child_started` |
 //! | `signal_received`, `cancel_requested`, `run_migrated` | any time |
 //! | `run_completed`, `run_failed`, `run_cancelled`, `run_continued` | once, last |
 //!
@@ -53,7 +53,10 @@ enum Call {
     },
     Timer,
     Hook,
-    Suspended,
+    /// Whether it ends by itself.
+    Suspended {
+        ends: bool,
+    },
     Child,
     Closed,
 }
@@ -131,10 +134,13 @@ impl LogCheck {
             (Body::TimerStarted { .. }, None) => Call::Timer,
             (Body::TimerFired, Some(Call::Timer)) => Call::Closed,
             (Body::HookOpened { .. }, None) => Call::Hook,
+            (Body::HookConflict { .. }, None) => Call::Closed,
             (Body::HookReceived { .. }, Some(Call::Hook)) => Call::Hook,
             (Body::HookClosed, Some(Call::Hook)) => Call::Closed,
-            (Body::Suspended { .. }, None) => Call::Suspended,
-            (Body::Resumed { .. }, Some(Call::Suspended)) => Call::Closed,
+            (Body::Suspended { wake_at, .. }, None) => Call::Suspended { ends: wake_at.is_some() },
+            (Body::Resumed { .. }, Some(Call::Suspended { .. })) => Call::Closed,
+            (Body::TimerFired, Some(Call::Suspended { ends: true })) => Call::Closed,
+            (Body::ChildStarted { detached: true, .. } | Body::ChildFailed { .. }, None) => Call::Closed,
             (Body::ChildStarted { .. }, None) => Call::Child,
             (Body::ChildCompleted { .. } | Body::ChildFailed { .. }, Some(Call::Child)) => Call::Closed,
             (_, Some(Call::Closed)) => return Err(format!("the call {id} is closed already")),

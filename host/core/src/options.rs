@@ -1,8 +1,27 @@
 //! What a script may say about a step beside its name and input.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::Millis;
+use crate::{Millis, RunId};
+
+/// Options of `run_workflow` and `start_workflow`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChildOptions {
+    /// The id of the new run; made from the caller's id and the call otherwise.
+    pub id: Option<RunId>,
+    pub tags: BTreeMap<String, String>,
+    /// How long the whole run may take, instead of what its workflow says.
+    pub timeout: Option<Millis>,
+    /// Among the runs that wait for their workflow's `concurrency`; higher goes first.
+    pub priority: i32,
+    /// It begins that much later.
+    pub delay: Option<Millis>,
+    /// Shown instead of the name of the workflow.
+    pub label: Option<String>,
+}
 
 /// Options of one `use_step` call.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

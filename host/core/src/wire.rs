@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Body, Created, Event, Origin, Site};
+use crate::event::{Body, Chain, Created, Event, Origin, Parent, Site};
 use crate::{Failure, Millis, RunId, StepId, Value, Version};
 
 /// The number in the first byte.
@@ -112,6 +112,14 @@ struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     token: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    url: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    payload_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    schema: Option<Cow<'a, Value>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    detached: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     reason: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run_id: Option<RunId>,
@@ -129,10 +137,28 @@ struct Line<'a> {
     tags: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<RunId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent_step: Option<StepId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    depth: Option<u32>,
+    /// Milliseconds at `run_created`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<Millis>,
+    /// At `cancel_requested`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    timed_out: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain: Option<Chain>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     seed: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// `null` is a value that a step may return, not an absent field.
@@ -161,7 +187,13 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.version = Some(created.version.clone());
                 line.input = lent(&created.input);
                 line.tags = (!created.tags.is_empty()).then(|| created.tags.clone());
-                line.parent = created.parent.clone();
+                line.parent = created.parent.as_ref().map(|parent| parent.run.clone());
+                line.parent_step = created.parent.as_ref().map(|parent| parent.step_id.clone());
+                line.depth = Some(created.depth).filter(|depth| *depth > 0);
+                line.timeout = created.timeout;
+                line.priority = Some(created.priority).filter(|priority| *priority != 0);
+                line.attempt = Some(created.attempt).filter(|attempt| *attempt > 1);
+                line.chain = created.chain.clone();
                 line.seed = created.seed.as_deref().map(Cow::Borrowed);
                 line.origin = created.origin.clone();
             }
@@ -188,11 +220,37 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.payload = lent(payload);
                 line.signal_id = id.as_deref().map(Cow::Borrowed);
             }
-            Body::HookOpened { token } => line.token = lent(token),
-            Body::HookReceived { payload } | Body::Suspended { payload } => line.payload = lent(payload),
+            Body::HookOpened { token, url } => {
+                line.token = lent(token);
+                line.url = lent(url);
+            }
+            Body::HookConflict { token, run_id } => {
+                line.token = lent(token);
+                line.run_id = Some(run_id.clone());
+            }
+            Body::HookReceived { payload, id } => {
+                line.payload = lent(payload);
+                line.payload_id = id.as_deref().map(Cow::Borrowed);
+            }
+            Body::Suspended { payload, label, schema, wake_at } => {
+                line.payload = lent(payload);
+                line.label = label.as_deref().map(Cow::Borrowed);
+                line.schema = Some(Cow::Borrowed(schema)).filter(|schema| !schema.is_null());
+                line.wake_at = *wake_at;
+            }
             Body::Resumed { data } => line.data = lent(data),
-            Body::ChildStarted { run_id } => line.run_id = Some(run_id.clone()),
-            Body::CancelRequested { reason } | Body::RunCancelled { reason } => line.reason = lent(reason),
+            Body::ChildStarted { run_id, name, input, label, detached } => {
+                line.run_id = Some(run_id.clone());
+                line.name = lent(name);
+                line.input = Some(Cow::Borrowed(input));
+                line.label = label.as_deref().map(Cow::Borrowed);
+                line.detached = *detached;
+            }
+            Body::CancelRequested { reason, timeout } => {
+                line.reason = lent(reason);
+                line.timed_out = *timeout;
+            }
+            Body::RunCancelled { reason } => line.reason = lent(reason),
             Body::RunMigrated { from, to } => {
                 line.from = Some(from.clone());
                 line.to = Some(to.clone());
@@ -220,7 +278,15 @@ impl Line<'_> {
                 version: want(self.version, kind, "version")?,
                 input: self.input.map(owned).unwrap_or_default(),
                 tags: self.tags.unwrap_or_default(),
-                parent: self.parent,
+                parent: match (self.parent, self.parent_step) {
+                    (Some(run), Some(step_id)) => Some(Parent { run, step_id }),
+                    _ => None,
+                },
+                depth: self.depth.unwrap_or(0),
+                timeout: self.timeout,
+                priority: self.priority.unwrap_or(0),
+                attempt: self.attempt.unwrap_or(1),
+                chain: self.chain,
                 seed: self.seed.map(Cow::into_owned),
                 origin: self.origin,
             })),
@@ -245,17 +311,39 @@ impl Line<'_> {
                 payload: owned(want(self.payload, kind, "payload")?),
                 id: self.signal_id.map(Cow::into_owned),
             },
-            "hook_opened" => Body::HookOpened { token: want(self.token, kind, "token")?.into_owned() },
-            "hook_received" => Body::HookReceived { payload: owned(want(self.payload, kind, "payload")?) },
+            "hook_opened" => Body::HookOpened {
+                token: want(self.token, kind, "token")?.into_owned(),
+                url: self.url.map(Cow::into_owned).unwrap_or_default(),
+            },
+            "hook_conflict" => Body::HookConflict {
+                token: want(self.token, kind, "token")?.into_owned(),
+                run_id: want(self.run_id, kind, "run_id")?,
+            },
+            "hook_received" => Body::HookReceived {
+                payload: owned(want(self.payload, kind, "payload")?),
+                id: self.payload_id.map(Cow::into_owned),
+            },
             "hook_closed" => Body::HookClosed,
-            "suspended" => Body::Suspended { payload: owned(want(self.payload, kind, "payload")?) },
+            "suspended" => Body::Suspended {
+                payload: owned(want(self.payload, kind, "payload")?),
+                label: self.label.map(Cow::into_owned),
+                schema: self.schema.map(owned).unwrap_or_default(),
+                wake_at: self.wake_at,
+            },
             "resumed" => Body::Resumed { data: owned(want(self.data, kind, "data")?) },
-            "child_started" => Body::ChildStarted { run_id: want(self.run_id, kind, "run_id")? },
+            "child_started" => Body::ChildStarted {
+                run_id: want(self.run_id, kind, "run_id")?,
+                name: want(self.name, kind, "name")?.as_ref().into(),
+                input: Arc::new(self.input.map(owned).unwrap_or_default()),
+                label: self.label.map(Cow::into_owned),
+                detached: self.detached,
+            },
             "child_completed" => Body::ChildCompleted { output: owned(want(self.output, kind, "output")?) },
             "child_failed" => Body::ChildFailed { error: owned(want(self.error, kind, "error")?) },
-            "cancel_requested" => {
-                Body::CancelRequested { reason: self.reason.map(Cow::into_owned).unwrap_or_default() }
-            }
+            "cancel_requested" => Body::CancelRequested {
+                reason: self.reason.map(Cow::into_owned).unwrap_or_default(),
+                timeout: self.timed_out,
+            },
             "run_migrated" => {
                 Body::RunMigrated { from: want(self.from, kind, "from")?, to: want(self.to, kind, "to")? }
             }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{Failure, Millis, StepOptions, Value};
+use crate::options::ChildOptions;
+use crate::{Failure, Millis, StepId, StepOptions, Value};
 
 /// A task of a run: 0 is the body, others are numbered as they start. Not stable between replays of different logs; the
 /// task's path is.
@@ -31,6 +32,45 @@ pub enum Call {
     /// The next signal of that name that is already there, or null.
     PollSignal {
         signal: Arc<str>,
+    },
+    /// Opens a hook; answered by [`Answer::Hook`]. Without a token the host makes one that nobody can guess. `info` goes
+    /// to the host with it: what it needs to know of the hook (`schema`, `metadata`).
+    Hook {
+        token: Option<String>,
+        info: Value,
+    },
+    /// The next payload of a hook; null after the timeout, or when the hook is closed and nothing is left.
+    WaitHook {
+        hook: StepId,
+        timeout: Option<Millis>,
+    },
+    /// Closes a hook. Goes through in a cancelled task too.
+    CloseHook {
+        hook: StepId,
+    },
+    /// Waits for a person; the data of the answer, or null after the timeout.
+    Suspend {
+        payload: Value,
+        label: Option<String>,
+        /// JSON Schema of the data; null: anything goes.
+        schema: Value,
+        timeout: Option<Millis>,
+    },
+    /// Runs another workflow and waits for its output.
+    Child {
+        workflow: Arc<str>,
+        input: Value,
+        options: ChildOptions,
+    },
+    /// Starts another workflow that goes its own way; its id.
+    Start {
+        workflow: Arc<str>,
+        input: Value,
+        options: ChildOptions,
+    },
+    /// Ends the run and begins its successor. Only the body may; answered by [`Reply::Stop`], or a failure.
+    Continue {
+        input: Value,
     },
     /// Opens tasks; see [`GroupKind`].
     Open {
@@ -72,10 +112,22 @@ pub enum Answer {
     Value(Value),
     /// To be thrown as a map.
     Failure(Failure),
+    /// A hook is open.
+    Hook(HookRef),
     /// A `task` was opened; the script goes on at once.
     Opened(GroupKey),
     /// The branches of the group came to this; their values are with the engine.
     Decided(GroupKey, Outcome),
+}
+
+/// A hook that was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookRef {
+    /// The call that opened it.
+    pub id: StepId,
+    pub token: String,
+    /// Where a payload can be sent.
+    pub url: String,
 }
 
 /// How a group was decided.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, Event, Site, StepId, Value};
+use crate::{Body, Event, Kind, Site, StepId, Value};
 
 /// Recorded and asked, side by side. The log is untouched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,19 @@ fn describe(body: &Body) -> (String, Value) {
             (format!("use_step({name:?})"), input.as_deref().cloned().unwrap_or_default())
         }
         Body::TimerStarted { .. } => ("a timer".into(), Value::Null),
+        Body::HookOpened { token, .. } | Body::HookConflict { token, .. } => {
+            (if token.is_empty() { "hook()".into() } else { format!("hook(#{{ token: {token:?} }})") }, Value::Null)
+        }
+        Body::HookClosed => ("the closing of a hook".into(), Value::Null),
+        Body::Suspended { payload, .. } => ("suspend".into(), payload.clone()),
+        Body::ChildStarted { name, input, detached, .. } => {
+            let call = if *detached { "start_workflow" } else { "run_workflow" };
+            (format!("{call}({name:?})"), (**input).clone())
+        }
+        Body::ChildFailed { error } if error.kind == Kind::Cancelled => {
+            ("the cancellation of a child".into(), Value::Null)
+        }
+        Body::RunContinued { .. } => ("continue_as_new".into(), Value::Null),
         Body::StepFailed { .. } => ("the cancellation of a step".into(), Value::Null),
         Body::SignalReceived { name, .. } => (format!("signal {name:?}"), Value::Null),
         Body::RunCompleted { output } => ("the end of the script".into(), output.clone()),
@@ -73,6 +86,18 @@ pub(super) fn fits(recorded: &Body, asked: &Body) -> Result<(), &'static str> {
             } else {
                 Ok(())
             }
+        }
+        (Body::ChildStarted { name, input, .. }, Body::ChildStarted { name: name2, input: input2, .. }) => {
+            if name != name2 {
+                Err("another workflow is run")
+            } else if input != input2 {
+                Err("the workflow is run with another input")
+            } else {
+                Ok(())
+            }
+        }
+        (Body::Suspended { payload, .. }, Body::Suspended { payload: payload2, .. }) if payload != payload2 => {
+            Err("another question is asked")
         }
         (Body::RunCompleted { output }, Body::RunCompleted { output: output2 }) if output != output2 => {
             Err("the script ends with another output")

@@ -1,5 +1,6 @@
 //! What comes from outside, recorded or new, and what it does to the run.
 
+use super::mail::Mail;
 use super::tasks::Task;
 use super::{Command, Input, Phase, Replay, Timer, Verdict, Waits};
 use crate::replay::call::{Answer, BODY};
@@ -23,7 +24,8 @@ impl Replay {
         }
         self.live = false;
         if let Err(why) = self.apply(event.seq, event.at, event.step_id.as_ref(), &event.body) {
-            self.diverge(why, Some(&event), None);
+            let asked = self.side_of_opening(event.step_id.as_ref());
+            self.diverge(why, Some(&event), asked);
         }
     }
 
@@ -48,7 +50,8 @@ impl Replay {
             return;
         }
         let why = "the log has a call that the script does not make";
-        self.diverge(why, Some(&event), None);
+        let asked = self.side_of_opening(event.step_id.as_ref());
+        self.diverge(why, Some(&event), asked);
     }
 
     /// Turns an input into events, and applies them.
@@ -66,18 +69,57 @@ impl Replay {
             Input::Time => self.time(),
             Input::Signal { name, payload, id } => {
                 if id.as_ref().is_none_or(|id| !self.signal_ids.contains(id)) {
-                    let step_id = self.waiters.get(&name).and_then(|tasks| tasks.front());
+                    let step_id = self.waiters.get(&Mail::Signal(name.clone())).and_then(|tasks| tasks.front());
                     let step_id = step_id.and_then(|task| self.tasks.get(task)).map(|task| task.last_call());
                     self.happen(step_id, Body::SignalReceived { name, payload, id });
+                }
+            }
+            Input::HookOpened { step_id, token, url } => {
+                if self.openings.contains_key(&step_id) {
+                    self.happen(Some(step_id), Body::HookOpened { token, url });
+                }
+            }
+            Input::HookConflict { step_id, token, run_id } => {
+                if self.openings.contains_key(&step_id) {
+                    self.happen(Some(step_id), Body::HookConflict { token, run_id });
+                }
+            }
+            Input::HookPayload { step_id, payload, id } => {
+                let hook = self.hooks.get(&step_id);
+                if hook.is_some_and(|hook| id.as_ref().is_none_or(|id| !hook.ids.contains(id))) {
+                    self.happen(Some(step_id), Body::HookReceived { payload, id });
+                }
+            }
+            Input::Resume { step_id, data } => {
+                if self.suspends.contains_key(&step_id) {
+                    self.happen(Some(step_id), Body::Resumed { data });
+                }
+            }
+            Input::Started { step_id, run_id } => {
+                if let Some(super::What::Start { workflow, input, options }) =
+                    self.openings.get(&step_id).map(|opening| &opening.what)
+                {
+                    let (name, input, label) = (workflow.clone(), input.clone(), options.label.clone());
+                    let body = Body::ChildStarted { run_id, name, input, label, detached: true };
+                    self.happen(Some(step_id), body);
+                }
+            }
+            Input::Child { step_id, result } => {
+                if self.children.contains_key(&step_id) || self.openings.contains_key(&step_id) {
+                    let body = match result {
+                        Ok(output) => Body::ChildCompleted { output },
+                        Err(error) => Body::ChildFailed { error },
+                    };
+                    self.happen(Some(step_id), body);
                 }
             }
             Input::Cancel { reason } => match &self.cancelled {
                 _ if !self.started => self.finish(Body::RunCancelled { reason }),
                 _ if self.body.is_some() => self.cut_off(),
-                None => self.happen(None, Body::CancelRequested { reason }),
+                None => self.happen(None, Body::CancelRequested { reason, timeout: false }),
                 Some(first) => {
                     let reason = first.clone();
-                    self.finish(Body::RunCancelled { reason });
+                    self.end(Err(Failure::cancelled(&reason)));
                 }
             },
             Input::Terminate { reason } => self.fail(Failure::new(Kind::Terminated, reason)),
@@ -100,6 +142,7 @@ impl Replay {
                 self.clock = at;
                 self.started = true;
                 self.started_at = Some(at);
+                self.expires_at = self.created.timeout.map(|timeout| at.saturating_add(timeout));
                 self.next_task = BODY + 1;
                 self.tasks.insert(BODY, Box::new(Task::body()));
                 self.ready.push_back(BODY);
@@ -133,9 +176,14 @@ impl Replay {
                 self.timers.remove(&key);
                 match timer {
                     Timer::Sleep(task) => self.wake(task, at, Answer::Value(Value::Null)),
-                    Timer::Signal(task) => {
+                    Timer::Mail(task) => {
                         self.drop_waiter(task);
                         self.wake(task, at, Answer::Value(Value::Null));
+                    }
+                    Timer::Suspend => {
+                        if let Some(id) = id {
+                            self.resume(id, at, Value::Null)?;
+                        }
                     }
                     Timer::Group(group) => self.group_timed_out(group, at),
                     Timer::Retry => {}
@@ -143,19 +191,32 @@ impl Replay {
             }
             Body::SignalReceived { name, payload, id } => {
                 if let Some(id) = id {
-                    self.signal_ids.insert(id.clone());
+                    self.note_signal_id(id);
                 }
-                match self.waiters.get(name).and_then(|tasks| tasks.front()).copied() {
-                    Some(task) => {
-                        self.drop_waiter(task);
-                        self.wake(task, at, Answer::Value(payload.clone()));
-                    }
-                    None => self.signals.entry(name.clone()).or_default().push_back(payload.clone()),
-                }
+                self.put_mail(at, Mail::Signal(name.clone()), payload);
             }
-            Body::CancelRequested { reason } => {
+            Body::HookOpened { token, url } => self.hook_opened(id.ok_or(UNASKED)?, token, url, at)?,
+            Body::HookConflict { token, run_id } => self.hook_conflict(id.ok_or(UNASKED)?, token, run_id, at)?,
+            Body::HookReceived { payload, id: payload_id } => {
+                let id = id.ok_or(UNASKED)?;
+                let hook =
+                    self.hooks.get_mut(id).ok_or("the log has a payload for a hook that the script did not open")?;
+                hook.ids.extend(payload_id.clone());
+                self.put_mail(at, Mail::Hook(id.clone()), payload);
+            }
+            Body::Resumed { data } => self.resume(id.ok_or(UNASKED)?, at, data.clone())?,
+            Body::ChildStarted { run_id, name, input, detached: true, .. } => {
+                self.started(id.ok_or(UNASKED)?, run_id, name, input, at)?;
+            }
+            Body::ChildCompleted { output } => self.child_ended(id.ok_or(UNASKED)?, at, Ok(output))?,
+            Body::ChildFailed { error } => self.child_ended(id.ok_or(UNASKED)?, at, Err(error))?,
+            Body::CancelRequested { reason, timeout } => {
                 self.cancelled = Some(reason.clone());
+                self.timed_out = *timeout;
+                self.expires_at = None;
                 self.clock = self.clock.max(at);
+                let grace_at = at.saturating_add(self.limits.grace);
+                self.grace_at = Some(self.grace_at.map_or(grace_at, |earlier| earlier.min(grace_at)));
                 let mut all: Vec<_> = self.tasks.keys().copied().collect();
                 all.sort_unstable();
                 for task in all {
@@ -206,9 +267,23 @@ impl Replay {
             self.cut_off();
             return;
         }
-        let Some((key, (id, timer))) = self.timers.first_key_value().map(|(key, value)| (*key, value.clone())) else {
+        let first = self.timers.first_key_value().map(|(key, value)| (*key, value.clone()));
+        if let Some(at) = self.expires_at.filter(|at| *at <= self.wall)
+            && first.as_ref().is_none_or(|(key, _)| at <= key.0)
+        {
+            self.expires_at = None;
+            if self.body.is_some() {
+                return self.cut_off();
+            }
+            self.inputs.push_front((self.wall, Input::Time));
+            let timeout = crate::duration::show(self.created.timeout.unwrap_or_default());
+            let reason = format!("the run took longer than its timeout of {timeout}");
+            if self.cancelled.is_none() {
+                self.happen(None, Body::CancelRequested { reason, timeout: true });
+            }
             return;
-        };
+        }
+        let Some((key, (id, timer))) = first else { return };
         if key.0 > self.wall {
             return;
         }
@@ -240,6 +315,8 @@ impl Replay {
             }
             self.attempt_again(&id, true);
         }
+        self.ask_again();
+        self.look_after_children();
     }
 
     /// The host stops, and the attempt it was asked for has not begun: it is made by whoever takes the run up. Without
@@ -310,10 +387,14 @@ impl Replay {
     /// The run came to its end by itself.
     pub(super) fn end(&mut self, result: Result<Value, Failure>) {
         let body = match (result, &self.cancelled) {
-            (Ok(output), _) => Body::RunCompleted { output },
-            (Err(error), Some(reason)) if error.kind == Kind::Cancelled => {
-                Body::RunCancelled { reason: reason.clone() }
+            (Ok(_), None) if self.continuing.is_some() => self.continued(),
+            (Ok(output), _) if self.continuing.is_none() => Body::RunCompleted { output },
+            (Err(error), Some(_)) if error.kind != Kind::Cancelled => Body::RunFailed { error },
+            (_, Some(reason)) if self.timed_out => {
+                Body::RunFailed { error: Failure::new(Kind::Timeout, reason.clone()) }
             }
+            (_, Some(reason)) => Body::RunCancelled { reason: reason.clone() },
+            (Ok(output), None) => Body::RunCompleted { output },
             (Err(error), _) => Body::RunFailed { error },
         };
         self.finish(body);
@@ -328,8 +409,8 @@ impl Replay {
 
     fn describe(&self, task: &Task) -> Option<super::WaitingFor> {
         let super::State::Waiting(waits) = &task.state else { return None };
-        let mut view =
-            super::WaitingFor { kind: "", step_id: None, name: None, until: None, site: task.site.to_string() };
+        let site = task.site.to_string();
+        let mut view = super::WaitingFor { kind: "", step_id: None, name: None, run_id: None, until: None, site };
         match waits {
             Waits::Step(id) => {
                 let step = self.steps.get(id)?;
@@ -343,10 +424,31 @@ impl Replay {
                 view.until = Some(timer.0);
                 view.step_id = Some(id.clone());
             }
-            Waits::Signal(name, timer, id) => {
-                view.kind = "signal";
-                view.name = Some(name.clone());
+            Waits::Mail(mail, timer, id) => {
+                (view.kind, view.name) = match mail {
+                    Mail::Signal(name) => ("signal", Some(name.clone())),
+                    Mail::Hook(hook) => ("hook", self.hooks.get(hook).map(|hook| hook.token.clone())),
+                };
                 view.until = timer.map(|timer| timer.0);
+                view.step_id = Some(id.clone());
+            }
+            Waits::Suspend(id) => {
+                let open = self.suspends.get(id)?;
+                view.kind = "suspend";
+                view.name = open.label.as_deref().map(Into::into);
+                view.until = open.timer.map(|timer| timer.0);
+                view.step_id = Some(id.clone());
+            }
+            Waits::Child(id) => {
+                let child = self.children.get(id)?;
+                view.kind = "child";
+                view.name = Some(child.name.clone());
+                view.run_id = Some(child.run_id.clone());
+                view.step_id = Some(id.clone());
+            }
+            // Answered before anybody can look.
+            Waits::Opening(id) => {
+                view.kind = "hook";
                 view.step_id = Some(id.clone());
             }
             Waits::Group(group) => {

@@ -11,8 +11,13 @@
 //! no other difference between replay and live, so each tests the other.
 
 pub mod call;
+mod children;
 mod divergence;
 mod inputs;
+mod mail;
+mod openings;
+mod outputs;
+mod people;
 mod tasks;
 mod turn;
 
@@ -22,10 +27,15 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 
 pub use self::call::*;
+use self::children::OpenChild;
 pub use self::divergence::{Divergence, Side};
+use self::mail::{Mail, OpenHook};
+use self::openings::{Opening, What};
+use self::outputs::Shown;
+use self::people::OpenSuspend;
 use self::tasks::{Group, State, Task, Waits};
 use self::turn::OpenStep;
-pub use self::turn::{AttemptError, Command, Input, RunStep, Turn, Verdict, WaitingFor};
+pub use self::turn::{AttemptError, Command, Continue, Emitted, Input, RunStep, StartChild, Turn, Verdict, WaitingFor};
 use crate::event::Created;
 use crate::legal::{BadLog, LogCheck};
 use crate::{Body, Event, Failure, Kind, Millis, RunId, Site, Status, StepId, Value, rng};
@@ -87,13 +97,30 @@ pub struct Replay {
     ready: VecDeque<TaskKey>,
     steps: HashMap<StepId, OpenStep>,
     timers: BTreeMap<(Millis, u64), (StepId, Timer)>,
-    signals: HashMap<Arc<str>, VecDeque<Value>>,
-    waiters: HashMap<Arc<str>, VecDeque<TaskKey>>,
+    /// What came and was not taken yet.
+    mail: HashMap<Mail, VecDeque<Value>>,
+    waiters: HashMap<Mail, VecDeque<TaskKey>>,
     signal_ids: HashSet<String>,
+    /// The same, in the order they came.
+    signal_order: Vec<String>,
+    hooks: HashMap<StepId, OpenHook>,
+    /// Calls whose answer the host owes within the turn.
+    openings: HashMap<StepId, Opening>,
+    children: HashMap<StepId, OpenChild>,
+    suspends: HashMap<StepId, OpenSuspend>,
+    shown: Shown,
+    /// Outputs count as new although their events are recorded.
+    fresh: bool,
     cancelled: Option<String>,
+    /// It was the run's own timeout that cancelled it.
+    timed_out: bool,
+    /// When that will be.
+    expires_at: Option<Millis>,
     started: bool,
     started_at: Option<Millis>,
     body: Option<Result<Value, Failure>>,
+    /// The body ended by `continue_as_new`, with this input for the successor.
+    continuing: Option<Value>,
     /// Clean-ups are cut off then.
     grace_at: Option<Millis>,
     verdict: Option<Verdict>,
@@ -111,8 +138,9 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
     Sleep(TaskKey),
-    /// The timeout of a `wait_for`.
-    Signal(TaskKey),
+    /// The timeout of a wait for a signal or a hook.
+    Mail(TaskKey),
+    Suspend,
     /// The timeout of a `with_timeout`.
     Group(GroupKey),
     Retry,
@@ -126,11 +154,13 @@ impl Replay {
             check.next(event)?;
         }
         let mut history = VecDeque::from(history);
-        let Some(Event { at, body: Body::RunCreated(created), .. }) = history.pop_front() else {
+        let Some(Event { at, body: Body::RunCreated(mut created), .. }) = history.pop_front() else {
             return Err(BadLog::empty());
         };
         let last_seq = 1 + history.len() as u64;
         let last_at = history.back().map_or(at, |event| event.at);
+        let signal_order =
+            created.chain.as_mut().map(|chain| std::mem::take(&mut chain.signal_ids)).unwrap_or_default();
         Ok(Replay {
             created: *created,
             limits,
@@ -152,13 +182,23 @@ impl Replay {
             ready: VecDeque::new(),
             steps: HashMap::new(),
             timers: BTreeMap::new(),
-            signals: HashMap::new(),
+            mail: HashMap::new(),
             waiters: HashMap::new(),
-            signal_ids: HashSet::new(),
+            signal_ids: signal_order.iter().cloned().collect(),
+            signal_order,
+            hooks: HashMap::new(),
+            openings: HashMap::new(),
+            children: HashMap::new(),
+            suspends: HashMap::new(),
+            shown: Shown::default(),
+            fresh: false,
             cancelled: None,
+            timed_out: false,
+            expires_at: None,
             started: false,
             started_at: None,
             body: None,
+            continuing: None,
             grace_at: None,
             verdict: None,
         })
@@ -213,11 +253,14 @@ impl Replay {
         if self.verdict.is_some() {
             return Reply::Stop;
         }
-        let numbered = !matches!(call, Call::PollSignal { .. } | Call::Join(_));
+        let numbered = !matches!(call, Call::PollSignal { .. } | Call::Join(_) | Call::CloseHook { .. });
         let Some(state) = self.tasks.get_mut(&task) else { return Reply::Stop };
         state.ordinal += u32::from(numbered);
         state.site = site.clone();
         let id = StepId::make(&state.path, state.ordinal);
+        if let Call::CloseHook { hook } = &call {
+            return self.close_hook(hook, &site);
+        }
         if let Some(reason) = state.take_cancel() {
             return Reply::Now(Answer::Failure(Failure::cancelled(&reason)));
         }
@@ -262,25 +305,23 @@ impl Replay {
                     None => Reply::Stop,
                 }
             }
-            Call::WaitFor { signal, timeout } => {
-                if let Some(payload) = self.take_signal(&signal) {
-                    return Reply::Now(Answer::Value(payload));
-                }
-                let timer = match timeout {
-                    None => None,
-                    Some(0) => return Reply::Now(Answer::Value(Value::Null)),
-                    Some(ms) => {
-                        let wake_at = self.wall.saturating_add(ms);
-                        match self.start_timer(&id, &site, wake_at, Timer::Signal(task)) {
-                            Some(timer) => Some(timer),
-                            None => return Reply::Stop,
-                        }
-                    }
-                };
-                self.waiters.entry(signal.clone()).or_default().push_back(task);
-                self.wait(task, Waits::Signal(signal, timer, id))
+            Call::WaitFor { signal, timeout } => self.wait_mail(task, id, &site, Mail::Signal(signal), timeout),
+            Call::PollSignal { signal } => {
+                let payload = self.take_mail(&Mail::Signal(signal));
+                Reply::Now(Answer::Value(payload.unwrap_or(Value::Null)))
             }
-            Call::PollSignal { signal } => Reply::Now(Answer::Value(self.take_signal(&signal).unwrap_or(Value::Null))),
+            Call::Hook { token, info } => self.begin_opening(task, id, &site, What::Hook { token, info }),
+            Call::WaitHook { hook, timeout } => self.wait_mail(task, id, &site, Mail::Hook(hook), timeout),
+            Call::CloseHook { .. } => unreachable!("it was answered above"),
+            Call::Suspend { payload, label, schema, timeout } => {
+                self.suspend(task, id, &site, (payload, schema), label, timeout)
+            }
+            Call::Child { workflow, input, options } => self.start_child(task, id, &site, workflow, input, options),
+            Call::Start { workflow, input, options } => {
+                let what = What::Start { workflow, input: Arc::new(input), options };
+                self.begin_opening(task, id, &site, what)
+            }
+            Call::Continue { input } => self.continue_as_new(task, input),
             Call::Open { kind, size, concurrency } => self.open(task, id, &site, kind, size, concurrency),
             Call::Join(group) => self.join(task, group),
         }
@@ -318,12 +359,6 @@ impl Replay {
         state.rng.get_or_insert_with(|| Box::new(rng::of_task(seed, &state.path)))
     }
 
-    /// `print`, `debug`, `log`: kept unless this part of the log is being replayed.
-    pub fn log(&mut self, task: TaskKey, level: &str, message: String, fields: Value) {
-        let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(|task| task.last_call());
-        self.line(level, message, fields, step_id);
-    }
-
     pub fn run_id(&self) -> &RunId {
         &self.created.run
     }
@@ -359,6 +394,14 @@ impl Replay {
     /// every task waits.
     pub fn deliver(&mut self, at: Millis, input: Input) {
         self.inputs.push_back((at, input));
+    }
+
+    /// Queues the answers to commands of this turn in front of everything else: the script must have them before the turn
+    /// is over.
+    pub fn answer(&mut self, answers: Vec<Input>) {
+        for input in answers.into_iter().rev() {
+            self.inputs.push_front((self.wall, input));
+        }
     }
 
     /// Tells the time, for events to come. It never goes back.
@@ -409,6 +452,7 @@ impl Replay {
             Some(Verdict::Ended(_)) => Status::Failed,
             None if !self.started => Status::Pending,
             None if !self.steps.is_empty() => Status::Running,
+            None if !self.suspends.is_empty() => Status::Suspended,
             None => Status::Waiting,
         }
     }
@@ -416,10 +460,7 @@ impl Replay {
     /// When [`Input::Time`] should be delivered.
     pub fn wake_at(&self) -> Option<Millis> {
         let timer = self.timers.keys().next().map(|(at, _)| *at);
-        match (timer, self.grace_at) {
-            (Some(timer), Some(grace)) => Some(timer.min(grace)),
-            (timer, grace) => timer.or(grace),
-        }
+        [timer, self.grace_at, self.expires_at].into_iter().flatten().min()
     }
 
     // ---- inside
@@ -432,11 +473,7 @@ impl Replay {
                 self.diverge(why, Some(&event), Some(Side::of(&body, site)));
                 return None;
             }
-            let wake_at = match event.body {
-                Body::TimerStarted { wake_at } => wake_at,
-                _ => 0,
-            };
-            return Some(Asked { at: event.at, seq: event.seq, wake_at, new: false });
+            return Some(Asked { at: event.at, seq: event.seq, new: false, recorded: Some(event.body) });
         }
         if !self.history.is_empty() || !self.recorded.is_empty() {
             // Something else was recorded here: show what the same task did, else whatever comes next.
@@ -461,12 +498,8 @@ impl Replay {
             return None;
         }
         self.live = true;
-        let wake_at = match body {
-            Body::TimerStarted { wake_at } => wake_at,
-            _ => 0,
-        };
         let (at, seq) = self.push(id.cloned(), site.cloned(), body);
-        Some(Asked { at, seq, wake_at, new: true })
+        Some(Asked { at, seq, new: true, recorded: None })
     }
 
     /// Appends a new event.
@@ -489,15 +522,14 @@ impl Replay {
 
     /// Ends the run by a terminal event, recorded or new.
     fn finish(&mut self, body: Body) {
-        if self.ask(None, None, body.clone()).is_some() {
-            self.verdict = Some(Verdict::Ended(body));
+        let Some(asked) = self.ask(None, None, body.clone()) else { return };
+        if asked.new {
+            self.end_children(&body);
+            if matches!(body, Body::RunContinued { .. }) {
+                self.begin_successor();
+            }
         }
-    }
-
-    fn line(&mut self, level: &str, message: String, fields: Value, step_id: Option<StepId>) {
-        if self.live {
-            self.turn.lines.push(LogLine { at: self.clock, level: level.into(), message, fields, step_id });
-        }
+        self.verdict = Some(Verdict::Ended(body));
     }
 
     fn wait(&mut self, task: TaskKey, waits: Waits) -> Reply {
@@ -513,18 +545,13 @@ impl Replay {
 
     fn start_timer(&mut self, id: &StepId, site: &Site, wake_at: Millis, timer: Timer) -> Option<(Millis, u64)> {
         let asked = self.ask(Some(id), Some(site), Body::TimerStarted { wake_at })?;
-        let key = (asked.wake_at, asked.seq);
+        let wake_at = match asked.recorded {
+            Some(Body::TimerStarted { wake_at }) => wake_at,
+            _ => wake_at,
+        };
+        let key = (wake_at, asked.seq);
         self.timers.insert(key, (id.clone(), timer));
         Some(key)
-    }
-
-    fn take_signal(&mut self, name: &Arc<str>) -> Option<Value> {
-        let queue = self.signals.get_mut(name)?;
-        let payload = queue.pop_front();
-        if queue.is_empty() {
-            self.signals.remove(name);
-        }
-        payload
     }
 
     fn is_deadlocked(&self) -> bool {
@@ -533,6 +560,9 @@ impl Replay {
             && self.steps.is_empty()
             && self.timers.is_empty()
             && self.waiters.is_empty()
+            && self.openings.is_empty()
+            && self.children.is_empty()
+            && self.suspends.is_empty()
             && self.grace_at.is_none()
     }
 }
@@ -541,15 +571,16 @@ impl Replay {
 struct Asked {
     at: Millis,
     seq: u64,
-    wake_at: Millis,
     /// It was not recorded: the world must act.
     new: bool,
+    /// What was, otherwise: its moments and names hold.
+    recorded: Option<Body>,
 }
 
 impl Phase {
     fn of(body: &Body) -> Self {
         match body {
-            Body::StepFailed { .. } | Body::HookClosed => Phase::Close,
+            Body::StepFailed { .. } | Body::ChildFailed { .. } | Body::HookClosed => Phase::Close,
             body if body.is_terminal() => Phase::End,
             _ => Phase::Open,
         }

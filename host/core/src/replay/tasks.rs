@@ -1,10 +1,9 @@
 //! Tasks: branches of `parallel`, `foreach` and `race`, the closure of `with_timeout`, and what `task` opens.
 
-use std::sync::Arc;
-
 use rand_chacha::ChaCha8Rng;
 
 use super::call::{Answer, BODY, GroupKey, GroupKind, Next, Outcome, Reply, TaskKey};
+use super::mail::Mail;
 use super::{Replay, Timer};
 use crate::{Failure, Kind, Millis, Site, StepId, Value};
 
@@ -41,7 +40,11 @@ pub(super) enum State {
 pub(super) enum Waits {
     Step(StepId),
     Timer((Millis, u64), StepId),
-    Signal(Arc<str>, Option<(Millis, u64)>, StepId),
+    Mail(Mail, Option<(Millis, u64)>, StepId),
+    Suspend(StepId),
+    Child(StepId),
+    /// For the host, within the turn.
+    Opening(StepId),
     Group(GroupKey),
     Join(GroupKey),
 }
@@ -257,7 +260,10 @@ impl Replay {
         match waits {
             Waits::Step(id) => self.abandon_step(id, reason),
             Waits::Timer(timer, _) => drop(self.timers.remove(timer)),
-            Waits::Signal(..) => self.drop_waiter(task),
+            Waits::Mail(..) => self.drop_waiter(task),
+            Waits::Suspend(id) => drop(self.close_suspend(id)),
+            Waits::Child(id) => self.abandon_child(id, reason),
+            Waits::Opening(id) => self.withdraw_opening(id),
             Waits::Group(key) => {
                 if let Some(group) = self.groups.get_mut(key) {
                     group.waiter = None;
@@ -270,23 +276,6 @@ impl Replay {
                 if let Some(group) = self.groups.get_mut(key) {
                     group.joiners.retain(|joiner| *joiner != task);
                 }
-            }
-        }
-    }
-
-    /// The task no longer waits for a signal, nor for the end of that wait.
-    pub(super) fn drop_waiter(&mut self, task: TaskKey) {
-        let Some(State::Waiting(Waits::Signal(name, timer, _))) = self.tasks.get(&task).map(|task| &task.state) else {
-            return;
-        };
-        if let Some(timer) = timer {
-            self.timers.remove(timer);
-        }
-        let name = name.clone();
-        if let Some(queue) = self.waiters.get_mut(&name) {
-            queue.retain(|waiter| *waiter != task);
-            if queue.is_empty() {
-                self.waiters.remove(&name);
             }
         }
     }
@@ -412,7 +401,8 @@ impl Replay {
                 let message = format!("the script ended with open tasks, they are cancelled: {}", paths.join(", "));
                 self.line("warn", message, Value::Null, None);
             }
-            self.grace_at = Some(self.clock.saturating_add(self.limits.grace));
+            let grace_at = self.clock.saturating_add(self.limits.grace);
+            self.grace_at = Some(self.grace_at.map_or(grace_at, |earlier| earlier.min(grace_at)));
             for key in open {
                 self.cancel_task(key, "the script has ended");
             }
@@ -424,8 +414,8 @@ impl Replay {
         let open: Vec<_> = self.tasks.values().map(|task| task.path.clone()).collect();
         let message = format!("clean-ups took longer than the grace period and were cut off: {}", open.join(", "));
         self.line("warn", message, Value::Null, None);
-        if let Some(result) = self.body.clone() {
-            self.end(result);
-        }
+        let reason = self.cancelled.clone().unwrap_or_default();
+        let result = self.body.clone().unwrap_or_else(|| Err(Failure::cancelled(&reason)));
+        self.end(result);
     }
 }

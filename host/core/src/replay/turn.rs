@@ -1,12 +1,14 @@
 //! What comes to a run from outside, and what it wants from outside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::call::LogLine;
 use super::divergence::Divergence;
-use crate::{Body, Event, Failure, Kind, Millis, StepId, StepOptions, Value};
+use crate::options::ChildOptions;
+use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, StepOptions, Value};
 
 /// Something that happened outside, handed to [`Replay::deliver`](super::Replay::deliver).
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,39 @@ pub enum Input {
         name: Arc<str>,
         payload: Value,
         id: Option<String>,
+    },
+    /// The world has the token of a hook for this run.
+    HookOpened {
+        step_id: StepId,
+        token: String,
+        url: String,
+    },
+    /// The token of a hook belongs to that other run.
+    HookConflict {
+        step_id: StepId,
+        token: String,
+        run_id: RunId,
+    },
+    /// A payload with the same id as one before is ignored, and so is one for a hook that is closed.
+    HookPayload {
+        step_id: StepId,
+        payload: Value,
+        id: Option<String>,
+    },
+    /// What a person answered to `suspend`. Ignored where nobody is asked any more.
+    Resume {
+        step_id: StepId,
+        data: Value,
+    },
+    /// A detached run will begin with this turn's commit.
+    Started {
+        step_id: StepId,
+        run_id: RunId,
+    },
+    /// A child came to its end, or could not be started.
+    Child {
+        step_id: StepId,
+        result: Result<Value, Failure>,
     },
     /// The first asks the script; a second one ends the run.
     Cancel {
@@ -56,6 +91,58 @@ pub enum Command {
     RunStep(RunStep),
     /// Nobody waits for this call any more.
     CancelStep(StepId),
+    /// The script waits to be told, before the turn ends: [`Input::HookOpened`] or [`Input::HookConflict`].
+    OpenHook {
+        step_id: StepId,
+        /// `None`: the host makes one.
+        token: Option<String>,
+        /// `schema`, `metadata`.
+        info: Value,
+    },
+    CloseHook {
+        token: String,
+    },
+    StartChild(StartChild),
+    /// Nobody waits for this child any more.
+    EndChild {
+        run_id: RunId,
+        reason: String,
+        /// Without asking its script.
+        terminate: bool,
+    },
+    Continue(Box<Continue>),
+}
+
+/// A run to be created with the commit of this turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartChild {
+    pub step_id: StepId,
+    pub run_id: RunId,
+    pub workflow: Arc<str>,
+    pub input: Arc<Value>,
+    pub options: ChildOptions,
+    /// Nobody waits for it, but for its start: [`Input::Started`], or [`Input::Child`] with a failure.
+    pub detached: bool,
+    /// The log has it as started: make sure that it is there.
+    pub again: bool,
+}
+
+/// The successor of a run, to be created with the run's last commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Continue {
+    pub next: RunId,
+    pub chain: crate::event::Chain,
+    pub input: Value,
+    /// Signals that came and were not taken.
+    pub signals: Vec<(Arc<str>, Value)>,
+}
+
+/// A value for one of the run's output streams.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emitted {
+    pub stream: Arc<str>,
+    pub at: Millis,
+    pub value: Value,
 }
 
 /// One attempt to be made.
@@ -79,6 +166,9 @@ pub struct Turn {
     pub events: Vec<Event>,
     pub commands: Vec<Command>,
     pub lines: Vec<LogLine>,
+    pub emitted: Vec<Emitted>,
+    /// What `set_state` changed.
+    pub state: BTreeMap<String, Value>,
 }
 
 /// How a run came to rest for good, as far as this replay goes.
@@ -93,13 +183,16 @@ pub enum Verdict {
 /// What an open task waits for, as views show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WaitingFor {
-    /// `step`, `retry`, `sleep`, `signal`, `tasks` or `task`.
+    /// `step`, `retry`, `sleep`, `signal`, `hook`, `suspend`, `child`, `tasks` or `task`.
     pub kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_id: Option<StepId>,
-    /// Of the step or the signal.
+    /// Of the step, the signal or the child's workflow; the token of a hook; the label of a `suspend`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
+    /// The child's run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
     /// When it ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Millis>,

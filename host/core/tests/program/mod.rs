@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 
+use durhai_core::options::ChildOptions;
 use durhai_core::replay::{
-    Answer, BODY, Call, Command, GroupKey, GroupKind, Limits, Next, Outcome, Reply, RunStep, TaskKey, Verdict, Wake,
+    Answer, BODY, Call, Command, Continue, GroupKey, GroupKind, Input, Limits, Next, Outcome, Reply, RunStep,
+    StartChild, TaskKey, Verdict, Wake,
 };
-use durhai_core::{Event, Failure, Kind, Replay, RetryPolicy, Site, StepOptions, Value};
+use durhai_core::{Event, Failure, Kind, Replay, RetryPolicy, RunId, Site, StepId, StepOptions, Value};
 
 #[derive(Debug, Clone)]
 pub enum Op {
@@ -18,6 +20,11 @@ pub enum Op {
     CancelTask(usize),
     Try(Vec<Op>, Vec<Op>),
     Fail,
+    /// Of the hook that the task opened n-th: waits for a payload, or closes it.
+    HookWait(usize),
+    HookClose(usize),
+    /// Set a key of the state and emit it.
+    Show(String),
 }
 
 /// Reads a program.
@@ -58,6 +65,27 @@ fn block(words: &[&str], at: &mut usize) -> Vec<Op> {
                 ops.push(Op::Call(Call::WaitFor { signal, timeout: Some(arg().parse().unwrap()) }));
             }
             "poll" => ops.push(Op::Call(Call::PollSignal { signal: arg().into() })),
+            "hook" => {
+                let token = Some(arg().to_owned()).filter(|token| token != "_");
+                ops.push(Op::Call(Call::Hook { token, info: Value::Null }));
+            }
+            "hookwait" => ops.push(Op::HookWait(arg().parse().unwrap())),
+            "hookclose" => ops.push(Op::HookClose(arg().parse().unwrap())),
+            "ask" => {
+                let label = Some(arg().to_owned());
+                let timeout = Some(arg().parse().unwrap()).filter(|timeout| *timeout > 0);
+                ops.push(Op::Call(Call::Suspend { payload: Value::from("ok?"), label, schema: Value::Null, timeout }));
+            }
+            "child" | "start" => {
+                let workflow = arg().into();
+                let (input, options) = (Value::from(1), ChildOptions::default());
+                ops.push(Op::Call(match word {
+                    "child" => Call::Child { workflow, input, options },
+                    _ => Call::Start { workflow, input, options },
+                }));
+            }
+            "again" => ops.push(Op::Call(Call::Continue { input: Value::from("next") })),
+            "show" => ops.push(Op::Show(arg().into())),
             "join" => ops.push(Op::Join(arg().parse().unwrap())),
             "cancel" => ops.push(Op::CancelTask(arg().parse().unwrap())),
             "fail" => ops.push(Op::Fail),
@@ -125,6 +153,7 @@ struct Thread {
     at: usize,
     handlers: Vec<usize>,
     handles: Vec<GroupKey>,
+    hooks: Vec<StepId>,
 }
 
 /// The toy engine: threads over one replay.
@@ -137,6 +166,16 @@ pub struct Machine {
     branch_of: HashMap<TaskKey, (GroupKey, usize)>,
     /// The world's side: attempts it was asked to make.
     pub running: Vec<RunStep>,
+    /// Children it was asked to begin, and told that nobody waits for them.
+    pub children: Vec<StartChild>,
+    pub ended_children: Vec<String>,
+    pub successor: Option<Continue>,
+    /// What became visible.
+    pub shown: Vec<String>,
+    /// Tokens that other runs have.
+    pub taken: HashMap<String, RunId>,
+    /// Whether it says at once what became of hooks and detached runs; workflows whose name begins with `no` are unknown.
+    pub answers: bool,
     pub history: Vec<Event>,
 }
 
@@ -151,12 +190,34 @@ impl Machine {
             failures: HashMap::new(),
             branch_of: HashMap::new(),
             running: Vec::new(),
+            children: Vec::new(),
+            ended_children: Vec::new(),
+            successor: None,
+            shown: Vec::new(),
+            taken: HashMap::from([("taken".to_owned(), RunId::new("other").unwrap())]),
+            answers: true,
             history,
         }
     }
 
     /// Lets everything run until it waits, and takes what came of it.
     pub fn turn(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        loop {
+            self.go_on();
+            let turn = self.replay.take();
+            self.history.extend(turn.events.iter().cloned());
+            events.extend(turn.events);
+            self.shown.extend(turn.emitted.into_iter().map(|emitted| emitted.value.to_string()));
+            let answers: Vec<_> = turn.commands.into_iter().filter_map(|command| self.command(command)).collect();
+            if answers.is_empty() {
+                return events;
+            }
+            self.replay.answer(answers);
+        }
+    }
+
+    fn go_on(&mut self) {
         loop {
             match self.replay.next() {
                 Next::Begin => {
@@ -174,15 +235,36 @@ impl Machine {
                 Next::Idle | Next::Stop => break,
             }
         }
-        let turn = self.replay.take();
-        for command in turn.commands {
-            match command {
-                Command::RunStep(step) => self.running.push(step),
-                Command::CancelStep(id) => self.running.retain(|step| step.step_id != id),
+    }
+
+    /// Does what a command says; the answer, if one is due before the turn is over.
+    fn command(&mut self, command: Command) -> Option<Input> {
+        match command {
+            Command::RunStep(step) => self.running.push(step),
+            Command::CancelStep(id) => self.running.retain(|step| step.step_id != id),
+            Command::OpenHook { step_id, token, .. } if self.answers => {
+                let token = token.unwrap_or_else(|| format!("made-for-{step_id}"));
+                return Some(match self.taken.get(&token) {
+                    Some(run_id) => Input::HookConflict { step_id, token, run_id: run_id.clone() },
+                    None => Input::HookOpened { step_id, url: format!("/hooks/{token}"), token },
+                });
             }
+            Command::StartChild(child) if child.detached && self.answers => {
+                return Some(match child.workflow.starts_with("no") {
+                    true => Input::Child {
+                        step_id: child.step_id,
+                        result: Err(Failure::new(Kind::ChildFailed, "there is no such workflow")),
+                    },
+                    false => Input::Started { step_id: child.step_id, run_id: child.run_id },
+                });
+            }
+            Command::OpenHook { .. } | Command::CloseHook { .. } => {}
+            Command::StartChild(child) if child.detached => {}
+            Command::StartChild(child) => self.children.push(child),
+            Command::EndChild { run_id, .. } => self.ended_children.push(run_id.to_string()),
+            Command::Continue(next) => self.successor = Some(*next),
         }
-        self.history.extend(turn.events.iter().cloned());
-        turn.events
+        None
     }
 
     pub fn diverged(&self) -> Option<String> {
@@ -195,12 +277,15 @@ impl Machine {
     fn spawn(&mut self, task: TaskKey, ops: &[Op]) {
         let mut code = Vec::new();
         flatten(ops, &mut code);
-        self.threads.insert(task, Thread { code, at: 0, handlers: Vec::new(), handles: Vec::new() });
+        self.threads.insert(task, Thread { code, at: 0, handlers: Vec::new(), handles: Vec::new(), hooks: Vec::new() });
     }
 
     fn go(&mut self, task: TaskKey, answer: Option<Answer>) {
         let mut answer = answer;
         loop {
+            if let Some(Answer::Hook(hook)) = &answer {
+                self.threads.get_mut(&task).unwrap().hooks.push(hook.id.clone());
+            }
             if let Some(answer) = answer.take()
                 && let Some(failure) = self.failure_of(answer)
             {
@@ -239,6 +324,20 @@ impl Machine {
                     self.replay.cancel_group(group);
                     continue;
                 }
+                Code::Op(Op::HookWait(hook)) => {
+                    let hook = self.hook(task, hook);
+                    self.replay.call(task, Call::WaitHook { hook, timeout: None }, site)
+                }
+                Code::Op(Op::HookClose(hook)) => {
+                    let hook = self.hook(task, hook);
+                    self.replay.call(task, Call::CloseHook { hook }, site)
+                }
+                Code::Op(Op::Show(what)) => {
+                    let before = self.replay.get_state("shown").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    self.replay.set_state("shown", Value::from(format!("{before}{what}"))).unwrap();
+                    self.replay.emit("out", Value::from(what)).unwrap();
+                    continue;
+                }
                 Code::Op(Op::Fail) => Reply::Now(Answer::Failure(Failure::new(Kind::Thrown, "on purpose"))),
                 Code::Op(Op::Group(kind, concurrency, branches)) => {
                     let call = Call::Open { kind, size: branches.len(), concurrency };
@@ -256,6 +355,12 @@ impl Machine {
                 Reply::Wait(_) | Reply::Stop => return,
             }
         }
+    }
+
+    /// A branch that opened none means those of the body.
+    fn hook(&self, task: TaskKey, index: usize) -> StepId {
+        let of = |task| self.threads.get(&task).and_then(|thread: &Thread| thread.hooks.get(index)).cloned();
+        of(task).or_else(|| of(BODY)).unwrap_or_else(|| panic!("task {task} has no hook {index}"))
     }
 
     fn failure_of(&self, answer: Answer) -> Option<Failure> {

@@ -1,0 +1,162 @@
+//! What comes in by name: signals, and the payloads of hooks. Both are kept in order until somebody takes them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::call::{Answer, HookRef, Reply, TaskKey};
+use super::tasks::{State, Waits};
+use super::{Command, Replay, Timer};
+use crate::{Body, Failure, Kind, Millis, RunId, Site, StepId, Value};
+
+/// Where something lies until it is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Mail {
+    Signal(Arc<str>),
+    /// By the call that opened the hook.
+    Hook(StepId),
+}
+
+/// A hook that is open.
+pub(super) struct OpenHook {
+    pub token: Arc<str>,
+    /// Ids of payloads that came.
+    pub ids: HashSet<String>,
+}
+
+impl Replay {
+    /// The next of that name, now or when it comes; null after the timeout.
+    pub(super) fn wait_mail(
+        &mut self,
+        task: TaskKey,
+        id: StepId,
+        site: &Site,
+        mail: Mail,
+        timeout: Option<Millis>,
+    ) -> Reply {
+        if let Some(payload) = self.take_mail(&mail) {
+            return Reply::Now(Answer::Value(payload));
+        }
+        let closed = matches!(&mail, Mail::Hook(hook) if !self.hooks.contains_key(hook));
+        let timer = match timeout {
+            _ if closed => return Reply::Now(Answer::Value(Value::Null)),
+            None => None,
+            Some(0) => return Reply::Now(Answer::Value(Value::Null)),
+            Some(ms) => {
+                let wake_at = self.wall.saturating_add(ms);
+                match self.start_timer(&id, site, wake_at, Timer::Mail(task)) {
+                    Some(timer) => Some(timer),
+                    None => return Reply::Stop,
+                }
+            }
+        };
+        self.waiters.entry(mail.clone()).or_default().push_back(task);
+        self.wait(task, Waits::Mail(mail, timer, id))
+    }
+
+    pub(super) fn take_mail(&mut self, mail: &Mail) -> Option<Value> {
+        let queue = self.mail.get_mut(mail)?;
+        let payload = queue.pop_front();
+        if queue.is_empty() {
+            self.mail.remove(mail);
+        }
+        payload
+    }
+
+    /// Hands it to whoever waits longest, or keeps it.
+    pub(super) fn put_mail(&mut self, at: Millis, mail: Mail, payload: &Value) {
+        match self.waiters.get(&mail).and_then(|tasks| tasks.front()).copied() {
+            Some(task) => {
+                self.drop_waiter(task);
+                self.wake(task, at, Answer::Value(payload.clone()));
+            }
+            None => self.mail.entry(mail).or_default().push_back(payload.clone()),
+        }
+    }
+
+    /// The task no longer waits for mail, nor for the end of that wait.
+    pub(super) fn drop_waiter(&mut self, task: TaskKey) {
+        let Some(State::Waiting(Waits::Mail(mail, timer, _))) = self.tasks.get(&task).map(|task| &task.state) else {
+            return;
+        };
+        if let Some(timer) = timer {
+            self.timers.remove(timer);
+        }
+        let mail = mail.clone();
+        if let Some(queue) = self.waiters.get_mut(&mail) {
+            queue.retain(|waiter| *waiter != task);
+            if queue.is_empty() {
+                self.waiters.remove(&mail);
+            }
+        }
+    }
+
+    /// Signals that came and that nobody took, by name.
+    pub(super) fn unread_signals(&self) -> Vec<(Arc<str>, Value)> {
+        let mut names: Vec<_> =
+            self.mail.keys().filter_map(|mail| if let Mail::Signal(name) = mail { Some(name) } else { None }).collect();
+        names.sort_unstable();
+        let of = |name: &Arc<str>| {
+            let name = name.clone();
+            self.mail[&Mail::Signal(name.clone())].iter().map(move |payload| (name.clone(), payload.clone()))
+        };
+        names.into_iter().flat_map(of).collect()
+    }
+
+    /// `false`: a signal of that id was delivered before.
+    pub(super) fn note_signal_id(&mut self, id: &str) -> bool {
+        let new = self.signal_ids.insert(id.to_owned());
+        if new {
+            self.signal_order.push(id.to_owned());
+        }
+        new
+    }
+
+    // ---- hooks
+
+    pub(super) fn hook_opened(&mut self, id: &StepId, token: &str, url: &str, at: Millis) -> Result<(), &'static str> {
+        let task = self.opened(id, Some(token))?;
+        let hook = OpenHook { token: token.into(), ids: HashSet::new() };
+        self.hooks.insert(id.clone(), hook);
+        let answer = HookRef { id: id.clone(), token: token.into(), url: url.into() };
+        self.wake(task, at, Answer::Hook(answer));
+        Ok(())
+    }
+
+    pub(super) fn hook_conflict(
+        &mut self,
+        id: &StepId,
+        token: &str,
+        holder: &RunId,
+        at: Millis,
+    ) -> Result<(), &'static str> {
+        let task = self.opened(id, Some(token))?;
+        let message = match *holder == self.created.run {
+            true => format!("the token {token:?} belongs to another open hook of this run: close that one first"),
+            false => format!("the token {token:?} belongs to an open hook of run {holder}"),
+        };
+        let failure = Failure { step_id: Some(id.clone()), ..Failure::new(Kind::HookConflict, message) };
+        self.wake(
+            task,
+            at,
+            Answer::Failure(failure.with_data(serde_json::json!({ "token": token, "run_id": holder }))),
+        );
+        Ok(())
+    }
+
+    /// Whoever waits gets null, once what came before is taken.
+    pub(super) fn close_hook(&mut self, id: &StepId, site: &Site) -> Reply {
+        let Some(hook) = self.hooks.get(id) else { return Reply::Now(Answer::Value(Value::Null)) };
+        let token = hook.token.to_string();
+        let Some(asked) = self.ask(Some(id), Some(site), Body::HookClosed) else { return Reply::Stop };
+        self.hooks.remove(id);
+        let waiting: Vec<_> = self.waiters.get(&Mail::Hook(id.clone())).into_iter().flatten().copied().collect();
+        for task in waiting {
+            self.drop_waiter(task);
+            self.wake(task, self.clock, Answer::Value(Value::Null));
+        }
+        if asked.new {
+            self.turn.commands.push(Command::CloseHook { token });
+        }
+        Reply::Now(Answer::Value(Value::Null))
+    }
+}
