@@ -1,6 +1,8 @@
 //! The standard library of durhai scripts: modules that a workflow imports as `std/NAME`, and pure functions in Rust that
 //! they and the workflows can use. Nothing in here has effects, a clock or randomness.
 
+pub mod schema;
+
 /// Part of the version of every workflow: raise it whenever a result of the library changes.
 pub const VERSION: &str = "1";
 
