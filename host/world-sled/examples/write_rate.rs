@@ -49,13 +49,9 @@ fn world(folder: &Path, group: usize, bytes: usize) -> Result<(f64, f64), Box<dy
 fn turn(claim: &mut Claim, bytes: usize) -> Write {
     claim.last_seq += 1;
     Write::Commit(Box::new(Commit {
-        run: claim.run.clone(),
-        fence: claim.fence,
         events: Some(Chunk { first: claim.last_seq, count: 1, bytes: vec![b'e'; bytes] }),
-        row: None,
-        inbox_taken: None,
-        append: Vec::new(),
         progress: true,
+        ..Commit::new(claim.run.clone(), claim.fence)
     }))
 }
 
@@ -75,6 +71,8 @@ fn create(world: &SledWorld) -> Result<Vec<Claim>, Box<dyn std::error::Error>> {
             ended_at: None,
             wake_at: Some(0),
             note: Default::default(),
+            purge_at: None,
+            gate: None,
         };
         let events = Chunk { first: 1, count: 1, bytes: vec![b'c'; 250] };
         let create = Create { row, events, claim: Some(holder.clone()) };

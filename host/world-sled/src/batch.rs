@@ -15,6 +15,11 @@ impl Batch {
         self.0.push((key.into(), None));
     }
 
+    /// Inserts, or removes where there is no value.
+    pub fn set(&mut self, key: impl Into<IVec>, value: Option<impl Into<IVec>>) {
+        self.0.push((key.into(), value.map(Into::into)));
+    }
+
     /// One entry is atomic by itself: sled's batch would add a record of its own, with one more write and wait for the
     /// disk, and one entry is what a sequential step comes to.
     pub fn apply(mut self, db: &Db) -> sled::Result<()> {

@@ -12,10 +12,7 @@ use crate::batch::Batch;
 use durhai_world::WorldError;
 use sled::{Db, IVec};
 
-use crate::{Options, keys};
-
-/// What this version writes and reads.
-const FORMAT: u64 = 1;
+use crate::{Options, format, keys};
 
 /// How coarse the times of a file system may be.
 const TICK: Duration = Duration::from_millis(50);
@@ -72,7 +69,7 @@ impl Disk {
             failed: OnceLock::new(),
             _lock: lock,
         };
-        disk.check_format()?;
+        format::check(&disk)?;
         for folder in [folder, &inner] {
             sync_folder(folder).map_err(|error| io("sync", error))?;
         }
@@ -225,27 +222,6 @@ impl Disk {
             ))),
             Ok(Err(error)) => Err(self.corrupt(error)),
             Err(panic) => Err(self.corrupt(panic_text(&*panic))),
-        }
-    }
-
-    fn check_format(&self) -> Result<(), WorldError> {
-        let key = keys::named(keys::OWN, "format");
-        let Some(found) = self.get(&key)? else {
-            if self.prefix([]).next().transpose()?.is_some() {
-                return Err(self.corrupt("it says nothing of its format"));
-            }
-            let mut batch = Batch::default();
-            batch.insert(key, FORMAT.to_string().as_bytes());
-            self.apply(batch)?;
-            return self.sync();
-        };
-        match std::str::from_utf8(&found).ok().and_then(|text| text.parse::<u64>().ok()) {
-            Some(format) if format == FORMAT => Ok(()),
-            Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
-                "the store in {} has format {format}, this version of durhai reads up to {FORMAT}: use the newer version",
-                self.folder.display()
-            ))),
-            _ => Err(self.corrupt(format!("its format is {:?}", String::from_utf8_lossy(&found)))),
         }
     }
 }

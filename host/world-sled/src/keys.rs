@@ -15,16 +15,23 @@
 //! | `x` key, index u64 | one letter that waits: at u64, then its bytes |
 //! | `c` key | the index of the last letter taken, u64; absent: none was |
 //! | `s` key, name length u32, name, index u64 | one entry of a stream |
+//! | `v` key, name | a value of the run |
+//! | `k` token | an open hook: the run's key, u64, then what was given with it |
+//! | `o` key, token | the run has that hook |
+//! | `G` gate | limit u32, how many are inside u64, how many have not ended u64; nothing for a gate without runs |
+//! | `g` key | where a run is that has a gate: `w` waits, `i` inside; absent: it has not arrived, or ended |
+//! | `Q` gate length u32, gate, rank u32, key | a run that waits; the best has the lowest rank |
 //! | `d` due u64, key | an unheld run that becomes due; nothing for held ones |
 //! | `h` key | the run is claimed; found at open: its holder died |
 //! | `t` key | tries, u32; absent: 0 |
-//! | `S` status u8, key · `W` workflow term, key · `T` tag term, value term, key · `P` parent term, key | indexes of the rows |
+//! | `S` status u8, key · `W` workflow term, key · `T` tag term, value term, key · `P` parent term, key · `V` version term, key | indexes of the rows |
+//! | `E` purge time u64, key | an ended run that may be purged from then on |
 //! | `z` key | a deleted run of which something may be left |
 //!
 //! A turn that brings only events is one insert under `l`. A run that is held has no `d`: it gets one when it is given
-//! back, or at the next open.
+//! back, or at the next open; one that waits at its gate when it is admitted.
 
-use durhai_core::{Millis, RunId, Status};
+use durhai_core::{Millis, RunId, Status, Version};
 use durhai_world::Row;
 use sled::IVec;
 
@@ -37,6 +44,12 @@ pub const LOG: u8 = b'l';
 pub const LETTER: u8 = b'x';
 pub const TAKEN: u8 = b'c';
 pub const STREAM: u8 = b's';
+pub const VALUE: u8 = b'v';
+pub const HOOK: u8 = b'k';
+pub const OPEN: u8 = b'o';
+pub const GATE: u8 = b'G';
+pub const PLACE: u8 = b'g';
+pub const QUEUE: u8 = b'Q';
 pub const DUE: u8 = b'd';
 pub const HELD: u8 = b'h';
 pub const TRIES: u8 = b't';
@@ -45,6 +58,8 @@ pub const STATUS: u8 = b'S';
 pub const WORKFLOW: u8 = b'W';
 pub const TAG: u8 = b'T';
 pub const PARENT: u8 = b'P';
+pub const VERSION: u8 = b'V';
+pub const EXPIRY: u8 = b'E';
 
 /// How much of a text stands in an index.
 const TERM: usize = 128;
@@ -72,13 +87,53 @@ pub fn two(tag: u8, first: u64, second: u64) -> [u8; 17] {
     key
 }
 
+/// `tag number name`
+pub fn of_run(tag: u8, run: u64, name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(9 + name.len());
+    key.extend_from_slice(&one(tag, run));
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// The name in what [`of_run`] made.
+pub fn name_of_run(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(9..)?).ok()
+}
+
 /// What all entries of one stream of a run begin with.
 pub fn stream(run: u64, name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(21 + name.len());
     key.extend_from_slice(&one(STREAM, run));
-    key.extend_from_slice(&(name.len() as u32).to_be_bytes());
-    key.extend_from_slice(name.as_bytes());
+    measured(&mut key, name);
     key
+}
+
+/// What all entries of those who wait at a gate begin with.
+pub fn queue(gate: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17 + gate.len());
+    key.push(QUEUE);
+    measured(&mut key, gate);
+    key
+}
+
+/// The entry of one who waits.
+pub fn waiting(gate: &str, rank: u32, run: u64) -> Vec<u8> {
+    let mut key = queue(gate);
+    key.extend_from_slice(&rank.to_be_bytes());
+    key.extend_from_slice(&run.to_be_bytes());
+    key
+}
+
+/// Undoes [`waiting`], but for the gate.
+pub fn split_waiting(key: &[u8]) -> Option<(u32, u64)> {
+    let (rest, run) = key.split_last_chunk()?;
+    Some((u32::from_be_bytes(*rest.last_chunk()?), u64::from_be_bytes(*run)))
+}
+
+/// The first name with a length before it that stands at `from` in a key.
+pub fn name_at(key: &[u8], from: usize) -> Option<&str> {
+    let (length, rest) = key.get(from..)?.split_first_chunk()?;
+    std::str::from_utf8(rest.get(..u32::from_be_bytes(*length) as usize)?).ok()
 }
 
 /// A prefix and a number behind it.
@@ -123,19 +178,37 @@ pub fn by_parent(parent: &RunId) -> Vec<u8> {
     key
 }
 
+pub fn by_version(version: &Version) -> Vec<u8> {
+    let mut key = vec![VERSION];
+    term(&mut key, version.as_str());
+    key
+}
+
+/// The entry of a run that is to be purged.
+pub fn expiry(row: &Row, run: u64) -> Option<Vec<u8>> {
+    Some(two(EXPIRY, row.purge_at.filter(|_| row.status.is_terminal())?, run).to_vec())
+}
+
 /// Every index entry of a row.
 pub fn of_row(row: &Row, run: u64) -> Vec<Vec<u8>> {
-    let mut keys = Vec::with_capacity(2 + row.tags.len() + usize::from(row.parent.is_some()));
+    let mut keys = Vec::with_capacity(5 + row.tags.len());
     keys.push(under(&by_status(row.status), run));
     keys.push(under(&by_workflow(&row.workflow), run));
     keys.extend(row.tags.iter().map(|(name, value)| under(&by_tag(name, value), run)));
     keys.extend(row.parent.iter().map(|parent| under(&by_parent(parent), run)));
+    keys.push(under(&by_version(&row.version), run));
+    keys.extend(expiry(row, run));
     keys
 }
 
 fn term(key: &mut Vec<u8>, text: &str) {
     key.extend_from_slice(&(text.len() as u32).to_be_bytes());
     key.extend_from_slice(&text.as_bytes()[..text.len().min(TERM)]);
+}
+
+fn measured(key: &mut Vec<u8>, name: &str) {
+    key.extend_from_slice(&(name.len() as u32).to_be_bytes());
+    key.extend_from_slice(name.as_bytes());
 }
 
 /// The number that a key or a value ends with.

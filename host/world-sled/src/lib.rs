@@ -7,7 +7,12 @@
 //! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
 
 mod batch;
+mod claim;
+mod commit;
 mod disk;
+mod format;
+mod gate;
+mod hook;
 mod keys;
 mod read;
 mod state;
@@ -20,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Holder, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
+    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
 };
 
 use batch::Batch;
@@ -31,8 +36,8 @@ use write::Turn;
 
 /// A world in a folder of this machine.
 ///
-/// Everything that returns `Ok` from [`write`](World::write), a claim, [`put_program`](World::put_program) or
-/// [`put_meta`](World::put_meta) is on the disk. Readers may see what is not there yet, for the length of one sync.
+/// Everything that a call which writes returns `Ok` for is on the disk; a [`reserve`](World::reserve) writes nothing, and
+/// ends with the process. Readers may see what is not there yet, for the length of one sync.
 /// After a write that the disk refused, every later write fails with the same message; what was acknowledged is safe.
 pub struct SledWorld {
     disk: Arc<Disk>,
@@ -95,11 +100,33 @@ impl SledWorld {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, key: Vec<u8>, value: &[u8]) -> Result<(), WorldError> {
+    /// Sets one entry, or removes it.
+    fn set(&self, key: Vec<u8>, value: Option<&[u8]>) -> Result<(), WorldError> {
         let mut batch = Batch::default();
-        batch.insert(key, value);
+        batch.set(key, value);
         self.disk.apply(batch)?;
         self.disk.sync()
+    }
+
+    /// Does what may change several things, makes it durable and lets others know.
+    fn turn<T>(&self, change: impl FnOnce(&mut Turn<'_>) -> Result<T, WorldError>) -> Result<T, WorldError> {
+        self.disk.check()?;
+        let mut state = self.state();
+        let mut turn = Turn::new(&self.disk, &mut state);
+        let done = change(&mut turn).inspect_err(|_| {
+            // What is on the disk counts.
+            turn.gates.drain(..).for_each(|gate| drop(turn.state.gates.remove(&gate)));
+            turn.forget();
+        })?;
+        self.disk.keep_failure(turn.apply())?;
+        let (notices, applied) = (std::mem::take(&mut turn.notices), turn.applied);
+        drop(turn);
+        drop(state);
+        if applied {
+            self.disk.sync()?;
+        }
+        self.notify(notices);
+        Ok(done)
     }
 
     fn notify(&self, mut notices: Vec<Notice>) {
@@ -143,53 +170,11 @@ impl World for SledWorld {
     }
 
     fn claim(&self, _holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
-        self.disk.check()?;
-        let mut state = self.state();
-        let mut batch = Batch::default();
-        let mut claims = Vec::new();
-        let mut changed = false;
-        for entry in self.disk.prefix([keys::DUE]).take(limit) {
-            let name = entry?.0;
-            let (Some(due), Some(key)) = (keys::first_number(&name), keys::last_number(&name)) else { continue };
-            if due > now {
-                break;
-            }
-            changed = true;
-            match state::Run::of_key(&self.disk, key)? {
-                Some(run) => {
-                    let id = run.row.run.clone();
-                    state.runs.insert(id.clone(), run);
-                    claims.extend(state.take(&self.disk, &id, &mut batch)?);
-                }
-                // An entry without a run is damage, which `verify` reports; here it is only in the way.
-                None => batch.remove(name),
-            }
-        }
-        if changed {
-            self.disk.apply(batch)?;
-            drop(state);
-            self.disk.sync()?;
-        }
-        Ok(claims)
+        self.turn(|turn| turn.claim(now, limit))
     }
 
-    fn claim_run(&self, run: &RunId, _holder: &Holder, _now: Millis) -> Result<Option<Claim>, WorldError> {
-        self.disk.check()?;
-        let mut state = self.state();
-        match state.run(&self.disk, run)? {
-            Some(found) if found.fence != 0 => return Ok(None),
-            Some(found) if !found.row.status.is_terminal() => {}
-            _ => {
-                state.let_go(run);
-                return Ok(None);
-            }
-        }
-        let mut batch = Batch::default();
-        let claim = state.take(&self.disk, run, &mut batch)?;
-        self.disk.apply(batch)?;
-        drop(state);
-        self.disk.sync()?;
-        Ok(claim)
+    fn claim_run(&self, run: &RunId, _holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
+        self.turn(|turn| turn.claim_run(run, now))
     }
 
     /// Does nothing: the end of the process ends its claims.
@@ -218,6 +203,27 @@ impl World for SledWorld {
         read::stream(&self.disk, run, stream, from, limit)
     }
 
+    fn streams(&self, run: &RunId) -> Result<Vec<(String, u64)>, WorldError> {
+        read::streams(&self.disk, run)
+    }
+
+    fn values(&self, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, WorldError> {
+        read::values(&self.disk, run)
+    }
+
+    fn reserve(&self, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError> {
+        self.disk.check()?;
+        self.state().reserve(&self.disk, token, run, fence)
+    }
+
+    fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
+        hook::hook(&self.disk, token)
+    }
+
+    fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {
+        self.turn(|turn| turn.set_limit(gate, limit))
+    }
+
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
         match state::key_of(&self.disk, run)? {
             Some(key) => state::row_of(&self.disk, key),
@@ -231,18 +237,47 @@ impl World for SledWorld {
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {
         let key = keys::named(keys::PROGRAM, version.as_str());
-        if self.disk.has(&key)? {
-            return self.disk.sync();
-        }
-        self.put(key, bytes)
+        self.turn(|turn| {
+            if !turn.disk.has(&key)? {
+                turn.batch.insert(key, bytes);
+                turn.empty = false;
+            }
+            Ok(())
+        })?;
+        // Also where it was there: another may be about to make it durable.
+        self.disk.sync()
     }
 
     fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError> {
         Ok(self.disk.get(keys::named(keys::PROGRAM, version.as_str()))?.map(|value| value.to_vec()))
     }
 
+    fn programs(&self) -> Result<Vec<Version>, WorldError> {
+        read::programs(&self.disk)
+    }
+
+    fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
+        // Nobody creates a run meanwhile.
+        self.turn(|turn| {
+            if read::has_version(turn.disk, version)? {
+                return Ok(false);
+            }
+            turn.batch.remove(keys::named(keys::PROGRAM, version.as_str()));
+            turn.empty = false;
+            Ok(true)
+        })
+    }
+
+    fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {
+        read::expired(&self.disk, now, limit)
+    }
+
     fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError> {
-        self.put(keys::named(keys::META, key), value)
+        self.set(keys::named(keys::META, key), Some(value))
+    }
+
+    fn remove_meta(&self, key: &str) -> Result<(), WorldError> {
+        self.set(keys::named(keys::META, key), None)
     }
 
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {

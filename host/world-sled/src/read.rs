@@ -1,6 +1,6 @@
 //! Reading one run, and listing many.
 
-use durhai_core::RunId;
+use durhai_core::{Millis, RunId, Version};
 use durhai_world::{Chunk, Letter, Page, Query, WorldError};
 use sled::IVec;
 
@@ -54,6 +54,67 @@ pub fn stream(disk: &Disk, run: &RunId, stream: &str, from: u64, limit: usize) -
     entries.take(limit).map(|entry| Ok(entry?.1.to_vec())).collect()
 }
 
+pub fn streams(disk: &Disk, run: &RunId) -> Result<Vec<(String, u64)>, WorldError> {
+    let Some(key) = key_of(disk, run)? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    let mut from = keys::one(keys::STREAM, key).to_vec();
+    let end = keys::two(keys::STREAM, key, u64::MAX).to_vec();
+    // From one stream to the next, however many entries are in between.
+    while let Some((entry, _)) = disk.range(from..end.clone()).next().transpose()? {
+        let name = keys::name_at(&entry, 9);
+        let name = name.ok_or_else(|| disk.corrupt(format!("the name of a stream of run {run} cannot be read")))?;
+        let last = keys::under(&keys::stream(key, name), u64::MAX);
+        let newest = disk.range(entry.to_vec()..=last.clone()).next_back().transpose()?;
+        found.extend(newest.and_then(|(newest, _)| Some((name.to_owned(), keys::last_number(&newest)? + 1))));
+        from = last;
+        from.push(0);
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+pub fn values(disk: &Disk, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, WorldError> {
+    let Some(key) = key_of(disk, run)? else { return Ok(Vec::new()) };
+    let value = |(name, value): (IVec, IVec)| match keys::name_of_run(&name) {
+        Some(name) => Ok((name.to_owned(), value.to_vec())),
+        None => Err(disk.corrupt(format!("the name of a value of run {run} cannot be read"))),
+    };
+    disk.prefix(keys::one(keys::VALUE, key)).map(|entry| value(entry?)).collect()
+}
+
+pub fn programs(disk: &Disk) -> Result<Vec<Version>, WorldError> {
+    let version = |name: &[u8]| match std::str::from_utf8(&name[1..]) {
+        Ok(name) => Ok(Version::from_digest(name)),
+        Err(_) => Err(disk.corrupt("the name of a program cannot be read")),
+    };
+    disk.prefix([keys::PROGRAM]).map(|entry| version(&entry?.0)).collect()
+}
+
+/// Whether there is a run of this version.
+pub fn has_version(disk: &Disk, version: &Version) -> Result<bool, WorldError> {
+    for entry in disk.prefix(keys::by_version(version)) {
+        // Only the beginning of a long name stands in the index.
+        let key = keys::last_number(&entry?.0).unwrap_or(0);
+        if row_of(disk, key)?.is_some_and(|row| row.version == *version) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub fn expired(disk: &Disk, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {
+    let range = keys::two(keys::EXPIRY, 0, 0).to_vec()..=keys::two(keys::EXPIRY, now, u64::MAX).to_vec();
+    let mut found = Vec::new();
+    for entry in disk.range(range) {
+        if found.len() == limit {
+            break;
+        }
+        // The run may go while we look.
+        found.extend(row_of(disk, keys::last_number(&entry?.0).unwrap_or(0))?.map(|row| row.run));
+    }
+    Ok(found)
+}
+
 pub fn list(disk: &Disk, query: &Query) -> Result<Page, WorldError> {
     let before = match &query.cursor {
         None => u64::MAX,
@@ -96,6 +157,7 @@ fn plan(disk: &Disk, query: &Query, before: u64) -> Result<(AnyOf, Vec<AnyOf>), 
     let mut wanted: Vec<AnyOf> = Vec::new();
     wanted.extend(query.parent.iter().map(|parent| vec![keys::by_parent(parent)]));
     wanted.extend(query.tags.iter().map(|(name, value)| vec![keys::by_tag(name, value)]));
+    wanted.extend(query.version.iter().map(|version| vec![keys::by_version(version)]));
     wanted.extend(query.workflow.iter().map(|workflow| vec![keys::by_workflow(workflow)]));
     if !query.status.is_empty() {
         let mut all: AnyOf = query.status.iter().map(|status| keys::by_status(*status)).collect();

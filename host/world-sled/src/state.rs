@@ -8,11 +8,16 @@ use durhai_world::{Claim, Row, WorldError};
 
 use crate::batch::Batch;
 use crate::disk::Disk;
+use crate::gate::Gate;
 use crate::keys;
 
 /// All that must not change while a batch is put together.
 pub struct State {
     pub runs: HashMap<RunId, Run>,
+    /// Gates at which somebody waits, and for the length of one batch those it touches.
+    pub gates: HashMap<String, Gate>,
+    /// Tokens that held runs reserved, each with the run.
+    pub reserved: HashMap<Arc<str>, RunId>,
     pub next_key: u64,
     pub next_fence: u64,
 }
@@ -31,6 +36,21 @@ pub struct Run {
     pub row: Box<Row>,
     /// The next index of each stream that was written to since the claim.
     pub streams: Vec<(Arc<str>, u64)>,
+    /// The tokens of its open hooks. Known only while it is held.
+    pub hooks: Vec<Arc<str>>,
+    /// Its part of [`State::reserved`].
+    pub reserved: Vec<Arc<str>>,
+    pub place: Place,
+}
+
+/// Where a run is as its gate sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Not there yet.
+    Away,
+    Waiting,
+    /// Also where all are that have no gate.
+    Inside,
 }
 
 impl State {
@@ -62,7 +82,7 @@ impl State {
             disk.apply(batch)?;
         }
         disk.sync()?;
-        Ok(State { runs: HashMap::new(), next_key, next_fence })
+        Ok(State { runs: HashMap::new(), gates: HashMap::new(), reserved: HashMap::new(), next_key, next_fence })
     }
 
     /// The run, read if it is not at hand. `None`: there is none.
@@ -81,6 +101,9 @@ impl State {
             batch.remove(&keys::two(keys::DUE, due, run.key));
         }
         run.last_seq = last_seq(disk, run.key)?;
+        for entry in disk.prefix(keys::one(keys::OPEN, run.key)) {
+            run.hooks.extend(keys::name_of_run(&entry?.0).map(Arc::from));
+        }
         Ok(Some(run.hold(id, &mut self.next_fence, batch)))
     }
 
@@ -116,14 +139,38 @@ impl Run {
         };
         let tries = disk.get(keys::one(keys::TRIES, key))?;
         let tries = tries.and_then(|value| Some(u32::from_be_bytes(*value.first_chunk()?))).unwrap_or(0);
-        let row = Box::new(row);
-        Ok(Some(Run { key, fence: 0, last_seq: 0, tries, taken, last_letter, row, streams: Vec::new() }))
+        let place = match row.gate {
+            Some(_) => Place::of_value(disk.get(keys::one(keys::PLACE, key))?.as_deref()),
+            None => Place::Inside,
+        };
+        Ok(Some(Run { tries, taken, last_letter, ..Run::new(key, row, place) }))
     }
 
-    /// When it wants to be claimed. A letter cannot help a parked run; an operator must.
+    /// One of which nothing is there but its row.
+    pub fn new(key: u64, row: Row, place: Place) -> Self {
+        Run {
+            key,
+            fence: 0,
+            last_seq: 0,
+            tries: 0,
+            taken: 0,
+            last_letter: 0,
+            row: Box::new(row),
+            streams: Vec::new(),
+            hooks: Vec::new(),
+            reserved: Vec::new(),
+            place,
+        }
+    }
+
+    /// When it wants to be claimed.
     pub fn due(&self) -> Option<Millis> {
-        let woken = self.last_letter > self.taken && self.row.status != Status::Parked;
-        if woken { Some(0) } else { self.row.wake_at }
+        match self.place {
+            Place::Waiting => None,
+            // A letter cannot help a parked run; an operator must.
+            _ if self.last_letter == self.taken || self.row.status == Status::Parked => self.row.wake_at,
+            _ => Some(0),
+        }
     }
 
     /// Lists it among the runs that become due.
@@ -137,8 +184,27 @@ impl Run {
         self.fence = *next_fence;
         *next_fence += 1;
         batch.insert(&keys::one(keys::HELD, self.key), &[]);
-        let Run { fence, tries, last_seq, .. } = *self;
-        Claim { run: id.clone(), fence, tries, row: (*self.row).clone(), last_seq }
+        let Run { fence, tries, last_seq, place, .. } = *self;
+        Claim { run: id.clone(), fence, tries, row: (*self.row).clone(), last_seq, admitted: place == Place::Inside }
+    }
+}
+
+impl Place {
+    /// How it is stored: `None` where nothing is.
+    pub fn value(self) -> Option<&'static [u8]> {
+        match self {
+            Place::Away => None,
+            Place::Waiting => Some(b"w"),
+            Place::Inside => Some(b"i"),
+        }
+    }
+
+    pub fn of_value(value: Option<&[u8]>) -> Self {
+        match value {
+            Some(b"i") => Place::Inside,
+            Some(b"w") => Place::Waiting,
+            _ => Place::Away,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Looks for damage: everything is read, and everything that belongs together must be there.
 
+mod gates;
+
 use std::fmt::Display;
 
 use durhai_core::RunId;
@@ -18,8 +20,16 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::LETTER => counted(disk, keys::LETTER, "letter", report)?,
             keys::STREAM => counted(disk, keys::STREAM, "stream entry", report)?,
             keys::DUE => dues(disk, report)?,
-            keys::HELD | keys::TAKEN | keys::TRIES => owned(disk, tag, report)?,
-            keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT => indexes(disk, tag, report)?,
+            keys::HELD | keys::TAKEN | keys::TRIES => owned(disk, tag, keys::last_number, report)?,
+            keys::VALUE => owned(disk, tag, keys::first_number, report)?,
+            keys::HOOK => hooks(disk, report)?,
+            keys::OPEN => opens(disk, report)?,
+            keys::GATE => gates::verify(disk, report)?,
+            // With the gates.
+            keys::PLACE | keys::QUEUE => {}
+            keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT | keys::VERSION | keys::EXPIRY => {
+                indexes(disk, tag, report)?;
+            }
             keys::OWN | keys::META | keys::PROGRAM | keys::GARBAGE => {
                 disk.prefix([tag]).try_for_each(|entry| entry.map(drop))?;
             }
@@ -173,11 +183,49 @@ fn dues(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     Ok(())
 }
 
-fn owned(disk: &Disk, tag: u8, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+/// Entries that need nothing but their run.
+fn owned(
+    disk: &Disk,
+    tag: u8,
+    run: fn(&[u8]) -> Option<u64>,
+    report: &mut dyn FnMut(String),
+) -> Result<(), WorldError> {
     for entry in disk.prefix([tag]) {
         let at = entry?.0;
-        if let Some(key) = keys::last_number(&at) {
-            orphan(disk, key, "a mark", report)?;
+        match run(&at) {
+            Some(key) => orphan(disk, key, if tag == keys::VALUE { "a value" } else { "a mark" }, report)?,
+            None => report(format!("the key of a mark or a value is {}", hex(&at))),
+        }
+    }
+    Ok(())
+}
+
+fn hooks(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for entry in disk.prefix([keys::HOOK]) {
+        let (at, value) = entry?;
+        let token = String::from_utf8_lossy(&at[1..]);
+        let Some((key, _)) = keys::split_dated(&value) else {
+            report(format!("the hook {token:?} cannot be read"));
+            continue;
+        };
+        let alive = row(disk, key)?.is_some_and(|row| !row.status.is_terminal());
+        if !alive || !disk.has(keys::of_run(keys::OPEN, key, &token))? {
+            report(format!("the hook {token:?} is open for {}, which does not have it", name(disk, key)?));
+        }
+    }
+    Ok(())
+}
+
+fn opens(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    for entry in disk.prefix([keys::OPEN]) {
+        let at = entry?.0;
+        let (Some(key), Some(token)) = (keys::first_number(&at), keys::name_of_run(&at)) else {
+            report(format!("the key of a run's hook is {}", hex(&at)));
+            continue;
+        };
+        let hook = disk.get(keys::named(keys::HOOK, token))?;
+        if hook.and_then(|value| Some(keys::split_dated(&value)?.0)) != Some(key) {
+            report(format!("{} lost its hook {token:?}", name(disk, key)?));
         }
     }
     Ok(())

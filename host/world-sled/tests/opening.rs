@@ -84,7 +84,7 @@ fn owner() {
 fn a_newer_format_is_refused() {
     let folder = TempDir::new().expect("a folder");
     drop(open(folder.path()));
-    for (format, wanted) in [("2", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
+    for (format, wanted) in [("3", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
         raw(folder.path(), |db| db.insert("!format", format).map(drop).expect("written"));
         let text = refused(folder.path()).to_string();
         assert!(text.contains(wanted) && text.contains(format), "{format}: {text}");

@@ -48,6 +48,8 @@ pub fn row(name: &str) -> Row {
         ended_at: None,
         wake_at: Some(0),
         note: serde_json::Value::Null,
+        purge_at: None,
+        gate: None,
     }
 }
 
@@ -61,15 +63,7 @@ pub fn create(row: Row) -> Write {
 }
 
 pub fn turn(claim: &Claim) -> Commit {
-    Commit {
-        run: claim.run.clone(),
-        fence: claim.fence,
-        events: None,
-        row: None,
-        inbox_taken: None,
-        append: Vec::new(),
-        progress: true,
-    }
+    Commit { progress: true, ..Commit::new(claim.run.clone(), claim.fence) }
 }
 
 /// The next event of a run; counts it in the claim.

@@ -1,0 +1,161 @@
+//! A turn of a run: all that one commit changes.
+
+use durhai_core::{Millis, RunId};
+use durhai_world::{Chunk, Commit, Creation, Refused, Row, WorldError};
+
+use crate::batch::Batch;
+use crate::keys;
+use crate::state::Run;
+use crate::write::{Outcome, Turn, counted, json};
+
+impl Turn<'_> {
+    pub fn commit(&mut self, commit: Commit) -> Outcome<Vec<Creation>> {
+        let ends = commit.row.as_ref().is_some_and(|row| row.status.is_terminal());
+        let forward = commit.forward.filter(|_| ends);
+        if forward.is_some() {
+            // The letters must be on the disk to be found.
+            self.apply()?;
+        }
+        let run = match self.state.runs.get_mut(&commit.run) {
+            Some(run) if run.fence == commit.fence && run.fence != 0 => run,
+            _ => return self.refuse(commit.run),
+        };
+        if let Some(Chunk { first, .. }) = commit.events.as_ref().filter(|chunk| chunk.first != run.last_seq + 1) {
+            return Ok(Err(Refused::Sequence { run: commit.run, expected: *first, found: run.last_seq }));
+        }
+        if let Some(bad) = commit.create.iter().find(|create| create.events.first != 1) {
+            return Ok(Err(Refused::Sequence { run: bad.row.run.clone(), expected: bad.events.first, found: 0 }));
+        }
+        if let Some(Chunk { first, count: count @ 1.., bytes }) = &commit.events {
+            let value = counted(&mut self.value, *count, bytes);
+            self.batch.insert(&keys::two(keys::LOG, run.key, *first), value);
+            run.last_seq += u64::from(*count);
+            self.empty = false;
+        }
+        if let Some(taken) = commit.inbox_taken {
+            let taken = taken.min(run.last_letter);
+            if taken > run.taken {
+                for index in run.taken + 1..=taken {
+                    self.batch.remove(&keys::two(keys::LETTER, run.key, index));
+                }
+                run.taken = taken;
+                self.batch.insert(&keys::one(keys::TAKEN, run.key), &taken.to_be_bytes());
+                self.empty = false;
+            }
+        }
+        for (stream, entry) in commit.append {
+            let at = match run.streams.iter().position(|(name, _)| *name == stream) {
+                Some(at) => at,
+                None => {
+                    let last = self.disk.prefix(keys::stream(run.key, &stream)).next_back().transpose()?;
+                    let next = last.and_then(|(key, _)| keys::last_number(&key)).map_or(0, |last| last + 1);
+                    run.streams.push((stream, next));
+                    run.streams.len() - 1
+                }
+            };
+            let (name, next) = &mut run.streams[at];
+            self.batch.insert(keys::under(&keys::stream(run.key, name), *next), entry);
+            *next += 1;
+            self.empty = false;
+        }
+        for (name, value) in commit.values {
+            self.batch.set(keys::of_run(keys::VALUE, run.key, &name), value);
+            self.empty = false;
+        }
+        for (name, value) in commit.meta {
+            self.batch.set(keys::named(keys::META, &name), value);
+            self.empty = false;
+        }
+        if commit.progress && run.tries > 0 {
+            run.tries = 0;
+            self.batch.remove(&keys::one(keys::TRIES, run.key));
+            self.empty = false;
+        }
+        let gate = run.row.gate.clone().filter(|_| ends);
+        for change in commit.hooks {
+            self.change_hook(&commit.run, change)?;
+        }
+        let mut creations = Vec::new();
+        for create in commit.create {
+            creations.push(match self.create(create, Some(&commit.run).filter(|_| ends))? {
+                Ok(Some(claim)) => Creation::Claimed(Box::new(claim)),
+                Ok(None) => Creation::Waits,
+                Err(_) => Creation::Exists,
+            });
+        }
+        if let Some(row) = commit.row {
+            let letters = if forward.is_some() { self.letters(&commit.run)? } else { Vec::new() };
+            if ends {
+                self.close_all(&commit.run);
+            }
+            self.empty = false;
+            let Some(run) = self.state.runs.get_mut(&commit.run) else { return self.refuse(commit.run) };
+            set_row(run, Row { run: commit.run.clone(), gate: run.row.gate.clone(), ..row }, &mut self.batch);
+            if let Some(gate) = gate {
+                let (key, place) = (run.key, run.place);
+                self.leave(&gate, key, place)?;
+            }
+            if ends {
+                self.passing.push(commit.run);
+            }
+            if let Some(heir) = forward {
+                for (at, bytes) in letters {
+                    let _dropped_if_refused = self.send(heir.clone(), at, &bytes)?;
+                }
+            }
+        }
+        for (run, at, bytes) in commit.send {
+            let _dropped_if_refused = self.send(run, at, &bytes)?;
+        }
+        Ok(Ok(creations))
+    }
+
+    /// The letters that a run has not taken.
+    fn letters(&self, id: &RunId) -> Result<Vec<(Millis, Vec<u8>)>, WorldError> {
+        let Some(run) = self.state.runs.get(id) else { return Ok(Vec::new()) };
+        let at = |index: u64| keys::two(keys::LETTER, run.key, index).to_vec();
+        let letter = |value: &[u8]| match keys::split_dated(value) {
+            Some((at, bytes)) => Ok((at, bytes.to_vec())),
+            None => Err(self.disk.corrupt(format!("a letter for run {id} cannot be read"))),
+        };
+        self.disk.range(at(run.taken + 1)..=at(run.last_letter)).map(|entry| letter(&entry?.1)).collect()
+    }
+}
+
+/// Replaces the row and what is found by it. A terminal one ends the claim.
+fn set_row(run: &mut Run, mut row: Row, batch: &mut Batch) {
+    let key = run.key;
+    let old = &run.row;
+    if (&old.workflow, &old.tags, &old.parent, &old.version) != (&row.workflow, &row.tags, &row.parent, &row.version) {
+        for index in keys::of_row(old, key) {
+            batch.remove(index);
+        }
+        for index in keys::of_row(&row, key) {
+            batch.insert(index, &[]);
+        }
+    } else if old.status != row.status {
+        batch.remove(keys::under(&keys::by_status(old.status), key));
+        batch.insert(keys::under(&keys::by_status(row.status), key), &[]);
+        if let Some(expiry) = keys::expiry(&row, key) {
+            batch.insert(expiry, &[]);
+        }
+    }
+    if row.status.is_terminal() {
+        row.wake_at = None;
+        batch.remove(&keys::one(keys::HELD, key));
+        for index in run.taken + 1..=run.last_letter {
+            batch.remove(&keys::two(keys::LETTER, key, index));
+        }
+        run.taken = run.last_letter;
+        if run.last_letter > 0 {
+            batch.remove(&keys::one(keys::TAKEN, key));
+        }
+        if run.tries > 0 {
+            batch.remove(&keys::one(keys::TRIES, key));
+        }
+        run.tries = 0;
+        run.fence = 0;
+    }
+    batch.insert(&keys::one(keys::ROW, key), json(&row));
+    *run.row = row;
+}

@@ -1,0 +1,61 @@
+//! The format of a store: what this version reads, and what it makes of older ones.
+
+use durhai_world::{Row, WorldError};
+
+use crate::batch::Batch;
+use crate::disk::Disk;
+use crate::keys;
+
+/// What this version writes and reads. 1: runs were not found by their version.
+const FORMAT: u64 = 2;
+
+/// How many runs are brought up to date at once.
+const STEP: usize = 1000;
+
+/// Makes sure that the store can be read: an empty one gets the format, an older one is brought up to it.
+pub fn check(disk: &Disk) -> Result<(), WorldError> {
+    let Some(found) = disk.get(keys::named(keys::OWN, "format"))? else {
+        if disk.prefix([]).next().transpose()?.is_some() {
+            return Err(disk.corrupt("it says nothing of its format"));
+        }
+        return declare(disk);
+    };
+    match std::str::from_utf8(&found).ok().and_then(|text| text.parse::<u64>().ok()) {
+        Some(FORMAT) => Ok(()),
+        Some(1) => {
+            list_versions(disk)?;
+            declare(disk)
+        }
+        Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
+            "the store in {} has format {format}, this version of durhai reads up to {FORMAT}: use the newer version",
+            disk.folder().display()
+        ))),
+        _ => Err(disk.corrupt(format!("its format is {:?}", String::from_utf8_lossy(&found)))),
+    }
+}
+
+fn declare(disk: &Disk) -> Result<(), WorldError> {
+    // What was changed for it must be there first.
+    disk.sync()?;
+    let mut batch = Batch::default();
+    batch.insert(keys::named(keys::OWN, "format"), FORMAT.to_string().as_bytes());
+    disk.apply(batch)?;
+    disk.sync()
+}
+
+/// Doing it again changes nothing: it may be cut short.
+fn list_versions(disk: &Disk) -> Result<(), WorldError> {
+    let mut rows = disk.prefix([keys::ROW]).peekable();
+    while rows.peek().is_some() {
+        let mut batch = Batch::default();
+        for entry in rows.by_ref().take(STEP) {
+            let (at, value) = entry?;
+            // A row that cannot be read is for `verify` to report.
+            if let (Some(key), Ok(row)) = (keys::last_number(&at), serde_json::from_slice::<Row>(&value)) {
+                batch.insert(keys::under(&keys::by_version(&row.version), key), &[]);
+            }
+        }
+        disk.apply(batch)?;
+    }
+    Ok(())
+}

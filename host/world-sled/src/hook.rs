@@ -1,0 +1,110 @@
+//! Hooks: whose a token is.
+
+use std::sync::Arc;
+
+use durhai_core::RunId;
+use durhai_world::{Hook, HookChange, WorldError};
+
+use crate::disk::Disk;
+use crate::keys;
+use crate::state::{State, row_of};
+use crate::write::Turn;
+
+/// The open hook of a token.
+pub fn hook(disk: &Disk, token: &str) -> Result<Option<Hook>, WorldError> {
+    let Some(value) = disk.get(keys::named(keys::HOOK, token))? else { return Ok(None) };
+    let Some((key, info)) = keys::split_dated(&value) else {
+        return Err(disk.corrupt(format!("the hook {token:?} cannot be read")));
+    };
+    // The run may end and go while we look.
+    Ok(row_of(disk, key)?.map(|row| Hook { run: row.run, info: info.to_vec() }))
+}
+
+impl State {
+    /// What [`World::reserve`](durhai_world::World::reserve) does.
+    pub fn reserve(&mut self, disk: &Disk, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError> {
+        let Some(held) = self.runs.get_mut(run).filter(|held| held.fence == fence && fence != 0) else {
+            return Ok(None);
+        };
+        if let Some(hook) = hook(disk, token)?.filter(|hook| hook.run != *run) {
+            return Ok(Some(hook.run));
+        }
+        if let Some(owner) = self.reserved.get(token) {
+            return Ok(Some(owner.clone()).filter(|owner| owner != run));
+        }
+        let token: Arc<str> = token.into();
+        held.reserved.push(token.clone());
+        self.reserved.insert(token, run.clone());
+        Ok(None)
+    }
+
+    /// Ends the reservations of a run.
+    pub fn unreserve(&mut self, run: &RunId) {
+        let Some(held) = self.runs.get_mut(run) else { return };
+        for token in std::mem::take(&mut held.reserved) {
+            self.reserved.remove(&token);
+        }
+    }
+}
+
+impl Turn<'_> {
+    pub fn change_hook(&mut self, id: &RunId, change: HookChange) -> Result<(), WorldError> {
+        let (HookChange::Open { token, .. } | HookChange::Close { token }) = &change;
+        let token = token.clone();
+        let reserved = self.state.reserved.get(&token).is_some_and(|owner| owner == id);
+        let free = reserved || !self.state.reserved.contains_key(&token);
+        let taken = self.hook_owner(&token)?;
+        let Some(run) = self.state.runs.get_mut(id) else { return Ok(()) };
+        let has = taken == Some(run.key);
+        match change {
+            HookChange::Open { info, .. } if has || (taken.is_none() && free) => {
+                self.batch.insert(keys::named(keys::HOOK, &token), keys::dated(run.key, &info));
+                if !has {
+                    self.batch.insert(keys::of_run(keys::OPEN, run.key, &token), &[]);
+                    run.hooks.push(token.clone());
+                    self.hooks.insert(token.clone(), Some(run.key));
+                }
+                self.empty = false;
+            }
+            HookChange::Close { .. } if has => {
+                run.hooks.retain(|open| *open != token);
+                let key = run.key;
+                self.close(key, token);
+                return Ok(());
+            }
+            _ => {}
+        }
+        // Used up, or given back.
+        if reserved && let Some(run) = self.state.runs.get_mut(id) {
+            run.reserved.retain(|one| *one != token);
+            self.state.reserved.remove(&token);
+        }
+        Ok(())
+    }
+
+    /// Ends all that a run which ended has.
+    pub fn close_all(&mut self, id: &RunId) {
+        self.state.unreserve(id);
+        let Some(run) = self.state.runs.get_mut(id) else { return };
+        let key = run.key;
+        for token in std::mem::take(&mut run.hooks) {
+            self.close(key, token);
+        }
+    }
+
+    fn close(&mut self, key: u64, token: Arc<str>) {
+        self.batch.remove(keys::named(keys::HOOK, &token));
+        self.batch.remove(keys::of_run(keys::OPEN, key, &token));
+        self.hooks.insert(token, None);
+        self.empty = false;
+    }
+
+    /// The key of the run that has this hook open, or will have it with this batch.
+    fn hook_owner(&self, token: &str) -> Result<Option<u64>, WorldError> {
+        if let Some(owner) = self.hooks.get(token) {
+            return Ok(*owner);
+        }
+        let value = self.disk.get(keys::named(keys::HOOK, token))?;
+        Ok(value.and_then(|value| keys::split_dated(&value).map(|(key, _)| key)))
+    }
+}
