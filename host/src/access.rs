@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use durhai_core::{Body, Event, Millis, RunId, Status, Value, wire};
-use durhai_world::{Chunk, Claim, Commit, Create, Refused, Row, World, WorldError, Write, Written};
+use durhai_core::event::Created;
+use durhai_core::{Body, Event, RunId, Status, Value, wire};
+use durhai_world::{Chunk, Claim, Commit, Refused, Row, World, WorldError, Write, Written};
 use tokio::sync::oneshot;
 
+use crate::birth::Newborn;
 use crate::committer::{Job, Then};
 use crate::error::HostError;
 use crate::inner::Inner;
+use crate::slot::STATE;
 use crate::view::RunView;
 use crate::worker::Msg;
 
@@ -43,53 +46,33 @@ impl Inner {
 
     pub async fn last_event(self: &Arc<Self>, run: &RunId) -> Result<Option<Event>, HostError> {
         let run = run.clone();
-        self.blocking(move |world| {
-            let tail = world.log_tail(&run)?;
-            Ok(tail.and_then(|chunk| decode(&chunk).ok()?.pop()))
-        })
-        .await
+        self.blocking(move |world| last_event(world, &run)).await
     }
 
-    /// Creates a run from the first events of its log, and runs it here if `here`.
-    pub async fn create(
-        self: &Arc<Self>,
-        events: Vec<Event>,
-        later: Option<Millis>,
-        here: bool,
-    ) -> Result<Result<(), Refused>, HostError> {
-        let Some(Event { at, body: Body::RunCreated(created), .. }) = events.first() else {
-            return Err(HostError::Invalid("a log begins with run_created".into()));
-        };
-        let run = created.run.clone();
-        let row = Row {
-            run: run.clone(),
-            workflow: created.workflow.clone(),
-            version: created.version.clone(),
-            // What is claimed begins at once; saying so here saves the rewriting of the row a moment later.
-            status: if here && events.len() == 1 { Status::Running } else { Status::Pending },
-            tags: created.tags.clone(),
-            parent: created.parent.clone(),
-            created_at: (*at).max(if events.len() > 1 { self.clock.now() } else { 0 }),
-            started_at: (here && events.len() == 1).then_some(*at),
-            ended_at: None,
-            wake_at: Some(later.unwrap_or(0)),
-            note: Value::Null,
-        };
-        let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
-        let claim = here.then(|| self.holder.clone());
-        let create = Create { row, events: chunk, claim };
+    /// Creates a run, and runs it here if it is to begin here.
+    pub async fn create(self: &Arc<Self>, newborn: Newborn) -> Result<Result<(), Refused>, HostError> {
+        let Newborn { create, events } = newborn;
+        let run = create.row.run.clone();
+        let here = create.claim.is_some();
         match self.ask(Write::Create(Box::new(create))).await? {
-            Ok(Written::Created(Some(claim))) => {
-                let msg = Msg::Adopt { claim: Box::new(claim), history: Some(events) };
-                self.send(self.worker_of(&run), msg);
-                Ok(Ok(()))
-            }
-            Ok(_) => {
-                self.adopter.ring();
-                Ok(Ok(()))
-            }
-            Err(refused) => Ok(Err(refused)),
+            Ok(Written::Created(Some(claim))) => self.adopt(claim, Some(events)),
+            Ok(_) => self.created_to_wait(run, here),
+            Err(refused) => return Ok(Err(refused)),
         }
+        Ok(Ok(()))
+    }
+
+    /// Runs what was claimed.
+    pub fn adopt(&self, claim: Claim, history: Option<Vec<Event>>) {
+        self.send(self.worker_of(&claim.run), Msg::Adopt { claim: Box::new(claim), history });
+    }
+
+    /// A run that could not begin at once. A host that takes up nothing but its own must remember it.
+    pub fn created_to_wait(&self, run: RunId, here: bool) {
+        if here && !self.adopt {
+            self.own.lock().expect("not poisoned").insert(run);
+        }
+        self.adopter.ring();
     }
 
     /// The claim on a run that nobody holds. One that was parked a moment ago is waited for: it is being given back.
@@ -113,24 +96,44 @@ impl Inner {
 
     /// Goes on with a run that nobody holds.
     pub async fn take_up(self: &Arc<Self>, run: &RunId) -> Result<(), HostError> {
-        if let Some(claim) = self.try_claim(run).await? {
-            self.send(self.worker_of(run), Msg::Adopt { claim: Box::new(claim), history: None });
+        match self.try_claim(run).await? {
+            Some(claim) if claim.admitted => self.adopt(claim, None),
+            Some(claim) => {
+                self.release(&claim).await?;
+                self.created_to_wait(run.clone(), true);
+            }
+            None => {}
         }
         Ok(())
     }
 
-    /// A commit outside of any turn.
-    pub async fn commit_alone(&self, claim: &Claim, event: Option<Event>, row: Row) -> Result<(), HostError> {
-        let events = event.map(|event| Chunk { first: event.seq, count: 1, bytes: wire::encode(&[event]) });
-        let commit = Commit {
-            run: claim.run.clone(),
-            fence: claim.fence,
-            events,
-            row: Some(row),
-            inbox_taken: None,
-            append: Vec::new(),
-            progress: true,
+    /// Ends a run that is held, and that no script is asked about, by an event of its own.
+    pub async fn end_held(self: &Arc<Self>, claim: &Claim, body: Body) -> Result<(), HostError> {
+        let now = self.clock.now();
+        let status = match &body {
+            Body::RunCancelled { .. } => Status::Cancelled,
+            _ => Status::Failed,
         };
+        let last = self.last_event(&claim.run).await?;
+        let at = last.map_or(now, |event| event.at.max(now));
+        let run = claim.run.clone();
+        let first = self.blocking(move |world| first_event(world, &run)).await?;
+        let mut commit = Commit::new(claim.run.clone(), claim.fence);
+        commit.send.extend(first.and_then(|created| crate::slot::letter_to_parent(&created, &body, now)));
+        let event = Event { seq: claim.last_seq + 1, at, step_id: None, site: None, body };
+        commit.events = Some(Chunk { first: event.seq, count: 1, bytes: wire::encode(&[event]) });
+        commit.row = Some(Row { status, wake_at: None, ended_at: Some(now), note: Value::Null, ..claim.row.clone() });
+        commit.progress = true;
+        self.ask(Write::Commit(Box::new(commit))).await?.map(drop).map_err(crate::handle::refusal)?;
+        self.waiters.wake(&claim.run, &None);
+        Ok(())
+    }
+
+    /// A new row outside of any turn.
+    pub async fn commit_row(&self, claim: &Claim, row: Row) -> Result<(), HostError> {
+        let mut commit = Commit::new(claim.run.clone(), claim.fence);
+        commit.row = Some(row);
+        commit.progress = true;
         self.ask(Write::Commit(Box::new(commit))).await?.map(drop).map_err(crate::handle::refusal)
     }
 
@@ -148,31 +151,44 @@ impl Inner {
 
 /// A run as it is shown.
 pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
+    let noted = |key: &str| row.note.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+    let state = world.values(&row.run)?.into_iter().filter_map(|(name, bytes)| {
+        let key = name.strip_prefix(STATE)?.to_owned();
+        Some((key, serde_json::from_slice(&bytes).ok()?))
+    });
+    let state: serde_json::Map<_, _> = state.collect();
     let mut view = RunView {
-        id: row.run,
-        workflow: row.workflow,
-        version: row.version,
         status: row.status,
         input: Value::Null,
         output: Value::Null,
         error: None,
-        state: Value::Null,
-        status_text: None,
+        state: Value::Object(state),
+        status_text: noted("status_text"),
+        waiting_for: row.note.get("waiting_for").and_then(Value::as_array).cloned().unwrap_or_default(),
+        reason: noted("reason"),
+        next: noted("next").and_then(|id| RunId::new(id).ok()),
+        previous: None,
+        origin: None,
+        events: 0,
+        attempt: 1,
+        priority: row.gate.as_ref().map_or(0, |gate| gate.priority),
+        timeout: None,
+        id: row.run,
+        workflow: row.workflow,
+        version: row.version,
         tags: row.tags,
         parent: row.parent,
         created_at: row.created_at,
         started_at: row.started_at,
         ended_at: row.ended_at,
-        waiting_for: row.note.get("waiting_for").and_then(Value::as_array).cloned().unwrap_or_default(),
-        reason: row.note.get("reason").and_then(Value::as_str).map(ToOwned::to_owned),
-        origin: None,
-        events: 0,
     };
-    if let Some(first) = world.log(&view.id, 1, 1)?.first()
-        && let Some(Event { body: Body::RunCreated(created), .. }) = decode(first)?.into_iter().next()
-    {
+    if let Some(created) = first_event(world, &view.id)? {
         view.input = created.input;
         view.origin = created.origin;
+        view.attempt = created.attempt;
+        view.priority = created.priority;
+        view.timeout = created.timeout;
+        view.previous = created.chain.map(|chain| chain.previous);
     }
     if let Some(tail) = world.log_tail(&view.id)? {
         view.events = tail.first + u64::from(tail.count) - 1;
@@ -181,11 +197,28 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
                 Some(Body::RunCompleted { output }) => view.output = output,
                 Some(Body::RunFailed { error }) => view.error = Some(error),
                 Some(Body::RunCancelled { reason }) => view.reason = Some(reason).filter(|reason| !reason.is_empty()),
+                Some(Body::RunContinued { next }) => view.next = Some(next),
                 _ => {}
             }
         }
     }
     Ok(view)
+}
+
+pub(crate) fn last_event(world: &dyn World, run: &RunId) -> Result<Option<Event>, WorldError> {
+    match world.log_tail(run)? {
+        Some(tail) => Ok(decode(&tail)?.pop()),
+        None => Ok(None),
+    }
+}
+
+/// What was decided when a run was created.
+pub(crate) fn first_event(world: &dyn World, run: &RunId) -> Result<Option<Created>, WorldError> {
+    let Some(first) = world.log(run, 1, 1)?.into_iter().next() else { return Ok(None) };
+    match decode(&first)?.into_iter().next() {
+        Some(Event { body: Body::RunCreated(created), .. }) => Ok(Some(*created)),
+        _ => Ok(None),
+    }
 }
 
 fn decode(chunk: &Chunk) -> Result<Vec<Event>, WorldError> {

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durhai_core::Millis;
+use durhai_world::{WorldError, Write};
+
 use crate::inner::Inner;
 use crate::worker::Msg;
 
@@ -44,7 +47,41 @@ pub(crate) fn run(inner: &Arc<Inner>) {
                 Ok(None) => {}
                 Err(error) => return inner.fail(Arc::new(error)),
             }
+        } else {
+            match claim_own(inner, now) {
+                Ok(wait) => patience = patience.min(wait),
+                Err(error) => return inner.fail(Arc::new(error)),
+            }
         }
         inner.adopter.wait(patience);
     }
+}
+
+/// Looks after the runs that this host created and that could not begin at once, where it takes up no others. How long
+/// until one of them may be due.
+fn claim_own(inner: &Arc<Inner>, now: Millis) -> Result<Duration, WorldError> {
+    let own: Vec<_> = inner.own.lock().expect("not poisoned").iter().cloned().collect();
+    let mut patience = LOOK_AGAIN;
+    for run in own {
+        let row = inner.world.row(&run)?;
+        let over = row.as_ref().is_none_or(|row| row.status.is_terminal());
+        let due = row.and_then(|row| row.wake_at).unwrap_or(0);
+        if !over && due > now {
+            patience = patience.min(inner.clock.patience(due));
+            continue;
+        }
+        let claim = if over { None } else { inner.world.claim_run(&run, &inner.holder, now)? };
+        match claim {
+            Some(claim) if !claim.admitted => {
+                let write = Write::Release { run: run.clone(), fence: claim.fence };
+                inner.world.write(vec![write])?;
+            }
+            claim => {
+                // Taken here, or by somebody else.
+                inner.own.lock().expect("not poisoned").remove(&run);
+                claim.into_iter().for_each(|claim| inner.adopt(claim, None));
+            }
+        }
+    }
+    Ok(patience)
 }

@@ -44,6 +44,7 @@ pub struct HostBuilder {
     pub(crate) drain: Duration,
     pub(crate) lease: Duration,
     pub(crate) adopt: bool,
+    pub(crate) public_url: String,
     pub(crate) commits: broadcast::Sender<Committed>,
     pub(crate) extend: Vec<Extension>,
 }
@@ -67,6 +68,7 @@ impl Default for HostBuilder {
             drain: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             adopt: true,
+            public_url: String::new(),
             commits: broadcast::channel(16_384).0,
             extend: Vec::new(),
         }
@@ -187,6 +189,13 @@ impl HostBuilder {
         self
     }
 
+    /// Where the outside reaches this host's hooks, like `https://flows.example.org`: it stands in front of `/hooks/TOKEN` in
+    /// the `url` of each. Default: nothing, so that a hook's `url` is a path.
+    pub fn public_url(mut self, url: impl Into<String>) -> Self {
+        self.public_url = url.into().trim_end_matches('/').to_owned();
+        self
+    }
+
     /// What [`Host::commits`] gives, from the very beginning: a host takes up runs while it starts.
     pub fn commits(&self) -> broadcast::Receiver<Committed> {
         self.commits.subscribe()
@@ -226,6 +235,8 @@ impl HostBuilder {
             evict_after: self.evict_after,
             max_live: self.max_live,
             adopt: self.adopt,
+            own: Mutex::default(),
+            public_url: self.public_url,
             workers: posts,
             jobs: Mutex::new(Some(jobs)),
             commits: self.commits,

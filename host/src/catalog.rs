@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
-use durhai_core::{Site, Version};
-use durhai_engine::{Bundle, Sandbox, SandboxConfig, diagnostic};
+use durhai_core::{Site, Value, Version};
+use durhai_engine::{Bundle, Header, Program, Sandbox, SandboxConfig, diagnostic};
 use durhai_world::{World, WorldError};
 use tokio::sync::broadcast;
 
@@ -24,14 +24,21 @@ pub(crate) struct Catalog {
 
 #[derive(Clone, Default)]
 struct Entry {
-    /// The version that new starts get.
-    serving: Option<Version>,
+    /// What new starts get.
+    serving: Option<Serving>,
     description: String,
     error: Option<String>,
     /// The text that was looked at last, so that the same one is not looked at twice.
     seen: Option<Seen>,
     /// Whether the file is there: without it nothing starts.
     present: bool,
+}
+
+/// The version of a workflow that new starts get.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub version: Version,
+    pub header: Arc<Header>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -48,10 +55,10 @@ impl Catalog {
     }
 
     /// The version that a start of this workflow gets; the error says why there is none.
-    pub fn serving(&self, workflow: &str) -> Result<Version, Missing> {
+    pub fn serving(&self, workflow: &str) -> Result<Serving, Missing> {
         let entries = self.entries.read().expect("not poisoned");
         match entries.get(workflow) {
-            Some(Entry { serving: Some(version), present: true, .. }) => Ok(version.clone()),
+            Some(Entry { serving: Some(serving), present: true, .. }) => Ok(serving.clone()),
             Some(Entry { error: Some(error), present: true, .. }) => Err(Missing::Broken(error.clone())),
             _ => {
                 let names: Vec<_> =
@@ -67,11 +74,19 @@ impl Catalog {
         present
             .map(|(name, entry)| WorkflowView {
                 name: name.clone(),
-                version: entry.serving.clone(),
+                version: entry.serving.as_ref().map(|serving| serving.version.clone()),
                 description: entry.description.clone(),
                 error: entry.error.clone(),
+                header: entry.serving.as_ref().map_or(Value::Null, |serving| serving.header.raw().clone()),
             })
             .collect()
+    }
+
+    /// Every workflow that can be started, with what its header says.
+    pub fn all_serving(&self) -> Vec<(String, Serving)> {
+        let entries = self.entries.read().expect("not poisoned");
+        let present = entries.iter().filter(|(_, entry)| entry.present);
+        present.filter_map(|(name, entry)| Some((name.clone(), entry.serving.clone()?))).collect()
     }
 
     /// The texts of a version, from memory or from the world. The error is a reason to park a run.
@@ -119,9 +134,10 @@ impl Catalog {
             Some(source) => {
                 after.present = true;
                 match self.compile(sandbox, name, source) {
-                    Ok((bundle, description)) => {
+                    Ok((bundle, program)) => {
                         let version = bundle.version();
-                        after.description = description;
+                        let header = program.header().clone();
+                        after.description = program.description().to_owned();
                         after.error = None;
                         after.seen = Some(Seen::Good(version.clone()));
                         (before.seen != after.seen)
@@ -130,11 +146,14 @@ impl Catalog {
                                 if world.program(&version)?.is_none() {
                                     world.put_program(&version, &bytes)?;
                                 }
-                                if before.serving.as_ref() != Some(&version) {
+                                if before.serving.as_ref().is_none_or(|serving| serving.version != version) {
                                     world.put_meta(&pointer(name), version.as_str().as_bytes())?;
                                 }
+                                if let Some(concurrency) = header.concurrency.as_ref().filter(|by| by.key.is_none()) {
+                                    world.set_limit(name, concurrency.limit)?;
+                                }
                                 self.keep(version.clone(), bundle);
-                                after.serving = Some(version.clone());
+                                after.serving = Some(Serving { version: version.clone(), header });
                                 Ok(Report::Loaded { workflow: name.into(), version })
                             })
                             .transpose()?
@@ -144,7 +163,12 @@ impl Catalog {
                             && let Some(bytes) = world.meta(&pointer(name))?
                         {
                             // The version that served when the host was last up still does.
-                            after.serving = Some(Version::from_digest(&String::from_utf8_lossy(&bytes)));
+                            let version = Version::from_digest(&String::from_utf8_lossy(&bytes));
+                            let program = self.bundle(world, &version).map(|bundle| sandbox.compile(&bundle));
+                            if let Ok(Ok(program)) = program {
+                                after.description = program.description().to_owned();
+                                after.serving = Some(Serving { version, header: program.header().clone() });
+                            }
                         }
                         after.error = Some(error.clone());
                         after.seen = Some(Seen::Bad(error.clone()));
@@ -189,7 +213,7 @@ impl Catalog {
         Ok(reports)
     }
 
-    fn compile(&self, sandbox: &Sandbox, name: &str, source: String) -> Result<(Bundle, String), String> {
+    fn compile(&self, sandbox: &Sandbox, name: &str, source: String) -> Result<(Bundle, Program), String> {
         let folder = self.folder.clone();
         let mut read = |path: &str| {
             let file = folder.as_ref()?.join(format!("{path}.rhai"));
@@ -200,7 +224,7 @@ impl Catalog {
         };
         let bundle = Bundle::gather(name, &source, &mut read).map_err(all)?;
         let program = sandbox.compile(&bundle).map_err(all)?;
-        Ok((bundle, program.description().to_owned()))
+        Ok((bundle, program))
     }
 
     fn keep(&self, version: Version, bundle: Bundle) -> Arc<Bundle> {

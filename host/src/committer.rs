@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use durhai_core::replay::{Command, LogLine};
-use durhai_core::{Event, Status};
-use durhai_world::{Refused, WorldError, Write, Written};
+use durhai_core::replay::{Command, Emitted, LogLine};
+use durhai_core::{Event, RunId, Status};
+use durhai_world::{Creation, Refused, WorldError, Write, Written};
 use tokio::sync::oneshot;
 
 use crate::inner::{Inner, RunShared};
@@ -42,9 +42,12 @@ pub(crate) type Answer = Result<Result<Written, Refused>, Arc<WorldError>>;
 pub(crate) struct TurnDone {
     pub run: Arc<RunShared>,
     pub commands: Vec<Command>,
+    /// Runs that were created with it, with their logs.
+    pub born: Vec<(RunId, Vec<Event>)>,
     /// Kept only if somebody listens.
     pub events: Vec<Event>,
     pub lines: Vec<LogLine>,
+    pub emitted: Vec<Emitted>,
     pub status: Status,
     /// Somebody may wait for the end of the run.
     pub rests: bool,
@@ -104,26 +107,46 @@ fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>, atte
             inner.send(run.worker, Msg::Released { run: run.id.clone() });
         }
         Then::Turn(turn) => match result {
-            Ok(_) => durable(inner, *turn, attempts),
+            Ok(written) => durable(inner, *turn, written, attempts),
             Err(refused) => inner.send(turn.run.worker, Msg::Lost { run: turn.run.clone(), why: refused.to_string() }),
         },
     }
 }
 
 /// The turn is on disk: now its effects may begin.
-fn durable(inner: &Arc<Inner>, turn: TurnDone, attempts: &mut Vec<Begin>) {
+fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut Vec<Begin>) {
+    if let Written::Committed(creations) = written {
+        for (creation, (run, events)) in creations.into_iter().zip(turn.born) {
+            match creation {
+                Creation::Claimed(claim) => inner.adopt(*claim, Some(events)),
+                Creation::Waits => inner.created_to_wait(run, !inner.is_stopping()),
+                // It was not there when the turn was made: whoever made it was faster. The parent looks when it is
+                // taken up next.
+                Creation::Exists => tracing::error!("run {run} was to be started by run {}, but exists", turn.run.id),
+            }
+        }
+    }
     for command in turn.commands {
         match command {
             Command::RunStep(step) => attempts.push(Begin::new(inner, &turn.run, step)),
             Command::CancelStep(id) => runner::cancel(&turn.run, &id),
+            Command::EndChild { run_id, reason, terminate } => inner.end_successor(run_id, reason, terminate),
+            // Done with the commit, or before it.
+            Command::OpenHook { .. } | Command::CloseHook { .. } | Command::StartChild(_) | Command::Continue(_) => {}
         }
     }
     let rest = turn.rests.then(|| turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()));
     let rest = rest.map(|end| end.cloned().map(Arc::new));
-    let news = !turn.events.is_empty() || !turn.lines.is_empty() || turn.status == Status::Parked;
+    let news =
+        !turn.events.is_empty() || !turn.lines.is_empty() || !turn.emitted.is_empty() || turn.status == Status::Parked;
     if news && inner.commits.receiver_count() > 0 {
-        let committed =
-            Committed { run: turn.run.id.clone(), events: turn.events, lines: turn.lines, status: turn.status };
+        let committed = Committed {
+            run: turn.run.id.clone(),
+            events: turn.events,
+            lines: turn.lines,
+            emitted: turn.emitted,
+            status: turn.status,
+        };
         let _ = inner.commits.send(committed);
     }
     if let Some(rest) = rest {

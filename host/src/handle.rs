@@ -6,15 +6,16 @@ use std::time::Duration;
 use durhai_core::event::Created;
 use durhai_core::replay::LogLine;
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value};
-use durhai_world::{Refused, Row, WorldError, Write};
+use durhai_world::{Claim, Refused, Row, WorldError, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use crate::catalog::Missing;
+use crate::birth::{self, Begin};
+use crate::catalog::{Missing, Serving};
 use crate::error::{HostError, RunError};
 use crate::host::Host;
-use crate::inner::Rest;
+use crate::inner::{Inner, Rest};
 use crate::letter::Message;
 use crate::payload;
 use crate::slot::LOG_STREAM;
@@ -33,6 +34,8 @@ pub struct Start {
     pub(crate) at: Option<Millis>,
     pub(crate) delay: Option<Duration>,
     pub(crate) elsewhere: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) priority: i32,
 }
 
 impl Start {
@@ -67,6 +70,19 @@ impl Start {
         self
     }
 
+    /// How long the whole run may take from its start on, instead of what its workflow says. Then it is cancelled and
+    /// fails with `timeout`.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Its place among the runs that wait for the workflow's `concurrency`: higher goes first, 0 unless given.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// Does not run it here: whoever serves the world later does.
     pub fn elsewhere(mut self) -> Self {
         self.elsewhere = true;
@@ -75,7 +91,7 @@ impl Start {
 
     /// Creates the run. When this returns it is durable.
     pub async fn start(self) -> Result<Run, HostError> {
-        let Start { host, workflow, id, input, tags, at, delay, elsewhere } = self;
+        let Start { host, workflow, id, input, tags, at, delay, elsewhere, timeout, priority } = self;
         let inner = host.inner()?;
         let now = inner.clock.now();
         let input = input.map_err(|error| HostError::Invalid(format!("the input is not JSON: {error}")))?;
@@ -83,15 +99,14 @@ impl Start {
             .map_err(|why| HostError::Invalid(format!("the input {why}")))?;
         let id = match id {
             Some(id) => RunId::new(id).map_err(|error| HostError::Invalid(error.to_string()))?,
-            None => {
-                let mut entropy = [0; 10];
-                getrandom::fill(&mut entropy).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
-                RunId::generate(now, entropy)
-            }
+            None => new_id(inner)?,
         };
+        if timeout == Some(Duration::ZERO) {
+            return Err(HostError::Invalid("the timeout of a run must be longer than nothing".into()));
+        }
         let run = Run::new(&host, id.clone());
-        let version = match inner.catalog.serving(&workflow) {
-            Ok(version) => version,
+        let Serving { version, header } = match inner.catalog.serving(&workflow) {
+            Ok(serving) => serving,
             Err(missing) => {
                 // The run may be there already: then its own text counts.
                 if inner.row(&id).await?.is_some_and(|row| row.workflow == workflow) {
@@ -104,28 +119,41 @@ impl Start {
                 });
             }
         };
-        let begin = at.or_else(|| delay.map(|delay| now.saturating_add(delay.as_millis() as Millis)));
-        let later = begin.filter(|at| *at > now);
-        let created = Created {
-            run: id.clone(),
-            workflow: workflow.clone(),
-            version,
-            input: input.clone(),
-            tags,
-            parent: None,
-            seed: None,
-            origin: None,
+        let input = match birth::check_input(&header, &workflow, input.clone()) {
+            Ok(input) => input,
+            Err(error) => {
+                // A run that is there already was started when its workflow took this.
+                if inner.row(&id).await?.is_some_and(|row| row.workflow == workflow) {
+                    run.same_start(&workflow, &input, elsewhere).await?;
+                    return Ok(run);
+                }
+                return Err(HostError::Invalid(error));
+            }
         };
-        let event = Event { seq: 1, at: now, step_id: None, site: None, body: Body::RunCreated(Box::new(created)) };
-        let here = later.is_none() && !elsewhere;
+        let begin = at.or_else(|| delay.map(|delay| now.saturating_add(delay.as_millis() as Millis)));
+        let begin = Begin { later: begin.filter(|at| *at > now), here: !elsewhere };
+        let created = Created {
+            tags,
+            timeout: timeout.map(|timeout| timeout.as_millis() as Millis).or(header.timeout),
+            priority,
+            ..Created::new(id.clone(), workflow.clone(), version, input.clone())
+        };
+        let newborn = inner.newborn(vec![inner.first_event(created)], &header, begin);
         // Whoever waits for a run that he started himself learns of its end without looking.
-        let rest = here.then(|| inner.waiters.register(&id));
-        match inner.create(vec![event], later, here).await? {
+        let rest = newborn.create.claim.is_some().then(|| inner.waiters.register(&id));
+        match inner.create(newborn).await? {
             Ok(()) => *run.rest.lock().expect("not poisoned") = rest,
             Err(_) => run.same_start(&workflow, &input, elsewhere).await?,
         }
         Ok(run)
     }
+}
+
+/// A name nobody has.
+pub(crate) fn new_id(inner: &Inner) -> Result<RunId, HostError> {
+    let mut entropy = [0; 10];
+    getrandom::fill(&mut entropy).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
+    Ok(RunId::generate(inner.clock.now(), entropy))
 }
 
 /// A run, by name. Dropping it changes nothing.
@@ -165,8 +193,27 @@ impl Run {
         Ok(self.host.inner()?.row(&self.id).await?.ok_or_else(|| self.unknown())?.status)
     }
 
-    /// Waits until the run has ended, or is parked, and shows it.
+    /// Waits until the run has ended, or is parked, and shows it. A run that continued as a new one has ended when the
+    /// last of the chain has: that is the one shown.
     pub async fn wait(&self) -> Result<RunView, HostError> {
+        let inner = self.host.inner()?;
+        let mut run = self.clone();
+        loop {
+            let view = run.wait_for_one().await?;
+            if view.status != Status::Continued {
+                return Ok(view);
+            }
+            let id = run.id.clone();
+            let latest = inner.blocking(move |world| birth::latest(world, &id)).await?;
+            match view.next {
+                _ if latest != run.id => run = Run::new(&self.host, latest),
+                Some(next) => run = Run::new(&self.host, next),
+                None => return Ok(view),
+            }
+        }
+    }
+
+    async fn wait_for_one(&self) -> Result<RunView, HostError> {
         let inner = self.host.inner()?;
         let at_rest = |status: Status| status.is_terminal() || status == Status::Parked;
         let mut rest = inner.waiters.register(&self.id);
@@ -205,7 +252,7 @@ impl Run {
             }
         }
         let view = self.wait().await?;
-        let id = self.id.clone();
+        let id = view.id.clone();
         match view.status {
             Status::Completed => serde_json::from_value(view.output).map_err(|error| RunError::Type(id, error)),
             Status::Parked => Err(RunError::Parked(id, view.reason.unwrap_or_default())),
@@ -244,21 +291,44 @@ impl Run {
         self.post(&Message::Signal { name: name.into(), payload, id }).await
     }
 
-    /// Asks the script to stop: its open calls throw `cancelled`. Asked twice, the run ends at once.
+    /// Asks the script to stop: its open calls throw `cancelled`. Asked twice, the run ends at once; it also does when its
+    /// clean-ups take longer than the grace period. One that waits for its turn ends at once.
     pub async fn cancel(&self, reason: &str) -> Result<(), HostError> {
-        if self.status().await? == Status::Parked {
-            return self.end_parked(Body::RunCancelled { reason: reason.into() }).await;
+        if let Some(claim) = self.claim_idle().await? {
+            return self.host.inner()?.end_held(&claim, Body::RunCancelled { reason: reason.into() }).await;
         }
         self.post(&Message::Cancel { reason: reason.into() }).await
     }
 
     /// Ends the run without asking the script.
     pub async fn terminate(&self, reason: &str) -> Result<(), HostError> {
-        if self.status().await? == Status::Parked {
+        if let Some(claim) = self.claim_idle().await? {
             let error = Failure::new(Kind::Terminated, reason);
-            return self.end_parked(Body::RunFailed { error }).await;
+            return self.host.inner()?.end_held(&claim, Body::RunFailed { error }).await;
         }
         self.post(&Message::Terminate { reason: reason.into() }).await
+    }
+
+    /// The claim on a run whose script cannot be asked: it is parked, or waits at its gate.
+    async fn claim_idle(&self) -> Result<Option<Claim>, HostError> {
+        let inner = self.host.inner()?;
+        let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        if row.status == Status::Parked {
+            return inner.claim_run(&self.id).await.map(Some);
+        }
+        if row.status != Status::Pending || row.gate.is_none() {
+            return Ok(None);
+        }
+        let (id, holder, now) = (self.id.clone(), inner.holder.clone(), inner.clock.now());
+        let claim = inner.blocking(move |world| world.claim_run(&id, &holder, now)).await?;
+        match claim {
+            Some(claim) if claim.admitted => {
+                // Its turn has just come.
+                inner.adopt(claim, None);
+                Ok(None)
+            }
+            claim => Ok(claim),
+        }
     }
 
     /// Starts a failed or cancelled run anew: a run of its own that takes over what was done before the failure, and
@@ -288,7 +358,7 @@ impl Run {
         }
         let claim = inner.claim_run(&self.id).await?;
         let row = Row { status: Status::Pending, wake_at: Some(0), note: Value::Null, ..claim.row.clone() };
-        inner.commit_alone(&claim, None, row).await?;
+        inner.commit_row(&claim, row).await?;
         inner.release(&claim).await?;
         inner.adopter.ring();
         Ok(())
@@ -324,30 +394,7 @@ impl Run {
     }
 
     async fn post(&self, message: &Message) -> Result<(), HostError> {
-        let inner = self.host.inner()?;
-        let write = Write::Send { run: self.id.clone(), at: inner.clock.now(), bytes: message.encode() };
-        match inner.ask(write).await? {
-            Ok(_) => Ok(()),
-            Err(refused) => Err(refusal(refused)),
-        }
-    }
-
-    /// Ends a parked run by an event of its own; there is no script to ask.
-    async fn end_parked(&self, body: Body) -> Result<(), HostError> {
-        let inner = self.host.inner()?;
-        let claim = inner.claim_run(&self.id).await?;
-        let now = inner.clock.now();
-        let status = match &body {
-            Body::RunCancelled { .. } => Status::Cancelled,
-            _ => Status::Failed,
-        };
-        let last = inner.last_event(&self.id).await?;
-        let at = last.map_or(now, |event| event.at.max(now));
-        let event = Event { seq: claim.last_seq + 1, at, step_id: None, site: None, body };
-        let row = Row { status, wake_at: None, ended_at: Some(now), note: Value::Null, ..claim.row.clone() };
-        inner.commit_alone(&claim, Some(event), row).await?;
-        inner.waiters.wake(&self.id, &None);
-        Ok(())
+        self.host.inner()?.post(&self.id, message).await
     }
 
     /// A start under an id that is taken: fine if it is the same start, and then the run goes on here if nobody has it.

@@ -43,6 +43,8 @@ impl Host {
             at: None,
             delay: None,
             elsewhere: false,
+            timeout: None,
+            priority: 0,
         }
     }
 

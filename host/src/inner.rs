@@ -1,6 +1,6 @@
 //! What all threads of a host share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
@@ -33,6 +33,10 @@ pub(crate) struct Inner {
     pub evict_after: Duration,
     pub max_live: usize,
     pub adopt: bool,
+    /// Runs that this host created and that wait, where it takes up no others.
+    pub own: Mutex<HashSet<RunId>>,
+    /// In front of the path of a hook.
+    pub public_url: String,
     pub workers: Vec<Post>,
     pub jobs: Mutex<Option<mpsc::Sender<Job>>>,
     pub commits: broadcast::Sender<Committed>,

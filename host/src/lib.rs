@@ -25,6 +25,8 @@
 
 mod access;
 mod adopter;
+mod answers;
+mod birth;
 mod builder;
 mod catalog;
 mod clock;
@@ -33,11 +35,14 @@ mod doctor;
 mod error;
 mod folder;
 mod handle;
+mod hook;
 mod host;
 mod inner;
 mod letter;
 mod log;
+mod outputs;
 mod payload;
+mod people;
 mod registry;
 mod retry;
 mod runner;
@@ -51,11 +56,15 @@ pub use clock::{Clock, SystemClock};
 pub use error::{HostError, RunError};
 pub use handle::{Run, Start};
 pub use host::Host;
+pub use outputs::DEFAULT_STREAM;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
-pub use view::{Committed, Health, Listing, LogEntry, ReplayView, Report, RunView, Stats, WorkflowView};
+pub use view::{
+    Committed, Health, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
+    ScheduleView, Stats, StreamView, Suspension, WorkflowView,
+};
 
 pub use durhai_core::duration;
-pub use durhai_core::replay::{Divergence, Limits, LogLine};
+pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
 pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 #[cfg(feature = "sled")]

@@ -1,9 +1,12 @@
 //! Trying a run again that has failed.
 
+use std::collections::HashSet;
+
 use durhai_core::event::Origin;
 use durhai_core::{Body, Event, Kind, RunId, StepId};
 use tokio::sync::oneshot;
 
+use crate::birth::Begin;
 use crate::error::HostError;
 use crate::handle::Run;
 use crate::worker::Msg;
@@ -19,10 +22,7 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
         let text = format!("run {} is {}: only a failed or cancelled run can be tried again", run.id, row.status);
         return Err(HostError::Conflict(text));
     };
-    let now = inner.clock.now();
-    let mut entropy = [0; 10];
-    getrandom::fill(&mut entropy).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
-    let new = RunId::generate(now, entropy);
+    let new = crate::handle::new_id(inner)?;
     let seq = kept.len() as u64;
     let Some(Event { body: Body::RunCreated(created), .. }) = kept.first_mut() else {
         return Err(HostError::Conflict(format!("the log of run {} has no beginning", run.id)));
@@ -30,24 +30,47 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
     created.seed.get_or_insert_with(|| run.id.to_string());
     created.origin = Some(Origin { run: run.id.clone(), seq });
     created.run = new.clone();
+    created.attempt += 1;
+    // Nobody waits for it any more.
+    created.parent = None;
     let own = created.version.clone();
-    if let Ok(serving) = inner.catalog.serving(&row.workflow)
-        && serving != own
+    rename_children(&mut kept, &new);
+    let serving = inner.catalog.serving(&row.workflow).ok();
+    let header = serving.as_ref().map(|serving| serving.header.clone()).unwrap_or_default();
+    if let Some(serving) = serving
+        && serving.version != own
     {
         let mut candidate = kept.clone();
         if let Body::RunCreated(created) = &mut candidate[0].body {
-            created.version = serving.clone();
+            created.version = serving.version.clone();
         }
         let (reply, answer) = oneshot::channel();
-        inner.send(inner.worker_of(&new), Msg::Probe { version: serving, history: candidate.clone(), reply });
+        inner.send(inner.worker_of(&new), Msg::Probe { version: serving.version, history: candidate.clone(), reply });
         if let Ok(Ok(view)) = answer.await
             && view.divergence.is_none()
         {
             kept = candidate;
         }
     }
-    inner.create(kept, None, inner.adopt).await?.map_err(crate::handle::refusal)?;
+    let newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
+    inner.create(newborn).await?.map_err(crate::handle::refusal)?;
     Ok(Run::new(&run.host, new))
+}
+
+/// Children that had not ended belong to the old run; the new one begins its own.
+fn rename_children(log: &mut [Event], new: &RunId) {
+    let ended: HashSet<_> = log
+        .iter()
+        .filter(|event| matches!(event.body, Body::ChildCompleted { .. } | Body::ChildFailed { .. }))
+        .filter_map(|event| event.step_id.clone())
+        .collect();
+    for event in log {
+        if let (Body::ChildStarted { run_id, detached: false, .. }, Some(id)) = (&mut event.body, &event.step_id)
+            && !ended.contains(id)
+        {
+            *run_id = new.child(id);
+        }
+    }
 }
 
 /// The part of a failed run's log that may be kept: up to the failure of the step that failed it, which keeps its start
@@ -59,7 +82,8 @@ fn before_failure(mut log: Vec<Event>) -> Option<Vec<Event>> {
         _ => return None,
     };
     let failure = step.as_ref().and_then(|id| {
-        log.iter().position(|event| matches!(event.body, Body::StepFailed { .. }) && event.step_id.as_ref() == Some(id))
+        let failed = |event: &Event| matches!(event.body, Body::StepFailed { .. } | Body::ChildFailed { .. });
+        log.iter().position(|event| failed(event) && event.step_id.as_ref() == Some(id))
     });
     let cancel = log.iter().position(|event| matches!(event.body, Body::CancelRequested { .. }));
     let end = log.len() - 1;

@@ -3,21 +3,31 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::replay::{AttemptError, Command, Input, LogLine, RunStep, Turn, Verdict};
-use durhai_core::{Event, Kind, Millis, Status, StepId, Value, wire};
+use durhai_core::event::Created;
+use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Turn, Verdict};
+use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, StepId, Value, wire};
 use durhai_engine::Execution;
-use durhai_world::{Chunk, Claim, Commit, Row, Write};
+use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
 use serde_json::json;
 
+use crate::birth::{self, Newborn};
 use crate::committer::{Job, Then, TurnDone};
 use crate::inner::{Inner, RunShared};
+use crate::letter::Message;
+use crate::outputs;
 
 pub(crate) struct Slot {
     pub shared: Arc<RunShared>,
     pub exec: Execution,
     pub fence: u64,
-    /// As it was committed last.
-    row: Row,
+    /// As it was committed last, without its note.
+    pub row: Row,
+    /// Of the note.
+    status_text: Option<String>,
+    /// Runs that begin with the commit of this turn.
+    pub births: Vec<Newborn>,
+    /// It took its log over from another run, and the world knows nothing yet of what the script did in it.
+    fresh: bool,
     /// Index of the letter read last.
     pub inbox: u64,
     /// Letters up to here are in the replay, but not yet committed as taken.
@@ -38,11 +48,19 @@ const NOTED: usize = 10;
 impl Slot {
     pub fn new(shared: Arc<RunShared>, mut exec: Execution, claim: &Claim, log_bytes: u64) -> Self {
         exec.replay_mut().add_log_bytes(log_bytes);
+        let fresh = claim.row.status == Status::Pending && exec.replay().created().origin.is_some();
+        if fresh {
+            exec.replay_mut().set_fresh();
+        }
+        let noted = claim.row.note.get("status_text").and_then(Value::as_str);
         Slot {
             shared,
             exec,
             fence: claim.fence,
-            row: claim.row.clone(),
+            status_text: noted.map(ToOwned::to_owned),
+            row: Row { note: Value::Null, ..claim.row.clone() },
+            births: Vec::new(),
+            fresh,
             inbox: 0,
             inbox_taken: None,
             lines: Vec::new(),
@@ -57,85 +75,167 @@ impl Slot {
         self.exec.replay_mut().deliver(at, input);
     }
 
-    /// Fails the calls of this turn whose steps do not exist; `true`: there were some, the script can go on. Start and
-    /// failure are so written together. If a crash could come between them, the next host would find a step under way
-    /// that it does not have, and could not tell a wrong name from a step that was forgotten when it was set up.
-    pub fn refuse_unknown(&mut self, inner: &Inner) -> bool {
-        let mut unknown = Vec::new();
-        self.exec.replay_mut().retain_commands(|command| match command {
-            Command::RunStep(step) if step.attempt == 1 && !inner.registry.knows(&step.name) => {
-                unknown.push((step.step_id.clone(), step.name.clone()));
-                false
-            }
-            _ => true,
-        });
-        let now = inner.clock.now();
-        for (step_id, name) in &unknown {
-            let message = inner.registry.unknown(name);
-            let error = AttemptError { kind: Kind::UnknownStep, fatal: true, ..AttemptError::new(message) };
-            self.deliver(now, Input::Attempt { step_id: step_id.clone(), attempt: 1, result: Err(error) });
-        }
-        !unknown.is_empty()
-    }
-
     /// What the turn brought, as one write; `None`: nothing.
-    pub fn commit(&mut self, now: Millis) -> Option<Job> {
+    pub fn commit(&mut self, inner: &Inner, now: Millis) -> Result<Option<Job>, WorldError> {
         let turn = self.exec.replay_mut().take();
         let row = self.changed_row(now);
-        self.write(turn, row)
+        self.write(inner, turn, row, now)
     }
 
-    fn write(&mut self, turn: Turn, row: Option<Row>) -> Option<Job> {
+    /// While the host stops: a turn is recorded, but its commands go nowhere.
+    pub fn commit_draining(&mut self, inner: &Inner, now: Millis) -> Result<Option<Job>, WorldError> {
+        let mut turn = self.exec.replay_mut().take();
+        turn.commands.retain(|command| match command {
+            Command::RunStep(RunStep { step_id, once: true, .. }) => {
+                self.exec.replay_mut().not_begun(step_id);
+                false
+            }
+            // Whoever takes the run up sees to them.
+            Command::RunStep(_) | Command::OpenHook { .. } | Command::StartChild(_) => false,
+            _ => true,
+        });
+        turn.events.extend(self.exec.replay_mut().take().events);
+        let row = self.changed_row(now);
+        self.write(inner, turn, row, now)
+    }
+
+    fn write(
+        &mut self,
+        inner: &Inner,
+        mut turn: Turn,
+        row: Option<Row>,
+        now: Millis,
+    ) -> Result<Option<Job>, WorldError> {
         let mut lines = std::mem::take(&mut self.lines);
-        lines.extend(turn.lines);
-        let nothing = turn.events.is_empty() && lines.is_empty() && row.is_none() && self.inbox_taken.is_none();
-        if nothing && !self.suspect {
-            return None;
+        lines.append(&mut turn.lines);
+        let silent = turn.events.is_empty() && lines.is_empty() && turn.emitted.is_empty() && turn.state.is_empty();
+        if silent && row.is_none() && self.inbox_taken.is_none() && !self.suspect {
+            return Ok(None);
         }
         self.suspect = false;
-        let events = self.chunk(&turn.events);
+        let mut commit = Commit::new(self.shared.id.clone(), self.fence);
+        commit.progress = true;
+        commit.inbox_taken = self.inbox_taken.take();
+        commit.append = lines.iter().map(encode_line).collect();
+        commit.append.extend(turn.emitted.iter().map(outputs::encode));
+        commit.values.extend(turn.state.iter().map(outputs::encode_state));
+        let mut born = Vec::new();
+        for newborn in self.births.drain(..) {
+            born.push((newborn.create.row.run.clone(), newborn.events));
+            commit.create.push(newborn.create);
+        }
+        if !turn.commands.is_empty() {
+            self.carry_out(inner, &mut turn, &mut commit, &mut born, now)?;
+        }
+        self.change_hooks(&turn.events, &mut commit);
         if let Some(row) = &row {
             // The note is written anew with each row; a waiting run need not carry it.
             self.row = Row { note: Value::Null, ..row.clone() };
         }
+        commit.row = row;
         let status = self.row.status;
-        let commit = Commit {
-            run: self.shared.id.clone(),
-            fence: self.fence,
-            events,
-            row,
-            inbox_taken: self.inbox_taken.take(),
-            append: lines.iter().map(encode_line).collect(),
-            progress: true,
-        };
+        if let Some(end) = turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()) {
+            commit.send.extend(letter_to_parent(self.exec.replay().created(), end, now));
+            self.note_end(end, &mut commit, now);
+        }
+        commit.events = self.chunk(&turn.events);
         let done = TurnDone {
             run: self.shared.clone(),
             commands: turn.commands,
+            born,
             events: turn.events,
             lines,
+            emitted: turn.emitted,
             status,
             rests: status.is_terminal(),
         };
-        Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) })
+        Ok(Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) }))
     }
 
-    /// While the host stops: a turn is recorded, but its commands go nowhere.
-    pub fn commit_draining(&mut self, now: Millis) -> Option<Job> {
-        let mut turn = self.exec.replay_mut().take();
-        for command in std::mem::take(&mut turn.commands) {
-            if let Command::RunStep(RunStep { step_id, once: true, .. }) = command {
-                self.exec.replay_mut().not_begun(&step_id);
+    /// What commands change in the world goes with the commit.
+    fn carry_out(
+        &mut self,
+        inner: &Inner,
+        turn: &mut Turn,
+        commit: &mut Commit,
+        born: &mut Vec<(RunId, Vec<Event>)>,
+        now: Millis,
+    ) -> Result<(), WorldError> {
+        for command in &mut turn.commands {
+            match command {
+                Command::CloseHook { token } => {
+                    commit.hooks.push(HookChange::Close { token: token.as_str().into() });
+                }
+                Command::EndChild { run_id, reason, terminate } => {
+                    *run_id = inner.latest(run_id)?;
+                    let message = Message::end(reason.clone(), *terminate);
+                    commit.send.push((run_id.clone(), now, message.encode()));
+                }
+                Command::Continue(next) => {
+                    self.make_way(inner, next, &mut turn.events)?;
+                    commit.forward = Some(next.next.clone());
+                    let pointer = birth::chain(&next.chain.first);
+                    commit.meta.push((pointer, Some(next.next.as_str().as_bytes().to_vec())));
+                    let header = self.exec.program().header().clone();
+                    let newborn = inner.successor(self.exec.replay().created(), &header, (**next).clone());
+                    born.push((next.next.clone(), newborn.events));
+                    commit.create.push(newborn.create);
+                }
+                Command::RunStep(_) | Command::CancelStep(_) | Command::OpenHook { .. } | Command::StartChild(_) => {}
             }
         }
-        turn.events.extend(self.exec.replay_mut().take().events);
-        let row = self.changed_row(now);
-        self.write(turn, row)
+        Ok(())
+    }
+
+    /// Somebody may have given the name of the successor to another run: then it gets one nobody can have thought of.
+    fn make_way(&self, inner: &Inner, next: &mut Continue, events: &mut [Event]) -> Result<(), WorldError> {
+        if inner.world.row(&next.next)?.is_none() {
+            return Ok(());
+        }
+        let mut entropy = [0; 10];
+        getrandom::fill(&mut entropy).map_err(|error| WorldError::Unavailable(format!("no randomness: {error}")))?;
+        next.next = RunId::generate(inner.clock.now(), entropy);
+        if let Some(Event { body: Body::RunContinued { next: named }, .. }) = events.last_mut() {
+            named.clone_from(&next.next);
+        }
+        Ok(())
+    }
+
+    /// Hooks that were opened in this turn and still are. What was closed comes first: a token may be closed and opened
+    /// again in one turn.
+    fn change_hooks(&mut self, events: &[Event], commit: &mut Commit) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let opened = |id: &StepId| {
+            events
+                .iter()
+                .any(|event| matches!(event.body, Body::HookOpened { .. }) && event.step_id.as_ref() == Some(id))
+        };
+        if !fresh && !events.iter().any(|event| matches!(event.body, Body::HookOpened { .. })) {
+            return;
+        }
+        for (id, token, info) in self.exec.replay().open_hooks() {
+            if fresh || opened(id) {
+                let info = json!({ "step_id": id, "info": info });
+                commit.hooks.push(HookChange::Open { token: token.clone(), info: info.to_string().into_bytes() });
+            }
+        }
+    }
+
+    fn note_end(&self, end: &Body, commit: &mut Commit, now: Millis) {
+        let Some(row) = &mut commit.row else { return };
+        row.purge_at = self.exec.program().header().retain.map(|retain| now.saturating_add(retain));
+        if let Body::RunContinued { next } = end {
+            let created = self.exec.replay().created();
+            let first = created.chain.as_ref().map_or(&created.run, |chain| &chain.first);
+            row.note["next"] = json!(next);
+            row.note["first"] = json!(first);
+        }
     }
 
     /// Two writes: the row says parked, the claim is given back. What the turn brought is dropped, the log stays.
     pub fn park(&mut self, reason: &str) -> [Job; 2] {
         self.exec.replay_mut().take();
-        park(&self.shared, self.fence, &self.row, reason)
+        park(&self.shared, self.fence, &self.row, self.status_text.as_deref(), reason)
     }
 
     /// The same for a run that could not even be read.
@@ -143,7 +243,8 @@ impl Slot {
         if inner.is_stopping() {
             tracing::debug!("run {} is parked while the host stops", claim.run);
         }
-        let [row, release] = park(&shared, claim.fence, &claim.row, reason);
+        let status_text = claim.row.note.get("status_text").and_then(Value::as_str);
+        let [row, release] = park(&shared, claim.fence, &claim.row, status_text, reason);
         (row, release)
     }
 
@@ -197,18 +298,26 @@ impl Slot {
             _ if replay.has_attempts() => Some(0),
             _ => replay.wake_at(),
         };
-        if status == self.row.status && wake_at == self.row.wake_at {
+        let said = self.exec.replay().status_text() != self.status_text.as_deref();
+        if status == self.row.status && wake_at == self.row.wake_at && !said {
             return None;
         }
+        let replay = self.exec.replay();
         let mut row = self.row.clone();
         row.status = status;
         row.wake_at = wake_at;
         row.started_at = row.started_at.or(replay.started_at());
         row.ended_at = status.is_terminal().then_some(now.max(row.created_at));
         row.note = Value::Null;
-        if status == Status::Waiting {
+        if matches!(status, Status::Waiting | Status::Suspended) {
             let waits: Vec<_> = replay.waiting_for().into_iter().take(NOTED).collect();
             row.note = json!({ "waiting_for": waits });
+        }
+        if let Some(text) = replay.status_text() {
+            row.note["status_text"] = json!(text);
+        }
+        if said {
+            self.status_text = self.exec.replay().status_text().map(ToOwned::to_owned);
         }
         Some(row)
     }
@@ -221,22 +330,20 @@ impl Slot {
     }
 }
 
-fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, reason: &str) -> [Job; 2] {
-    let row = Row { status: Status::Parked, wake_at: None, note: json!({ "reason": reason }), ..row.clone() };
-    let commit = Commit {
-        run: shared.id.clone(),
-        fence,
-        events: None,
-        row: Some(row),
-        inbox_taken: None,
-        append: Vec::new(),
-        progress: false,
-    };
+fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str>, reason: &str) -> [Job; 2] {
+    let mut note = json!({ "reason": reason });
+    if let Some(text) = status_text {
+        note["status_text"] = json!(text);
+    }
+    let mut commit = Commit::new(shared.id.clone(), fence);
+    commit.row = Some(Row { status: Status::Parked, wake_at: None, note, ..row.clone() });
     let done = TurnDone {
         run: shared.clone(),
         commands: Vec::new(),
+        born: Vec::new(),
         events: Vec::new(),
         lines: Vec::new(),
+        emitted: Vec::new(),
         status: Status::Parked,
         rests: false,
     };
@@ -246,6 +353,29 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, reason: &str) -> [Job; 2
         Job { write: release, then: Then::Released(shared.clone()) },
     ]
 }
+
+/// What the run that waits for this one is told of its end. A successor tells it instead, if there is one.
+pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Option<(RunId, Millis, Vec<u8>)> {
+    let parent = created.parent.as_ref()?;
+    let (output, cause) = match end {
+        Body::RunCompleted { output } => (output.clone(), None),
+        Body::RunFailed { error } => (Value::Null, Some(error.clone())),
+        Body::RunCancelled { reason } => (Value::Null, Some(Failure::cancelled(reason))),
+        _ => return None,
+    };
+    let error = cause.map(|cause| {
+        let what = if cause.kind == Kind::Cancelled { "was cancelled" } else { "failed" };
+        let message = format!("run {} of workflow {:?} {what}: {}", created.run, created.workflow, cause.message);
+        let failure = Failure::new(Kind::ChildFailed, message).with_data(cause.data.clone());
+        let failure = failure.of_step(&created.workflow, &parent.step_id, 0);
+        Box::new(Failure { cause: Some(Box::new(cause)), ..failure })
+    });
+    let message = Message::Child { step_id: parent.step_id.clone(), output, error };
+    Some((parent.run.clone(), now, message.encode()))
+}
+
+/// In front of the keys of `set_state` among the named values of a run.
+pub(crate) const STATE: &str = "state/";
 
 /// The stream of a run that holds its log lines.
 pub(crate) const LOG_STREAM: &str = "log";

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use durhai_core::event::Origin;
-use durhai_core::replay::{Divergence, LogLine};
-use durhai_core::{Event, Failure, Millis, RunId, Status, Value, Version};
+use durhai_core::replay::{Divergence, Emitted, LogLine};
+use durhai_core::{Event, Failure, Millis, RunId, Status, StepId, Value, Version};
 use serde::{Deserialize, Serialize};
 
 /// A run.
@@ -17,7 +17,9 @@ pub struct RunView {
     pub input: Value,
     pub output: Value,
     pub error: Option<Failure>,
+    /// What the script set with `set_state`: a map.
     pub state: Value,
+    /// What it said with `set_status`.
     pub status_text: Option<String>,
     pub tags: BTreeMap<String, String>,
     pub parent: Option<RunId>,
@@ -35,6 +37,70 @@ pub struct RunView {
     /// The number of events in its log.
     #[serde(default)]
     pub events: u64,
+    /// 1, or one more than that of the run that was tried again.
+    #[serde(default = "one")]
+    pub attempt: u32,
+    /// Among the runs that wait for their workflow's `concurrency`: higher goes first.
+    #[serde(default)]
+    pub priority: i32,
+    /// How long it may take from its start on, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
+    /// The run this one continues, by `continue_as_new`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<RunId>,
+    /// The run that continues this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<RunId>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// One value that a run emitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputEntry {
+    /// Its place in its stream, from 0.
+    pub index: u64,
+    pub at: Millis,
+    pub value: Value,
+}
+
+/// One of a run's output streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamView {
+    pub name: String,
+    /// How many values it holds.
+    pub entries: u64,
+}
+
+/// A question that a run has put to a person, by `suspend`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Suspension {
+    pub step_id: StepId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    pub payload: Value,
+    /// JSON Schema of the data that is wanted; null: anything.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub schema: Value,
+    pub since: Millis,
+    /// When the run goes on without an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
+}
+
+/// What is sent to a hook: the payload its script gets.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HookRequest {
+    /// `POST`, `GET`, …
+    pub method: String,
+    /// By lower-case name.
+    pub headers: BTreeMap<String, String>,
+    pub query: BTreeMap<String, String>,
+    /// What the hook's schema is about; for a request without a body its `query` is.
+    pub body: Value,
 }
 
 /// Some runs, newest first.
@@ -54,6 +120,50 @@ pub struct WorkflowView {
     pub description: String,
     /// Why the text in the folder does not serve, where it does not.
     pub error: Option<String>,
+    /// Its `const WORKFLOW`, as it is written; null without one.
+    #[serde(default)]
+    pub header: Value,
+}
+
+/// A workflow that starts by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleView {
+    pub workflow: String,
+    pub cron: String,
+    /// IANA name.
+    pub timezone: String,
+    /// `skip`, `allow` or `queue`: what happens when the run before has not ended.
+    pub overlap: String,
+    /// `once` or `skip`: what happens to times that passed while no host was there.
+    pub missed: String,
+    pub paused: bool,
+    /// When it is due next; none while it is paused, or never again.
+    pub next: Option<Millis>,
+    /// The time it was started for last.
+    pub last: Option<Millis>,
+    /// The run of that time.
+    pub last_run: Option<RunId>,
+    /// Times that wait for the end of the run before (`overlap: "queue"`).
+    pub queued: u64,
+}
+
+/// Which finished runs to remove.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Purge {
+    /// Those that ended before this moment.
+    pub ended_before: Option<Millis>,
+    /// Terminal statuses; empty: all of them.
+    pub status: Vec<Status>,
+    pub workflow: Option<String>,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Purged {
+    pub runs: u64,
+    /// Versions of workflows that nothing referred to any more.
+    pub texts: u64,
 }
 
 /// A line of a run's log, with its place in it.
@@ -71,6 +181,8 @@ pub struct Committed {
     pub run: RunId,
     pub events: Vec<Event>,
     pub lines: Vec<LogLine>,
+    /// What it emitted, in order. The place of each in its stream is not known here: read the stream.
+    pub emitted: Vec<Emitted>,
     /// The status after it.
     pub status: Status,
 }

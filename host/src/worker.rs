@@ -265,8 +265,12 @@ impl Worker {
             let preempt =
                 || others || queued.load(Ordering::Relaxed) > 0 || timer.is_some_and(|at| at <= inner.clock.now());
             let mut turn = slot.exec.turn(&self.sandbox, &preempt);
-            while turn != Turn::Preempted && !self.draining && slot.refuse_unknown(&self.inner) {
-                turn = slot.exec.turn(&self.sandbox, &preempt);
+            while turn != Turn::Preempted && !self.draining {
+                match slot.answer(&self.inner) {
+                    Ok(true) => turn = slot.exec.turn(&self.sandbox, &preempt),
+                    Ok(false) => break,
+                    Err(error) => return self.inner.fail(Arc::new(error)),
+                }
             }
             if self.draining {
                 self.finish_draining(slot, turn);
@@ -288,8 +292,9 @@ impl Worker {
         if let Some(reason) = slot.divergence(&self.inner) {
             return self.park(slot, &reason);
         }
-        if let Some(job) = slot.commit(now) {
-            self.inner.write(job);
+        match slot.commit(&self.inner, now) {
+            Ok(job) => job.into_iter().for_each(|job| self.inner.write(job)),
+            Err(error) => return self.inner.fail(Arc::new(error)),
         }
         if slot.exec.replay().is_over() {
             self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
@@ -578,8 +583,9 @@ impl Worker {
         if turn == Turn::Preempted || slot.divergence(&self.inner).is_some() {
             return self.give_back(slot);
         }
-        if let Some(job) = slot.commit_draining(self.inner.clock.now()) {
-            self.inner.write(job);
+        match slot.commit_draining(&self.inner, self.inner.clock.now()) {
+            Ok(job) => job.into_iter().for_each(|job| self.inner.write(job)),
+            Err(error) => return self.inner.fail(Arc::new(error)),
         }
         if slot.exec.replay().is_over() {
             self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::call::{Answer, HookRef, Reply, TaskKey};
+use super::openings::What;
 use super::tasks::{State, Waits};
 use super::{Command, Replay, Timer};
 use crate::{Body, Failure, Kind, Millis, RunId, Site, StepId, Value};
@@ -19,6 +20,8 @@ pub(super) enum Mail {
 /// A hook that is open.
 pub(super) struct OpenHook {
     pub token: Arc<str>,
+    /// What the host needs to know of it.
+    pub info: Value,
     /// Ids of payloads that came.
     pub ids: HashSet<String>,
 }
@@ -113,9 +116,23 @@ impl Replay {
 
     // ---- hooks
 
+    /// The hooks that are open: the call that opened it, its token, what the host was told of it.
+    pub fn open_hooks(&self) -> impl Iterator<Item = (&StepId, &Arc<str>, &Value)> {
+        self.hooks.iter().map(|(id, hook)| (id, &hook.token, &hook.info))
+    }
+
+    /// Whether this run has the token, so far as its script goes: the world may learn of it with the next commit only.
+    pub fn has_hook(&self, token: &str) -> bool {
+        self.hooks.values().any(|hook| *hook.token == *token)
+    }
+
     pub(super) fn hook_opened(&mut self, id: &StepId, token: &str, url: &str, at: Millis) -> Result<(), &'static str> {
+        let info = match self.openings.get_mut(id).map(|opening| &mut opening.what) {
+            Some(What::Hook { info, .. }) => std::mem::take(info),
+            _ => Value::Null,
+        };
         let task = self.opened(id, Some(token))?;
-        let hook = OpenHook { token: token.into(), ids: HashSet::new() };
+        let hook = OpenHook { token: token.into(), info, ids: HashSet::new() };
         self.hooks.insert(id.clone(), hook);
         let answer = HookRef { id: id.clone(), token: token.into(), url: url.into() };
         self.wake(task, at, Answer::Hook(answer));

@@ -50,6 +50,8 @@ pub struct Limits {
     pub log_events: u64,
     pub log_bytes: u64,
     pub open_tasks: usize,
+    /// Levels of runs that start each other.
+    pub run_levels: u32,
     /// How long clean-ups may go on after the body has ended.
     pub grace: Millis,
 }
@@ -62,6 +64,7 @@ impl Default for Limits {
             log_events: 50_000,
             log_bytes: 50 << 20,
             open_tasks: 10_000,
+            run_levels: 16,
             grace: 30_000,
         }
     }

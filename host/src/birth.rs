@@ -1,0 +1,201 @@
+//! Runs that are about to be created: by a caller, by another run, by a schedule.
+
+use std::sync::Arc;
+
+use durhai_core::event::{Created, Parent};
+use durhai_core::replay::{Continue, StartChild};
+use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value, wire};
+use durhai_engine::{Header, schema};
+use durhai_world::{Chunk, Create, Gate, Refused, Row, World, WorldError, Write};
+
+use crate::catalog::{Missing, Serving};
+use crate::error::HostError;
+use crate::inner::Inner;
+use crate::letter::Message;
+
+/// A run with all that is decided about it.
+pub(crate) struct Newborn {
+    pub create: Create,
+    /// The first events of its log.
+    pub events: Vec<Event>,
+}
+
+/// When and where it begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Begin {
+    /// Not before this moment; `None`: now.
+    pub later: Option<Millis>,
+    /// This host runs it.
+    pub here: bool,
+}
+
+impl Begin {
+    pub const HERE: Begin = Begin { later: None, here: true };
+}
+
+impl Inner {
+    /// A run from the first events of its log, which begin with `run_created`.
+    pub fn newborn(&self, events: Vec<Event>, header: &Header, begin: Begin) -> Newborn {
+        let Some(Event { at, body: Body::RunCreated(created), .. }) = events.first() else {
+            unreachable!("whoever makes a log begins it with run_created");
+        };
+        let gate = header.concurrency.as_ref().map(|concurrency| {
+            let key = match concurrency.key {
+                None => created.workflow.clone(),
+                Some(_) => format!("{}={}", created.workflow, concurrency.value(&created.input)),
+            };
+            Gate { key, limit: concurrency.limit, priority: created.priority }
+        });
+        let alone = events.len() == 1;
+        let here = begin.here && begin.later.is_none();
+        // What is claimed begins at once; saying so here saves the rewriting of the row a moment later.
+        let running = here && alone && gate.is_none();
+        let row = Row {
+            run: created.run.clone(),
+            workflow: created.workflow.clone(),
+            version: created.version.clone(),
+            status: if running { Status::Running } else { Status::Pending },
+            tags: created.tags.clone(),
+            parent: created.parent.as_ref().map(|parent| parent.run.clone()),
+            created_at: (*at).max(if alone { 0 } else { self.clock.now() }),
+            started_at: running.then_some(*at),
+            ended_at: None,
+            wake_at: Some(begin.later.unwrap_or(0)),
+            note: Value::Null,
+            purge_at: None,
+            gate,
+        };
+        let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
+        let claim = here.then(|| self.holder.clone());
+        Newborn { create: Create { row, events: chunk, claim }, events }
+    }
+
+    /// The run that another one asked for. The failure is what its script gets.
+    pub fn child(&self, parent: &Created, start: &StartChild) -> Result<Newborn, Failure> {
+        let failed = |kind, message: String| Failure::new(kind, message).of_step(&start.workflow, &start.step_id, 0);
+        let depth = parent.depth + 1;
+        let most = self.limits.run_levels;
+        if depth >= most {
+            let message =
+                format!("this would be level {} of runs that start each other, the limit is {most}", depth + 1);
+            return Err(failed(Kind::Limit, message));
+        }
+        let Serving { version, header } = match self.catalog.serving(&start.workflow) {
+            Ok(serving) => serving,
+            Err(Missing::Unknown(text) | Missing::Broken(text)) => return Err(failed(Kind::ChildFailed, text)),
+        };
+        let input = check_input(&header, &start.workflow, (*start.input).clone())
+            .map_err(|message| failed(Kind::InvalidInput, message))?;
+        let options = &start.options;
+        let created = Created {
+            tags: options.tags.clone(),
+            parent: (!start.detached).then(|| Parent { run: parent.run.clone(), step_id: start.step_id.clone() }),
+            depth,
+            timeout: options.timeout.or(header.timeout),
+            priority: options.priority,
+            ..Created::new(start.run_id.clone(), &*start.workflow, version, input)
+        };
+        let later = options.delay.map(|delay| self.clock.now().saturating_add(delay));
+        Ok(self.newborn(vec![self.first_event(created)], &header, Begin { later, here: !self.is_stopping() }))
+    }
+
+    /// The run that goes on for another one. It gets the version that serves, unless the workflow is gone or the input
+    /// does not fit there: then the text of the run before it.
+    pub fn successor(&self, before: &Created, header: &Header, next: Continue) -> Newborn {
+        let own = |input| (before.version.clone(), None, input);
+        let (version, newer, input) = match self.catalog.serving(&before.workflow) {
+            Ok(serving) => match check_input(&serving.header, &before.workflow, next.input.clone()) {
+                Ok(input) => (serving.version, Some(serving.header), input),
+                Err(_) => own(next.input),
+            },
+            Err(_) => own(next.input),
+        };
+        let created = Created {
+            tags: before.tags.clone(),
+            parent: before.parent.clone(),
+            depth: before.depth,
+            timeout: before.timeout,
+            priority: before.priority,
+            chain: Some(next.chain),
+            ..Created::new(next.next, before.workflow.clone(), version, input)
+        };
+        let mut events = vec![self.first_event(created)];
+        let at = events[0].at;
+        for (seq, (name, payload)) in (2..).zip(next.signals) {
+            let body = Body::SignalReceived { name, payload, id: None };
+            events.push(Event { seq, at, step_id: None, site: None, body });
+        }
+        let begin = Begin { here: !self.is_stopping(), ..Begin::HERE };
+        self.newborn(events, newer.as_deref().unwrap_or(header), begin)
+    }
+
+    pub fn first_event(&self, created: Created) -> Event {
+        let body = Body::RunCreated(Box::new(created));
+        Event { seq: 1, at: self.clock.now(), step_id: None, site: None, body }
+    }
+
+    pub fn latest(&self, run: &RunId) -> Result<RunId, WorldError> {
+        latest(&*self.world, run)
+    }
+
+    /// Tells the successor of a run, if it has one by now, what the run was told when it may have ended already.
+    pub fn end_successor(self: &Arc<Self>, run: RunId, reason: String, terminate: bool) {
+        let inner = self.clone();
+        self.tokio.spawn(async move {
+            let row = inner.row(&run).await;
+            if row.is_ok_and(|row| row.is_some_and(|row| row.status == Status::Continued)) {
+                // It has ended, or the world has failed: then nothing is left to be told.
+                let _ = inner.post(&run, &Message::end(reason, terminate)).await;
+            }
+        });
+    }
+
+    /// Puts a message into a run's inbox, or into that of the run it became.
+    pub async fn post(self: &Arc<Self>, run: &RunId, message: &Message) -> Result<(), HostError> {
+        let mut run = run.clone();
+        loop {
+            let write = Write::Send { run: run.clone(), at: self.clock.now(), bytes: message.encode() };
+            let refused = match self.ask(write).await? {
+                Ok(_) => return Ok(()),
+                Err(refused) => refused,
+            };
+            if !matches!(refused, Refused::Terminal(_, Status::Continued)) {
+                return Err(crate::handle::refusal(refused));
+            }
+            let before = run.clone();
+            run = self.blocking(move |world| latest(world, &run)).await?;
+            if run == before {
+                return Err(crate::handle::refusal(refused));
+            }
+        }
+    }
+}
+
+/// Where a chain of `continue_as_new` stands: the run that `run` became, which is itself in most cases.
+pub(crate) fn latest(world: &dyn World, run: &RunId) -> Result<RunId, WorldError> {
+    let Some(row) = world.row(run)?.filter(|row| row.status == Status::Continued) else {
+        return Ok(run.clone());
+    };
+    let noted = |key: &str| row.note.get(key).and_then(Value::as_str).and_then(|id| RunId::new(id).ok());
+    let pointed = match noted("first") {
+        Some(first) => world.meta(&chain(&first))?,
+        None => None,
+    };
+    let pointed = pointed.and_then(|id| RunId::new(String::from_utf8_lossy(&id)).ok());
+    Ok(pointed.or_else(|| noted("next")).unwrap_or_else(|| run.clone()))
+}
+
+/// Where the world keeps which run of a chain is the last.
+pub(crate) fn chain(first: &RunId) -> String {
+    format!("chain/{first}")
+}
+
+/// The input with the defaults of its schema; the error names every path that does not fit.
+pub(crate) fn check_input(header: &Header, workflow: &str, input: Value) -> Result<Value, String> {
+    match &header.input {
+        None => Ok(input),
+        Some(schema) => schema.accept(input).map_err(|problems| {
+            format!("the input does not fit the workflow {workflow:?}: {}", schema::list(&problems))
+        }),
+    }
+}

@@ -1,0 +1,78 @@
+//! Hooks from outside: a payload finds its run by the hook's token alone.
+
+use durhai_core::{StepId, Value};
+use durhai_engine::schema::{self, Schema};
+use durhai_world::Write;
+use serde::Deserialize;
+
+use crate::error::HostError;
+use crate::handle;
+use crate::host::Host;
+use crate::letter::Message;
+use crate::payload;
+use crate::view::HookRequest;
+
+/// What the world keeps of an open hook.
+#[derive(Deserialize)]
+struct Stored {
+    step_id: StepId,
+    #[serde(default)]
+    info: Info,
+}
+
+#[derive(Default, Deserialize)]
+struct Info {
+    #[serde(default)]
+    schema: Value,
+}
+
+impl Host {
+    /// Delivers a request to the open hook of this token. When this returns the payload is durable: its script gets it,
+    /// unless it closes the hook before. The same `id` is delivered once to one hook, however often it is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::NotFound`], always with the same words, for a token that no open hook has;
+    /// [`HostError::Invalid`] where the hook's schema does not take the body.
+    pub async fn deliver_hook(&self, token: &str, request: HookRequest, id: Option<&str>) -> Result<(), HostError> {
+        let inner = self.inner()?;
+        let unknown = || HostError::NotFound("there is no open hook with this token".into());
+        let named = token.to_owned();
+        let hook = inner.blocking(move |world| world.hook(&named)).await?.ok_or_else(unknown)?;
+        let stored: Stored = serde_json::from_slice(&hook.info)
+            .map_err(|error| HostError::Invalid(format!("the stored hook cannot be read: {error}")))?;
+        let request = checked(request, &stored.info.schema)?;
+        let payload = serde_json::to_value(request).expect("a request is JSON");
+        payload::check(&payload, inner.limits.payload, inner.limits.depth)
+            .map_err(|why| HostError::Invalid(format!("the payload {why}")))?;
+        let message = Message::Hook { step_id: stored.step_id, payload, id: id.map(ToOwned::to_owned) };
+        let write = Write::Send { run: hook.run, at: inner.clock.now(), bytes: message.encode() };
+        match inner.ask(write).await? {
+            Ok(_) => Ok(()),
+            // It ended a moment ago, and its hooks with it.
+            Err(durhai_world::Refused::Terminal(..) | durhai_world::Refused::Unknown(_)) => Err(unknown()),
+            Err(refused) => Err(handle::refusal(refused)),
+        }
+    }
+}
+
+/// The schema is about the body; where there is none, about the query.
+fn checked(mut request: HookRequest, schema: &Value) -> Result<HookRequest, HostError> {
+    if schema.is_null() {
+        return Ok(request);
+    }
+    let schema = Schema::compile(schema)
+        .map_err(|error| HostError::Invalid(format!("the schema of the hook cannot be used: {error}")))?;
+    if request.body.is_null() && !request.query.is_empty() {
+        let query = serde_json::to_value(&request.query).expect("texts are JSON");
+        schema.check(&query).map_err(|problems| misfit("the query", &problems))?;
+    } else {
+        request.body =
+            schema.accept(std::mem::take(&mut request.body)).map_err(|problems| misfit("the body", &problems))?;
+    }
+    Ok(request)
+}
+
+fn misfit(what: &str, problems: &[schema::Problem]) -> HostError {
+    HostError::Invalid(format!("{what} does not fit the hook: {}", schema::list(problems)))
+}

@@ -1,0 +1,165 @@
+//! People: what a run has asked them, and their answers.
+
+use std::collections::BTreeMap;
+
+use durhai_core::{Body, Event, RunId, StepId, Value};
+use durhai_engine::schema::{self, Schema};
+use durhai_world::{Refused, World, WorldError, Write};
+use serde::Serialize;
+
+use crate::birth::latest;
+use crate::error::HostError;
+use crate::handle::{self, Run};
+use crate::letter::Message;
+use crate::payload;
+use crate::view::Suspension;
+
+impl Run {
+    /// The questions that are open now, in the order they were asked.
+    pub async fn suspensions(&self) -> Result<Vec<Suspension>, HostError> {
+        let inner = self.host.inner()?;
+        let id = self.id.clone();
+        inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        inner.blocking(move |world| open(world, &latest(world, &id)?)).await
+    }
+
+    /// Answers a question. Without a label there must be just one; else the label says which, or the question's step id
+    /// does. When this returns the answer is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Conflict`] where nobody is asked (or not under that label), where several are asked and no label is
+    /// given, and where an answer is on its way already; [`HostError::Invalid`] where the data does not fit the
+    /// question's schema. The run stays as it was.
+    pub async fn resume<T: Serialize + ?Sized>(&self, label: Option<&str>, data: &T) -> Result<(), HostError> {
+        let inner = self.host.inner()?;
+        let data =
+            serde_json::to_value(data).map_err(|error| HostError::Invalid(format!("the data is not JSON: {error}")))?;
+        payload::check(&data, inner.limits.payload, inner.limits.depth)
+            .map_err(|why| HostError::Invalid(format!("the data {why}")))?;
+        inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        let id = self.id.clone();
+        let (run, open, answered) = inner
+            .blocking(move |world| {
+                let run = latest(world, &id)?;
+                Ok((run.clone(), open(world, &run)?, answered(world, &run)?))
+            })
+            .await?;
+        let asked = pick(&run.to_string(), &open, &answered, label)?;
+        let data = match &asked.schema {
+            Value::Null => data,
+            schema => Schema::compile(schema)
+                .map_err(|error| HostError::Invalid(format!("the schema of the question cannot be used: {error}")))?
+                .accept(data)
+                .map_err(|problems| {
+                    HostError::Invalid(format!("the data does not fit the question: {}", schema::list(&problems)))
+                })?,
+        };
+        let message = Message::Resume { step_id: asked.step_id.clone(), data };
+        let write = Write::Send { run, at: inner.clock.now(), bytes: message.encode() };
+        match inner.ask(write).await? {
+            Ok(_) => Ok(()),
+            Err(Refused::Unknown(_)) => Err(self.unknown()),
+            Err(refused) => Err(handle::refusal(refused)),
+        }
+    }
+}
+
+/// The open questions, as the log has them.
+fn open(world: &dyn World, run: &RunId) -> Result<Vec<Suspension>, WorldError> {
+    let (log, _) = crate::log::read(world, run).map_err(WorldError::Corrupt)?;
+    Ok(suspensions(&log))
+}
+
+fn suspensions(log: &[Event]) -> Vec<Suspension> {
+    let mut open: BTreeMap<u64, Suspension> = BTreeMap::new();
+    let mut order: BTreeMap<StepId, u64> = BTreeMap::new();
+    for event in log {
+        let Some(id) = &event.step_id else {
+            // The end of the run, or of its patience: a cancelled task waits for nobody.
+            if event.body.is_terminal() || matches!(event.body, Body::CancelRequested { .. }) {
+                open.clear();
+            }
+            continue;
+        };
+        match &event.body {
+            Body::Suspended { payload, label, schema, wake_at } => {
+                order.insert(id.clone(), event.seq);
+                let asked = Suspension {
+                    step_id: id.clone(),
+                    label: label.clone(),
+                    payload: payload.clone(),
+                    schema: schema.clone(),
+                    since: event.at,
+                    until: *wake_at,
+                };
+                open.insert(event.seq, asked);
+            }
+            Body::Resumed { .. } | Body::TimerFired => {
+                order.get(id).map(|seq| open.remove(seq));
+            }
+            _ => {}
+        }
+    }
+    open.into_values().collect()
+}
+
+/// Calls whose answer lies in the run's inbox.
+fn answered(world: &dyn World, run: &RunId) -> Result<Vec<StepId>, WorldError> {
+    let letters = world.inbox(run, 0, 1_000)?;
+    Ok(letters
+        .iter()
+        .filter_map(|letter| match Message::decode(&letter.bytes) {
+            Some(Message::Resume { step_id, .. }) => Some(step_id),
+            _ => None,
+        })
+        .collect())
+}
+
+fn pick<'a>(
+    run: &str,
+    open: &'a [Suspension],
+    answered: &[StepId],
+    label: Option<&str>,
+) -> Result<&'a Suspension, HostError> {
+    let name = |asked: &Suspension| asked.label.clone().unwrap_or_else(|| asked.step_id.to_string());
+    let names = || open.iter().map(|asked| format!("{:?}", name(asked))).collect::<Vec<_>>().join(", ");
+    let named: Vec<_> = match label {
+        None => open.iter().collect(),
+        Some(label) => open
+            .iter()
+            .filter(|asked| asked.label.as_deref() == Some(label) || asked.step_id.as_str() == label)
+            .collect(),
+    };
+    let conflict = |text: String| Err(HostError::Conflict(text));
+    let asked = match (named.as_slice(), label) {
+        ([one], _) => one,
+        ([], _) if open.is_empty() => return conflict(format!("run {run} asks nobody at this moment")),
+        ([], _) => {
+            return conflict(format!(
+                "run {run} asks nothing under the label {:?}; it asks under {}",
+                label.unwrap_or_default(),
+                names()
+            ));
+        }
+        (_, None) => {
+            return conflict(format!(
+                "run {run} asks {} questions at once: say by its label which one this answers: {}",
+                open.len(),
+                names()
+            ));
+        }
+        (several, Some(label)) => {
+            let ids: Vec<_> = several.iter().map(|asked| asked.step_id.as_str()).collect();
+            return conflict(format!(
+                "run {run} asks {} questions under the label {label:?}: give the step id instead: {}",
+                several.len(),
+                ids.join(", ")
+            ));
+        }
+    };
+    if answered.contains(&asked.step_id) {
+        return conflict(format!("the question {:?} of run {run} is answered already", name(asked)));
+    }
+    Ok(asked)
+}
