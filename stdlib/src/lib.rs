@@ -7,12 +7,13 @@ pub mod schema;
 pub const VERSION: &str = "1";
 
 /// The modules, as they are imported.
-pub const NAMES: &[&str] = &["std/batch", "std/text"];
+pub const NAMES: &[&str] = &["std/batch", "std/saga", "std/text"];
 
 /// The text of a module: `source("batch")` for `import "std/batch" as batch`.
 pub fn source(name: &str) -> Option<&'static str> {
     match name {
         "batch" => Some(include_str!("../rhai/batch.rhai")),
+        "saga" => Some(include_str!("../rhai/saga.rhai")),
         "text" => Some(include_str!("../rhai/text.rhai")),
         _ => None,
     }

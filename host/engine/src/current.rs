@@ -10,6 +10,7 @@ use durhai_core::{Failure, Kind, Replay, Site};
 use rhai::{EvalAltResult, NativeCallContext, Shared};
 
 use crate::bindings::group::Group;
+use crate::bindings::saga::Saga;
 use crate::bindings::{failure_to_error, throw};
 use crate::fiber;
 use crate::program::Program;
@@ -23,6 +24,8 @@ pub struct State {
     pub replay: Replay,
     pub program: Rc<Program>,
     pub groups: HashMap<GroupKey, Group>,
+    pub sagas: HashMap<u32, Saga>,
+    pub next_saga: u32,
     /// The task whose fiber runs.
     pub task: TaskKey,
     /// For the task that is being resumed.
@@ -74,6 +77,8 @@ impl State {
             replay,
             program,
             groups: HashMap::new(),
+            sagas: HashMap::new(),
+            next_saga: 0,
             task: BODY,
             answer: None,
             pause: Pause::Call,

@@ -15,6 +15,7 @@ use crate::diagnostic;
 use crate::fiber::{self, Fiber};
 use crate::program::Program;
 use crate::sandbox::Sandbox;
+use crate::schema;
 
 /// A run under way. Dropping it unwinds its fibers; the run itself is in its log.
 pub struct Execution {
@@ -77,7 +78,7 @@ impl Drop for Execution {
     fn drop(&mut self) {
         self.fibers.clear();
         // Closures and results may hold data that nests deeply, and dropping recurses.
-        if let Some(state) = self.state.take().filter(|state| !state.groups.is_empty()) {
+        if let Some(state) = self.state.take().filter(|state| !state.groups.is_empty() || !state.sagas.is_empty()) {
             // Without a stack for it the closure is dropped, and the state with it, on this one.
             let _ = fiber::on_large_stack(move || drop(state));
         }
@@ -165,6 +166,14 @@ fn body(engine: &Engine) {
     let result = settle(result).and_then(|value| {
         let budget = current::with(|state| Budget::from(state.replay.limits())).unwrap_or(SMALL);
         convert::to_value(&value, "output", budget)
+    });
+    let result = result.and_then(|output| match program.header().output.as_ref().map(|schema| schema.check(&output)) {
+        Some(Err(problems)) => {
+            let problems = schema::list(&problems);
+            let message = format!("the output does not fit the `output` schema of the header: {problems}");
+            Err(Failure::new(Kind::InvalidOutput, message))
+        }
+        _ => Ok(output),
     });
     current::with(|state| state.replay.ended(BODY, result));
 }

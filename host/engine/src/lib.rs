@@ -7,10 +7,12 @@
 
 mod bindings;
 mod convert;
+pub mod cron;
 mod current;
 pub mod diagnostic;
 mod execution;
 mod fiber;
+pub mod header;
 mod natives;
 mod program;
 mod sandbox;
@@ -18,8 +20,11 @@ mod show;
 mod suggest;
 
 pub use bindings::CALLS;
+pub use cron::Cron;
 pub use diagnostic::Diagnostic;
+pub use durhai_stdlib::schema;
 pub use execution::{Execution, Turn};
+pub use header::Header;
 pub use program::{Bundle, MAX_SOURCE, Program, Texts};
 pub use rhai;
 pub use sandbox::{Extension, Sandbox, SandboxConfig, ScriptLimits};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use durhai_core::Version;
 use rhai::{AST, ASTNode, Engine, Expr, Position, Stmt};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::current::Modules;
 use crate::diagnostic::Diagnostic;
+use crate::header::Header;
 use crate::sandbox::ScriptLimits;
 
 /// All the text a run needs: it is stored with the run's version, so that a run goes on with its own text on any host.
@@ -28,6 +30,7 @@ pub struct Program {
     texts: Texts,
     version: Version,
     description: String,
+    header: Arc<Header>,
 }
 
 /// The texts of a program by the name Rhai knows them under, and the functions they define.
@@ -178,13 +181,14 @@ pub(crate) fn file_name(path: &str) -> String {
 }
 
 impl Program {
-    pub(crate) fn new(ast: AST, modules: Modules, texts: Texts, bundle: &Bundle) -> Self {
+    pub(crate) fn new(ast: AST, modules: Modules, texts: Texts, bundle: &Bundle, header: Header) -> Self {
         Program {
             ast,
             modules: Rc::new(modules),
             texts,
             version: bundle.version(),
             description: description(&bundle.source),
+            header: Arc::new(header),
         }
     }
 
@@ -200,6 +204,11 @@ impl Program {
     /// The `//!` comment at the top of the file; empty if there is none.
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// What the workflow says about itself in `const WORKFLOW`.
+    pub fn header(&self) -> &Arc<Header> {
+        &self.header
     }
 
     /// The text of a file: of the workflow for `None`, of a module by its path (what `Site::file` holds).

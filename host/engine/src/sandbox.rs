@@ -19,7 +19,7 @@ use crate::current::{self, Modules};
 use crate::diagnostic::{self, Diagnostic};
 use crate::fiber;
 use crate::program::{self, Bundle, Program, Texts, file_name};
-use crate::{bindings, natives};
+use crate::{bindings, header, natives};
 
 /// Limits of the language, the same in debug and release builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,7 @@ impl Sandbox {
         }
         let texts = Rc::new(Texts::new(bundle, asts.iter().map(|(.., ast)| ast)));
         let (_, _, main) = asts.remove(0);
+        let header = header::read(&main, &file_name(&bundle.name), &bundle.source)?;
         let mut modules = Modules::new();
         while !asts.is_empty() {
             // Those whose imports are all there already; a bundle that was gathered has no circle.
@@ -171,7 +172,7 @@ impl Sandbox {
             }
         }
         let texts = Rc::into_inner(texts).expect("the loads are over");
-        Ok(Program::new(main, modules, texts, bundle))
+        Ok(Program::new(main, modules, texts, bundle, header))
     }
 
     fn load(

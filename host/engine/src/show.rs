@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use rhai::{Array, Dynamic, FnPtr, Map};
 
-use crate::bindings::{TaskHandle, Timestamp};
+use crate::bindings::{HookHandle, SagaHandle, TaskHandle, Timestamp};
 
 /// Writes a value as a script would: `[1, "a", #{"b": ()}]`. Whatever the value is, this ends: nesting over 32 levels
 /// and text over `limit` bytes are cut with `…`.
@@ -62,6 +62,8 @@ pub fn nice_type(name: &str) -> &str {
         "Fn" | "FnPtr" => "function",
         _ if name.contains("Timestamp") || name.contains("Instant") => "timestamp",
         _ if name.contains("TaskHandle") => "task",
+        _ if name.contains("HookHandle") => "hook",
+        _ if name.contains("SagaHandle") => "saga",
         _ if name.contains("RangeInclusive") || name.contains("Range<") => "range",
         _ => name,
     }
@@ -108,6 +110,10 @@ fn write(out: &mut String, value: &Dynamic, limit: usize, levels: usize) {
         let _ = write!(out, "{}", *time);
     } else if value.is::<TaskHandle>() {
         out.push_str("task");
+    } else if value.is::<HookHandle>() {
+        out.push_str("hook");
+    } else if value.is::<SagaHandle>() {
+        out.push_str("saga");
     } else if let Ok(character) = value.as_char() {
         let _ = write!(out, "{character:?}");
     } else if value.is_unit() {

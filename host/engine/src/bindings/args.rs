@@ -1,10 +1,12 @@
 //! Reading arguments and options of durable calls. What is wrong is named, with what was expected instead.
 
 use durhai_core::{Failure, Kind, Millis, duration};
-use rhai::{Dynamic, FnPtr, Map};
+use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 
 use super::throw;
-use crate::current::Thrown;
+use crate::convert::{self, Budget};
+use crate::current::{self, Thrown};
+use crate::schema::Schema;
 use crate::show::found;
 
 /// An error of kind `invalid_input`.
@@ -69,6 +71,17 @@ pub fn closure(what: &str, value: &Dynamic) -> Result<FnPtr, Thrown> {
         Some(closure) => Ok(closure.clone()),
         None => invalid(format!("{what} must be a closure like || use_step(…), found {}", found(value))),
     }
+}
+
+/// A JSON Schema.
+pub fn schema(ctx: &NativeCallContext<'_>, what: &str, value: &Dynamic) -> Result<Schema, Thrown> {
+    if !value.is_map() && !value.is_bool() {
+        let found = found(value);
+        return invalid(format!("{what} must be a JSON Schema like #{{ type: \"object\" }}, found {found}"));
+    }
+    let budget = current::run(ctx, |state| Budget::from(state.replay.limits()))?;
+    let document = convert::to_value(value, "schema", budget).map_err(throw)?;
+    Schema::compile(&document).or_else(|why| invalid(format!("{what} is no JSON Schema: {why}")))
 }
 
 /// A map with known keys only.

@@ -93,7 +93,8 @@ pub fn register(engine: &mut Engine) {
         })
         .register_fn("task", |ctx: NativeCallContext<'_>, closure: Dynamic| task(&ctx, &closure))
         .register_type_with_name::<TaskHandle>("task")
-        .register_fn("join", |ctx: NativeCallContext<'_>, handle: &mut TaskHandle| join(&ctx, *handle))
+        // By value: a method that borrowed the variable would hold it while it waits, and no other task could cancel it.
+        .register_fn("join", |ctx: NativeCallContext<'_>, handle: TaskHandle| join(&ctx, handle))
         .register_fn("is_done", |ctx: NativeCallContext<'_>, handle: &mut TaskHandle| {
             current::run(&ctx, |state| state.replay.is_done(handle.0))
         })

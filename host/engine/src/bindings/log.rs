@@ -10,7 +10,7 @@ use crate::current::{self, State, Thrown};
 use crate::show;
 
 /// Bytes of one line; longer ones are cut.
-const LINE: usize = 16 << 10;
+pub const LINE: usize = 16 << 10;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -27,6 +27,9 @@ pub fn register(engine: &mut Engine) {
         })
         .register_fn("workflow_name", |ctx: NativeCallContext<'_>| {
             current::run(&ctx, |state| state.replay.workflow().to_string())
+        })
+        .register_fn("attempt", |ctx: NativeCallContext<'_>| {
+            current::run(&ctx, |state| i64::from(state.replay.created().attempt))
         })
         .register_fn("step_id", |ctx: NativeCallContext<'_>| {
             current::run(&ctx, |state| state.replay.step_id(state.task))
@@ -52,7 +55,7 @@ fn log(ctx: &NativeCallContext<'_>, level: &Dynamic, message: &Dynamic, fields: 
     current::run(ctx, |state| write(state, &level, message, fields))
 }
 
-fn write(state: &mut State, level: &str, message: String, fields: Value) {
+pub fn write(state: &mut State, level: &str, message: String, fields: Value) {
     state.replay.log(state.task, level, message, fields);
 }
 

@@ -1,11 +1,14 @@
 //! `wait_for` and `poll_signal`.
 
-use durhai_core::replay::Call;
+use durhai_core::replay::{Answer, Call};
+use durhai_core::{Failure, Kind};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
-use super::args;
 use super::step::value_of;
+use super::{args, throw};
+use crate::convert;
 use crate::current::{self, Thrown};
+use crate::schema;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -20,12 +23,28 @@ pub fn register(engine: &mut Engine) {
 }
 
 fn wait_for(ctx: &NativeCallContext<'_>, name: &Dynamic, options: &Dynamic) -> Result<Dynamic, Thrown> {
-    let signal = args::name("wait_for: the name of the signal", name)?.into();
-    let mut timeout = None;
+    let signal = args::name("wait_for: the name of the signal", name)?;
+    let (mut timeout, mut schema) = (None, None);
     if !options.is_unit() {
-        for (_, value) in args::options("wait_for", options, &["timeout"])? {
-            timeout = Some(args::millis("wait_for: option `timeout`", &value)?);
+        for (key, value) in args::options("wait_for", options, &["timeout", "schema"])? {
+            match key.as_str() {
+                "timeout" => timeout = Some(args::millis("wait_for: option `timeout`", &value)?),
+                _ => schema = Some(args::schema(ctx, "wait_for: option `schema`", &value)?),
+            }
         }
     }
-    current::ask(ctx, Call::WaitFor { signal, timeout }, |_, _| ()).map(|answer| value_of(&answer))
+    let answer = current::ask(ctx, Call::WaitFor { signal: signal.as_str().into(), timeout }, |_, _| ())?;
+    let (Some(schema), Answer::Value(payload)) = (schema, &answer) else { return Ok(value_of(&answer)) };
+    if timeout.is_some() && payload.is_null() {
+        return Ok(Dynamic::UNIT);
+    }
+    match schema.accept(payload.clone()) {
+        Ok(payload) => Ok(convert::to_dynamic(&payload)),
+        // The signal is consumed, so its payload goes on with the error.
+        Err(problems) => {
+            let problems = schema::list(&problems);
+            let message = format!("wait_for: the payload of signal {signal:?} does not fit: {problems}");
+            Err(throw(Failure::new(Kind::InvalidInput, message).with_data(payload.clone())))
+        }
+    }
 }

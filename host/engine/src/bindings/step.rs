@@ -35,7 +35,8 @@ fn use_step(
         failure.step = Some(name.clone());
         throw(failure)
     })?;
-    let options = step_options(options)?;
+    let policy = current::run(ctx, |state| state.program.header().retry.clone())?;
+    let options = step_options(options, policy)?;
     let answer = current::ask(ctx, Call::Step { name: name.into(), input, options }, |_, _| ())?;
     Ok(value_of(&answer))
 }
@@ -48,9 +49,9 @@ pub fn value_of(answer: &Answer) -> Dynamic {
     }
 }
 
-/// `()` stands for no options.
-fn step_options(value: &Dynamic) -> Result<StepOptions, Thrown> {
-    let mut options = StepOptions::default();
+/// `()` stands for no options. `policy` is what the header says.
+fn step_options(value: &Dynamic, policy: Option<RetryPolicy>) -> Result<StepOptions, Thrown> {
+    let mut options = StepOptions { retry: policy.unwrap_or_default(), ..StepOptions::default() };
     if value.is_unit() {
         return Ok(options);
     }
@@ -58,7 +59,7 @@ fn step_options(value: &Dynamic) -> Result<StepOptions, Thrown> {
     for (key, value) in args::options("use_step", value, &known)? {
         let what = format!("use_step: option `{key}`");
         match key.as_str() {
-            "retry" => options.retry = retry(&value)?,
+            "retry" => options.retry = retry(&value, &options.retry)?,
             "timeout" => options.timeout = Some(positive(&what, &value)?),
             "deadline" => options.deadline = Some(positive(&what, &value)?),
             "once" => options.once = args::boolean(&what, &value)?,
@@ -68,10 +69,13 @@ fn step_options(value: &Dynamic) -> Result<StepOptions, Thrown> {
     Ok(options)
 }
 
-fn retry(value: &Dynamic) -> Result<RetryPolicy, Thrown> {
-    let mut policy = RetryPolicy::default();
+/// Changes the policy of the header, key by key.
+fn retry(value: &Dynamic, header: &RetryPolicy) -> Result<RetryPolicy, Thrown> {
+    let mut policy = header.clone();
     match value.as_bool() {
         Ok(false) => return Ok(RetryPolicy::never()),
+        // Where the header says `retry: false`, this is the way back.
+        Ok(true) if policy == RetryPolicy::never() => return Ok(RetryPolicy::default()),
         Ok(true) => return Ok(policy),
         Err(_) if !value.is_map() => {
             return invalid(format!(
@@ -95,7 +99,8 @@ fn retry(value: &Dynamic) -> Result<RetryPolicy, Thrown> {
     Ok(policy)
 }
 
-fn positive(what: &str, value: &Dynamic) -> Result<durhai_core::Millis, Thrown> {
+/// A length of time that is not nothing.
+pub fn positive(what: &str, value: &Dynamic) -> Result<durhai_core::Millis, Thrown> {
     match args::millis(what, value)? {
         0 => invalid(format!("{what} must be longer than nothing, found {}", found(value))),
         ms => Ok(ms),

@@ -1,0 +1,127 @@
+//! Other runs: `run_workflow`, `start_workflow`, and the run's own successor.
+
+use durhai_core::options::ChildOptions;
+use durhai_core::replay::Call;
+use durhai_core::{Failure, Kind, RunId, Value};
+use rhai::{Dynamic, Engine, NativeCallContext};
+
+use super::args::{self, invalid};
+use super::step::{positive, value_of};
+use super::throw;
+use crate::convert::{self, Budget};
+use crate::current::{self, Thrown};
+use crate::schema;
+use crate::show::found;
+
+#[derive(Clone, Copy)]
+struct Form {
+    name: &'static str,
+    options: &'static [&'static str],
+}
+
+const RUN: Form = Form { name: "run_workflow", options: &["id", "tags", "timeout", "priority", "label"] };
+const START: Form = Form { name: "start_workflow", options: &["id", "tags", "timeout", "priority", "label", "delay"] };
+
+pub fn register(engine: &mut Engine) {
+    for form in [RUN, START] {
+        engine
+            .register_fn(form.name, move |ctx: NativeCallContext<'_>, name: Dynamic| {
+                child(&ctx, form, &name, &Dynamic::UNIT, &Dynamic::UNIT)
+            })
+            .register_fn(form.name, move |ctx: NativeCallContext<'_>, name: Dynamic, input: Dynamic| {
+                child(&ctx, form, &name, &input, &Dynamic::UNIT)
+            })
+            .register_fn(
+                form.name,
+                move |ctx: NativeCallContext<'_>, name: Dynamic, input: Dynamic, options: Dynamic| {
+                    child(&ctx, form, &name, &input, &options)
+                },
+            );
+    }
+    engine
+        .register_fn("continue_as_new", |ctx: NativeCallContext<'_>| continue_as_new(&ctx, &Dynamic::UNIT))
+        .register_fn("continue_as_new", |ctx: NativeCallContext<'_>, input: Dynamic| continue_as_new(&ctx, &input));
+}
+
+fn child(
+    ctx: &NativeCallContext<'_>,
+    form: Form,
+    name: &Dynamic,
+    input: &Dynamic,
+    options: &Dynamic,
+) -> Result<Dynamic, Thrown> {
+    let workflow = args::name(&format!("{}: the name of the workflow", form.name), name)?.into();
+    let input = stored(ctx, input)?;
+    let options = child_options(form, options)?;
+    let call = match form.name == START.name {
+        true => Call::Start { workflow, input, options },
+        false => Call::Child { workflow, input, options },
+    };
+    current::ask(ctx, call, |_, _| ()).map(|answer| value_of(&answer))
+}
+
+/// The input must fit the workflow's own header, so that the mistake is told where it is made.
+fn continue_as_new(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Dynamic, Thrown> {
+    let input = stored(ctx, input)?;
+    let header = current::run(ctx, |state| state.program.header().clone())?;
+    let input = match &header.input {
+        None => input,
+        Some(schema) => schema.accept(input).or_else(|problems| {
+            invalid(format!("continue_as_new: the input does not fit: {}", schema::list(&problems)))
+        })?,
+    };
+    current::ask(ctx, Call::Continue { input }, |_, _| ()).map(|answer| value_of(&answer))
+}
+
+fn stored(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Value, Thrown> {
+    let budget = current::run(ctx, |state| Budget::from(state.replay.limits()))?;
+    convert::to_value(input, "input", budget).map_err(throw)
+}
+
+fn child_options(form: Form, value: &Dynamic) -> Result<ChildOptions, Thrown> {
+    let mut options = ChildOptions::default();
+    if value.is_unit() {
+        return Ok(options);
+    }
+    for (key, value) in args::options(form.name, value, form.options)? {
+        let what = format!("{}: option `{key}`", form.name);
+        match key.as_str() {
+            "id" => {
+                let id = RunId::new(args::text(&what, &value)?);
+                options.id = Some(id.or_else(|why| invalid(format!("{what}: {why}")))?);
+            }
+            "tags" => options.tags = tags(&what, &value)?,
+            "timeout" => options.timeout = Some(positive(&what, &value)?),
+            "priority" => match value.as_int().map(i32::try_from) {
+                Ok(Ok(priority)) => options.priority = priority,
+                _ => {
+                    let (least, most) = (i32::MIN, i32::MAX);
+                    return invalid(format!(
+                        "{what} must be a whole number from {least} to {most}, found {}",
+                        found(&value)
+                    ));
+                }
+            },
+            "delay" => options.delay = Some(args::millis(&what, &value)?),
+            _ => options.label = Some(args::name(&what, &value)?),
+        }
+    }
+    Ok(options)
+}
+
+fn tags(what: &str, value: &Dynamic) -> Result<std::collections::BTreeMap<String, String>, Thrown> {
+    let Ok(map) = value.as_map_ref() else {
+        return invalid(format!(
+            "{what} must be a map of strings like #{{ customer: \"42\" }}, found {}",
+            found(value)
+        ));
+    };
+    let tag = |(key, value): (&rhai::Identifier, &Dynamic)| match value.as_immutable_string_ref() {
+        Ok(text) => Ok((key.to_string(), text.to_string())),
+        Err(_) => {
+            let message = format!("{what}: the tag `{key}` must be a string, found {}", found(value));
+            Err(throw(Failure::new(Kind::InvalidInput, message)))
+        }
+    };
+    map.iter().map(tag).collect()
+}
