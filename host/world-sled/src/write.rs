@@ -121,6 +121,8 @@ impl<'a> Turn<'a> {
         run.last_seq = u64::from(events.count);
         self.state.runs.insert(id.clone(), run);
         if gated && !terminal {
+            // Its gate must find it if it has to wait, and it is not on the disk yet.
+            self.passing.push(id.clone());
             self.join(&id, arrives, ending)?;
         }
         let Some(run) = self.state.runs.get_mut(&id) else { return Ok(Ok(None)) };

@@ -3,18 +3,25 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use durhai_core::{RunId, Status};
+use durhai_core::{RunId, Status, Version};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Chunk, Claim, Commit, Create, Holder, MemoryWorld, Query, Refused, Row, World, Write, Written};
+use crate::{
+    Chunk, Claim, Commit, Create, Creation, Gate, Holder, HookChange, MemoryWorld, Query, Refused, Row, World, Write,
+    Written,
+};
 
 pub const CASES: Cases = &[("random: the same as the specification", random)];
 
-const ROUNDS: u64 = 8;
+const ROUNDS: u64 = 16;
 const STEPS: usize = 250;
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "e/1", "e/2", "f"];
 const STREAMS: [&str; 3] = ["", "out", "out2"];
+const GATES: [&str; 3] = ["", "g", "g2"];
+const TOKENS: [&str; 4] = ["t", "t2", "", "u"];
+const VALUES: [&str; 3] = ["v", "", "v2"];
+const METAS: [&str; 2] = ["m", "m2"];
 /// Longer than any test: a claim that does not end with its lease.
 const FOR_EVER: u64 = 1 << 50;
 
@@ -113,13 +120,16 @@ impl<'a> Pair<'a> {
 
     fn step(&mut self) {
         self.now += self.dice.below(30);
-        match self.dice.below(20) {
+        match self.dice.below(24) {
             0..10 => self.write(),
             10..13 => self.claim(),
-            13 => self.claim_run(),
-            14 => self.renew(),
-            15 => self.reopen(),
-            16 => self.list(),
+            13..15 => self.claim_run(),
+            15 => self.renew(),
+            16 => self.reopen(),
+            17 => self.list(),
+            18 => self.set_limit(),
+            19 => self.reserve(),
+            20 => self.programs(),
             _ => self.look(),
         }
     }
@@ -143,6 +153,13 @@ impl<'a> Pair<'a> {
             made.tags.insert("k".into(), dice.pick(&["1", "2"]).into());
         }
         made.parent = dice.one_in(3).then(|| id(dice.pick(&NAMES[..])));
+        made.version = version(dice.below(3));
+        if dice.one_in(2) {
+            let (key, limit) = (dice.pick(&GATES).into(), dice.below(4) as u32);
+            made.gate = Some(Gate { key, limit, priority: dice.pick(&[-1, 0, 0, 1, i32::MAX, i32::MIN]) });
+        }
+        made.purge_at = dice.one_in(3).then(|| self.now + dice.below(60));
+        made.ended_at = dice.one_in(3).then(|| self.now);
         made.created_at = self.now;
         made.wake_at = match dice.below(3) {
             0 => None,
@@ -155,23 +172,20 @@ impl<'a> Pair<'a> {
     /// A write for the model and the same for the world.
     fn one(&mut self) -> (Write, Write) {
         let run = id(self.dice.pick(&NAMES[..]));
-        match self.dice.below(12) {
-            0..2 => {
-                let claim = self.dice.one_in(2).then(|| self.holder());
-                let first = if self.dice.one_in(10) { 2 } else { 1 };
-                let create = Create { row: self.row(run), events: self.chunk(first), claim };
-                let both = Write::Create(Box::new(create));
+        match self.dice.below(14) {
+            0..3 => {
+                let both = Write::Create(Box::new(self.create(10)));
                 (both.clone(), both)
             }
-            2..4 => {
+            3 => {
                 let both = Write::Send { run, at: self.now, bytes: vec![1; self.dice.below(9) as usize] };
                 (both.clone(), both)
             }
-            4 => {
+            4..6 => {
                 let both = Write::Delete { run };
                 (both.clone(), both)
             }
-            5 => match self.pass() {
+            6 => match self.pass() {
                 Some(Pass { run, model, subject }) => {
                     (Write::Release { run: run.clone(), fence: model }, Write::Release { run, fence: subject })
                 }
@@ -184,6 +198,27 @@ impl<'a> Pair<'a> {
         }
     }
 
+    /// One of which the log begins where it must not, once in so many times.
+    fn create(&mut self, bad: u64) -> Create {
+        let run = id(self.dice.pick(&NAMES[..]));
+        let claim = self.dice.one_in(2).then(|| self.holder());
+        let first = if self.dice.one_in(bad) { 2 } else { 1 };
+        Create { row: self.row(run), events: self.chunk(first), claim }
+    }
+
+    fn hook_change(&mut self) -> HookChange {
+        let token = self.dice.pick(&TOKENS).into();
+        if self.dice.one_in(3) {
+            return HookChange::Close { token };
+        }
+        HookChange::Open { token, info: vec![9; self.dice.below(3) as usize] }
+    }
+
+    /// Of the new things in a commit: mostly none.
+    fn few(&mut self) -> u64 {
+        if self.dice.one_in(3) { 1 + self.dice.below(2) } else { 0 }
+    }
+
     fn commit(&mut self, Pass { run, model, subject }: Pass) -> (Write, Write) {
         let end = self.ends.get(&run).copied().unwrap_or(0);
         let first = if self.dice.one_in(12) { end + self.dice.below(3) } else { end + 1 };
@@ -192,7 +227,14 @@ impl<'a> Pair<'a> {
         let append = (0..self.dice.below(6).saturating_sub(3))
             .map(|at| (self.dice.pick(&STREAMS).into(), vec![at as u8; self.dice.below(5) as usize]))
             .collect();
+        let value = |dice: &mut Dice| (!dice.one_in(3)).then(|| vec![7; dice.below(4) as usize]);
         let commit = Commit {
+            values: (0..self.few()).map(|_| (self.dice.pick(&VALUES).into(), value(&mut self.dice))).collect(),
+            hooks: (0..self.few()).map(|_| self.hook_change()).collect(),
+            create: (0..self.few()).map(|_| self.create(20)).collect(),
+            send: (0..self.few()).map(|at| (id(self.dice.pick(&NAMES[..])), self.now, vec![at as u8])).collect(),
+            forward: self.dice.one_in(2).then(|| id(self.dice.pick(&NAMES[..]))),
+            meta: (0..self.few()).map(|_| (self.dice.pick(&METAS).into(), value(&mut self.dice))).collect(),
             events,
             row,
             inbox_taken: self.dice.one_in(4).then(|| self.dice.below(8)),
@@ -239,15 +281,15 @@ impl<'a> Pair<'a> {
             all.iter()
                 .map(|one| match one {
                     Ok(Written::Created(Some(claim))) => Ok(Written::Created(Some(unfenced(claim)))),
+                    Ok(Written::Committed(all)) => Ok(Written::Committed(all.iter().map(plain_creation).collect())),
                     other => other.clone(),
                 })
                 .collect()
         };
         assert_eq!(plain(&world), plain(&model), "what became of the writes (world, model)");
-        for both in model.iter().zip(&world) {
-            if let (Ok(Written::Created(Some(model))), Ok(Written::Created(Some(world)))) = both {
-                self.keep(model, world);
-            }
+        let claims = |all: &[Result<Written, Refused>]| -> Vec<Claim> { all.iter().flat_map(claims_of).collect() };
+        for (model, world) in claims(&model).iter().zip(&claims(&world)) {
+            self.keep(model, world);
         }
         self.measure();
     }
@@ -296,6 +338,35 @@ impl<'a> Pair<'a> {
         self.world().renew(&holder, self.now).expect("the world works");
     }
 
+    fn set_limit(&mut self) {
+        let (gate, limit) = (self.dice.pick(&GATES), self.dice.below(5) as u32);
+        self.note(format!("set_limit {gate:?} {limit}"));
+        self.model.set_limit(gate, limit).expect("the model works");
+        self.world().set_limit(gate, limit).expect("the world works");
+    }
+
+    fn reserve(&mut self) {
+        let (Some(Pass { run, model, subject }), token) = (self.pass(), self.dice.pick(&TOKENS)) else { return };
+        self.note(format!("reserve {token:?} for {run} {model}"));
+        let model = self.model.reserve(token, &run, model).expect("the model works");
+        let world = self.world().reserve(token, &run, subject).expect("the world works");
+        assert_eq!(world, model, "who has the token {token:?} (world, model)");
+    }
+
+    fn programs(&mut self) {
+        let (version, keep) = (version(self.dice.below(3)), self.dice.one_in(2));
+        let both = [self.world(), &self.model].map(|world| {
+            if keep {
+                world.put_program(&version, version.as_str().as_bytes()).expect("works");
+            }
+            let dropped = world.drop_program(&version).expect("works");
+            let mut left = world.programs().expect("works");
+            left.sort();
+            (dropped, left)
+        });
+        assert_eq!(both[0], both[1], "programs (world, model)");
+    }
+
     fn reopen(&mut self) {
         if let Some(reopen) = self.subject.reopen {
             self.note("reopen".into());
@@ -318,6 +389,8 @@ impl<'a> Pair<'a> {
             query.tags.insert("k".into(), "1".into());
         }
         query.parent = dice.one_in(4).then(|| id(dice.pick(&NAMES[..])));
+        query.version = dice.one_in(4).then(|| version(dice.below(3)));
+        query.ended_before = dice.one_in(4).then(|| self.now.saturating_sub(dice.below(500)));
         query.since = dice.one_in(3).then(|| self.now.saturating_sub(dice.below(500)));
         query.until = dice.one_in(3).then(|| self.now.saturating_sub(dice.below(500)));
         let all = |world: &dyn World| {
@@ -345,7 +418,10 @@ impl<'a> Pair<'a> {
                 world.log(&run, from, bytes).expect("works"),
                 world.log_tail(&run).expect("works"),
                 world.inbox(&run, from / 2, limit).expect("works"),
-                streams,
+                (streams, world.streams(&run).expect("works"), world.values(&run).expect("works")),
+                TOKENS.map(|token| world.hook(token).expect("works")),
+                METAS.map(|key| world.meta(key).expect("works")),
+                world.expired(self.now - from, limit).expect("works"),
             )
         };
         assert_eq!(view(self.world()), view(&self.model), "run {run} from {from} (world, model)");
@@ -356,17 +432,51 @@ impl<'a> Pair<'a> {
     }
 }
 
+fn version(number: u64) -> Version {
+    Version::from_digest(["", "1", "12"][number as usize])
+}
+
 fn unfenced(claim: &Claim) -> Claim {
     Claim { fence: 0, ..claim.clone() }
 }
 
+fn plain_creation(creation: &Creation) -> Creation {
+    match creation {
+        Creation::Claimed(claim) => Creation::Claimed(Box::new(unfenced(claim))),
+        other => other.clone(),
+    }
+}
+
+fn claims_of(written: &Result<Written, Refused>) -> Vec<Claim> {
+    match written {
+        Ok(Written::Created(claim)) => claim.iter().cloned().collect(),
+        Ok(Written::Committed(all)) => all
+            .iter()
+            .filter_map(|one| match one {
+                Creation::Claimed(claim) => Some((**claim).clone()),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn brief(batch: &[Write]) -> String {
+    let created = |create: &Create| {
+        let Row { run, status, gate, wake_at, .. } = &create.row;
+        let gate = gate.as_ref().map(|gate| (&gate.key, gate.limit, gate.priority));
+        format!("create {run} {status} at {gate:?} due {wake_at:?} claim {}", create.claim.is_some())
+    };
     let one = |write: &Write| match write {
-        Write::Create(create) => format!("create {} {}", create.row.run, create.row.status),
+        Write::Create(create) => created(create),
         Write::Commit(commit) => {
             let events = commit.events.as_ref().map(|chunk| (chunk.first, chunk.count));
             let row = commit.row.as_ref().map(|row| (row.status, row.wake_at));
-            format!("commit {} {events:?} {row:?} taken {:?}", commit.run, commit.inbox_taken)
+            let mut text = format!("commit {} {events:?} {row:?} taken {:?}", commit.run, commit.inbox_taken);
+            let creates: Vec<_> = commit.create.iter().map(created).collect();
+            let sends: Vec<_> = commit.send.iter().map(|(run, ..)| run).collect();
+            text += &format!(" {creates:?} sends {sends:?} forward {:?} {:?}", commit.forward, commit.hooks);
+            text
         }
         Write::Send { run, .. } => format!("send {run}"),
         Write::Release { run, fence } => format!("release {run} {fence}"),
