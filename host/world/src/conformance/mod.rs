@@ -5,10 +5,12 @@
 //! is printed, `DURHAI_SEED` runs that one again.
 
 mod claims;
+mod gates;
 mod listing;
 mod lives;
 mod random;
 mod reading;
+mod together;
 mod tools;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +39,7 @@ pub struct Case {
 
 /// All of them.
 pub fn cases() -> Vec<Case> {
-    [lives::CASES, claims::CASES, reading::CASES, listing::CASES, random::CASES]
+    [lives::CASES, claims::CASES, reading::CASES, listing::CASES, together::CASES, gates::CASES, random::CASES]
         .concat()
         .into_iter()
         .map(|(name, run)| Case { name, run })

@@ -16,7 +16,7 @@ pub const CASES: Cases = &[("random: the same as the specification", random)];
 
 const ROUNDS: u64 = 16;
 const STEPS: usize = 250;
-const NAMES: [&str; 7] = ["a", "b", "c", "d", "e/1", "e/2", "f"];
+const NAMES: [&str; 9] = ["a", "b", "c", "d", "e/1", "e/2", "f", "g", "h"];
 const STREAMS: [&str; 3] = ["", "out", "out2"];
 const GATES: [&str; 3] = ["", "g", "g2"];
 const TOKENS: [&str; 4] = ["t", "t2", "", "u"];
@@ -227,11 +227,19 @@ impl<'a> Pair<'a> {
         let append = (0..self.dice.below(6).saturating_sub(3))
             .map(|at| (self.dice.pick(&STREAMS).into(), vec![at as u8; self.dice.below(5) as usize]))
             .collect();
+        let mut create: Vec<Create> = (0..self.few()).map(|_| self.create(20)).collect();
+        if row.as_ref().is_some_and(|row| row.status.is_terminal()) && self.dice.one_in(2) {
+            // Goes on as another: at the same gate.
+            let before = self.model.row(&run).expect("the model works");
+            let mut next = self.create(20);
+            next.row.gate = before.and_then(|before| before.gate).map(|gate| Gate { limit: 1, ..gate });
+            create.push(next);
+        }
         let value = |dice: &mut Dice| (!dice.one_in(3)).then(|| vec![7; dice.below(4) as usize]);
         let commit = Commit {
             values: (0..self.few()).map(|_| (self.dice.pick(&VALUES).into(), value(&mut self.dice))).collect(),
             hooks: (0..self.few()).map(|_| self.hook_change()).collect(),
-            create: (0..self.few()).map(|_| self.create(20)).collect(),
+            create,
             send: (0..self.few()).map(|at| (id(self.dice.pick(&NAMES[..])), self.now, vec![at as u8])).collect(),
             forward: self.dice.one_in(2).then(|| id(self.dice.pick(&NAMES[..]))),
             meta: (0..self.few()).map(|_| (self.dice.pick(&METAS).into(), value(&mut self.dice))).collect(),

@@ -1,0 +1,401 @@
+//! What one commit changes besides its run: other runs, letters, hooks, named values; all of it or nothing.
+
+use std::sync::{Arc, Mutex};
+
+use durhai_core::{RunId, Status};
+
+use super::tools::*;
+use super::{Cases, Subject};
+use crate::{Claim, Commit, Create, Creation, Hook, HookChange, Notice, Refused, Row, World, Written};
+
+pub const CASES: Cases = &[
+    ("commit: runs it creates", create),
+    ("commit: a run it creates must begin at 1", create_sequence),
+    ("commit: letters it sends", send),
+    ("commit: letters that are forwarded", forward),
+    ("commit: values of the run", values),
+    ("commit: named values of the host", meta),
+    ("commit: nothing of a refused one is stored, whatever is in it", refused),
+    ("commit: others hear of it", heard),
+    ("hook: open, changed, closed", hook),
+    ("hook: one run at a time has a token", one_owner),
+    ("hook: a reservation ends with its claim", reservations),
+    ("hook: another process has what was open, not what was reserved", reopened),
+];
+
+fn made(name: &str, claim: bool) -> Create {
+    Create { row: row(name), events: chunk(1, 2), claim: claim.then(|| holder("h")) }
+}
+
+fn committed(world: &dyn World, one: Commit) -> Vec<Creation> {
+    match write(world, commit(one)) {
+        Ok(Written::Committed(all)) => all,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn create(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    write_all(&*world, vec![new(Row { workflow: "old".into(), ..row("taken") }, None)]);
+    let mut tagged = made("d", false);
+    tagged.row.tags.insert("k".into(), "v".into());
+    tagged.row.parent = Some(id("a"));
+    let ended = Create { row: Row { status: Status::Failed, ..row("over") }, ..made("over", true) };
+    let create = vec![
+        made("b", true),
+        made("taken", true),
+        made("b", false),
+        made("a", true),
+        made("c", false),
+        tagged.clone(),
+        ended,
+    ];
+    let all = committed(&*world, Commit { create, events: Some(chunk(3, 1)), ..turn(&a) });
+    let [Creation::Claimed(b), rest @ ..] = &all[..] else { panic!("{all:?}") };
+    use Creation::{Exists, Waits};
+    assert_eq!(rest, [Exists, Exists, Exists, Waits, Waits, Waits]);
+    assert_eq!((b.run.as_str(), b.last_seq, b.tries, b.admitted, &b.row), ("b", 2, 0, true, &row("b")));
+    assert_eq!(log(&*world, &id("a")), [chunk(1, 2), chunk(3, 1)]);
+    assert_eq!(log(&*world, &id("b")), [chunk(1, 2)]);
+    assert_eq!(world.row(&id("taken")).expect("works").expect("there").workflow, "old");
+    assert_eq!(world.row(&id("d")).expect("works"), Some(tagged.row));
+    assert_eq!(world.row(&id("over")).expect("works").expect("there").wake_at, None);
+    let query = crate::Query { parent: Some(id("a")), ..Default::default() };
+    assert_eq!(world.list(&query).expect("works").rows.len(), 1);
+    write_all(&*world, vec![events(b, 3, 1)]);
+    assert_eq!(claimed(&*world, &holder("h"), 50, 9), ["taken", "c", "d"]);
+    undamaged(&*world);
+}
+
+fn create_sequence(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    let late = Create { events: chunk(2, 1), ..made("c", false) };
+    let one = Commit { create: vec![made("b", false), late], events: Some(chunk(3, 1)), ..turn(&a) };
+    let refused = Refused::Sequence { run: id("c"), expected: 2, found: 0 };
+    assert_eq!(write(&*world, commit(one)), Err(refused));
+    assert_eq!(world.row(&id("b")).expect("works"), None);
+    assert_eq!(log(&*world, &id("a")), [chunk(1, 2)]);
+    undamaged(&*world);
+}
+
+fn send(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    write_all(&*world, vec![new(Row { wake_at: None, ..row("b") }, None)]);
+    let over = held(&*world, row("over"), &holder("h"));
+    write_all(&*world, vec![ends(&over)]);
+    let to = |name: &str, text: &[u8]| (id(name), 5, text.to_vec());
+    let send = vec![to("b", b"1"), to("nobody", b"x"), to("new", b"2"), to("over", b"x"), to("a", b"3"), to("b", b"4")];
+    let create = vec![Create { row: Row { wake_at: None, ..row("new") }, ..made("new", false) }];
+    committed(&*world, Commit { send, create, ..turn(&a) });
+    assert_eq!(letters(&*world, &id("b")), [(1, b"1".to_vec()), (2, b"4".to_vec())]);
+    assert_eq!(letters(&*world, &id("new")), [(1, b"2".to_vec())]);
+    assert_eq!(letters(&*world, &id("a")), [(1, b"3".to_vec())]);
+    assert_eq!(world.inbox(&id("b"), 0, 1).expect("works")[0].at, 5);
+    assert_eq!(claimed(&*world, &holder("h"), 50, 9), ["b", "new"]);
+    // What is taken with the same commit was there before.
+    committed(&*world, Commit { inbox_taken: Some(9), send: vec![to("a", b"5")], ..turn(&a) });
+    assert_eq!(letters(&*world, &id("a")), [(2, b"5".to_vec())]);
+    // From a run that ends, and to itself then.
+    let last = Row { status: Status::Completed, ..row("a") };
+    committed(&*world, Commit { row: Some(last), send: vec![to("a", b"6"), to("b", b"7")], ..turn(&a) });
+    assert_eq!((letters(&*world, &id("a")), letters(&*world, &id("b")).len()), (vec![], 3));
+    undamaged(&*world);
+}
+
+fn forward(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let letter = |name: &str, at, text: &[u8]| crate::Write::Send { run: id(name), at, bytes: text.to_vec() };
+    let ends_for = |claim: &Claim, heir: &str| Commit {
+        row: Some(Row { status: Status::Continued, ..claim.row.clone() }),
+        forward: Some(id(heir)),
+        ..turn(claim)
+    };
+    let a = held(&*world, row("a"), &holder("h"));
+    write_all(&*world, (1..=4).map(|at| letter("a", at * 10, &[at as u8])).collect());
+    // Without an end nothing moves.
+    committed(&*world, Commit { forward: Some(id("b")), create: vec![made("b", false)], ..turn(&a) });
+    assert_eq!((letters(&*world, &id("a")).len(), letters(&*world, &id("b")).len()), (4, 0));
+    write_all(&*world, vec![letter("b", 1, b"own")]);
+    // Sent in the same batch, taken with the same commit, to a run of the same commit.
+    let last = Commit {
+        inbox_taken: Some(2),
+        create: vec![Create { row: Row { wake_at: None, ..row("c") }, ..made("c", false) }],
+        send: vec![(id("c"), 99, b"sent".to_vec())],
+        ..ends_for(&a, "c")
+    };
+    write_all(&*world, vec![letter("a", 50, &[5]), commit(last)]);
+    let found = world.inbox(&id("c"), 0, 9).expect("works");
+    let found: Vec<_> = found.into_iter().map(|letter| (letter.index, letter.at, letter.bytes)).collect();
+    assert_eq!(found, [(1, 30, vec![3]), (2, 40, vec![4]), (3, 50, vec![5]), (4, 99, b"sent".to_vec())]);
+    assert_eq!(letters(&*world, &id("a")), []);
+    assert_eq!(claimed(&*world, &holder("h"), 50, 9), ["b", "c"]);
+    // Behind what is there; and to one that is nobody, has ended, or is the run itself.
+    let c = Claim { run: id("c"), ..a.clone() };
+    assert!(matches!(write(&*world, commit(ends_for(&c, "b"))), Err(Refused::Fenced(_))));
+    assert_eq!(letters(&*world, &id("b")).len(), 1, "nothing of a refused one");
+    for (name, heir, wanted) in [("x", "b", 2), ("y", "nobody", 2), ("z", "a", 2), ("self", "self", 2)] {
+        let claim = held(&*world, row(name), &holder("h"));
+        write_all(&*world, vec![letter(name, 7, b"late"), commit(ends_for(&claim, heir))]);
+        assert_eq!(letters(&*world, &id("b")).len(), wanted, "{name}");
+        assert_eq!(letters(&*world, &id(name)), []);
+    }
+    undamaged(&*world);
+}
+
+fn values(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    let b = held(&*world, row("b"), &holder("h"));
+    let set = |claim: &Claim, values: &[(&str, Option<&str>)]| {
+        let values = values.iter().map(|(name, value)| ((*name).into(), value.map(|text| text.into()))).collect();
+        committed(&*world, Commit { values, ..turn(claim) });
+    };
+    let all = |run: &RunId| -> Vec<(String, String)> {
+        let values = world.values(run).expect("works");
+        values.into_iter().map(|(name, value)| (name, String::from_utf8(value).expect("a text"))).collect()
+    };
+    let texts = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    set(&a, &[("b", Some("1")), ("", Some("")), ("ä/ü\0", Some("2")), ("ab", Some("3")), ("none", None)]);
+    set(&b, &[("b", Some("other"))]);
+    assert_eq!(all(&id("a")), texts(&[("", ""), ("ab", "3"), ("b", "1"), ("ä/ü\0", "2")]));
+    set(&a, &[("b", Some("x")), ("b", Some("4")), ("", None), ("ab", Some("5")), ("ab", None)]);
+    assert_eq!(all(&id("a")), texts(&[("b", "4"), ("ä/ü\0", "2")]));
+    assert_eq!(all(&id("b")), texts(&[("b", "other")]));
+    // They outlive the run's end, not the run.
+    write_all(&*world, vec![ends(&a)]);
+    assert_eq!(all(&id("a")).len(), 2);
+    write_all(&*world, vec![delete(&id("a"))]);
+    assert_eq!(all(&id("a")), []);
+    held(&*world, row("a"), &holder("h"));
+    assert_eq!(all(&id("a")), []);
+    assert_eq!(all(&id("nobody")), []);
+    undamaged(&*world);
+}
+
+fn meta(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    world.put_meta("old", b"1").expect("works");
+    let set = |meta: Vec<(&str, Option<&str>)>| {
+        let meta = meta.into_iter().map(|(key, value)| (key.to_owned(), value.map(|text| text.into()))).collect();
+        committed(&*world, Commit { meta, ..turn(&a) });
+    };
+    let get = |key: &str| world.meta(key).expect("works");
+    set(vec![("old", None), ("k", Some("2")), ("none", None)]);
+    assert_eq!((get("old"), get("k"), get("none")), (None, Some(b"2".to_vec()), None));
+    set(vec![("k", Some("3")), ("k", Some("4"))]);
+    assert_eq!(get("k"), Some(b"4".to_vec()));
+    world.remove_meta("k").expect("works");
+    world.remove_meta("k").expect("works");
+    assert_eq!(get("k"), None);
+    undamaged(&*world);
+}
+
+/// Everything that a commit can bring.
+fn full(claim: &Claim, first: u64) -> Commit {
+    Commit {
+        events: Some(chunk(first, 1)),
+        row: Some(Row { status: Status::Completed, purge_at: Some(1), ..row("a") }),
+        values: vec![("v".into(), Some(b"v".to_vec()))],
+        hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
+        create: vec![made("b", true)],
+        send: vec![(id("other"), 1, b"x".to_vec())],
+        forward: Some(id("other")),
+        meta: vec![("m".into(), Some(b"m".to_vec()))],
+        ..turn(claim)
+    }
+}
+
+fn refused(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    held(&*world, row("other"), &holder("h"));
+    write_all(&*world, vec![super::tools::send(&id("a"), b"letter")]);
+    let fenced = Claim { fence: a.fence + 1, ..a.clone() };
+    assert!(matches!(write(&*world, commit(full(&fenced, 3))), Err(Refused::Fenced(_))));
+    assert!(matches!(write(&*world, commit(full(&a, 4))), Err(Refused::Sequence { .. })));
+    let nobody = Claim { run: id("nobody"), ..a.clone() };
+    assert!(matches!(write(&*world, commit(full(&nobody, 3))), Err(Refused::Unknown(_))));
+    let seen = |world: &dyn World| {
+        (
+            world.row(&id("b")).expect("works").is_some(),
+            world.values(&id("a")).expect("works").len(),
+            world.hook("t").expect("works").is_some(),
+            letters(world, &id("other")).len(),
+            letters(world, &id("a")).len(),
+            world.meta("m").expect("works").is_some(),
+            world.expired(99, 9).expect("works").len(),
+        )
+    };
+    assert_eq!(seen(&*world), (false, 0, false, 0, 1, false, 0));
+    let all = committed(&*world, full(&a, 3));
+    assert!(matches!(&all[..], [Creation::Claimed(_)]), "{all:?}");
+    // The hook was open for no time: the run ended with the same commit.
+    assert_eq!(seen(&*world), (true, 1, false, 2, 0, true, 1));
+    assert!(matches!(write(&*world, commit(full(&a, 4))), Err(Refused::Terminal(..))));
+    assert_eq!(seen(&*world), (true, 1, false, 2, 0, true, 1));
+    undamaged(&*world);
+}
+
+fn heard(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
+    let ear = heard.clone();
+    let a = held(&*world, row("a"), &holder("h"));
+    write_all(&*world, vec![new(Row { wake_at: None, ..row("b") }, None), super::tools::send(&id("a"), b"x")]);
+    world.watch(Arc::new(move |notice| ear.lock().expect("unpoisoned").push(notice)));
+    let wait_for = |wanted: &[Notice]| {
+        // A hint may come late, from another thread.
+        for _ in 0..500 {
+            let mut heard = heard.lock().expect("unpoisoned");
+            if wanted.iter().all(|one| heard.contains(one)) {
+                return heard.clear();
+            }
+            drop(heard);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("{wanted:?} was not heard");
+    };
+    committed(&*world, Commit { send: vec![(id("b"), 1, vec![])], ..turn(&a) });
+    wait_for(&[Notice::Letter(id("b")), Notice::Due]);
+    committed(&*world, Commit { create: vec![made("c", false)], ..turn(&a) });
+    wait_for(&[Notice::Due]);
+    let last = Some(Row { status: Status::Failed, ..row("a") });
+    committed(&*world, Commit { row: last, forward: Some(id("c")), ..turn(&a) });
+    wait_for(&[Notice::Letter(id("c")), Notice::Due]);
+}
+
+fn opens(token: &str, info: &[u8]) -> HookChange {
+    HookChange::Open { token: token.into(), info: info.to_vec() }
+}
+
+fn closes(token: &str) -> HookChange {
+    HookChange::Close { token: token.into() }
+}
+
+fn change(world: &dyn World, claim: &Claim, hooks: Vec<HookChange>) {
+    committed(world, Commit { hooks, ..turn(claim) });
+}
+
+fn owner(world: &dyn World, token: &str) -> Option<(String, Vec<u8>)> {
+    world.hook(token).expect("works").map(|Hook { run, info }| (run.to_string(), info))
+}
+
+fn hook(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    assert_eq!(owner(&*world, "t"), None);
+    change(&*world, &a, vec![opens("t", b"1"), opens("", b""), opens("t/ä", b"2")]);
+    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"1".to_vec())));
+    assert_eq!(owner(&*world, ""), Some(("a".into(), vec![])));
+    change(&*world, &a, vec![opens("t", b"new"), closes(""), closes("never")]);
+    assert_eq!((owner(&*world, "t"), owner(&*world, "")), (Some(("a".into(), b"new".to_vec())), None));
+    change(&*world, &a, vec![closes("t"), opens("t", b"again"), opens("short", b""), closes("short")]);
+    assert_eq!((owner(&*world, "t"), owner(&*world, "short")), (Some(("a".into(), b"again".to_vec())), None));
+    // It stays open while nobody holds the run; the end of the run closes all.
+    write_all(&*world, vec![release(&a)]);
+    let a = claim_one(&*world, &holder("h"), 50);
+    assert_eq!(owner(&*world, "t/ä"), Some(("a".into(), b"2".to_vec())));
+    change(&*world, &a, vec![closes("t/ä")]);
+    assert_eq!(owner(&*world, "t/ä"), None);
+    write_all(&*world, vec![ends(&a)]);
+    assert_eq!(owner(&*world, "t"), None);
+    undamaged(&*world);
+    // And nothing of it comes back with the name.
+    write_all(&*world, vec![delete(&id("a"))]);
+    held(&*world, row("a"), &holder("h"));
+    assert_eq!(owner(&*world, "t"), None);
+}
+
+fn one_owner(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    let b = held(&*world, row("b"), &holder("h"));
+    let reserve = |claim: &Claim| world.reserve("t", &claim.run, claim.fence).expect("works");
+    assert_eq!((reserve(&a), reserve(&a), reserve(&b)), (None, None, Some(id("a"))));
+    assert_eq!(owner(&*world, "t"), None, "only reserved");
+    // Without asking: the other keeps it, reserved or open.
+    change(&*world, &b, vec![opens("t", b"b"), closes("t")]);
+    assert_eq!((owner(&*world, "t"), reserve(&b)), (None, Some(id("a"))));
+    change(&*world, &a, vec![opens("t", b"a")]);
+    change(&*world, &b, vec![opens("t", b"b")]);
+    change(&*world, &b, vec![closes("t")]);
+    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"a".to_vec())));
+    assert_eq!((reserve(&b), reserve(&a)), (Some(id("a")), None));
+    // That was reserved again, for the next time: closing the open one leaves it so.
+    change(&*world, &a, vec![closes("t")]);
+    assert_eq!((owner(&*world, "t"), reserve(&b)), (None, Some(id("a"))));
+    change(&*world, &a, vec![closes("t")]);
+    assert_eq!(reserve(&b), None);
+    // What one commit closes and the next opens, in one batch.
+    change(&*world, &b, vec![opens("t", b"b")]);
+    let to = |claim: &Claim, hooks| commit(Commit { hooks, ..turn(claim) });
+    write_all(&*world, vec![to(&b, vec![closes("t")]), to(&a, vec![opens("t", b"a")]), to(&b, vec![opens("t", b"b")])]);
+    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"a".to_vec())));
+    // A lost claim reserves nothing, and is told nothing.
+    let lost = Claim { fence: a.fence + 7, ..a.clone() };
+    assert_eq!(reserve(&lost), None);
+    let nobody = Claim { run: id("nobody"), ..a.clone() };
+    assert_eq!(reserve(&nobody), None);
+    write_all(&*world, vec![ends(&a)]);
+    assert_eq!((reserve(&a), reserve(&b)), (None, None));
+    undamaged(&*world);
+}
+
+fn reservations(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    let b = held(&*world, row("b"), &holder("h"));
+    let reserve = |claim: &Claim, token: &str| world.reserve(token, &claim.run, claim.fence).expect("works");
+    assert_eq!((reserve(&a, "1"), reserve(&a, "2"), reserve(&b, "2")), (None, None, Some(id("a"))));
+    change(&*world, &a, vec![opens("1", b"")]);
+    write_all(&*world, vec![release(&a)]);
+    assert_eq!((reserve(&b, "1"), reserve(&b, "2")), (Some(id("a")), None));
+    let a = claim_one(&*world, &holder("h"), 50);
+    assert_eq!((reserve(&a, "1"), reserve(&a, "2"), reserve(&a, "3")), (None, Some(id("b")), None));
+    write_all(&*world, vec![ends(&b)]);
+    assert_eq!(reserve(&a, "2"), None);
+    if subject.leases {
+        // Somebody else takes the run over.
+        let late = world.claim_run(&id("a"), &holder("i"), 51 + LEASE).expect("works").expect("free");
+        let c = held(&*world, row("c"), &holder("h"));
+        assert_eq!((reserve(&c, "1"), reserve(&c, "3"), reserve(&late, "2")), (Some(id("a")), None, None));
+    }
+    undamaged(&*world);
+}
+
+fn reopened(subject: &Subject<'_>) {
+    let Some(reopen) = subject.reopen else { return };
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    world.reserve("kept", &a.run, a.fence).expect("works");
+    let one = Commit {
+        values: vec![("v".into(), Some(b"1".to_vec()))],
+        hooks: vec![opens("t", b"info"), opens("u", b"")],
+        create: vec![made("b", false)],
+        send: vec![(id("b"), 3, b"x".to_vec())],
+        meta: vec![("m".into(), Some(b"2".to_vec()))],
+        ..turn(&a)
+    };
+    committed(&*world, one);
+    let world = reopen(world);
+    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"info".to_vec())));
+    assert_eq!(world.values(&id("a")).expect("works"), [("v".to_owned(), b"1".to_vec())]);
+    assert_eq!(letters(&*world, &id("b")), [(1, b"x".to_vec())]);
+    assert_eq!(world.meta("m").expect("works"), Some(b"2".to_vec()));
+    if !subject.leases {
+        let claims = world.claim(&holder("i"), 50, 9).expect("works");
+        let [a, b] = &claims[..] else { panic!("{claims:?}") };
+        assert_eq!(world.reserve("kept", &b.run, b.fence).expect("works"), None);
+        assert_eq!(world.reserve("t", &b.run, b.fence).expect("works"), Some(id("a")));
+        change(&*world, a, vec![closes("u")]);
+        write_all(&*world, vec![ends(a)]);
+        assert_eq!((owner(&*world, "t"), owner(&*world, "u")), (None, None));
+    }
+    undamaged(&*world);
+}
