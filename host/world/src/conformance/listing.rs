@@ -1,6 +1,6 @@
 //! Lists: every filter, their combinations, and pages.
 
-use durhai_core::Status;
+use durhai_core::{Status, Version};
 
 use super::tools::*;
 use super::{Cases, Subject};
@@ -51,6 +51,8 @@ fn filters(subject: &Subject<'_>) {
         if at % 5 == 0 {
             one.tags.insert("tenant".into(), format!("t{}", at % 4));
         }
+        one.version = Version::of([("flow", ["1", "2"][at / 7 % 2])]);
+        one.ended_at = one.status.is_terminal().then_some(2000 + at as u64);
         one.parent = (at % 4 == 1).then(|| id(["r0", "gone"][at / 4 % 2]));
         rows.push(one);
     }
@@ -60,6 +62,16 @@ fn filters(subject: &Subject<'_>) {
     let tags = [vec![], vec![("color", "red")], vec![("color", "blue"), ("tenant", "t2")], vec![("color", "green")]];
     let parents = [None, Some("r0"), Some("nobody")];
     let times = [(None, None), (Some(1020), None), (None, Some(1020)), (Some(1010), Some(1050))];
+    let versions = [None, Some("2"), Some("3")].map(|text| text.map(|text| Version::of([("flow", text)])));
+    for (version, ended_before) in versions.iter().flat_map(|version| [None, Some(2050)].map(|end| (version, end))) {
+        for workflow in workflows {
+            let (version, workflow) = (version.clone(), workflow.map(Into::into));
+            let query = Query { version, ended_before, workflow, limit: 1000, ..Query::default() };
+            let wanted: Vec<String> =
+                rows.iter().rev().filter(|row| query.matches(row)).map(|row| row.run.to_string()).collect();
+            assert_eq!(names(&*world, &query), wanted, "{query:?}");
+        }
+    }
     for status in &statuses {
         for workflow in workflows {
             for tags in &tags {
@@ -104,6 +116,9 @@ fn changes(subject: &Subject<'_>) {
     assert_eq!(names(&*world, &tagged("1")), ["b"]);
     write_all(&*world, vec![becomes(&b, tag("2"))]);
     assert_eq!((names(&*world, &tagged("1")), names(&*world, &tagged("2"))), (vec![], vec!["b".to_owned()]));
+    let version = |text: &str| Query { version: Some(Version::of([("flow", text)])), ..Query::default() };
+    write_all(&*world, vec![becomes(&b, |row| row.version = Version::of([("flow", "2")]))]);
+    assert_eq!((names(&*world, &version("1")), names(&*world, &version("2"))), (vec!["a".into()], vec!["b".into()]));
     write_all(&*world, vec![ends(&b), delete(&id("b"))]);
     assert_eq!(names(&*world, &tagged("2")), [""; 0]);
     assert_eq!(names(&*world, &of(&Status::ALL)), ["a"]);

@@ -1,10 +1,10 @@
 //! Logs, streams, programs, named values.
 
-use durhai_core::Version;
+use durhai_core::{Status, Version};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Chunk, Commit};
+use crate::{Chunk, Commit, Create, Row, World};
 
 pub const CASES: Cases = &[
     ("log: from any event on", log_from),
@@ -13,7 +13,10 @@ pub const CASES: Cases = &[
     ("log: runs do not mix", log_apart),
     ("stream: from any index on", stream),
     ("stream: names do not mix", stream_names),
+    ("stream: all of a run's, each with its length", streams),
     ("program: kept once", program),
+    ("program: gone when no run has it", drop_program),
+    ("expired: what has ended and may go", expired),
     ("meta: replaced", meta),
     ("size: grows or is not known", size),
 ];
@@ -118,6 +121,29 @@ fn stream_names(subject: &Subject<'_>) {
     undamaged(&*world);
 }
 
+fn streams(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    let b = held(&*world, row("b"), &holder("h"));
+    let of = |name: &str| -> Vec<(String, u64)> { world.streams(&id(name)).expect("works") };
+    assert_eq!((of("a"), of("nobody")), (vec![], vec![]));
+    let long = "x".repeat(1000);
+    let names = [("", 1), ("a", 300), ("ab", 2), ("a\0", 3), ("ä/ö ü", 1), ("b", 2), (&long, 2)];
+    for (name, count) in names {
+        let append = (0..count).map(|at: u32| (name.into(), at.to_be_bytes().to_vec())).collect();
+        write_all(&*world, vec![commit(Commit { append, ..turn(&a) })]);
+    }
+    write_all(&*world, vec![entry(&b, "other", b"x")]);
+    let mut wanted = names.map(|(name, count)| (name.to_owned(), u64::from(count)));
+    wanted.sort_unstable();
+    assert_eq!(of("a"), wanted);
+    assert_eq!(of("b"), [("other".to_owned(), 1)]);
+    write_all(&*world, vec![ends(&a)]);
+    assert_eq!(of("a").len(), 7, "they outlive the run's end");
+    write_all(&*world, vec![delete(&id("a"))]);
+    assert_eq!(of("a"), []);
+}
+
 fn program(subject: &Subject<'_>) {
     let world = (subject.make)();
     let [one, two] = ["1", "2"].map(|text| Version::of([("flow", text)]));
@@ -129,6 +155,81 @@ fn program(subject: &Subject<'_>) {
     assert_eq!(world.program(&two).expect("works"), Some(vec![]));
 }
 
+fn drop_program(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let versions = ["1", "2", "3", "4"].map(|text| Version::of([("flow", text)]));
+    let [one, two, three, four] = &versions;
+    versions.iter().for_each(|version| world.put_program(version, b"text").expect("works"));
+    let left = |world: &dyn World| {
+        let found = world.programs().expect("works");
+        let has = |version| found.contains(version);
+        assert_eq!(found.len(), versions.iter().filter(|version| has(version)).count(), "{found:?}");
+        versions.each_ref().map(has)
+    };
+    let of = |name: &str, version: &Version| Row { version: version.clone(), ..row(name) };
+    let a = held(&*world, of("a", one), &holder("h"));
+    write_all(&*world, vec![new(of("b", two), None)]);
+    assert_eq!(left(&*world), [true; 4]);
+    let drop = |version| world.drop_program(version).expect("works");
+    assert_eq!(versions.each_ref().map(drop), [false, false, true, true]);
+    assert_eq!(left(&*world), [true, true, false, false]);
+    assert_eq!(world.program(three).expect("works"), None);
+    assert!(drop(three), "it is gone already");
+    // A run that moves on leaves its version; one that ended still has it.
+    write_all(&*world, vec![becomes(&a, |row| row.version = four.clone())]);
+    assert_eq!((drop(one), drop(four)), (true, false));
+    write_all(&*world, vec![becomes(&a, |row| (row.status, row.version) = (Status::Failed, four.clone()))]);
+    assert!(!drop(four));
+    write_all(&*world, vec![delete(&id("a"))]);
+    assert!(drop(four));
+    // One whose name only begins the same.
+    let long = "d".repeat(300);
+    let [long, longer] = [Version::from_digest(&long), Version::from_digest(&format!("{long}x"))];
+    world.put_program(&long, b"1").expect("works");
+    world.put_program(&longer, b"2").expect("works");
+    write_all(&*world, vec![new(of("long", &longer), None)]);
+    assert_eq!((drop(&longer), drop(&long)), (false, true));
+    // Gone and back.
+    world.put_program(one, b"again").expect("works");
+    assert_eq!(world.program(one).expect("works"), Some(b"again".to_vec()));
+    undamaged(&*world);
+}
+
+fn expired(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let of = |now, limit| -> Vec<String> {
+        world.expired(now, limit).expect("works").iter().map(ToString::to_string).collect()
+    };
+    let over = |name: &str, purge_at| Row { status: Status::Completed, purge_at, ..row(name) };
+    write_all(
+        &*world,
+        vec![
+            new(over("d", Some(30)), None),
+            new(over("b", Some(20)), None),
+            new(over("c", Some(20)), None),
+            new(over("never", None), None),
+            new(over("last", Some(u64::MAX)), None),
+            new(Row { purge_at: Some(1), ..row("alive") }, None),
+        ],
+    );
+    assert_eq!((of(19, 9), of(20, 9), of(30, 2)), (vec![], vec!["b".into(), "c".into()], vec!["b".into(), "c".into()]));
+    assert_eq!(of(u64::MAX, 9), ["b", "c", "d", "last"]);
+    assert_eq!(of(u64::MAX, 0), [""; 0]);
+    let alive = world.claim_run(&id("alive"), &holder("h"), 0).expect("works").expect("free");
+    write_all(&*world, vec![becomes(&alive, |row| row.purge_at = Some(7))]);
+    assert_eq!(of(19, 9), [""; 0], "it has not ended");
+    let ends = |row: &mut Row| (row.status, row.purge_at, row.workflow) = (Status::Failed, Some(5), "other".into());
+    write_all(&*world, vec![becomes(&alive, ends)]);
+    assert_eq!((of(4, 9), of(5, 9)), (vec![], vec!["alive".into()]));
+    let with = Create { row: over("created", Some(6)), events: chunk(1, 2), claim: None };
+    let by = held(&*world, row("by"), &holder("h"));
+    write_all(&*world, vec![commit(Commit { create: vec![with], ..turn(&by) })]);
+    assert_eq!(of(6, 9), ["alive", "created"]);
+    write_all(&*world, ["alive", "created", "b"].map(|name| delete(&id(name))).into());
+    assert_eq!(of(30, 9), ["c", "d"]);
+    undamaged(&*world);
+}
+
 fn meta(subject: &Subject<'_>) {
     let world = (subject.make)();
     assert_eq!(world.meta("k").expect("works"), None);
@@ -136,6 +237,9 @@ fn meta(subject: &Subject<'_>) {
         world.put_meta("k", value).expect("works");
         assert_eq!(world.meta("k").expect("works"), Some(value.to_vec()));
     }
+    world.remove_meta("k").expect("works");
+    assert_eq!(world.meta("k").expect("works"), None);
+    world.put_meta("k", b"two").expect("works");
     assert_eq!(world.meta("").expect("works"), None);
     world.put_meta("", b"x").expect("works");
     assert_eq!(world.meta("k").expect("works"), Some(b"two".to_vec()));
