@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 
-use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, text, turn, write};
+use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, turn, write};
 use durhai_core::RunId;
-use durhai_world::{Commit, World, Write, Written};
+use durhai_world::{Chunk, Commit, Create, Gate, Row, World, Write, Written};
 use durhai_world_sled::SledWorld;
 use tempfile::TempDir;
 
@@ -71,12 +71,13 @@ fn note(acked: &mut BTreeMap<String, Acked>, line: &str) {
         "entry" => of_run.entries = number,
         "end" => of_run.ended = true,
         "delete" => of_run.deleted = true,
+        "create" => {}
         _ => panic!("{line:?}"),
     }
 }
 
-fn check(world: &SledWorld, acked: &BTreeMap<String, Acked>, round: u64) {
-    for (name, acked) in acked {
+fn check(world: &SledWorld, acked_all: &BTreeMap<String, Acked>, round: u64) {
+    for (name, acked) in acked_all {
         let run = RunId::new(name).expect("legal");
         let row = world.row(&run).expect("readable");
         if acked.deleted {
@@ -98,6 +99,17 @@ fn check(world: &SledWorld, acked: &BTreeMap<String, Acked>, round: u64) {
         let letters = world.inbox(&run, 0, usize::MAX).expect("readable");
         let last = letters.last().map_or(0, |letter| letter.index);
         assert!(row.status.is_terminal() || last >= acked.letter, "round {round}: {name}: a letter is lost, {acked:?}");
+        // A run that was created with a commit is there if what else that commit brought is, and the other way round.
+        let values = world.values(&run).expect("readable");
+        for (child, _) in &values {
+            let gone = acked_all.get(child).is_some_and(|acked| acked.ended);
+            let there = world.row(&RunId::new(child).expect("legal")).expect("readable").is_some();
+            assert!(there || gone, "round {round}: {name} created {child}, which is not there");
+        }
+        if let Some(parent) = row.parent.as_ref().filter(|parent| world.row(parent).expect("readable").is_some()) {
+            let values = world.values(parent).expect("readable");
+            assert!(values.iter().any(|(child, _)| child == name), "round {round}: {parent} knows nothing of {name}");
+        }
         let entries = world.stream(&run, "out", 0, usize::MAX).expect("readable").len() as u64;
         assert!(entries >= acked.entries, "round {round}: {name}: a stream entry is lost, {acked:?}");
     }
@@ -144,6 +156,20 @@ fn writer() {
                     *count += 1;
                     acks.push(format!("ack {} entry {count}", claim.run));
                 }
+                _ if dice.below(6) == 0 => {
+                    let name = format!("child-{seed}-{number}-{}", batch.len());
+                    let gate = Some(Gate { key: "g".into(), limit: 3, priority: dice.below(3) as i32 });
+                    let run = RunId::new(&name).expect("legal");
+                    let events = Chunk { first: 1, count: 1, bytes: text(&run, 1) };
+                    let row = Row { gate, parent: Some(claim.run.clone()), ..row(&name) };
+                    batch.push(Write::Commit(Box::new(Commit {
+                        values: vec![(name.as_str().into(), Some(vec![7]))],
+                        create: vec![Create { row, events, claim: None }],
+                        send: vec![(run, 0, vec![7])],
+                        ..turn(claim)
+                    })));
+                    acks.push(format!("ack {name} create 0"));
+                }
                 _ => {}
             }
         }
@@ -157,6 +183,9 @@ fn writer() {
             batch.push(Write::Delete { run });
         }
         let written = write(&world, batch);
+        if number % 10 == 9 {
+            claims.extend(world.claim(&holder(), 0, 3).expect("works"));
+        }
         let mut out = String::new();
         for (ack, written) in acks.iter().zip(written) {
             match written {

@@ -6,9 +6,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use common::{FOLDER, child, event, held, holder, open, write};
+use common::{FOLDER, child, create, event, held, holder, open, row, write};
 use durhai_core::Version;
-use durhai_world::{World, Write};
+use durhai_world::{Gate, Row, World, Write};
 use tempfile::TempDir;
 
 #[test]
@@ -32,8 +32,18 @@ fn every_acknowledged_call_syncs() {
     synced("a letter");
     world.put_meta("k", b"v").expect("works");
     synced("a named value");
-    world.put_program(&Version::of([("a", "b")]), b"text").expect("works");
+    world.remove_meta("k").expect("works");
+    synced("a named value that goes");
+    let version = Version::of([("a", "b")]);
+    world.put_program(&version, b"text").expect("works");
     synced("a program");
+    assert!(world.drop_program(&version).expect("works"));
+    synced("a program that goes");
+    let gate = Some(Gate { key: "g".into(), limit: 1, priority: 0 });
+    write(&world, vec![create(Row { gate, ..row("b") })]);
+    synced("a run at a gate");
+    world.set_limit("g", 2).expect("works");
+    synced("a limit");
 }
 
 #[test]

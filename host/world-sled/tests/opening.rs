@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 
 use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, write};
-use durhai_core::RunId;
-use durhai_world::{World, WorldError, Write};
+use durhai_core::{RunId, Status, Version};
+use durhai_world::{Chunk, Commit, Create, Creation, Gate, HookChange, Query, Row, World, WorldError, Write, Written};
 use durhai_world_sled::SledWorld;
 use tempfile::TempDir;
 
@@ -92,6 +92,45 @@ fn a_newer_format_is_refused() {
     }
     raw(folder.path(), |db| db.remove("!format").map(drop).expect("removed"));
     assert!(matches!(refused(folder.path()), WorldError::Corrupt(_)));
+}
+
+/// Stores of format 1 know nothing of versions, gates and purge times; their rows do not have them either.
+#[test]
+fn an_older_format_is_brought_up_to_date() {
+    const RUNS: usize = 2500;
+    let folder = TempDir::new().expect("a folder");
+    let [one, two] = ["1", "2"].map(|text| Version::of([("flow", text)]));
+    let of = |at: usize| if at % 3 == 0 { &two } else { &one };
+    let world = open(folder.path());
+    let rows = (0..RUNS).map(|at| Row { version: of(at).clone(), ..row(&format!("r{at}")) });
+    let new =
+        |row| Write::Create(Box::new(Create { row, events: Chunk { first: 1, count: 0, bytes: vec![] }, claim: None }));
+    write(&world, rows.map(new).collect());
+    world.put_program(&one, b"text").expect("works");
+    drop(world);
+    // All of it, and again as if it had been cut short.
+    for keep in [0, 700] {
+        raw(folder.path(), |db| {
+            for key in db.scan_prefix("V").keys().skip(keep) {
+                db.remove(key.expect("readable")).expect("removed");
+            }
+            db.insert("!format", "1").expect("written");
+            let row: serde_json::Value =
+                serde_json::from_slice(&db.scan_prefix("r").next().expect("one").expect("readable").1).expect("JSON");
+            assert!(row.get("gate").is_none() && row.get("purge_at").is_none(), "as an old one: {row}");
+        });
+        let world = open(folder.path());
+        let count = |version: &Version| {
+            let query = Query { version: Some(version.clone()), limit: RUNS, ..Query::default() };
+            world.list(&query).expect("works").rows.len()
+        };
+        assert_eq!((count(&one), count(&two)), (RUNS - RUNS.div_ceil(3), RUNS.div_ceil(3)));
+        assert!(!world.drop_program(&one).expect("works"));
+        assert_eq!(damage(&world), [""; 0]);
+        drop(world);
+        let format = raw(folder.path(), |db| db.get("!format").expect("readable").expect("there"));
+        assert_eq!(&*format, b"2", "which the older version refuses");
+    }
 }
 
 #[test]
@@ -237,7 +276,27 @@ fn deleting_leaves_nothing() {
         let mut claim = held(&world, "a");
         write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: text(&claim.run, 1) }]);
         write(&world, (0..events).map(|_| event(&mut claim)).collect());
-        write(&world, vec![end(&claim)]);
+        let gate = Some(Gate { key: "g".into(), limit: 1, priority: 0 });
+        let child = |name: &str| Create {
+            row: Row { gate: gate.clone(), purge_at: Some(3), wake_at: Some(0), ..row(name) },
+            events: Chunk { first: 1, count: 1, bytes: vec![] },
+            claim: Some(holder()),
+        };
+        let all = Commit {
+            append: vec![("out".into(), vec![1])],
+            values: vec![("v".into(), Some(vec![1])), ("w".into(), Some(vec![1]))],
+            hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
+            create: vec![child("inside"), child("waits")],
+            send: vec![(claim.run.clone(), 0, vec![1])],
+            ..common::turn(&claim)
+        };
+        let written = write(&world, vec![Write::Commit(Box::new(all))]);
+        let Written::Committed(created) = &written[0] else { panic!("{written:?}") };
+        let [Creation::Claimed(inside), Creation::Waits] = &created[..] else { panic!("{created:?}") };
+        write(&world, vec![end(inside)]);
+        let waited = world.claim(&holder(), 9, 9).expect("works").remove(0);
+        write(&world, vec![end(&waited), end(&claim)]);
+        write(&world, [inside, &waited].map(|claim| Write::Delete { run: claim.run.clone() }).into());
         write(&world, vec![Write::Delete { run: claim.run.clone() }]);
         if events == 3 {
             world.finish_deletes();
@@ -265,14 +324,28 @@ fn verify_sees_damage() {
     write(&world, (0..5).map(|_| event(&mut claim)).collect());
     write(
         &world,
-        vec![Write::Create(Box::new(durhai_world::Create {
-            row: durhai_world::Row { parent: Some(claim.run.clone()), ..row("due") },
-            events: durhai_world::Chunk { first: 1, count: 1, bytes: vec![] },
+        vec![Write::Create(Box::new(Create {
+            row: Row { parent: Some(claim.run.clone()), ..row("due") },
+            events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: None,
         }))],
     );
+    let gated = |name: &str| {
+        let gate = Some(Gate { key: "g".into(), limit: 1, priority: 3 });
+        let row = Row { gate, ..row(name) };
+        Create { row, events: Chunk { first: 1, count: 1, bytes: vec![] }, claim: None }
+    };
+    let later = Create { row: Row { wake_at: Some(1 << 40), ..gated("later").row }, ..gated("later") };
+    let over = Create { row: Row { status: Status::Failed, purge_at: Some(7), ..row("over") }, ..gated("over") };
+    let all = Commit {
+        values: vec![("v".into(), Some(vec![1]))],
+        hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
+        create: vec![gated("inside"), gated("waits"), later, over],
+        ..common::turn(&claim)
+    };
+    write(&world, vec![Write::Commit(Box::new(all))]);
     let streams = (0..3).map(|_| ("out".into(), vec![1])).collect();
-    write(&world, vec![Write::Commit(Box::new(durhai_world::Commit { append: streams, ..common::turn(&claim) }))]);
+    write(&world, vec![Write::Commit(Box::new(Commit { append: streams, ..common::turn(&claim) }))]);
     for _ in 0..3 {
         write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: vec![2] }]);
     }
@@ -294,13 +367,35 @@ fn verify_sees_damage() {
     };
     for (at, key) in lost.iter().enumerate() {
         let ends_a_row = b"lsx".contains(&key[0]) && lost.get(at + 1).is_none_or(|next| next[..9] != key[..9]);
-        // Nobody can know of the last of a row of things, of the number of openings, or of a claim.
-        if key[0] == b'h' || key == b"!opened" || ends_a_row {
+        // Nobody can know of the last of a row of things, of the number of openings, of a claim, or of a value.
+        if b"hv".contains(&key[0]) || key == b"!opened" || ends_a_row {
             continue;
         }
         check(format!("the loss of {:?}", String::from_utf8_lossy(key)), &|db| drop(db.remove(key).expect("removed")));
     }
-    for planted in ["i-nobody", "l-12345678-12345678", "S-12345678", "d-12345678-12345678", "?", "r-1234567"] {
+    for planted in [
+        "i-nobody",
+        "l-12345678-12345678",
+        "S-12345678",
+        "V-12345678",
+        "E1234567812345678",
+        "d-12345678-12345678",
+        "v12345678name",
+        "kplanted",
+        "o12345678planted",
+        "Gplanted",
+        "g12345678",
+        "Q123456781234567812345678",
+        "?",
+        "r-1234567",
+    ] {
         check(format!("the planted {planted:?}"), &|db| drop(db.insert(planted, "x").expect("written")));
     }
+    // A gate that counts wrongly: limit 1, so many inside, so many in all.
+    for (inside, members) in [(0, 3), (2, 3), (1, 4), (1, 2)] {
+        let value = [&1_u32.to_be_bytes()[..], &u64::to_be_bytes(inside), &u64::to_be_bytes(members)].concat();
+        check(format!("{inside} of {members}"), &|db| drop(db.insert("Gg", value.clone()).expect("written")));
+    }
+    let room = [&2_u32.to_be_bytes()[..], &1_u64.to_be_bytes(), &3_u64.to_be_bytes()].concat();
+    check("room that nobody takes".into(), &|db| drop(db.insert("Gg", room.clone()).expect("written")));
 }
