@@ -100,7 +100,7 @@ fn an_older_format_is_brought_up_to_date() {
     const RUNS: usize = 2500;
     let folder = TempDir::new().expect("a folder");
     let [one, two] = ["1", "2"].map(|text| Version::of([("flow", text)]));
-    let of = |at: usize| if at % 3 == 0 { &two } else { &one };
+    let of = |at: usize| if at.is_multiple_of(3) { &two } else { &one };
     let world = open(folder.path());
     let rows = (0..RUNS).map(|at| Row { version: of(at).clone(), ..row(&format!("r{at}")) });
     let new =

@@ -1,10 +1,12 @@
 //! Gates: who is inside, who waits, who is next.
 
+use std::sync::{Arc, Mutex};
+
 use durhai_core::Status;
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Creation, Gate, Row, World, Write, Written};
+use crate::{Claim, Commit, Create, Creation, Gate, Notice, Row, World, Write, Written};
 
 pub const CASES: Cases = &[
     ("gate: at most so many are inside", limit),
@@ -18,6 +20,7 @@ pub const CASES: Cases = &[
     ("gate: the place goes to the run that continues", handed_over),
     ("gate: later rows cannot change it", kept),
     ("gate: created with a commit", within_commit),
+    ("gate: others hear of who gets in", heard),
     ("gate: another process counts on", reopened),
 ];
 
@@ -323,6 +326,31 @@ fn within_commit(subject: &Subject<'_>) {
     write_all(&*world, vec![ends(b), commit(late)]);
     assert_eq!(due(&*world), ["e"]);
     undamaged(&*world);
+}
+
+fn heard(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, at("a", "g", 1, 0), &holder("h"));
+    write_all(&*world, ["w1", "w2"].map(|name| new(at(name, "g", 1, 0), None)).into());
+    let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
+    let ear = heard.clone();
+    world.watch(Arc::new(move |notice| ear.lock().expect("unpoisoned").push(notice)));
+    let wait = || {
+        // A hint may come late, from another thread.
+        for _ in 0..500 {
+            if std::mem::take(&mut *heard.lock().expect("unpoisoned")).contains(&Notice::Due) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("nobody said that a run is due");
+    };
+    world.set_limit("g", 2).expect("works");
+    wait();
+    assert_eq!(due(&*world), ["w1"]);
+    write_all(&*world, vec![ends(&a)]);
+    wait();
+    assert_eq!(due(&*world), ["w2"]);
 }
 
 fn reopened(subject: &Subject<'_>) {

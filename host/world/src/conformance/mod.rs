@@ -6,6 +6,7 @@
 
 mod claims;
 mod gates;
+mod hooks;
 mod listing;
 mod lives;
 mod random;
@@ -39,11 +40,20 @@ pub struct Case {
 
 /// All of them.
 pub fn cases() -> Vec<Case> {
-    [lives::CASES, claims::CASES, reading::CASES, listing::CASES, together::CASES, gates::CASES, random::CASES]
-        .concat()
-        .into_iter()
-        .map(|(name, run)| Case { name, run })
-        .collect()
+    [
+        lives::CASES,
+        claims::CASES,
+        reading::CASES,
+        listing::CASES,
+        together::CASES,
+        hooks::CASES,
+        gates::CASES,
+        random::CASES,
+    ]
+    .concat()
+    .into_iter()
+    .map(|(name, run)| Case { name, run })
+    .collect()
 }
 
 /// Runs every case.

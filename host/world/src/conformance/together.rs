@@ -1,4 +1,4 @@
-//! What one commit changes besides its run: other runs, letters, hooks, named values; all of it or nothing.
+//! What one commit changes besides its run: other runs, letters, values; all of it or nothing.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,7 +6,7 @@ use durhai_core::{RunId, Status};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Creation, Hook, HookChange, Notice, Refused, Row, World, Written};
+use crate::{Claim, Commit, Create, Creation, HookChange, Notice, Refused, Row, World, Written};
 
 pub const CASES: Cases = &[
     ("commit: runs it creates", create),
@@ -17,10 +17,6 @@ pub const CASES: Cases = &[
     ("commit: named values of the host", meta),
     ("commit: nothing of a refused one is stored, whatever is in it", refused),
     ("commit: others hear of it", heard),
-    ("hook: open, changed, closed", hook),
-    ("hook: one run at a time has a token", one_owner),
-    ("hook: a reservation ends with its claim", reservations),
-    ("hook: another process has what was open, not what was reserved", reopened),
 ];
 
 fn made(name: &str, claim: bool) -> Create {
@@ -268,134 +264,4 @@ fn heard(subject: &Subject<'_>) {
     let last = Some(Row { status: Status::Failed, ..row("a") });
     committed(&*world, Commit { row: last, forward: Some(id("c")), ..turn(&a) });
     wait_for(&[Notice::Letter(id("c")), Notice::Due]);
-}
-
-fn opens(token: &str, info: &[u8]) -> HookChange {
-    HookChange::Open { token: token.into(), info: info.to_vec() }
-}
-
-fn closes(token: &str) -> HookChange {
-    HookChange::Close { token: token.into() }
-}
-
-fn change(world: &dyn World, claim: &Claim, hooks: Vec<HookChange>) {
-    committed(world, Commit { hooks, ..turn(claim) });
-}
-
-fn owner(world: &dyn World, token: &str) -> Option<(String, Vec<u8>)> {
-    world.hook(token).expect("works").map(|Hook { run, info }| (run.to_string(), info))
-}
-
-fn hook(subject: &Subject<'_>) {
-    let world = (subject.make)();
-    let a = held(&*world, row("a"), &holder("h"));
-    assert_eq!(owner(&*world, "t"), None);
-    change(&*world, &a, vec![opens("t", b"1"), opens("", b""), opens("t/ä", b"2")]);
-    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"1".to_vec())));
-    assert_eq!(owner(&*world, ""), Some(("a".into(), vec![])));
-    change(&*world, &a, vec![opens("t", b"new"), closes(""), closes("never")]);
-    assert_eq!((owner(&*world, "t"), owner(&*world, "")), (Some(("a".into(), b"new".to_vec())), None));
-    change(&*world, &a, vec![closes("t"), opens("t", b"again"), opens("short", b""), closes("short")]);
-    assert_eq!((owner(&*world, "t"), owner(&*world, "short")), (Some(("a".into(), b"again".to_vec())), None));
-    // It stays open while nobody holds the run; the end of the run closes all.
-    write_all(&*world, vec![release(&a)]);
-    let a = claim_one(&*world, &holder("h"), 50);
-    assert_eq!(owner(&*world, "t/ä"), Some(("a".into(), b"2".to_vec())));
-    change(&*world, &a, vec![closes("t/ä")]);
-    assert_eq!(owner(&*world, "t/ä"), None);
-    write_all(&*world, vec![ends(&a)]);
-    assert_eq!(owner(&*world, "t"), None);
-    undamaged(&*world);
-    // And nothing of it comes back with the name.
-    write_all(&*world, vec![delete(&id("a"))]);
-    held(&*world, row("a"), &holder("h"));
-    assert_eq!(owner(&*world, "t"), None);
-}
-
-fn one_owner(subject: &Subject<'_>) {
-    let world = (subject.make)();
-    let a = held(&*world, row("a"), &holder("h"));
-    let b = held(&*world, row("b"), &holder("h"));
-    let reserve = |claim: &Claim| world.reserve("t", &claim.run, claim.fence).expect("works");
-    assert_eq!((reserve(&a), reserve(&a), reserve(&b)), (None, None, Some(id("a"))));
-    assert_eq!(owner(&*world, "t"), None, "only reserved");
-    // Without asking: the other keeps it, reserved or open.
-    change(&*world, &b, vec![opens("t", b"b"), closes("t")]);
-    assert_eq!((owner(&*world, "t"), reserve(&b)), (None, Some(id("a"))));
-    change(&*world, &a, vec![opens("t", b"a")]);
-    change(&*world, &b, vec![opens("t", b"b")]);
-    change(&*world, &b, vec![closes("t")]);
-    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"a".to_vec())));
-    assert_eq!((reserve(&b), reserve(&a)), (Some(id("a")), None));
-    // That was reserved again, for the next time: closing the open one leaves it so.
-    change(&*world, &a, vec![closes("t")]);
-    assert_eq!((owner(&*world, "t"), reserve(&b)), (None, Some(id("a"))));
-    change(&*world, &a, vec![closes("t")]);
-    assert_eq!(reserve(&b), None);
-    // What one commit closes and the next opens, in one batch.
-    change(&*world, &b, vec![opens("t", b"b")]);
-    let to = |claim: &Claim, hooks| commit(Commit { hooks, ..turn(claim) });
-    write_all(&*world, vec![to(&b, vec![closes("t")]), to(&a, vec![opens("t", b"a")]), to(&b, vec![opens("t", b"b")])]);
-    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"a".to_vec())));
-    // A lost claim reserves nothing, and is told nothing.
-    let lost = Claim { fence: a.fence + 7, ..a.clone() };
-    assert_eq!(reserve(&lost), None);
-    let nobody = Claim { run: id("nobody"), ..a.clone() };
-    assert_eq!(reserve(&nobody), None);
-    write_all(&*world, vec![ends(&a)]);
-    assert_eq!((reserve(&a), reserve(&b)), (None, None));
-    undamaged(&*world);
-}
-
-fn reservations(subject: &Subject<'_>) {
-    let world = (subject.make)();
-    let a = held(&*world, row("a"), &holder("h"));
-    let b = held(&*world, row("b"), &holder("h"));
-    let reserve = |claim: &Claim, token: &str| world.reserve(token, &claim.run, claim.fence).expect("works");
-    assert_eq!((reserve(&a, "1"), reserve(&a, "2"), reserve(&b, "2")), (None, None, Some(id("a"))));
-    change(&*world, &a, vec![opens("1", b"")]);
-    write_all(&*world, vec![release(&a)]);
-    assert_eq!((reserve(&b, "1"), reserve(&b, "2")), (Some(id("a")), None));
-    let a = claim_one(&*world, &holder("h"), 50);
-    assert_eq!((reserve(&a, "1"), reserve(&a, "2"), reserve(&a, "3")), (None, Some(id("b")), None));
-    write_all(&*world, vec![ends(&b)]);
-    assert_eq!(reserve(&a, "2"), None);
-    if subject.leases {
-        // Somebody else takes the run over.
-        let late = world.claim_run(&id("a"), &holder("i"), 51 + LEASE).expect("works").expect("free");
-        let c = held(&*world, row("c"), &holder("h"));
-        assert_eq!((reserve(&c, "1"), reserve(&c, "3"), reserve(&late, "2")), (Some(id("a")), None, None));
-    }
-    undamaged(&*world);
-}
-
-fn reopened(subject: &Subject<'_>) {
-    let Some(reopen) = subject.reopen else { return };
-    let world = (subject.make)();
-    let a = held(&*world, row("a"), &holder("h"));
-    world.reserve("kept", &a.run, a.fence).expect("works");
-    let one = Commit {
-        values: vec![("v".into(), Some(b"1".to_vec()))],
-        hooks: vec![opens("t", b"info"), opens("u", b"")],
-        create: vec![made("b", false)],
-        send: vec![(id("b"), 3, b"x".to_vec())],
-        meta: vec![("m".into(), Some(b"2".to_vec()))],
-        ..turn(&a)
-    };
-    committed(&*world, one);
-    let world = reopen(world);
-    assert_eq!(owner(&*world, "t"), Some(("a".into(), b"info".to_vec())));
-    assert_eq!(world.values(&id("a")).expect("works"), [("v".to_owned(), b"1".to_vec())]);
-    assert_eq!(letters(&*world, &id("b")), [(1, b"x".to_vec())]);
-    assert_eq!(world.meta("m").expect("works"), Some(b"2".to_vec()));
-    if !subject.leases {
-        let claims = world.claim(&holder("i"), 50, 9).expect("works");
-        let [a, b] = &claims[..] else { panic!("{claims:?}") };
-        assert_eq!(world.reserve("kept", &b.run, b.fence).expect("works"), None);
-        assert_eq!(world.reserve("t", &b.run, b.fence).expect("works"), Some(id("a")));
-        change(&*world, a, vec![closes("u")]);
-        write_all(&*world, vec![ends(a)]);
-        assert_eq!((owner(&*world, "t"), owner(&*world, "u")), (None, None));
-    }
-    undamaged(&*world);
 }
