@@ -1,5 +1,6 @@
 //! Reading scenario files, and writing what is expected into them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,8 @@ use durhai::Value;
 /// One section of a scenario file.
 pub struct Scenario {
     pub title: String,
-    pub script: String,
+    /// By name: `flow`, which is run, and those it may start.
+    pub scripts: BTreeMap<String, String>,
     pub input: Value,
     /// What happens outside, one action a line; see `README.md` beside the files.
     pub outside: Vec<String>,
@@ -24,7 +26,7 @@ impl Scenario {
     pub fn new(title: &str, script: &str, outside: Vec<String>) -> Self {
         Scenario {
             title: title.into(),
-            script: script.into(),
+            scripts: BTreeMap::from([("flow".to_owned(), script.to_owned())]),
             input: Value::Null,
             outside,
             undisturbed_only: false,
@@ -60,7 +62,7 @@ pub fn read(name: &str) -> File {
             let scenario = scenarios.last_mut().expect("a block belongs to a scenario");
             let block = text[at + 1..end].join("\n");
             match kind {
-                "rhai" => scenario.script = block,
+                "rhai" => drop(scenario.scripts.insert("flow".into(), block)),
                 "json" => scenario.input = serde_json::from_str(&block).expect("the input is JSON"),
                 "outside" => {
                     let lines = text[at + 1..end].iter().filter(|line| !line.is_empty()).cloned();
@@ -74,6 +76,7 @@ pub fn read(name: &str) -> File {
                     scenario.expected = block;
                     (scenario.lines, scenario.fenced) = ((at + 1, end), true);
                 }
+                other if other.starts_with("rhai ") => drop(scenario.scripts.insert(other[5..].into(), block)),
                 other => panic!("{name}.md:{}: what is a block of {other:?}?", at + 1),
             }
             if !scenario.fenced {

@@ -9,14 +9,15 @@ pub mod show;
 
 use durhai_testkit::{Fault, Notices};
 use play::{Played, Trouble, play};
-use replayer::Replayer;
+use replayer::Replayers;
 
 const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt };
 
 /// The log of a script, with what happens outside named in its comments: `// outside: ok 1`.
 pub async fn log_of(name: &str, script: &str) -> Vec<durhai::Event> {
     let outside = script.lines().filter_map(|line| line.strip_prefix("// outside: ")).map(ToOwned::to_owned).collect();
-    play(&file::Scenario::new(name, script, outside), &Replayer::new("flow", script), QUIET).await.events
+    let scenario = file::Scenario::new(name, script, outside);
+    play(&scenario, &Replayers::new(&scenario.scripts), QUIET).await.events
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,29 +64,35 @@ async fn check(name: &str) {
     if std::env::var_os("DURHAI_BLESS").is_some() {
         let mut results = Vec::new();
         for scenario in &file.scenarios {
-            results.push(play(scenario, &Replayer::new("flow", &scenario.script), QUIET).await.result);
+            results.push(play(scenario, &Replayers::new(&scenario.scripts), QUIET).await.result);
         }
         return file::bless(&file, &results);
     }
     for scenario in &file.scenarios {
         let title = format!("{name}.md: {}", scenario.title);
-        let replayer = Replayer::new("flow", &scenario.script);
-        let plain = play(scenario, &replayer, QUIET).await;
+        let replayers = Replayers::new(&scenario.scripts);
+        let plain = play(scenario, &replayers, QUIET).await;
         assert_eq!(plain.result, scenario.expected, "{title}\n{}\n", plain.result);
-        replayer.every_prefix(&plain.events, &title);
+        every_prefix(&replayers, &plain, &title);
 
-        let evicted = play(scenario, &replayer, Trouble { evict: true, notices: Notices::Twice, ..QUIET }).await;
+        let evicted = play(scenario, &replayers, Trouble { evict: true, notices: Notices::Twice, ..QUIET }).await;
         assert_eq!(evicted.result, plain.result, "{title}: evicted whenever it waits");
         if !scenario.undisturbed_only {
             for write in 1..=plain.writes {
                 for (at, fault) in [Fault::Before(write), Fault::After(write)].into_iter().enumerate() {
                     let notices = if (write + at as u64).is_multiple_of(2) { Notices::Late } else { Notices::Prompt };
-                    let crashed = play(scenario, &replayer, Trouble { fault, notices, ..QUIET }).await;
+                    let crashed = play(scenario, &replayers, Trouble { fault, notices, ..QUIET }).await;
                     agree(&plain, &crashed, &format!("{title}: crash {fault:?}"));
-                    replayer.every_prefix(&crashed.events, &format!("{title}: crash {fault:?}"));
+                    every_prefix(&replayers, &crashed, &format!("{title}: crash {fault:?}"));
                 }
             }
         }
+    }
+}
+
+fn every_prefix(replayers: &Replayers, played: &Played, what: &str) {
+    for (workflow, log) in &played.logs {
+        replayers.of(workflow).every_prefix(log, &format!("{what}: {workflow}"));
     }
 }
 

@@ -1,15 +1,21 @@
 //! Plays a scenario: a host, what happens outside, and crashes where they are wanted.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use durhai::{Body, Clock, Event, Host, HostError, LogLine, MemoryWorld, Run, RunId, Status, StepError, Value, World};
-use durhai_core::duration;
+use durhai::{
+    Body, Clock, Event, HookRequest, Host, HostError, LogLine, MemoryWorld, Query, RunId, Status, StepError, Value,
+    World,
+};
+use durhai_core::{Replay, duration};
+use durhai_engine::Execution;
 use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, SimClock, Stage, events};
 
+use durhai_world::Row;
+
 use super::file::Scenario;
-use super::replayer::Replayer;
+use super::replayer::Replayers;
 use super::show;
 
 /// What is done to the host while it plays.
@@ -23,10 +29,14 @@ pub struct Trouble {
 /// What came of it.
 pub struct Played {
     pub result: String,
+    /// How each run ended, and what it showed of itself.
     pub end: String,
-    /// What it wrote to its log, sorted.
+    /// What they wrote to their logs, sorted.
     pub lines: Vec<String>,
+    /// Of the run of `flow`.
     pub events: Vec<Event>,
+    /// Workflow and log of every run, in the order they were created.
+    pub logs: Vec<(String, Vec<Event>)>,
     /// Calls of `write` by the first host.
     pub writes: u64,
     pub crashes: u32,
@@ -35,7 +45,7 @@ pub struct Played {
 struct Play<'a> {
     scenario: &'a Scenario,
     trouble: Trouble,
-    replayer: &'a Replayer,
+    replayers: &'a Replayers,
     world: Arc<MemoryWorld>,
     clock: Arc<SimClock>,
     pulse: Pulse,
@@ -46,6 +56,8 @@ struct Play<'a> {
     /// Steps that were completed when a host crashed: no other may make them again.
     completed: HashSet<String>,
     crashes: u32,
+    /// What was refused as the scenario says it must be.
+    refused: Mutex<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,14 +69,27 @@ enum Settled {
     Crashed,
 }
 
-pub async fn play(scenario: &Scenario, replayer: &Replayer, trouble: Trouble) -> Played {
+pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) -> Played {
     let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
     let run = RunId::new("run-1").expect("an id");
     let (connection, stage, host) = host(scenario, trouble, &world, &clock, &pulse).await;
     let writes = connection.clone();
-    let (completed, crashes) = (HashSet::new(), 0);
-    let mut play =
-        Play { scenario, trouble, replayer, world, clock, pulse, run, connection, stage, host, completed, crashes };
+    let (completed, crashes, refused) = (HashSet::new(), 0, Mutex::default());
+    let mut play = Play {
+        scenario,
+        trouble,
+        replayers,
+        world,
+        clock,
+        pulse,
+        run,
+        connection,
+        stage,
+        host,
+        completed,
+        crashes,
+        refused,
+    };
     play.all().await;
     if trouble.fault != Fault::Never {
         // The fault may strike yet: whoever reports has a connection that holds.
@@ -72,16 +97,43 @@ pub async fn play(scenario: &Scenario, replayer: &Replayer, trouble: Trouble) ->
         play.restart().await;
         play.crashes = crashes;
     }
-    let run = play.handle().await;
-    let view = run.view().await.expect("a view");
-    let logged: Vec<LogLine> = run.logs(0, 10_000).await.expect("logs").into_iter().map(|entry| entry.line).collect();
-    let mut lines: Vec<_> = logged.iter().map(|line| format!("{} {}", line.level, line.message)).collect();
-    lines.sort();
-    let events = events(&*play.world, &play.run);
-    let result = show::result(&events, &logged, &view);
+    let mut played = Played {
+        result: String::new(),
+        end: String::new(),
+        lines: Vec::new(),
+        events: events(&*play.world, &play.run),
+        logs: Vec::new(),
+        writes: writes.writes(),
+        crashes: play.crashes,
+    };
+    for row in play.rows() {
+        let run = play.host.get(row.run.as_str()).await.expect("there is a run");
+        let view = run.view().await.expect("a view");
+        let logged: Vec<LogLine> =
+            run.logs(0, 10_000).await.expect("logs").into_iter().map(|entry| entry.line).collect();
+        let mut streams = Vec::new();
+        for stream in run.streams().await.expect("streams") {
+            let entries = run.emitted(&stream.name, 0, 10_000).await.expect("a stream");
+            assert!(entries.iter().map(|entry| entry.index).eq(0..stream.entries), "{}", scenario.title);
+            streams.push((stream.name, entries.into_iter().map(|entry| entry.value).collect()));
+        }
+        let shown = show::shown(&view, &streams);
+        played.lines.extend(logged.iter().map(|line| format!("{} {}", line.level, line.message)));
+        let log = events(&*play.world, &row.run);
+        if row.run != play.run {
+            played.result.push_str(&format!("\n-- {} {}\n", row.run, row.workflow));
+        }
+        played.result.push_str(&show::result(&log, &logged, &view, &shown));
+        played.end.push_str(&format!("{} {} {shown:?}\n", row.run, show::end(&view)));
+        played.logs.push((row.workflow, log));
+    }
+    for refused in play.refused.lock().expect("not poisoned").iter() {
+        played.result.push_str(&format!("\n! {refused}"));
+    }
+    played.lines.sort();
     assert_eq!(play.host.doctor().await.expect("a doctor"), Vec::<String>::new(), "{}", scenario.title);
     play.leave().await;
-    Played { result, end: show::end(&view), lines, events, writes: writes.writes(), crashes: play.crashes }
+    played
 }
 
 async fn host(
@@ -94,12 +146,11 @@ async fn host(
     let shared: Arc<dyn World> = world.clone();
     let connection = Arc::new(FaultWorld::new(shared, trouble.fault, pulse.clone()).notices(trouble.notices));
     let stage = Stage::new(pulse.clone());
-    let mut builder = Host::builder()
-        .shared_world(connection.clone())
-        .clock(clock.clone())
-        .steps(stage.source())
-        .workers(1)
-        .workflow("flow", &scenario.script);
+    let mut builder =
+        Host::builder().shared_world(connection.clone()).clock(clock.clone()).steps(stage.source()).workers(1);
+    for (name, script) in &scenario.scripts {
+        builder = builder.workflow(name, script);
+    }
     if trouble.evict {
         builder = builder.evict_after(Duration::ZERO).max_live_runs(1);
     }
@@ -145,51 +196,77 @@ impl Play<'_> {
 
     /// Waits until nothing happens any more without the test's doing.
     async fn settle(&self) -> Settled {
-        let state = || (self.world.row(&self.run), events(&*self.world, &self.run));
+        let state = || {
+            let logs: Vec<_> = self.rows().iter().map(|row| (row.clone(), events(&*self.world, &row.run))).collect();
+            (self.scenario.title.clone(), logs)
+        };
         self.pulse.until(|| self.look(), state).await
+    }
+
+    /// All runs, in the order they were created.
+    fn rows(&self) -> Vec<Row> {
+        let query = Query { limit: 10_000, ..Query::default() };
+        let mut rows = self.world.list(&query).expect("it answers").rows;
+        rows.reverse();
+        rows
     }
 
     fn look(&self) -> Option<Settled> {
         if self.connection.is_down() {
             return Some(Settled::Crashed);
         }
-        let row = self.world.row(&self.run).expect("it answers")?;
-        if row.status.is_terminal() || row.status == Status::Parked {
-            return Some(Settled::Rests);
-        }
-        if !self.world.inbox(&self.run, 0, 1).expect("it answers").is_empty() {
+        let rows = self.rows();
+        rows.iter().find(|row| row.run == self.run)?;
+        if self.world.next_wake().expect("it answers").is_some_and(|at| at <= self.clock.now()) {
             return None;
         }
-        let log = events(&*self.world, &self.run);
-        if log.len() == 1 {
-            return row.wake_at.filter(|at| *at > self.clock.now()).map(|_| Settled::Waits);
+        let mut settled = Settled::Rests;
+        for row in rows.iter().filter(|row| !rests(row)) {
+            settled = self.look_at(row)?;
         }
+        Some(settled)
+    }
+
+    fn look_at(&self, row: &Row) -> Option<Settled> {
+        let log = events(&*self.world, &row.run);
         // The log alone says what must still come: every attempt that is under way waits on the stage, no timer is due.
-        let execution = self.replayer.replay(log);
+        let execution = self.replayers.of(&row.workflow).replay(log);
         let replay = execution.replay();
-        let steps_wait = self.open_steps().iter().all(|id| self.stage.has(id));
+        if replay.started_at().is_none() {
+            let later = row.wake_at.is_some_and(|at| at > self.clock.now());
+            // Nothing is due in this world: it waits for others of its kind.
+            return (later || row.gate.is_some()).then_some(Settled::Waits);
+        }
+        if !self.world.inbox(&row.run, 0, 1).expect("it answers").is_empty() {
+            return None;
+        }
+        let steps_wait = open_steps(&row.run, replay).iter().all(|id| self.stage.has(id));
         let due = replay.wake_at().is_some_and(|at| at <= self.clock.now());
         (steps_wait && !due).then_some(Settled::Waits)
     }
 
-    /// The calls with an attempt under way, in the order of their tasks.
-    fn open_steps(&self) -> Vec<String> {
-        let execution = self.replayer.replay(events(&*self.world, &self.run));
-        let waits = execution.replay().waiting_for();
-        let steps = waits.into_iter().filter(|wait| wait.kind == "step");
-        steps.filter_map(|wait| Some(wait.step_id?.to_string())).collect()
+    /// The executions of all runs that have not ended.
+    fn live(&self) -> impl Iterator<Item = (Row, Execution)> {
+        let rows = self.rows().into_iter().filter(|row| !rests(row));
+        rows.map(|row| {
+            let execution = self.replayers.of(&row.workflow).replay(events(&*self.world, &row.run));
+            (row, execution)
+        })
     }
 
     /// Ends the first step that waits.
     fn finish_first(&self) -> bool {
-        self.open_steps().first().is_some_and(|id| self.stage.end(id, None))
+        let first =
+            self.live().find_map(|(row, execution)| open_steps(&row.run, execution.replay()).into_iter().next());
+        first.is_some_and(|id| self.stage.end(&id, None))
     }
 
     /// Goes to the next moment at which something happens by itself.
     fn jump(&self) -> bool {
-        let row = self.world.row(&self.run).expect("it answers").expect("there is a run");
-        let execution = self.replayer.replay(events(&*self.world, &self.run));
-        let wake = execution.replay().wake_at().or(row.wake_at.filter(|at| *at > 0));
+        let wake = |(row, execution): (Row, Execution)| {
+            execution.replay().wake_at().or(row.wake_at.filter(|at| *at > self.clock.now()))
+        };
+        let wake = self.live().filter_map(wake).min();
         if let Some(at) = wake {
             self.clock.set(at);
         }
@@ -203,10 +280,6 @@ impl Play<'_> {
         }
     }
 
-    async fn handle(&self) -> Run {
-        self.host.get("run-1").await.expect("there is a run")
-    }
-
     async fn leave(&self) {
         self.connection.crash();
         self.host.shutdown().await;
@@ -218,9 +291,10 @@ impl Play<'_> {
         assert!(self.crashes < 50, "{}: it crashes again and again", self.scenario.title);
         self.leave().await;
         self.check_entrances();
-        for event in events(&*self.world, &self.run) {
-            if let (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(id)) = (&event.body, &event.step_id) {
-                self.completed.insert(id.to_string());
+        for row in self.rows() {
+            for event in events(&*self.world, &row.run) {
+                let ended = matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. });
+                self.completed.extend(event.step_id.filter(|_| ended).map(|id| format!("{}/{id}", row.run)));
             }
         }
         self.world.crash();
@@ -237,7 +311,26 @@ impl Play<'_> {
     }
 
     async fn act(&self, action: &str) -> Result<(), HostError> {
+        if let Some(action) = action.strip_prefix("! ") {
+            let refused = self.act_on(self.run.as_str(), action).await;
+            return match refused {
+                Err(error) if !self.connection.is_down() => {
+                    self.refused.lock().expect("not poisoned").push(error.to_string());
+                    Ok(())
+                }
+                Ok(()) => panic!("{}: {action} must be refused", self.scenario.title),
+                Err(error) => Err(error),
+            };
+        }
+        match action.strip_prefix("in ").and_then(|rest| rest.split_once(' ')) {
+            Some((run, action)) => self.act_on(run, action).await,
+            None => self.act_on(self.run.as_str(), action).await,
+        }
+    }
+
+    async fn act_on(&self, run: &str, action: &str) -> Result<(), HostError> {
         let mut words = action.splitn(3, ' ');
+        let id = RunId::new(run).expect("an id");
         let (verb, what, rest) =
             (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let json = || if rest.is_empty() { Value::Null } else { serde_json::from_str(rest).expect("JSON") };
@@ -251,21 +344,38 @@ impl Play<'_> {
             "after" => Some(Ending::After(Duration::from_millis(length(rest)))),
             "panic" => Some(Ending::Panic),
             "log" => Some(Ending::Log(rest.into())),
-            "signal" if self.trouble.fault == Fault::Never => return self.handle().await.signal(what, &json()).await,
+            "signal" if self.trouble.fault == Fault::Never => {
+                return self.host.get(run).await?.signal(what, &json()).await;
+            }
             // Whoever sends it again because the host died before it answered must say that it is the same one.
             "signal" => {
-                let at = self.scenario.outside.iter().position(|other| std::ptr::eq(other.as_str(), action));
-                let run = self.host.get("run-1").await?;
-                return run.signal_once(what, &json(), &format!("outside {at:?}")).await;
+                return self.host.get(run).await?.signal_once(what, &json(), &same(self.scenario, action)).await;
             }
             "once" => {
                 let (id, payload) = rest.split_once(' ').expect("an id and a payload");
                 let payload: Value = serde_json::from_str(payload).expect("JSON");
-                return self.host.get("run-1").await?.signal_once(what, &payload, id).await;
+                return self.host.get(run).await?.signal_once(what, &payload, id).await;
             }
-            "cancel" => return self.host.get("run-1").await?.cancel(tail).await,
-            "terminate" => return self.host.get("run-1").await?.terminate(tail).await,
-            "unpark" => return self.host.get("run-1").await?.unpark().await,
+            // `hook TOKEN BODY`, or `hook #CALL BODY` for one whose token nobody knows.
+            "hook" => {
+                let token = match what.strip_prefix('#') {
+                    Some(call) => self.token_of(&id, call),
+                    None => what.to_owned(),
+                };
+                let request = HookRequest { method: "POST".into(), body: json(), ..HookRequest::default() };
+                return self.host.deliver_hook(&token, request, Some(&same(self.scenario, action))).await;
+            }
+            "resume" => {
+                let label = Some(what).filter(|label| *label != "-");
+                return match self.host.get(run).await?.resume(label, &json()).await {
+                    // It came through before the host died.
+                    Err(HostError::Conflict(_)) if self.crashes > 0 => Ok(()),
+                    other => other,
+                };
+            }
+            "cancel" => return self.host.get(run).await?.cancel(tail).await,
+            "terminate" => return self.host.get(run).await?.terminate(tail).await,
+            "unpark" => return self.host.get(run).await?.unpark().await,
             "time" => {
                 self.clock.advance(length(tail));
                 return Ok(());
@@ -285,19 +395,19 @@ impl Play<'_> {
             // Until the log has such an event.
             "until" => {
                 let seen = || {
-                    let events = events(&*self.world, &self.run);
+                    let events = events(&*self.world, &id);
                     (self.connection.is_down() || events.iter().any(|event| show::short(event) == tail)).then_some(())
                 };
-                self.pulse.until(seen, || (tail.to_owned(), events(&*self.world, &self.run))).await;
+                self.pulse.until(seen, || (tail.to_owned(), events(&*self.world, &id))).await;
                 return Ok(());
             }
             other => panic!("{}: what is {other:?}?", self.scenario.title),
         };
-        let ended = self.stage.end(what, ending);
+        let ended = self.stage.end(&format!("{run}/{what}"), ending);
         assert!(ended || self.crashes > 0, "{}: {action}: no such step is under way", self.scenario.title);
         if verb == "log" {
             // A line is written with the next turn; there is nothing else to see of it.
-            let count = || self.world.stream(&self.run, "log", 0, 1_000).expect("it answers");
+            let count = || self.world.stream(&id, "log", 0, 1_000).expect("it answers");
             let seen = || {
                 let written = count().iter().any(|line| String::from_utf8_lossy(line).contains(rest));
                 (self.connection.is_down() || written).then_some(())
@@ -309,15 +419,52 @@ impl Play<'_> {
 
     /// Whether what was done before a crash was lost with it.
     fn must_repeat(&self, action: &str) -> bool {
+        let (run, action) = match action.strip_prefix("in ").and_then(|rest| rest.split_once(' ')) {
+            Some((run, action)) => (run, action),
+            None => (self.run.as_str(), action),
+        };
         let mut words = action.split(' ');
         match (words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
-            ("ok" | "err" | "fatal" | "after" | "panic", id) => self.stage.has(id),
-            ("signal" | "once", _) => true,
+            ("ok" | "err" | "fatal" | "after" | "panic", id) => self.stage.has(&format!("{run}/{id}")),
+            ("signal" | "once" | "hook" | "resume" | "!", _) => true,
             ("cancel" | "terminate", _) => {
-                let log = events(&*self.world, &self.run);
+                let log = events(&*self.world, &RunId::new(run).expect("an id"));
                 !log.iter().any(|event| matches!(event.body, Body::CancelRequested { .. }))
             }
             _ => false,
         }
     }
+
+    /// The token of the hook that this call opened.
+    fn token_of(&self, run: &RunId, call: &str) -> String {
+        let opened = events(&*self.world, run).into_iter().find_map(|event| match event.body {
+            Body::HookOpened { token, .. } if event.step_id.as_ref().is_some_and(|id| id.as_str() == call) => {
+                Some(token)
+            }
+            _ => None,
+        });
+        opened.unwrap_or_else(|| panic!("{}: call {call} opened no hook", self.scenario.title))
+    }
+}
+
+fn rests(row: &Row) -> bool {
+    row.status.is_terminal() || row.status == Status::Parked
+}
+
+/// The calls with an attempt under way, in the order of their tasks, as `RUN/STEP`.
+fn open_steps(run: &RunId, replay: &Replay) -> Vec<String> {
+    let steps = replay.waiting_for().into_iter().filter(|wait| wait.kind == "step");
+    steps.filter_map(|wait| Some(format!("{run}/{}", wait.step_id?))).collect()
+}
+
+/// The same name for what is done a second time after a crash.
+fn same(scenario: &Scenario, action: &str) -> String {
+    let at = scenario.outside.iter().position(|other| {
+        other.as_str().ends_with(action) && {
+            // The very line, where several are alike.
+            let (line, part) = (other.as_bytes().as_ptr_range(), action.as_bytes().as_ptr());
+            line.contains(&part)
+        }
+    });
+    format!("outside {at:?}")
 }

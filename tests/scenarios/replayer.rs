@@ -1,5 +1,6 @@
 //! Replays logs without a host.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use durhai::{Event, Limits};
@@ -8,6 +9,19 @@ use durhai_core::replay::Verdict;
 use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn};
 
 use super::show;
+
+/// One for each workflow of a scenario.
+pub struct Replayers(BTreeMap<String, Replayer>);
+
+impl Replayers {
+    pub fn new(scripts: &BTreeMap<String, String>) -> Self {
+        Replayers(scripts.iter().map(|(name, script)| (name.clone(), Replayer::new(name, script))).collect())
+    }
+
+    pub fn of(&self, workflow: &str) -> &Replayer {
+        self.0.get(workflow).unwrap_or_else(|| panic!("the scenario has no workflow {workflow:?}"))
+    }
+}
 
 pub struct Replayer {
     sandbox: Sandbox,

@@ -1,11 +1,11 @@
 //! A run in short lines.
 
-use durhai::{Body, Event, Failure, LogLine, Millis, RunView, Status};
+use durhai::{Body, Event, Failure, LogLine, Millis, RunView, Status, Value};
 use durhai_core::duration;
 use durhai_testkit::START;
 
 /// Its events, what it wrote, and how it ended.
-pub fn result(events: &[Event], lines: &[LogLine], view: &RunView) -> String {
+pub fn result(events: &[Event], lines: &[LogLine], view: &RunView, shown: &[String]) -> String {
     let mut out = Vec::new();
     let mut before = START;
     for event in events.iter().skip(1) {
@@ -14,13 +14,28 @@ pub fn result(events: &[Event], lines: &[LogLine], view: &RunView) -> String {
         out.push(format!("{}{moved}", full(event)));
     }
     out.extend(lines.iter().map(|line| format!("| {} {}", line.level, line.message)));
+    out.extend_from_slice(shown);
     out.push(end(view));
     out.join("\n")
+}
+
+/// What it shows of itself: one line each for its state, its status text and its streams.
+pub fn shown(view: &RunView, streams: &[(String, Vec<Value>)]) -> Vec<String> {
+    let mut out = Vec::new();
+    if view.state.as_object().is_some_and(|state| !state.is_empty()) {
+        out.push(format!("% state {}", view.state));
+    }
+    out.extend(view.status_text.as_ref().map(|text| format!("% status {text}")));
+    for (name, values) in streams {
+        out.push(format!("% {name} {}", Value::from(values.clone())));
+    }
+    out
 }
 
 /// How it stands.
 pub fn end(view: &RunView) -> String {
     match view.status {
+        Status::Continued => format!("= continued as {}", view.next.as_ref().expect("a successor")),
         Status::Completed => format!("= completed {}", view.output),
         Status::Cancelled => format!("= cancelled: {}", view.reason.as_deref().unwrap_or_default()),
         Status::Failed => {
@@ -48,7 +63,12 @@ pub fn short(event: &Event) -> String {
     let more = match &event.body {
         Body::StepStarted { name, attempt: 1, .. } => format!(" {name}"),
         Body::StepStarted { attempt, .. } => format!(" #{attempt}"),
-        Body::StepFailed { error } | Body::RunFailed { error } => format!(" {}", error.kind),
+        Body::StepFailed { error } | Body::RunFailed { error } | Body::ChildFailed { error } => {
+            format!(" {}", error.kind)
+        }
+        Body::HookOpened { token, .. } | Body::HookConflict { token, .. } => format!(" {}", token_name(token)),
+        Body::ChildStarted { name, run_id, .. } => format!(" {name} {run_id}"),
+        Body::RunContinued { next } => format!(" {next}"),
         _ => String::new(),
     };
     format!("{}{id}{more}", event.body.name())
@@ -63,19 +83,38 @@ fn full(event: &Event) -> String {
         Body::StepRetrying { attempt, error, retry_at } => {
             format!(" #{attempt} {}, again @{}", failure(error), since(*retry_at))
         }
-        Body::StepCompleted { output } => format!(" {output}"),
-        Body::StepFailed { error } => format!(": {}", error.message),
+        Body::StepCompleted { output } | Body::ChildCompleted { output } => format!(" {output}"),
+        Body::StepFailed { error } | Body::ChildFailed { error } => format!(": {}", error.message),
+        Body::HookConflict { run_id, .. } => format!(" of {run_id}"),
+        Body::HookReceived { payload, .. } => format!(" {}", payload["body"]),
+        Body::Suspended { payload, label, wake_at, .. } => {
+            let label = label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
+            let until = wake_at.map(|at| format!(" until {}", since(at))).unwrap_or_default();
+            format!(" {payload}{label}{until}")
+        }
+        Body::Resumed { data } => format!(" {data}"),
+        Body::ChildStarted { input, label, detached, .. } => {
+            let label = label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
+            let detached = if *detached { " detached" } else { "" };
+            if input.is_null() { format!("{label}{detached}") } else { format!(" {input}{label}{detached}") }
+        }
         Body::RunFailed { .. } | Body::RunCompleted { .. } => String::new(),
         Body::TimerStarted { wake_at } => format!(" until {}", since(*wake_at)),
         Body::SignalReceived { name, payload, .. } => format!(" {name} {payload}"),
-        Body::CancelRequested { reason } | Body::RunCancelled { reason } => format!(" {reason}"),
+        Body::CancelRequested { reason, .. } | Body::RunCancelled { reason } => format!(" {reason}"),
         _ => String::new(),
     };
     format!("{}{more}", short(event))
 }
 
 fn failure(failure: &Failure) -> String {
-    format!("{}: {}", failure.kind, failure.message)
+    let cause = failure.cause.as_ref().map(|cause| format!(" <- {}", cause.kind)).unwrap_or_default();
+    format!("{}: {}{cause}", failure.kind, failure.message)
+}
+
+/// One that was made is another one each time.
+fn token_name(token: &str) -> &str {
+    if token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) { "<token>" } else { token }
 }
 
 fn since(at: Millis) -> String {

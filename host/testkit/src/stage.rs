@@ -42,7 +42,7 @@ impl Stage {
         Arc::new(Stage { waiting: Mutex::default(), pulse, entrances: Mutex::default() })
     }
 
-    /// Whether an attempt of this call, of whatever run, waits here.
+    /// Whether an attempt of this call waits here: `RUN/STEP`, or a step id for a call of whatever run.
     pub fn has(&self, step_id: &str) -> bool {
         key(&self.lock(), step_id).is_some()
     }
@@ -60,7 +60,7 @@ impl Stage {
         actor.tell.send(ending.unwrap_or(Ending::Ok(output))).is_ok()
     }
 
-    /// Every attempt that came here: step id and number.
+    /// Every attempt that came here: `RUN/STEP` and number.
     pub fn entrances(&self) -> Vec<(String, u32)> {
         self.entrances.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -71,6 +71,9 @@ impl Stage {
 }
 
 fn key(waiting: &BTreeMap<String, Actor>, step_id: &str) -> Option<String> {
+    if step_id.contains('/') {
+        return waiting.contains_key(step_id).then(|| step_id.to_owned());
+    }
     waiting.iter().find(|(_, actor)| actor.context.step_id().as_str() == step_id).map(|(key, _)| key.clone())
 }
 
@@ -97,9 +100,8 @@ impl StepHandler for Entrance {
     fn call(&self, context: StepContext, input: Value) -> durhai::Attempt {
         let stage = self.0.clone();
         Box::pin(async move {
-            let id = context.step_id().to_string();
             let key = context.idempotency_key();
-            stage.entrances.lock().unwrap_or_else(PoisonError::into_inner).push((id, context.attempt()));
+            stage.entrances.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), context.attempt()));
             let (tell, told) = oneshot::channel();
             let actor = Actor { context: context.clone(), name: context.name().into(), input, tell };
             stage.lock().insert(key.clone(), actor);
