@@ -13,6 +13,9 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Other hosts a request may name in its `Host` header, without port: what a reverse proxy passes on, say.
     pub allowed_hosts: Vec<String>,
+    /// Hosts that requests below `/hooks` may name as well: that of the public URL. What else there is stays closed to
+    /// them.
+    pub hook_hosts: Vec<String>,
     /// Shown by `/healthz`, so that a client can tell whether it found the server it looked for.
     pub instance: Option<String>,
     /// Runs that are started are recorded, and left to whoever serves the world next: for a process that will not stay.
@@ -58,6 +61,12 @@ impl Config {
             Ok(ip) => ip.is_loopback() || self.listen.is_some_and(|listen| listen.ip() == ip),
             Err(_) => false,
         }
+    }
+
+    /// The same, for a request to a hook.
+    pub(crate) fn names_our_hooks(&self, host: &str) -> bool {
+        let name = without_port(host);
+        self.names_us(host) || self.hook_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
     }
 
     /// Beyond loopback a token is required, and machines have names that only their owner knows: there the token alone

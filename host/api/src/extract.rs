@@ -1,5 +1,6 @@
 //! Requests taken apart, with a problem document for whatever does not fit.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -17,6 +18,9 @@ use crate::routes::Shared;
 /// A JSON body. An empty one counts as `{}`.
 pub(crate) struct Body<T>(pub T);
 
+/// A body as it came.
+pub(crate) struct Raw(pub Bytes);
+
 /// The query's parameters, in order, repeated ones kept. Take them out one by one, then call [`Params::done`].
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -28,12 +32,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(String::from);
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Problem::new(ProblemKind::TooLarge, format!("the body is larger than {BODY_LIMIT} bytes"))
-            }
-            _ => Problem::invalid(rejection.body_text()),
-        })?;
+        let Raw(bytes) = Raw::from_request(request, state).await?;
         if bytes.is_empty() {
             return parse(b"{}");
         }
@@ -47,6 +46,19 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
                 Err(Problem::new(ProblemKind::MediaType, detail))
             }
         }
+    }
+}
+
+impl FromRequest<Shared> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+        Bytes::from_request(request, state).await.map(Raw).map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(ProblemKind::TooLarge, format!("the body is larger than {BODY_LIMIT} bytes"))
+            }
+            _ => Problem::invalid(rejection.body_text()),
+        })
     }
 }
 
@@ -91,6 +103,11 @@ impl Params {
                 Err(error) => Err(Problem::invalid(format!("the parameter `{name}` is {text:?}: {error}"))),
             },
         }
+    }
+
+    /// All of them, by name; of a repeated one the last.
+    pub fn last_wins(self) -> BTreeMap<String, String> {
+        self.0.into_iter().collect()
     }
 
     /// Refuses what nobody took.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use durhai::{Committed, Event, Host, HostError, LogEntry, Run, RunView, Status};
+use durhai::{Committed, Event, Host, HostError, LogEntry, OutputEntry, Run, RunView, Status};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -10,12 +10,14 @@ use tokio::sync::broadcast::error::RecvError;
 const PAGE: usize = 500;
 
 /// What a feed gives, and from where on.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Want {
     /// Events from this sequence number (the first is 1).
     pub events: Option<u64>,
     /// Lines of the log from this index (the first is 0).
     pub lines: Option<u64>,
+    /// Values of the output stream of this name from this index (the first is 0).
+    pub output: Option<(String, u64)>,
 }
 
 /// Something that happened in the run.
@@ -23,6 +25,7 @@ pub struct Want {
 pub enum Item {
     Event(Event),
     Line(LogEntry),
+    Emitted(OutputEntry),
     /// It stopped until an operator looks at it. More may follow.
     Parked(Box<RunView>),
     /// It has ended. Nothing follows.
@@ -34,13 +37,15 @@ pub enum Item {
 pub struct Feed {
     run: Run,
     commits: Receiver<Committed>,
-    /// The next event and the next line to give.
+    /// The next of each to give.
     next: Want,
     queue: VecDeque<Item>,
     /// There may be more in the store than was given.
     behind: bool,
     /// The status has to be looked up.
     unsure: bool,
+    /// It has ended or is parked; to be said once everything before that was given.
+    settled: Option<RunView>,
     /// Said last, so that it is not said again.
     parked: bool,
     ended: bool,
@@ -52,8 +57,18 @@ impl Feed {
         // Listening starts first: what happens while the past is read is not lost.
         let commits = host.commits();
         let run = host.get(id).await?;
-        let next = Want { events: want.events.map(|seq| seq.max(1)), lines: want.lines };
-        Ok(Feed { run, commits, next, queue: VecDeque::new(), behind: true, unsure: true, parked: false, ended: false })
+        let next = Want { events: want.events.map(|seq| seq.max(1)), ..want };
+        Ok(Feed {
+            run,
+            commits,
+            next,
+            queue: VecDeque::new(),
+            behind: true,
+            unsure: true,
+            settled: None,
+            parked: false,
+            ended: false,
+        })
     }
 
     /// The next thing that happened; `None` after [`Item::Ended`], and when the host stops. Nothing is lost if the
@@ -69,6 +84,8 @@ impl Feed {
             }
             if self.behind {
                 self.catch_up().await?;
+            } else if let Some(view) = self.settled.take() {
+                self.say(view);
             } else if self.unsure {
                 self.look().await?;
             } else {
@@ -88,11 +105,12 @@ impl Feed {
     /// Reads one page of what is in the store.
     async fn catch_up(&mut self) -> Result<(), HostError> {
         let lines = self.read_lines().await?;
+        let values = self.read_output().await?;
         let events = match self.next.events {
             Some(from) => self.run.events(from, PAGE).await?,
             None => Vec::new(),
         };
-        self.behind = lines == PAGE || events.len() == PAGE;
+        self.behind = lines == PAGE || values == PAGE || events.len() == PAGE;
         events.into_iter().for_each(|event| self.push(event));
         Ok(())
     }
@@ -108,20 +126,32 @@ impl Feed {
         Ok(count)
     }
 
+    async fn read_output(&mut self) -> Result<usize, HostError> {
+        let Some((stream, from)) = &mut self.next.output else { return Ok(0) };
+        let values = self.run.emitted(stream, *from, PAGE).await?;
+        let count = values.len();
+        if let Some(last) = values.last() {
+            *from = last.index + 1;
+        }
+        self.queue.extend(values.into_iter().map(Item::Emitted));
+        Ok(count)
+    }
+
     fn push(&mut self, event: Event) {
         self.next.events = Some(event.seq + 1);
         self.queue.push_back(Item::Event(event));
     }
 
-    /// Says so if the run has ended or is parked, once everything before that was given.
+    /// Looks whether the run has ended or is parked. What it did before that may have come after the last page was read.
     async fn look(&mut self) -> Result<(), HostError> {
         let view = self.run.view().await?;
-        if view.status.is_terminal() && self.next.events.is_some_and(|next| next <= view.events) {
-            self.behind = true;
-            return Ok(());
-        }
         self.unsure = false;
-        self.say(view);
+        if view.status.is_terminal() || view.status == Status::Parked {
+            self.settled = Some(view);
+            self.behind = true;
+        } else {
+            self.parked = false;
+        }
         Ok(())
     }
 
@@ -140,6 +170,11 @@ impl Feed {
         let settled = commit.status.is_terminal() || commit.status == Status::Parked;
         self.unsure = settled;
         self.parked &= settled;
+        if let Some((stream, _)) = &self.next.output
+            && commit.emitted.iter().any(|emitted| *emitted.stream == **stream)
+        {
+            self.behind = true;
+        }
         match (self.next.events, commit.events.first()) {
             (Some(next), Some(first)) if first.seq > next => self.behind = true,
             (Some(next), Some(_)) => {
@@ -150,8 +185,8 @@ impl Feed {
                 events.into_iter().for_each(|event| self.push(event));
                 if !commit.lines.is_empty() {
                     // If the caller gives up waiting just here, the rest is read from the store.
-                    self.behind = true;
-                    self.behind = self.read_lines().await? == PAGE;
+                    let behind = std::mem::replace(&mut self.behind, true);
+                    self.behind = self.read_lines().await? == PAGE || behind;
                 }
                 rest.into_iter().for_each(|event| self.push(event));
             }

@@ -19,20 +19,25 @@ pub(crate) async fn guard(State(app): State<Shared>, request: Request, next: Nex
 fn check(app: &Shared, request: &Request) -> Result<(), Problem> {
     let config = &app.config;
     let headers = request.headers();
+    // Whoever knows a hook's token may use it, from wherever he comes.
+    let to_hook = request.uri().path().starts_with("/hooks/");
     if config.checks_host() {
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),
             None => text(headers, header::HOST),
         };
         let host = host.ok_or_else(|| Problem::invalid("the request has no Host header"))?;
-        if !config.names_us(host) {
+        let ours = if to_hook { config.names_our_hooks(host) } else { config.names_us(host) };
+        if !ours {
             let detail = format!(
                 "the request is for {host:?}, which is not this server: use localhost, a loopback address or the \
                  address it listens on"
             );
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
-        foreign_page(app, headers)?;
+        if !to_hook {
+            foreign_page(app, headers)?;
+        }
     }
     match &config.token {
         Some(token) if request.uri().path().starts_with("/api") => match bearer(headers) {
@@ -59,7 +64,8 @@ fn foreign_page(app: &Shared, headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token that a request brings.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

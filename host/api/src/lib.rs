@@ -12,6 +12,8 @@
 //! What keeps strangers out: without a token only loopback is served, and a request must name this host in its `Host`
 //! header (so a web page cannot reach it by DNS rebinding), must not come from a page of another origin, and must say
 //! `application/json` when it brings a body. No CORS header is ever sent.
+//!
+//! `/hooks/TOKEN` is for strangers: there the hook's own token is all it takes, in any method and with any body.
 
 mod config;
 mod extract;
@@ -24,7 +26,7 @@ mod server;
 pub use config::{Config, Token};
 pub use feed::{Feed, Item, Want};
 pub use problem::{PROBLEMS, Problem, ProblemKind};
-pub use routes::{Started, router};
+pub use routes::{Purging, Started, router};
 pub use server::{ServeError, serve};
 
 /// The largest request body, in bytes.

@@ -9,8 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-const LOOPS: &str =
-    "for i in 0..input { print(`line ${i}`); use_step(\"echo\", i); } wait_for(\"go\"); print(\"last\"); \"out\"";
+const LOOPS: &str = "for i in 0..input { print(`line ${i}`); use_step(\"echo\", i); } wait_for(\"go\"); print(\"last\"); emit(1); emit(2); \"out\"";
 
 async fn host() -> Host {
     Host::builder()
@@ -26,9 +25,9 @@ async fn a_feed_gives_everything_once_whenever_it_is_opened() {
     let host = host().await;
     let run = host.run("loops").input(&700).start().await.expect("a run");
     let id = run.id().as_str();
-    let want = Want { events: Some(1), lines: Some(0) };
-    let early = Feed::open(&host, id, want).await.expect("a feed");
-    let middle = Feed::open(&host, id, Want { events: Some(500), lines: None }).await.expect("a feed");
+    let want = Want { events: Some(1), lines: Some(0), output: None };
+    let early = Feed::open(&host, id, want.clone()).await.expect("a feed");
+    let middle = Feed::open(&host, id, Want { events: Some(500), ..Want::default() }).await.expect("a feed");
     run.signal("go", &()).await.expect("a signal");
     let view = run.wait().await.expect("the end");
     let late = Feed::open(&host, id, want).await.expect("a feed");
@@ -49,7 +48,7 @@ async fn a_feed_gives_everything_once_whenever_it_is_opened() {
                     assert_eq!(end.output, "out");
                     ended = true;
                 }
-                Item::Parked(view) => panic!("parked: {view:?}"),
+                other => panic!("nobody wants {other:?}"),
             }
         }
         assert_eq!((next, index, ended), (view.events + 1, lines, true));
@@ -62,7 +61,7 @@ async fn a_feed_loses_nothing_when_its_reader_gives_up_and_comes_back() {
     let host = host().await;
     let run = host.run("loops").input(&300).start().await.expect("a run");
     run.signal("go", &()).await.expect("a signal");
-    let want = Want { events: Some(1), lines: Some(0) };
+    let want = Want { events: Some(1), lines: Some(0), output: None };
     let mut feed = Feed::open(&host, run.id().as_str(), want).await.expect("a feed");
     let (mut events, mut lines) = (0, 0);
     loop {
@@ -85,6 +84,55 @@ async fn a_feed_loses_nothing_when_its_reader_gives_up_and_comes_back() {
         }
     }
     assert_eq!((events, lines), (run.view().await.expect("the run").events, 301));
+    host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_come_once_and_in_order_from_any_index_while_they_are_emitted() {
+    let text = "for i in 0..input { emit(i); if i % 3 == 0 { emit(\"thirds\", i); use_step(\"echo\", i); } } emit(-1);";
+    let host = Host::builder()
+        .workflow("emits", text)
+        .step("echo", |_: StepContext, n: i64| async move { Ok::<_, StepError>(n) })
+        .start()
+        .await
+        .expect("a host");
+    let run = host.run("emits").input(&1500).start().await.expect("a run");
+    let open = |stream: &str, from| {
+        let want = Want { output: Some((stream.into(), from)), ..Want::default() };
+        Feed::open(&host, run.id().as_str(), want)
+    };
+    let early = open("default", 0).await.expect("a feed");
+    let middle = open("thirds", 333).await.expect("a feed");
+    let none = open("nothing", 0).await.expect("a feed");
+    run.wait().await.expect("the end");
+    let late = open("default", 1499).await.expect("a feed");
+    let beyond = open("default", 9999).await.expect("a feed");
+    let all: Vec<i64> = (0..1500).chain([-1]).collect();
+    let thirds: Vec<i64> = (999..1500).step_by(3).collect();
+    let cases = [
+        (early, 0, all.clone()),
+        (middle, 333, thirds),
+        (none, 0, vec![]),
+        (late, 1499, vec![1499, -1]),
+        (beyond, 0, vec![]),
+    ];
+    for (mut feed, first, wanted) in cases {
+        let (mut found, mut index, mut ended) = (Vec::new(), first, false);
+        while let Some(item) = feed.next().await.expect("an item") {
+            assert!(!ended, "nothing follows the end");
+            match item {
+                Item::Emitted(entry) => {
+                    assert_eq!(entry.index, index);
+                    index += 1;
+                    found.push(entry.value.as_i64().expect("a number"));
+                }
+                Item::Ended(_) => ended = true,
+                other => panic!("nobody wants {other:?}"),
+            }
+        }
+        assert!(ended);
+        assert_eq!(found, wanted);
+    }
     host.shutdown().await;
 }
 
@@ -131,6 +179,11 @@ async fn events_over_a_socket_go_on_after_the_last_id() {
     logs.write_all(get("/api/v1/runs/r/logs?from=1", "").as_bytes()).await.expect("sent");
     let logs = read(&mut logs, "event: end").await;
     assert!(logs.contains("line 1") && !logs.contains("line 0"), "{logs}");
+
+    let mut values = TcpStream::connect(address).await.expect("a connection");
+    values.write_all(get("/api/v1/runs/r/output", "last-event-id: 0\r\n").as_bytes()).await.expect("sent");
+    let values = read(&mut values, "event: end").await;
+    assert!(values.contains("id: 1\ndata: {\"index\":1") && !values.contains("id: 0\n"), "{values}");
 
     // A stream of a run that does nothing ends with the server, at once.
     host.run("loops").id("idle").input(&0).start().await.expect("a run");

@@ -10,7 +10,7 @@ use crate::extract::{Body, OfRun};
 use crate::problem::Problem;
 
 /// 202 and the id: the run will act on it.
-type Accepted = Result<(StatusCode, Json<Value>), Problem>;
+pub(super) type Accepted = Result<(StatusCode, Json<Value>), Problem>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +68,6 @@ pub(super) async fn retry(
     Ok((StatusCode::CREATED, Json(run.retry().await?.view().await?)))
 }
 
-fn accepted(run: &durhai::Run) -> Accepted {
+pub(super) fn accepted(run: &durhai::Run) -> Accepted {
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": run.id() }))))
 }

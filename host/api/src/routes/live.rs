@@ -1,4 +1,4 @@
-//! Events and log of a run: a page as JSON, or followed by SSE where the client accepts `text/event-stream`.
+//! Events, log and output streams of a run: a page as JSON, or followed by SSE where the client accepts `text/event-stream`.
 
 use std::convert::Infallible;
 
@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use durhai::DEFAULT_STREAM;
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use serde_json::json;
@@ -31,8 +32,8 @@ pub(super) async fn events(
     let logs = params.read::<bool>("logs")?.unwrap_or(false);
     params.done()?;
     if wants_stream(&headers) {
-        let from = last_id(&headers)?.map_or(from, |last| last + 1);
-        let want = Want { events: Some(from), lines: logs.then_some(0) };
+        let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
+        let want = Want { events: Some(from), lines: logs.then_some(0), output: None };
         return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
     }
     let events = run.events(from, limit).await?;
@@ -51,13 +52,35 @@ pub(super) async fn logs(
     let limit = limit(&mut params)?;
     params.done()?;
     if wants_stream(&headers) {
-        let from = last_id(&headers)?.map_or(from, |last| last + 1);
-        let want = Want { events: None, lines: Some(from) };
+        let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
+        let want = Want { lines: Some(from), ..Want::default() };
         return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
     }
     let lines = run.logs(from, limit).await?;
     let next = (lines.len() == limit).then(|| from + limit as u64);
     Ok(Json(json!({ "lines": lines, "next": next })).into_response())
+}
+
+/// `GET /runs/{id}/output?stream=default&from=0&limit=1000`: `{ entries, next }`, each entry `{ index, at, value }`. By SSE
+/// each entry is a message with its index as id, until the run has ended.
+pub(super) async fn output(
+    State(app): State<Shared>,
+    OfRun(run): OfRun,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Response, Problem> {
+    let stream = params.one("stream")?.unwrap_or_else(|| DEFAULT_STREAM.into());
+    let from = params.read::<u64>("from")?.unwrap_or(0);
+    let limit = limit(&mut params)?;
+    params.done()?;
+    if wants_stream(&headers) {
+        let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
+        let want = Want { output: Some((stream, from)), ..Want::default() };
+        return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
+    }
+    let entries = run.emitted(&stream, from, limit).await?;
+    let next = (entries.len() == limit).then(|| from + limit as u64);
+    Ok(Json(json!({ "entries": entries, "next": next })).into_response())
 }
 
 fn limit(params: &mut Params) -> Result<usize, Problem> {
@@ -85,8 +108,8 @@ async fn follow(
     id: &str,
     want: Want,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>> + use<>>, Problem> {
-    let feed = Feed::open(&app.host, id, want).await?;
     let only_lines = want.events.is_none();
+    let feed = Feed::open(&app.host, id, want).await?;
     let messages = stream::unfold((feed, app.close.subscribe()), move |(mut feed, mut closing)| async move {
         let item = tokio::select! {
             // Whether it says so or is gone: the server stops.
@@ -106,6 +129,7 @@ fn message(item: Item, only_lines: bool) -> Message {
         Item::Event(event) => json_data(Message::default().id(event.seq.to_string()), &event),
         Item::Line(line) if only_lines => json_data(Message::default().id(line.index.to_string()), &line),
         Item::Line(line) => json_data(Message::default().event("log"), &line),
+        Item::Emitted(entry) => json_data(Message::default().id(entry.index.to_string()), &entry),
         Item::Parked(run) => json_data(Message::default().event("parked"), &run),
         Item::Ended(run) => json_data(Message::default().event("end"), &run),
     }

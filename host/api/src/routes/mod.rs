@@ -1,15 +1,18 @@
 //! The routes.
 
 mod actions;
+mod hooks;
 mod live;
+mod people;
 mod runs;
+//S mod schedules;
 mod system;
 
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 use durhai::Host;
 use tokio::sync::watch;
@@ -18,7 +21,7 @@ use crate::guard::guard;
 use crate::problem::{Problem, ProblemKind};
 use crate::{BODY_LIMIT, Config};
 
-pub use runs::Started;
+pub use runs::{Purging, Started};
 
 /// What every route knows.
 pub(crate) struct App {
@@ -47,13 +50,25 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/runs/{id}", get(runs::show).delete(runs::delete))
         .route("/runs/{id}/events", get(live::events))
         .route("/runs/{id}/logs", get(live::logs))
+        .route("/runs/{id}/state", get(runs::state))
+        .route("/runs/{id}/streams", get(runs::streams))
+        .route("/runs/{id}/output", get(live::output))
+        .route("/runs/{id}/suspensions", get(people::suspensions))
+        .route("/runs/{id}/resume", post(people::resume))
         .route("/runs/{id}/signal", post(actions::signal))
         .route("/runs/{id}/cancel", post(actions::cancel))
         .route("/runs/{id}/terminate", post(actions::terminate))
         .route("/runs/{id}/retry", post(actions::retry))
-        .route("/runs/{id}/unpark", post(actions::unpark));
+        .route("/runs/{id}/unpark", post(actions::unpark)); //S
+    //S         .route("/schedules", get(schedules::list))
+    //S         .route("/schedules/{name}/pause", post(schedules::pause))
+    //S         .route("/schedules/{name}/resume", post(schedules::resume))
+    //S         .route("/schedules/{name}/trigger", post(schedules::trigger))
+    //S         .route("/purge", post(runs::purge));
     Router::new()
         .nest("/api/v1", api)
+        // A look is no delivery: HEAD is not GET here.
+        .route("/hooks/{token}", any_but_head())
         .route("/healthz", get(system::healthz))
         .route("/readyz", get(system::readyz))
         .fallback(unknown)
@@ -61,6 +76,15 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
+}
+
+fn any_but_head() -> MethodRouter<Shared> {
+    get(hooks::deliver)
+        .post(hooks::deliver)
+        .put(hooks::deliver)
+        .patch(hooks::deliver)
+        .delete(hooks::deliver)
+        .head(not_there)
 }
 
 async fn unknown(uri: Uri) -> Problem {

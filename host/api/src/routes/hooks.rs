@@ -1,0 +1,124 @@
+//! Hooks: requests from outside, for whichever run has the token open. The token is all it takes.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use durhai::{HookRequest, HostError, Value};
+use serde_json::json;
+
+use super::Shared;
+use crate::extract::{Params, Raw};
+use crate::guard::bearer;
+use crate::problem::{Problem, ProblemKind};
+
+/// `GET|POST|PUT|PATCH|DELETE /hooks/{token}`: 202 when the request is durable and will be delivered. Who does not know an
+/// open token learns nothing: the answer is always the same 404.
+///
+/// The payload is `{ method, headers, query, body }`. Headers are as they came, by lower-case name, repeated ones joined by
+/// `, `; only this server's own token is left out. Of a repeated parameter of the query the last counts. The body is read
+/// as JSON if its Content-Type says so, else it is a text, in Base64 where it is not UTF-8, and null when it is empty.
+/// `Idempotency-Key`: what has the same key is delivered once.
+pub(super) async fn deliver(
+    State(app): State<Shared>,
+    token: Result<Path<String>, PathRejection>,
+    method: Method,
+    headers: HeaderMap,
+    params: Params,
+    Raw(body): Raw,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let Ok(Path(token)) = token else { return Err(unknown()) };
+    let id = match headers.get("idempotency-key").map(|key| key.to_str()) {
+        None => None,
+        Some(Ok(key)) => Some(key.trim()).filter(|key| !key.is_empty()),
+        Some(Err(_)) => return Err(Problem::invalid("the header Idempotency-Key is no plain text")),
+    };
+    let ours = |headers: &HeaderMap| {
+        app.config.token.as_ref().is_some_and(|token| bearer(headers).is_some_and(|offered| token.matches(offered)))
+    };
+    let mut kept = by_name(&headers);
+    if ours(&headers) {
+        kept.remove(header::AUTHORIZATION.as_str());
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let body = read(&body, kind.is_some_and(is_json))?;
+    let request = HookRequest { method: method.to_string(), headers: kept, query: params.last_wins(), body };
+    match app.host.deliver_hook(&token, request, id).await {
+        Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({})))),
+        Err(HostError::NotFound(_)) => Err(unknown()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(ProblemKind::NotFound, "there is no open hook with this token")
+}
+
+fn by_name(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        all.entry(name.as_str().to_owned())
+            .and_modify(|joined| {
+                joined.push_str(", ");
+                joined.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    all
+}
+
+/// `application/json`, and formats that are written in it: `application/cloudevents+json`.
+fn is_json(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
+}
+
+fn read(body: &Bytes, json: bool) -> Result<Value, Problem> {
+    match std::str::from_utf8(body) {
+        _ if body.is_empty() => Ok(Value::Null),
+        _ if json => serde_json::from_slice(body)
+            .map_err(|error| Problem::invalid(format!("the Content-Type says JSON and the body is none: {error}"))),
+        Ok(text) => Ok(Value::from(text)),
+        Err(_) => Ok(Value::from(STANDARD.encode(body))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_by_their_kind() {
+        for (kind, body, value) in [
+            ("application/json", &b"{\"a\":[1]}"[..], json!({ "a": [1] })),
+            ("Application/JSON; charset=utf-8", b"7", json!(7)),
+            ("application/cloudevents+json", b"null", json!(null)),
+            ("text/plain", b"{\"a\":1}", json!("{\"a\":1}")),
+            ("application/x-www-form-urlencoded", b"a=1&b=%20", json!("a=1&b=%20")),
+            ("application/octet-stream", b"\xff\x00", json!("/wA=")),
+            ("application/json", b"", json!(null)),
+        ] {
+            let found = read(&Bytes::from_static(body), is_json(kind)).expect(kind);
+            assert_eq!(found, value, "{kind}");
+        }
+        for bad in [&b"{"[..], b"\xff", b"1 2"] {
+            assert_eq!(read(&Bytes::from_static(bad), true).expect_err("no JSON").status, 400);
+        }
+    }
+
+    #[test]
+    fn repeated_headers_are_joined() {
+        let mut headers = HeaderMap::new();
+        headers.append("X-Tag", "a".parse().expect("a value"));
+        headers.append("x-tag", "b".parse().expect("a value"));
+        headers.append("odd", header::HeaderValue::from_bytes(b"\xe9").expect("a value"));
+        let found = by_name(&headers);
+        assert_eq!((found["x-tag"].as_str(), found["odd"].as_str()), ("a, b", "\u{fffd}"));
+    }
+}
