@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::inner::{Inner, Post};
+use crate::limiter::{Limiter, StepLimit};
 use crate::registry::Registry;
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
 use crate::view::Committed;
@@ -34,6 +35,7 @@ pub struct HostBuilder {
     pub(crate) texts: BTreeMap<String, String>,
     pub(crate) steps: BTreeMap<String, (Arc<dyn StepHandler>, StepInfo)>,
     pub(crate) sources: Vec<Arc<dyn StepSource>>,
+    pub(crate) step_limits: BTreeMap<String, StepLimit>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) scripts: ScriptLimits,
@@ -58,6 +60,7 @@ impl Default for HostBuilder {
             texts: BTreeMap::new(),
             steps: BTreeMap::new(),
             sources: Vec::new(),
+            step_limits: BTreeMap::new(),
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             scripts: ScriptLimits::default(),
@@ -124,6 +127,14 @@ impl HostBuilder {
     /// Steps from elsewhere, asked after those in Rust, in the order they were added.
     pub fn steps(mut self, source: Arc<dyn StepSource>) -> Self {
         self.sources.push(source);
+        self
+    }
+
+    /// What the attempts of a step, or of all steps whose name begins with what stands before a `*` (`http.*`), may do
+    /// at most in this host, all of them together. Of several limits for a step the narrowest counts alone: its own name,
+    /// else the longest beginning. Default: no limits.
+    pub fn step_limit(mut self, name: impl Into<String>, limit: StepLimit) -> Self {
+        self.step_limits.insert(name.into(), limit);
         self
     }
 
@@ -221,6 +232,8 @@ impl HostBuilder {
             posts.push(Post { tx: Mutex::new(Some(tx)), queued: Arc::default() });
             queues.push(rx);
         }
+        let tokio = tokio::runtime::Handle::current();
+        let limiter = Limiter::new(self.step_limits, &tokio).map_err(HostError::Invalid)?;
         let limits = Limits { grace: self.grace.as_millis() as u64, ..self.limits };
         let inner = Arc::new(Inner {
             world: self.world,
@@ -229,7 +242,8 @@ impl HostBuilder {
             limits,
             registry: Registry { own: self.steps, sources: self.sources },
             catalog: Catalog::new(self.folder),
-            tokio: tokio::runtime::Handle::current(),
+            limiter,
+            tokio,
             grace: self.grace,
             drain: self.drain,
             evict_after: self.evict_after,

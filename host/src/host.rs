@@ -84,6 +84,13 @@ impl Host {
             return Err(Failure::new(Kind::UnknownStep, inner.registry.unknown(name)));
         };
         let token: CancellationToken = inner.stopping.child_token();
+        let _pass = match inner.limiter.place(name) {
+            None => None,
+            Some(place) => match runner::turn(place, &token).await {
+                Some(pass) => Some(pass),
+                None => return Err(Failure::new(Kind::Interrupted, "the host stops")),
+            },
+        };
         let mut entropy = [0; 10];
         let _ = getrandom::fill(&mut entropy);
         let run = RunId::generate(inner.clock.now(), entropy);

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::committer::Job;
+use crate::limiter::Limiter;
 use crate::registry::Registry;
 use crate::view::{Committed, Stats};
 use crate::worker::Msg;
@@ -27,6 +28,7 @@ pub(crate) struct Inner {
     pub limits: Limits,
     pub registry: Registry,
     pub catalog: Catalog,
+    pub limiter: Limiter,
     pub tokio: tokio::runtime::Handle,
     pub grace: Duration,
     pub drain: Duration,

@@ -39,6 +39,7 @@ mod hook;
 mod host;
 mod inner;
 mod letter;
+mod limiter;
 mod log;
 mod outputs;
 mod payload;
@@ -56,6 +57,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::{HostError, RunError};
 pub use handle::{Run, Start};
 pub use host::Host;
+pub use limiter::{Rate, StepLimit};
 pub use outputs::DEFAULT_STREAM;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
 pub use view::{

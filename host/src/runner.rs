@@ -13,6 +13,7 @@ use durhai_core::{Failure, Kind, StepId, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::inner::{Inner, RunShared};
+use crate::limiter::{Pass, Place};
 use crate::step::{Attempt, Note, StepContext, StepError, StepHandler};
 use crate::worker::Msg;
 
@@ -21,13 +22,16 @@ pub(crate) struct Begin {
     run: Arc<RunShared>,
     step: RunStep,
     token: CancellationToken,
+    /// Where its step has a limit.
+    place: Option<Place>,
 }
 
 impl Begin {
     pub fn new(inner: &Inner, run: &Arc<RunShared>, step: RunStep) -> Self {
         let token = inner.stopping.child_token();
         run.attempts.lock().expect("not poisoned").insert(step.step_id.clone(), token.clone());
-        Begin { run: run.clone(), step, token }
+        let place = inner.limiter.place(&step.name);
+        Begin { run: run.clone(), step, token, place }
     }
 }
 
@@ -64,13 +68,12 @@ pub(crate) fn begin_all(inner: &Arc<Inner>, mut attempts: Vec<Begin>) {
 /// Begins an attempt: the future that makes it. Its result, unless nobody waits for it any more, reaches the run's
 /// worker as [`Msg::Attempt`].
 fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let Begin { run, step, token } = attempt;
+    let Begin { run, step, token, place } = attempt;
     if token.is_cancelled() {
         // Recorded as started; taken up as interrupted, if anybody still wants it.
         lost(inner, &run, &step.step_id);
         return None;
     }
-    inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
     let Some(handler) = inner.registry.find(&step.name) else {
         if step.attempt > 1 {
             // It was there when the call was made: an operator forgot something, the script did nothing wrong.
@@ -91,6 +94,15 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
     let inner = inner.clone();
     Some(async move {
         let RunStep { step_id, attempt, input, timeout, .. } = step;
+        // Held to the end, which for an attempt that took too long comes after its result.
+        let _pass = match place {
+            None => None,
+            Some(place) => match turn(place, &token).await {
+                Some(pass) => Some(pass),
+                None => return lost(&inner, &run, &step_id),
+            },
+        };
+        inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
         let input = Arc::unwrap_or_clone(input);
         let mut work = guarded(&handler, context, input);
         let result = match timeout {
@@ -115,6 +127,15 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
             lost(&inner, &run, &step_id);
         }
     })
+}
+
+/// Waits for its turn; `None` if nobody wants the attempt any more.
+pub(crate) async fn turn(place: Place, token: &CancellationToken) -> Option<Pass> {
+    tokio::select! {
+        biased;
+        () = token.cancelled() => None,
+        pass = place.turn() => Some(pass),
+    }
 }
 
 /// One attempt without a run: `Host::call_step`.
