@@ -60,7 +60,8 @@ impl Default for Options {
 }
 
 impl SledWorld {
-    /// Opens the store in this folder, or makes one there.
+    /// Opens the store in this folder, or makes one there. One of an older format is brought up to date first, after which
+    /// the older version refuses it.
     ///
     /// # Errors
     ///
