@@ -1,6 +1,5 @@
 //! What runs cost on this machine: `cargo run --release -p durhai-engine --example figures`.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -69,16 +68,8 @@ fn compile(sandbox: &Sandbox, script: &str) -> Rc<Program> {
 }
 
 fn execution(program: &Rc<Program>, run: usize) -> Execution {
-    let created = Created {
-        run: RunId::new(format!("run-{run}")).expect("an id"),
-        workflow: "figures".into(),
-        version: program.version().clone(),
-        input: Value::from(1_000),
-        tags: BTreeMap::new(),
-        parent: None,
-        seed: None,
-        origin: None,
-    };
+    let id = RunId::new(format!("run-{run}")).expect("an id");
+    let created = Created::new(id, "figures", program.version().clone(), Value::from(1_000));
     let body = Body::RunCreated(Box::new(created));
     let history = vec![Event { seq: 1, at: 0, step_id: None, site: None, body }];
     let replay = Replay::new(history, Limits::default()).expect("a log");

@@ -126,10 +126,11 @@ impl Cron {
     /// The first local time that fits, at or after a whole second of one.
     fn next_local(&self, from: DateTime) -> Option<DateTime> {
         let (mut date, time) = (from.date(), from.time());
-        if self.months.has(date.month() as u8) && self.days.has(date) {
-            if let Some(time) = self.next_time(time) {
-                return Some(date.to_datetime(time));
-            }
+        if self.months.has(date.month() as u8)
+            && self.days.has(date)
+            && let Some(time) = self.next_time(time)
+        {
+            return Some(date.to_datetime(time));
         }
         let first = self.next_time(Time::midnight())?;
         let end = date.year().checked_add(YEARS)?;
@@ -151,10 +152,10 @@ impl Cron {
         let (hour, minute, second) = (from.hour() as u8, from.minute() as u8, from.second() as u8);
         let time = |hour: u8, minute: u8, second: u8| Time::new(hour as i8, minute as i8, second as i8, 0).ok();
         if self.hours.has(hour) {
-            if self.minutes.has(minute) {
-                if let Some(second) = self.seconds.from(second) {
-                    return time(hour, minute, second);
-                }
+            if self.minutes.has(minute)
+                && let Some(second) = self.seconds.from(second)
+            {
+                return time(hour, minute, second);
             }
             if let Some(minute) = self.minutes.from(minute + 1) {
                 return time(hour, minute, self.seconds.from(0)?);

@@ -55,6 +55,9 @@ pub enum OnReload {
 
 const KEYS: &[&str] = &["input", "output", "timeout", "retry", "schedule", "concurrency", "retain", "on_reload"];
 
+/// How many mistakes are told.
+const MOST: usize = 20;
+
 impl Header {
     /// The whole header as JSON, as it was written; null if there is none.
     pub fn raw(&self) -> &Value {
@@ -290,9 +293,11 @@ impl Reader<'_> {
 
     /// Notes what is wrong.
     fn refuse<T>(&mut self, position: Position, message: String, help: Option<String>) -> Option<T> {
-        let mut diagnostic = Diagnostic::new(self.file, self.source, position, message);
-        diagnostic.help = help;
-        self.wrong.push(diagnostic);
+        if self.wrong.len() < MOST {
+            let mut diagnostic = Diagnostic::new(self.file, self.source, position, message);
+            diagnostic.help = help;
+            self.wrong.push(diagnostic);
+        }
         None
     }
 

@@ -20,8 +20,9 @@ pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
             let what = if what.is_empty() { "a shared variable".into() } else { what.clone() };
             format!(
                 "{what} is in use by a call that has not come back: a method of the variable (like `array.map(|x| \
-                 use_step(…))`, or a function called with it as `this`) waits for a durable call and holds it until \
-                 then; copy the variable first, or use foreach(array, |x| …)"
+                 use_step(…))` or `hook.wait()`, or a function called with it as `this`) waits for a durable call and \
+                 holds it until then; call the method as a function (`wait(hook)`, `join(task)`, `step(saga, …)`), copy \
+                 the variable first, or use foreach(array, |x| …)"
             )
         }
         EvalAltResult::ErrorStackOverflow(_) => {
@@ -152,7 +153,12 @@ pub fn parse_help(error: &ParseErrorType, source_line: &str) -> Option<String> {
         ParseErrorType::BadInput(error) if error.to_string().contains("'eval'") => {
             "text cannot become code in a workflow: write the code in the script, or in a module".into()
         }
-        ParseErrorType::Reserved(word) => format!("`{word}` has a meaning in Rhai: choose another name"),
+        ParseErrorType::Reserved(word) => {
+            format!("`{word}` has a meaning in Rhai: choose another name, or as the key of a map write \"{word}\"")
+        }
+        ParseErrorType::PropertyExpected => {
+            "a key that is a word of the language is written in quotes, like \"const\": 5".into()
+        }
         ParseErrorType::ExprTooDeep => "split the expression with variables, or use functions".into(),
         ParseErrorType::MissingToken(token, _) if token == ";" => "end the statement before it with `;`".into(),
         ParseErrorType::UnexpectedEOF => "is a bracket or a string not closed?".into(),

@@ -2,30 +2,8 @@
 
 mod driver;
 
-use driver::run;
+use driver::{gives, run, throws};
 use serde_json::{Value, json};
-
-#[track_caller]
-fn gives(cases: &[(&str, Value)]) {
-    for (script, expected) in cases {
-        match run(script).result() {
-            Ok(output) => assert_eq!(&output, expected, "{script}"),
-            Err(failure) => panic!("{script}\n{failure}"),
-        }
-    }
-}
-
-/// Each script catches its error; what it caught is `kind: message`.
-#[track_caller]
-fn throws(cases: &[(&str, &str)]) {
-    for (script, expected) in cases {
-        let script =
-            format!("let got = (); try {{ {script}; }} catch (e) {{ got = `${{e.kind}}: ${{e.message}}`; }} got");
-        let caught = run(&script).result().unwrap_or_else(|failure| panic!("{script}\n{failure}"));
-        let text = caught.as_str().unwrap_or_else(|| panic!("{script} threw nothing"));
-        assert!(text.starts_with(expected), "{script}\n found: {text}\nwanted: {expected}");
-    }
-}
 
 #[test]
 fn steps() {
@@ -115,7 +93,6 @@ fn wrong_arguments_say_what_is_right() {
         ("foreach(5, |x| x)", "invalid_input: foreach: the items must be an array, found an integer (5)"),
         ("race([])", "invalid_input: race: there must be at least one closure"),
         ("with_timeout(\"1s\", 5)", "invalid_input: with_timeout: the second argument must be a closure"),
-        ("wait_for(\"a\", #{ time: 1 })", "invalid_input: wait_for has no option `time`; there are: timeout"),
         ("rand(5..5)", "invalid_input: rand: the range 5..5 is empty"),
         ("rand_bool(1.5)", "invalid_input: rand_bool: the probability must be from 0.0 to 1.0"),
         ("log(\"loud\", \"x\")", "invalid_input: log: \"loud\" is no level; there are: debug, info, warn, error"),

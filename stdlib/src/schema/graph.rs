@@ -338,14 +338,14 @@ fn deeper(nodes: &[Node], order: &[usize], work: &[Work], stack: &[u64]) -> (Vec
     let below = |index: &usize| work.get(*index).map_or(0, |work| work[0].max(work[1]));
     for index in order {
         let node = &nodes[*index];
-        for kind in 0..2 {
+        let total = |kind: usize, inside: &Inside| {
             let same = node.same.iter().fold(0_u64, |sum, next| sum.saturating_add(more_work[*next][kind]));
             let same = if node.twice { same.saturating_mul(2) } else { same };
-            let apart = node.inside[kind].apart.iter().map(below).max().unwrap_or(0);
-            let together = node.inside[kind].together.iter().map(below).fold(0_u64, u64::saturating_add);
-            let inside = apart.saturating_add(together);
-            more_work[*index][kind] = node.own.saturating_add(same).saturating_add(inside);
-        }
+            let apart = inside.apart.iter().map(below).max().unwrap_or(0);
+            let together = inside.together.iter().map(below).fold(0_u64, u64::saturating_add);
+            node.own.saturating_add(same).saturating_add(apart.saturating_add(together))
+        };
+        more_work[*index] = [total(0, &node.inside[0]), total(1, &node.inside[1])];
         let same = node.same.iter().map(|next| more_stack[*next]);
         let inside = node.inside.iter().flat_map(|inside| inside.apart.iter().chain(&inside.together));
         let inside = inside.map(|next| stack.get(*next).copied().unwrap_or(0));

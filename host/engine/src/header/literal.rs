@@ -37,10 +37,10 @@ pub fn find(ast: &AST) -> Result<Option<Literal>, Wrong> {
     let mut found: Option<&Expr> = None;
     let mut places = Vec::new();
     ast.walk(&mut |path: &[ASTNode<'_>]| {
-        if let Some(ASTNode::Stmt(Stmt::Var(var, flags, position))) = path.last() {
-            if var.0.name == "WORKFLOW" {
-                places.push((path.len(), flags.intersects(ASTFlags::CONSTANT), *position));
-            }
+        if let Some(ASTNode::Stmt(Stmt::Var(var, flags, position))) = path.last()
+            && var.0.name == "WORKFLOW"
+        {
+            places.push((path.len(), flags.intersects(ASTFlags::CONSTANT), *position));
         }
         true
     });
@@ -53,13 +53,13 @@ pub fn find(ast: &AST) -> Result<Option<Literal>, Wrong> {
         }
     }
     for statement in ast.statements() {
-        if let Stmt::Var(var, _, position) = statement {
-            if var.0.name == "WORKFLOW" {
-                if found.is_some() {
-                    return Err((*position, "there is a second header".into(), help()));
-                }
-                found = Some(&var.1);
+        if let Stmt::Var(var, _, position) = statement
+            && var.0.name == "WORKFLOW"
+        {
+            if found.is_some() {
+                return Err((*position, "there is a second header".into(), help()));
             }
+            found = Some(&var.1);
         }
     }
     found.map(Literal::of).transpose()
