@@ -70,6 +70,10 @@ fn claim_own(inner: &Arc<Inner>, now: Millis) -> Result<Duration, WorldError> {
             patience = patience.min(inner.clock.patience(due));
             continue;
         }
+        if !over && inner.world.waits(&run)? {
+            // Whoever leaves the gate rings.
+            continue;
+        }
         let claim = if over { None } else { inner.world.claim_run(&run, &inner.holder, now)? };
         match claim {
             Some(claim) if !claim.admitted => {

@@ -316,15 +316,16 @@ impl Run {
         if row.status == Status::Parked {
             return inner.claim_run(&self.id).await.map(Some);
         }
-        if row.status != Status::Pending || row.gate.is_none() {
+        if row.gate.is_none() {
             return Ok(None);
         }
         let (id, holder, now) = (self.id.clone(), inner.holder.clone(), inner.clock.now());
-        let claim = inner.blocking(move |world| world.claim_run(&id, &holder, now)).await?;
-        match claim {
+        let claim =
+            inner.blocking(move |world| if world.waits(&id)? { world.claim_run(&id, &holder, now) } else { Ok(None) });
+        match claim.await? {
             Some(claim) if claim.admitted => {
                 // Its turn has just come.
-                inner.adopt(claim, None);
+                inner.release(&claim).await?;
                 Ok(None)
             }
             claim => Ok(claim),

@@ -365,7 +365,12 @@ pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Op
     };
     let error = cause.map(|cause| {
         let what = if cause.kind == Kind::Cancelled { "was cancelled" } else { "failed" };
-        let message = format!("run {} of workflow {:?} {what}: {}", created.run, created.workflow, cause.message);
+        // What all generations between would say is in the causes.
+        let mut root = &cause;
+        while let (Kind::ChildFailed, Some(deeper)) = (root.kind, &root.cause) {
+            root = deeper;
+        }
+        let message = format!("run {} of workflow {:?} {what}: {}", created.run, created.workflow, root.message);
         let failure = Failure::new(Kind::ChildFailed, message).with_data(cause.data.clone());
         let failure = failure.of_step(&created.workflow, &parent.step_id, 0);
         Box::new(Failure { cause: Some(Box::new(cause)), ..failure })

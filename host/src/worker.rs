@@ -403,15 +403,21 @@ impl Worker {
             Ok((exec, log_bytes)) => {
                 let mut slot = Slot::new(shared, exec, &claim, log_bytes);
                 let now = self.inner.clock.now();
-                if slot.exec.replay().last_seq() == 1 {
+                // One that waited for its turn hears first what came meanwhile: it may be cancelled before it begins.
+                let waited = claim.row.started_at.is_none();
+                if !waited {
                     slot.deliver(now, Input::Start);
-                } else {
-                    slot.deliver(claim.row.created_at, Input::Start);
-                    slot.deliver(now, Input::TakeUp);
+                    if slot.exec.replay().last_seq() > 1 {
+                        slot.deliver(now, Input::TakeUp);
+                    }
                 }
                 self.slots.insert(run.clone(), slot);
                 self.read_inbox(&run);
                 if let Some(slot) = self.slots.get_mut(&run) {
+                    if waited {
+                        slot.deliver(now, Input::Start);
+                        slot.deliver(now, Input::TakeUp);
+                    }
                     slot.deliver(now, Input::Time);
                 }
                 self.touch(run);

@@ -50,13 +50,57 @@ async fn scripts() {
     check("scripts").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children() {
+    check("children").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks() {
+    check("hooks").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people() {
+    check("people").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state() {
+    check("state").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn continuing() {
+    check("continuing").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn header() {
+    check("header").await;
+}
+
 #[test]
 fn every_file_is_checked() {
     let names = std::fs::read_dir(file::folder()).expect("a folder").flatten();
     let mut names: Vec<_> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| name.ends_with(".md") && name != "README.md");
     names.sort();
-    assert_eq!(names, ["cancellation.md", "scripts.md", "signals.md", "steps.md", "tasks.md", "timers.md"]);
+    let known = [
+        "cancellation",
+        "children",
+        "continuing",
+        "header",
+        "hooks",
+        "people",
+        "scripts",
+        "signals",
+        "state",
+        "steps",
+        "tasks",
+        "timers",
+    ];
+    assert_eq!(names, known.map(|name| format!("{name}.md")));
 }
 
 async fn check(name: &str) {

@@ -37,6 +37,7 @@ pub struct FaultWorld {
     notices: Notices,
     writes: AtomicU64,
     down: Arc<AtomicBool>,
+    struck: AtomicBool,
     pulse: Pulse,
     refused: Mutex<Vec<String>>,
 }
@@ -49,6 +50,7 @@ impl FaultWorld {
             notices: Notices::Prompt,
             writes: AtomicU64::new(0),
             down: Arc::new(AtomicBool::new(false)),
+            struck: AtomicBool::new(false),
             pulse,
             refused: Mutex::default(),
         }
@@ -76,6 +78,11 @@ impl FaultWorld {
         self.pulse.beat();
     }
 
+    /// Whether its fault came to pass.
+    pub fn struck(&self) -> bool {
+        self.struck.load(Ordering::SeqCst)
+    }
+
     pub fn is_down(&self) -> bool {
         self.down.load(Ordering::SeqCst)
     }
@@ -91,6 +98,9 @@ impl FaultWorld {
 impl World for FaultWorld {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
         let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.fault == Fault::Before(number) || self.fault == Fault::After(number) {
+            self.struck.store(true, Ordering::SeqCst);
+        }
         if self.fault == Fault::Before(number) {
             self.crash();
         }
@@ -157,6 +167,10 @@ impl World for FaultWorld {
 
     fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {
         self.world()?.set_limit(gate, limit)
+    }
+
+    fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
+        self.world()?.waits(run)
     }
 
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {

@@ -23,6 +23,7 @@ pub fn quiet(world: &dyn World, now: Millis) -> Quiet {
         for row in page.rows.iter().filter(|row| !row.status.is_terminal() && row.status != Status::Parked) {
             let unread = !world.inbox(&row.run, 0, 1).expect("it answers").is_empty();
             match row.wake_at {
+                _ if world.waits(&row.run).expect("it answers") => {}
                 _ if unread => return Quiet::Busy,
                 Some(at) if at <= now => return Quiet::Busy,
                 at => next = next.into_iter().chain(at).min(),

@@ -225,6 +225,13 @@ impl World for SledWorld {
         self.turn(|turn| turn.set_limit(gate, limit))
     }
 
+    fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
+        let mut state = self.state();
+        let waits = state.run(&self.disk, run)?.is_some_and(|found| found.place == state::Place::Waiting);
+        state.let_go(run);
+        Ok(waits)
+    }
+
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
         match state::key_of(&self.disk, run)? {
             Some(key) => state::row_of(&self.disk, key),

@@ -75,6 +75,9 @@ pub trait World: Send + Sync + 'static {
     /// it takes the limit of the next run.
     fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError>;
 
+    /// Whether a run waits at its gate: neither is it due, nor may its script begin.
+    fn waits(&self, run: &RunId) -> Result<bool, WorldError>;
+
     /// The row of a run.
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError>;
 

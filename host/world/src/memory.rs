@@ -162,6 +162,10 @@ impl World for MemoryWorld {
         Ok(())
     }
 
+    fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
+        self.of_run(run, |run| run.place == Place::Waiting)
+    }
+
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
         self.of_run(run, |run| Some(run.row.clone()))
     }

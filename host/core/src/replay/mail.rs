@@ -1,6 +1,5 @@
 //! What comes in by name: signals, and the payloads of hooks. Both are kept in order until somebody takes them.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::call::{Answer, HookRef, Reply, TaskKey};
@@ -22,8 +21,6 @@ pub(super) struct OpenHook {
     pub token: Arc<str>,
     /// What the host needs to know of it.
     pub info: Value,
-    /// Ids of payloads that came.
-    pub ids: HashSet<String>,
 }
 
 impl Replay {
@@ -132,7 +129,7 @@ impl Replay {
             _ => Value::Null,
         };
         let task = self.opened(id, Some(token))?;
-        let hook = OpenHook { token: token.into(), info, ids: HashSet::new() };
+        let hook = OpenHook { token: token.into(), info };
         self.hooks.insert(id.clone(), hook);
         let answer = HookRef { id: id.clone(), token: token.into(), url: url.into() };
         self.wake(task, at, Answer::Hook(answer));

@@ -107,6 +107,8 @@ pub struct Replay {
     /// The same, in the order they came.
     signal_order: Vec<String>,
     hooks: HashMap<StepId, OpenHook>,
+    /// Token and id of payloads that came: one that is sent again may find another hook of that token.
+    hook_ids: HashSet<(Arc<str>, String)>,
     /// Calls whose answer the host owes within the turn.
     openings: HashMap<StepId, Opening>,
     children: HashMap<StepId, OpenChild>,
@@ -190,6 +192,7 @@ impl Replay {
             signal_ids: signal_order.iter().cloned().collect(),
             signal_order,
             hooks: HashMap::new(),
+            hook_ids: HashSet::new(),
             openings: HashMap::new(),
             children: HashMap::new(),
             suspends: HashMap::new(),

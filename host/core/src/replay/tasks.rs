@@ -411,7 +411,9 @@ impl Replay {
 
     /// The grace period is over: the run ends without its clean-ups.
     pub(super) fn cut_off(&mut self) {
-        let open: Vec<_> = self.tasks.values().map(|task| task.path.clone()).collect();
+        let name = |task: &Task| if task.path.is_empty() { "the body".into() } else { format!("task {}", task.path) };
+        let mut open: Vec<_> = self.tasks.values().map(|task| name(task)).collect();
+        open.sort_unstable();
         let message = format!("clean-ups took longer than the grace period and were cut off: {}", open.join(", "));
         self.line("warn", message, Value::Null, None);
         let reason = self.cancelled.clone().unwrap_or_default();

@@ -53,6 +53,8 @@ fn limit(subject: &Subject<'_>) {
     // With a claim and without: the gate is full.
     assert_eq!(write(&*world, new(at("c", "g", 2, 0), Some(&holder("h")))), Ok(Written::Created(None)));
     assert_eq!(write(&*world, new(at("d", "g", 2, 0), None)), Ok(Written::Created(None)));
+    let waits = |name: &str| world.waits(&id(name)).expect("works");
+    assert_eq!(["a", "b", "c", "d", "nobody"].map(waits), [false, false, true, true, false]);
     // Other gates, and runs without one, are not concerned.
     assert!(held(&*world, at("x", "", 1, 0), &holder("h")).admitted);
     assert!(held(&*world, at("y", "gg", 1, 0), &holder("h")).admitted);
@@ -63,6 +65,7 @@ fn limit(subject: &Subject<'_>) {
     assert_eq!(world.next_wake().expect("works"), None);
     write_all(&*world, vec![ends(&a)]);
     assert_eq!(world.next_wake().expect("works"), Some(0));
+    assert_eq!(["c", "d"].map(waits), [false, true]);
     assert_eq!(due(&*world), ["c"]);
     write_all(&*world, vec![ends(&claims[0])]);
     assert_eq!(due(&*world), ["d"]);
