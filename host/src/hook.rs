@@ -28,7 +28,8 @@ struct Info {
 
 impl Host {
     /// Delivers a request to the open hook of this token. When this returns the payload is durable: its script gets it,
-    /// unless it closes the hook before. The same `id` is delivered once to one hook, however often it is sent.
+    /// unless it closes the hook before. The same `id` is delivered once to the hooks of this token in one run, however
+    /// often it is sent.
     ///
     /// # Errors
     ///

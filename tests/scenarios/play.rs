@@ -227,7 +227,11 @@ impl Play<'_> {
             settled = self.look_at(row)?;
         }
         // Runs tell each other of their ends: what was seen of them must be of one moment.
-        (self.traces(&self.rows()) == before).then_some(settled)
+        let one_moment = self.traces(&self.rows()) == before;
+        if self.connection.is_down() {
+            return Some(Settled::Crashed);
+        }
+        one_moment.then_some(settled)
     }
 
     /// What a write leaves behind.

@@ -38,6 +38,8 @@ pub struct FaultWorld {
     writes: AtomicU64,
     down: Arc<AtomicBool>,
     struck: AtomicBool,
+    /// Held from before what the fault strikes is stored until everybody can see that the world is down.
+    striking: Mutex<()>,
     pulse: Pulse,
     refused: Mutex<Vec<String>>,
 }
@@ -51,6 +53,7 @@ impl FaultWorld {
             writes: AtomicU64::new(0),
             down: Arc::new(AtomicBool::new(false)),
             struck: AtomicBool::new(false),
+            striking: Mutex::default(),
             pulse,
             refused: Mutex::default(),
         }
@@ -83,12 +86,18 @@ impl FaultWorld {
         self.struck.load(Ordering::SeqCst)
     }
 
+    /// Whether it is gone. Whoever has seen what was stored last gets the answer that holds after it.
     pub fn is_down(&self) -> bool {
+        drop(self.striking.lock().unwrap_or_else(PoisonError::into_inner));
+        self.has_gone()
+    }
+
+    fn has_gone(&self) -> bool {
         self.down.load(Ordering::SeqCst)
     }
 
     fn world(&self) -> Result<&dyn World, WorldError> {
-        if self.is_down() {
+        if self.has_gone() {
             return Err(WorldError::Unavailable("the world went away (a test made it)".into()));
         }
         Ok(&*self.inner)
@@ -98,7 +107,9 @@ impl FaultWorld {
 impl World for FaultWorld {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
         let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.fault == Fault::Before(number) || self.fault == Fault::After(number) {
+        let strikes = self.fault == Fault::Before(number) || self.fault == Fault::After(number);
+        let striking = strikes.then(|| self.striking.lock().unwrap_or_else(PoisonError::into_inner));
+        if strikes {
             self.struck.store(true, Ordering::SeqCst);
         }
         if self.fault == Fault::Before(number) {
@@ -112,6 +123,7 @@ impl World for FaultWorld {
         if self.fault == Fault::After(number) {
             self.crash();
         }
+        drop(striking);
         self.pulse.beat();
         self.world()?;
         result

@@ -85,8 +85,8 @@ impl Replay {
                 }
             }
             Input::HookPayload { step_id, payload, id } => {
-                let hook = self.hooks.get(&step_id);
-                if hook.is_some_and(|hook| id.as_ref().is_none_or(|id| !hook.ids.contains(id))) {
+                let Some(token) = self.hooks.get(&step_id).map(|hook| hook.token.clone()) else { return };
+                if id.as_ref().is_none_or(|id| !self.hook_ids.contains(&(token, id.clone()))) {
                     self.happen(Some(step_id), Body::HookReceived { payload, id });
                 }
             }
@@ -199,9 +199,8 @@ impl Replay {
             Body::HookConflict { token, run_id } => self.hook_conflict(id.ok_or(UNASKED)?, token, run_id, at)?,
             Body::HookReceived { payload, id: payload_id } => {
                 let id = id.ok_or(UNASKED)?;
-                let hook =
-                    self.hooks.get_mut(id).ok_or("the log has a payload for a hook that the script did not open")?;
-                hook.ids.extend(payload_id.clone());
+                let hook = self.hooks.get(id).ok_or("the log has a payload for a hook that the script did not open")?;
+                self.hook_ids.extend(payload_id.clone().map(|id| (hook.token.clone(), id)));
                 self.put_mail(at, Mail::Hook(id.clone()), payload);
             }
             Body::Resumed { data } => self.resume(id.ok_or(UNASKED)?, at, data.clone())?,
