@@ -24,7 +24,7 @@ use crate::registry::Registry;
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
 use crate::view::Committed;
 use crate::worker::Msg;
-use crate::{adopter, committer, folder, worker};
+use crate::{adopter, committer, folder, retention, worker};
 
 /// Describes a host; see [`Host::builder`].
 #[must_use = "call .start()"]
@@ -260,6 +260,7 @@ impl HostBuilder {
             failed: OnceLock::new(),
             failing: CancellationToken::new(),
             adopter: Default::default(),
+            purger: Default::default(),
             threads: Mutex::default(),
             committer: Mutex::default(),
             closing: CancellationToken::new(),
@@ -288,6 +289,7 @@ impl HostBuilder {
         inner.clock.on_jump(Box::new(move || {
             let Some(inner) = jumped.upgrade() else { return };
             inner.adopter.ring();
+            inner.purger.ring();
             for worker in 0..inner.workers.len() {
                 inner.send(worker, Msg::Tick);
             }
@@ -310,6 +312,10 @@ impl HostBuilder {
         }
         let shared = inner.clone();
         threads.push(thread("durhai-adopt", Box::new(move || adopter::run(&shared)))?);
+        if inner.adopt {
+            let shared = inner.clone();
+            threads.push(thread("durhai-purge", Box::new(move || retention::run(&shared)))?);
+        }
         let (looks, look_queue) = mpsc::channel();
         let (shared, tell, live) = (inner.clone(), looks.clone(), self.watch);
         let body = move || folder::watch(&shared, &look_queue, tell, &config, live);

@@ -227,6 +227,11 @@ impl Catalog {
         Ok((bundle, program))
     }
 
+    /// Keeps the texts of a version in memory no longer.
+    pub fn forget(&self, version: &Version) {
+        self.texts.lock().expect("not poisoned").remove(version);
+    }
+
     fn keep(&self, version: Version, bundle: Bundle) -> Arc<Bundle> {
         let bundle = Arc::new(bundle);
         let mut texts = self.texts.lock().expect("not poisoned");
@@ -245,7 +250,7 @@ pub(crate) enum Missing {
 }
 
 /// Where the world keeps which version of a workflow serves.
-fn pointer(workflow: &str) -> String {
+pub(crate) fn pointer(workflow: &str) -> String {
     format!("serving/{workflow}")
 }
 

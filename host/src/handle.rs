@@ -6,7 +6,7 @@ use std::time::Duration;
 use durhai_core::event::Created;
 use durhai_core::replay::LogLine;
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value};
-use durhai_world::{Claim, Refused, Row, WorldError, Write};
+use durhai_world::{Claim, Refused, Row, WorldError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -386,12 +386,9 @@ impl Run {
         Ok(lines.into_iter().enumerate().filter_map(read).collect())
     }
 
-    /// Removes a run that has ended, with all it left.
+    /// Removes a run that has ended, with all it left and with the runs it started that have ended too.
     pub async fn delete(&self) -> Result<(), HostError> {
-        match self.host.inner()?.ask(Write::Delete { run: self.id.clone() }).await? {
-            Ok(_) => Ok(()),
-            Err(refused) => Err(refusal(refused)),
-        }
+        self.host.inner()?.delete(&self.id).await
     }
 
     async fn post(&self, message: &Message) -> Result<(), HostError> {

@@ -45,6 +45,7 @@ mod outputs;
 mod payload;
 mod people;
 mod registry;
+mod retention;
 mod retry;
 mod runner;
 mod slot;

@@ -1,0 +1,226 @@
+//! Runs that have ended do not stay for ever: what a header says with `retain`, what an operator purges, and the texts
+//! that nothing refers to any more.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use durhai_core::{Millis, RunId, Status, Version};
+use durhai_engine::Bundle;
+use durhai_world::{Query, Refused, Row, World, WorldError, Write};
+use tokio::sync::oneshot;
+
+use crate::access;
+use crate::birth;
+use crate::catalog;
+use crate::committer::{Job, Then};
+use crate::error::HostError;
+use crate::host::Host;
+use crate::inner::Inner;
+use crate::view::{Purge, Purged};
+
+/// Runs that are removed with one another: they share a flush with the turns of those that live, which wait for them.
+const BATCH: usize = 64;
+
+/// Runs that are looked up at a time.
+const PAGE: usize = 256;
+
+/// How often the host looks for runs whose time is over, and how long a text must have been of no use.
+const LOOK: Duration = Duration::from_secs(60);
+
+const TERMINAL: [Status; 4] = [Status::Completed, Status::Failed, Status::Cancelled, Status::Continued];
+
+impl Host {
+    /// Removes runs that have ended, with all they left and with the runs they started and that have ended too, and then
+    /// the texts of workflows that no run and no workflow refers to any more. Runs that go on meanwhile are not in its
+    /// way.
+    ///
+    /// [`HostError::Invalid`] if a status is asked for in which runs have not ended.
+    pub async fn purge(&self, purge: Purge) -> Result<Purged, HostError> {
+        let inner = self.inner()?.clone();
+        if let Some(status) = purge.status.iter().find(|status| !status.is_terminal()) {
+            let text = format!("a run that is {status} has not ended; only those can be purged that are {}", names());
+            return Err(HostError::Invalid(text));
+        }
+        let tokio = inner.tokio.clone();
+        tokio.spawn_blocking(move || inner.purge(purge)).await.map_err(|_| HostError::Closed)?
+    }
+}
+
+fn names() -> String {
+    TERMINAL.map(|status| status.to_string()).join(", ")
+}
+
+/// Removes what is over, again and again, until the host stops.
+pub(crate) fn run(inner: &Arc<Inner>) {
+    let mut useless = HashMap::new();
+    while !inner.is_stopping() {
+        match inner.remove_expired().and_then(|()| inner.drop_useless(&mut useless)) {
+            Ok(()) => {}
+            Err(HostError::World(error)) => return inner.fail(Arc::new(error)),
+            // The host stops.
+            Err(_) => return,
+        }
+        inner.purger.wait(LOOK);
+    }
+}
+
+impl Inner {
+    /// Removes a run that has ended, with what it started.
+    pub async fn delete(self: &Arc<Self>, run: &RunId) -> Result<(), HostError> {
+        let (inner, run) = (self.clone(), run.clone());
+        let delete = move || match inner.world.row(&run)? {
+            None => Err(crate::handle::refusal(Refused::Unknown(run))),
+            Some(row) if !row.status.is_terminal() => {
+                Err(crate::handle::refusal(Refused::NotTerminal(run, row.status)))
+            }
+            Some(row) => inner.remove(vec![row]).map(drop),
+        };
+        self.tokio.spawn_blocking(delete).await.map_err(|_| HostError::Closed)?
+    }
+
+    fn purge(&self, purge: Purge) -> Result<Purged, HostError> {
+        let Purge { ended_before, status, workflow } = purge;
+        let status = if status.is_empty() { TERMINAL.to_vec() } else { status };
+        let mut query = Query { status, workflow, ended_before, limit: PAGE, ..Query::default() };
+        let mut purged = Purged::default();
+        loop {
+            let page = self.world.list(&query)?;
+            purged.runs += self.remove(page.rows)?;
+            match page.next {
+                Some(next) => query.cursor = Some(next),
+                None => break,
+            }
+        }
+        for version in self.useless()? {
+            purged.texts += u64::from(self.drop_text(&version)?);
+        }
+        Ok(purged)
+    }
+
+    fn remove_expired(&self) -> Result<(), HostError> {
+        loop {
+            let expired = self.world.expired(self.clock.now(), PAGE)?;
+            let full = expired.len() == PAGE;
+            let mut rows = Vec::with_capacity(expired.len());
+            for run in expired {
+                rows.extend(self.world.row(&run)?);
+            }
+            // None removed: others do the same, or the world gives what it cannot; the next look is soon enough.
+            if self.remove(rows)? == 0 || !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes runs that have ended with the runs below them that have ended, and says how many went. Those below go first: what
+    /// is left when the host dies meanwhile is still found.
+    fn remove(&self, roots: Vec<Row>) -> Result<u64, HostError> {
+        let mut removed = 0;
+        let mut family = Vec::new();
+        let mut seen = HashSet::new();
+        for root in roots {
+            let begin = family.len();
+            let mut stack = vec![root];
+            while let Some(row) = stack.pop() {
+                if !row.status.is_terminal() || !seen.insert(row.run.clone()) {
+                    continue;
+                }
+                let mut query = Query { parent: Some(row.run.clone()), limit: PAGE, ..Query::default() };
+                loop {
+                    let page = self.world.list(&query)?;
+                    stack.extend(page.rows);
+                    match page.next {
+                        Some(next) => query.cursor = Some(next),
+                        None => break,
+                    }
+                }
+                family.push(row);
+            }
+            family[begin..].reverse();
+            if family.len() >= BATCH {
+                removed += self.remove_all(&family)?;
+                family.clear();
+            }
+        }
+        Ok(removed + self.remove_all(&family)?)
+    }
+
+    /// Removes them in this order, some at a time.
+    fn remove_all(&self, rows: &[Row]) -> Result<u64, HostError> {
+        let mut removed = 0;
+        for batch in rows.chunks(BATCH) {
+            if self.is_stopping() {
+                return Err(HostError::Closed);
+            }
+            let mut replies = Vec::with_capacity(batch.len());
+            for row in batch {
+                let pointer = last_of_chain(&*self.world, row)?;
+                let (reply, answer) = oneshot::channel();
+                self.write(Job { write: Write::Delete { run: row.run.clone() }, then: Then::Reply(reply) });
+                replies.push((pointer, answer));
+            }
+            for (pointer, answer) in replies {
+                let answer = answer.blocking_recv().map_err(|_| HostError::Closed)?;
+                if answer.map_err(|error| HostError::world(&error))?.is_ok() {
+                    removed += 1;
+                }
+                // After the run, never before: what finds a run by it must not miss one that is there.
+                if let Some(pointer) = pointer {
+                    self.world.remove_meta(&pointer)?;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Texts that no workflow serves. A world keeps those that a run has.
+    fn useless(&self) -> Result<Vec<Version>, HostError> {
+        let serving: HashSet<_> = self.catalog.all_serving().into_iter().map(|(_, serving)| serving.version).collect();
+        Ok(self.world.programs()?.into_iter().filter(|version| !serving.contains(version)).collect())
+    }
+
+    /// Drops texts that were of no use at an earlier look, and still are: one that is just being read from its file, or
+    /// that a start has just been given, serves a moment later.
+    fn drop_useless(&self, since: &mut HashMap<Version, Millis>) -> Result<(), HostError> {
+        let now = self.clock.now();
+        let useless = self.useless()?;
+        since.retain(|version, _| useless.contains(version));
+        for version in useless {
+            let first = *since.entry(version.clone()).or_insert(now);
+            if now.saturating_sub(first) >= LOOK.as_millis() as u64 && self.drop_text(&version)? {
+                since.remove(&version);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is gone. One that another host serves stays.
+    fn drop_text(&self, version: &Version) -> Result<bool, WorldError> {
+        let Some(bytes) = self.world.program(version)? else { return Ok(false) };
+        if let Ok(bundle) = serde_json::from_slice::<Bundle>(&bytes)
+            && self
+                .world
+                .meta(&catalog::pointer(&bundle.name))?
+                .is_some_and(|serves| serves == version.as_str().as_bytes())
+        {
+            return Ok(false);
+        }
+        let gone = self.world.drop_program(version)?;
+        if gone {
+            self.catalog.forget(version);
+        }
+        Ok(gone)
+    }
+}
+
+/// Where the world keeps that this run is the last of its chain, if it is.
+fn last_of_chain(world: &dyn World, row: &Row) -> Result<Option<String>, WorldError> {
+    if row.status == Status::Continued {
+        return Ok(None);
+    }
+    let Some(chain) = access::first_event(world, &row.run)?.and_then(|created| created.chain) else { return Ok(None) };
+    let pointer = birth::chain(&chain.first);
+    let last = world.meta(&pointer)?.is_some_and(|last| last == row.run.as_str().as_bytes());
+    Ok(last.then_some(pointer))
+}
