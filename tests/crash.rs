@@ -59,7 +59,8 @@ async fn at_every_write() {
             let notices = [Notices::Prompt, Notices::Twice, Notices::Late][(write % 3) as usize];
             let what = format!("{fault:?} {notices:?} {what}");
             let ran = run(&script, seed, fault, notices, &what).await;
-            assert_eq!(ran.outcome, plain.outcome, "{what}");
+            let log = || ran.events.iter().map(show::short).collect::<Vec<_>>().join("\n");
+            assert_eq!(ran.outcome, plain.outcome, "{what}\n{}", log());
             crashes += u32::from(ran.crashed);
             if write == plain.writes / 2 {
                 // A log with attempts that were made again.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod embed;
+mod guide;
 mod kill;
 mod layers;
 mod logs;

@@ -8,6 +8,7 @@ pub mod replayer;
 pub mod show;
 
 use durhai_testkit::{Fault, Notices};
+pub use file::Scenario;
 use play::{Played, Trouble, play};
 use replayer::Replayers;
 
@@ -18,6 +19,12 @@ pub async fn log_of(name: &str, script: &str) -> Vec<durhai::Event> {
     let outside = script.lines().filter_map(|line| line.strip_prefix("// outside: ")).map(ToOwned::to_owned).collect();
     let scenario = file::Scenario::new(name, script, outside);
     play(&scenario, &Replayers::new(&scenario.scripts), QUIET).await.events
+}
+
+/// How a scenario ends, undisturbed.
+pub async fn end_of(scenario: &Scenario) -> String {
+    let played = play(scenario, &Replayers::new(&scenario.scripts), QUIET).await;
+    played.ended
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

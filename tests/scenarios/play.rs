@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durhai::{
-    Body, Clock, Event, HookRequest, Host, HostError, LogLine, MemoryWorld, Query, RunId, Status, StepError, Value,
-    World,
+    Body, Clock, Event, HookRequest, Host, HostError, LogLine, MemoryWorld, Query, RunId, RunView, Status, StepError,
+    Value, World,
 };
 use durhai_core::{Replay, duration};
 use durhai_engine::Execution;
@@ -35,6 +35,8 @@ pub struct Played {
     pub lines: Vec<String>,
     /// Of the run of `flow`.
     pub events: Vec<Event>,
+    /// How it ended; if it continued, how the last of its chain did.
+    pub ended: String,
     /// Workflow and log of every run, in the order they were created.
     pub logs: Vec<(String, Vec<Event>)>,
     /// Calls of `write` by the first host.
@@ -102,6 +104,7 @@ pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) 
         end: String::new(),
         lines: Vec::new(),
         events: events(&*play.world, &play.run),
+        ended: String::new(),
         logs: Vec::new(),
         writes: writes.writes(),
         crashes: play.crashes,
@@ -130,6 +133,8 @@ pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) 
     for refused in play.refused.lock().expect("not poisoned").iter() {
         played.result.push_str(&format!("\n! {refused}"));
     }
+    let last = play.last().await;
+    played.ended = show::end(&last);
     played.lines.sort();
     played.crashes = played.crashes.max(u32::from(writes.struck()));
     assert_eq!(play.host.doctor().await.expect("a doctor"), Vec::<String>::new(), "{}", scenario.title);
@@ -294,6 +299,14 @@ impl Play<'_> {
         if let Err(error) = result {
             assert!(self.connection.is_down(), "{}: {error}", self.scenario.title);
         }
+    }
+
+    async fn last(&self) -> RunView {
+        let mut view = self.host.get(self.run.as_str()).await.expect("there is a run").view().await.expect("a view");
+        while let Some(next) = &view.next {
+            view = self.host.get(next.as_str()).await.expect("there is a run").view().await.expect("a view");
+        }
+        view
     }
 
     async fn leave(&self) {
