@@ -24,7 +24,7 @@ use crate::registry::Registry;
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
 use crate::view::Committed;
 use crate::worker::Msg;
-use crate::{adopter, committer, folder, retention, worker};
+use crate::{adopter, committer, folder, retention, schedules, worker};
 
 /// Describes a host; see [`Host::builder`].
 #[must_use = "call .start()"]
@@ -260,6 +260,7 @@ impl HostBuilder {
             failed: OnceLock::new(),
             failing: CancellationToken::new(),
             adopter: Default::default(),
+            scheduler: Default::default(),
             purger: Default::default(),
             threads: Mutex::default(),
             committer: Mutex::default(),
@@ -289,6 +290,7 @@ impl HostBuilder {
         inner.clock.on_jump(Box::new(move || {
             let Some(inner) = jumped.upgrade() else { return };
             inner.adopter.ring();
+            inner.scheduler.ring();
             inner.purger.ring();
             for worker in 0..inner.workers.len() {
                 inner.send(worker, Msg::Tick);
@@ -315,6 +317,10 @@ impl HostBuilder {
         if inner.adopt {
             let shared = inner.clone();
             threads.push(thread("durhai-purge", Box::new(move || retention::run(&shared)))?);
+        }
+        if inner.adopt {
+            let shared = inner.clone();
+            threads.push(thread("durhai-schedule", Box::new(move || schedules::run(&shared)))?);
         }
         let (looks, look_queue) = mpsc::channel();
         let (shared, tell, live) = (inner.clone(), looks.clone(), self.watch);

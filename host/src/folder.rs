@@ -117,6 +117,9 @@ pub(crate) fn watch(
         }
         match inner.catalog.scan(&*inner.world, &sandbox) {
             Ok(reports) => {
+                if !reports.is_empty() {
+                    inner.scheduler.ring();
+                }
                 for reply in replies {
                     let _ = reply.send(reports.clone());
                 }

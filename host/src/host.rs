@@ -141,6 +141,7 @@ impl Host {
         let inner = self.inner.clone();
         inner.stopping.cancel();
         inner.adopter.ring();
+        inner.scheduler.ring();
         inner.purger.ring();
         let _ = self.looks.send(Look::Stop);
         for worker in 0..inner.workers.len() {

@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub failed: OnceLock<Arc<WorldError>>,
     pub failing: CancellationToken,
     pub adopter: Bell,
+    /// Wakes whoever starts runs at their times.
+    pub scheduler: Bell,
     /// Wakes whoever removes runs whose time is over.
     pub purger: Bell,
     pub threads: Mutex<Vec<JoinHandle<()>>>,

@@ -48,6 +48,7 @@ mod registry;
 mod retention;
 mod retry;
 mod runner;
+mod schedules;
 mod slot;
 mod step;
 mod view;

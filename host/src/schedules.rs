@@ -1,0 +1,402 @@
+//! Workflows that start by themselves: the thread that starts them, and what people may do about it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use durhai_core::event::Created;
+use durhai_core::{Millis, RunId, Value};
+use durhai_engine::header::{Missed, Overlap, Schedule};
+use durhai_engine::{Cron, Header};
+use durhai_world::{Refused, World, WorldError};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::birth::{self, Begin};
+use crate::catalog::Serving;
+use crate::error::HostError;
+use crate::handle::Run;
+use crate::host::Host;
+use crate::inner::Inner;
+use crate::registry;
+use crate::view::ScheduleView;
+
+/// The longest sleep: other hosts that share the world do not ring here.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often the end of a run that others wait for is looked for: it may run in another host.
+const LOOK_FOR_END: Duration = Duration::from_secs(1);
+
+/// A time that is handled later than this was missed: no host was there.
+const LATE: Millis = 10_000;
+
+/// Times that wait for the end of the run before, at most.
+const QUEUE: usize = 1_000;
+
+impl Host {
+    /// Every workflow that starts by itself, by name.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleView>, HostError> {
+        let inner = self.inner()?;
+        let (scheduled, now) = (inner.scheduled(), inner.clock.now());
+        inner
+            .blocking(move |world| {
+                scheduled.into_iter().map(|(name, header)| view(world, name, &header, now)).collect()
+            })
+            .await
+    }
+
+    /// Starts no more runs of this schedule until it is resumed, in any host. What is paused already stays so.
+    pub async fn pause_schedule(&self, workflow: &str) -> Result<(), HostError> {
+        self.set_paused(workflow, true).await
+    }
+
+    /// Goes on with a schedule that was paused. The times in between are left out.
+    pub async fn resume_schedule(&self, workflow: &str) -> Result<(), HostError> {
+        self.set_paused(workflow, false).await
+    }
+
+    /// Starts a run as the schedule would, now: beside the one before, and also while it is paused.
+    pub async fn trigger_schedule(&self, workflow: &str) -> Result<Run, HostError> {
+        let inner = self.inner()?;
+        if inner.is_stopping() {
+            return Err(HostError::Closed);
+        }
+        self.known_schedule(workflow)?;
+        let stamp = timestamp(inner.clock.now()).map_or_else(String::new, |now| format!("{now:.3}"));
+        for number in 1_u64.. {
+            // Twice in a millisecond.
+            let tail = if number == 1 { String::new() } else { format!("-{number}") };
+            let id = run_id(workflow, &format!("@{stamp}-manual{tail}"));
+            match inner.begin(workflow, id.clone()).await? {
+                Ok(()) => return Ok(Run::new(self, id)),
+                Err(Refused::Exists(_)) => {}
+                Err(refused) => return Err(crate::handle::refusal(refused)),
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    async fn set_paused(&self, workflow: &str, paused: bool) -> Result<(), HostError> {
+        let inner = self.inner()?;
+        self.known_schedule(workflow)?;
+        let (key, now) = (pause_key(workflow), inner.clock.now());
+        inner
+            .blocking(move |world| {
+                if read::<Pause>(world, &key)?.unwrap_or_default().paused == paused {
+                    return Ok(());
+                }
+                write(world, &key, &Pause { paused, at: now })
+            })
+            .await?;
+        inner.scheduler.ring();
+        Ok(())
+    }
+
+    fn known_schedule(&self, workflow: &str) -> Result<(), HostError> {
+        let names: Vec<_> = self.inner()?.scheduled().into_iter().map(|(name, _)| name).collect();
+        match names.iter().any(|name| name == workflow) {
+            true => Ok(()),
+            false => Err(HostError::NotFound(registry::unknown("schedule", workflow, &names))),
+        }
+    }
+}
+
+impl Inner {
+    /// Every workflow whose header has a schedule, by name.
+    fn scheduled(&self) -> Vec<(String, Arc<Header>)> {
+        let all = self.catalog.all_serving().into_iter();
+        all.filter(|(_, serving)| serving.header.schedule.is_some()).map(|(name, it)| (name, it.header)).collect()
+    }
+
+    /// Starts a run of a schedule under this id, unless the id is taken.
+    async fn begin(self: &Arc<Self>, workflow: &str, id: RunId) -> Result<Result<(), Refused>, HostError> {
+        let gone = || HostError::NotFound(registry::unknown("schedule", workflow, &[]));
+        let Serving { version, header } = self.catalog.serving(workflow).map_err(|_| gone())?;
+        let schedule = header.schedule.as_ref().ok_or_else(gone)?;
+        let input = birth::check_input(&header, workflow, schedule.input.clone()).map_err(HostError::Invalid)?;
+        let created = Created {
+            tags: [("schedule".to_owned(), workflow.to_owned())].into(),
+            timeout: header.timeout,
+            ..Created::new(id, workflow, version, input)
+        };
+        self.create(self.newborn(vec![self.first_event(created)], &header, Begin::HERE)).await
+    }
+}
+
+/// How far a schedule is. Hosts that share a world all write it, each after the run it tells of was created: the id of a
+/// run says which time it is for, so none is started twice, whoever wrote last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct State {
+    cron: String,
+    timezone: String,
+    /// Times up to this moment are handled, or do not count.
+    from: Millis,
+    /// The time it was started for last.
+    last: Option<Millis>,
+    /// The run of that time.
+    last_run: Option<RunId>,
+    /// Times that wait for the end of that run.
+    queued: Vec<Millis>,
+}
+
+/// Apart from [`State`], so that no host undoes what a person does at that moment.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Pause {
+    paused: bool,
+    /// When it was paused or resumed.
+    at: Millis,
+}
+
+/// Runs until the host stops.
+pub(crate) fn run(inner: &Arc<Inner>) {
+    let mut keeper = Keeper { inner, known: None, watched: HashMap::new() };
+    while !inner.is_stopping() {
+        match keeper.look() {
+            Ok(patience) => inner.scheduler.wait(patience),
+            Err(HostError::World(error)) => return inner.fail(Arc::new(error)),
+            Err(error) => {
+                if !inner.is_stopping() {
+                    tracing::error!("schedules: {error}");
+                }
+                inner.scheduler.wait(LOOK_FOR_END);
+            }
+        }
+    }
+}
+
+struct Keeper<'a> {
+    inner: &'a Arc<Inner>,
+    /// The schedules there were at the last look.
+    known: Option<HashSet<String>>,
+    /// The run of each workflow at whose end the bell rings.
+    watched: HashMap<String, RunId>,
+}
+
+impl Keeper<'_> {
+    /// Starts what is due, and says how long nothing else is.
+    fn look(&mut self) -> Result<Duration, HostError> {
+        let scheduled = self.inner.scheduled();
+        let names = scheduled.iter().map(|(name, _)| name.clone()).collect();
+        let before = self.known.replace(names);
+        self.watched.retain(|name, _| self.known.as_ref().is_some_and(|known| known.contains(name)));
+        let mut patience = LOOK_AGAIN;
+        for (name, header) in &scheduled {
+            // What was gone while this host was there has missed nothing.
+            let is_new = before.as_ref().is_some_and(|before| !before.contains(name));
+            patience = patience.min(self.keep(name, header, is_new)?);
+        }
+        Ok(patience)
+    }
+
+    fn keep(&mut self, name: &str, header: &Header, is_new: bool) -> Result<Duration, HostError> {
+        let Some(schedule) = &header.schedule else { return Ok(LOOK_AGAIN) };
+        let world = &*self.inner.world;
+        let now = self.inner.clock.now();
+        let cron = cron_text(header);
+        let stored = read::<State>(world, &key(name))?;
+        let same = |state: &State| state.cron == cron && state.timezone == schedule.timezone;
+        let mut state = match stored {
+            Some(state) if same(&state) && !is_new => state,
+            // Seen for the first time, or another one than before: it counts from now.
+            stored => {
+                let mut state = stored.unwrap_or_else(|| fresh(header, now));
+                (state.cron, state.timezone, state.from) = (cron.into(), schedule.timezone.clone(), now);
+                write(world, &key(name), &state)?;
+                state
+            }
+        };
+        let pause = read::<Pause>(world, &pause_key(name))?.unwrap_or_default();
+        if pause.paused {
+            return Ok(LOOK_AGAIN);
+        }
+        state.from = state.from.max(pause.at);
+        for tick in due(&schedule.cron, schedule.missed, state.from, now) {
+            match schedule.overlap {
+                Overlap::Allow => self.start(name, &mut state, tick)?,
+                Overlap::Skip if self.goes_on(name, &state)? => {}
+                Overlap::Skip => self.start(name, &mut state, tick)?,
+                Overlap::Queue if state.queued.contains(&tick) => {}
+                Overlap::Queue if state.queued.len() < QUEUE => state.queued.push(tick),
+                Overlap::Queue => {
+                    tracing::warn!("{name}: {QUEUE} times wait for the run before them, {} is left out", iso(tick));
+                }
+            }
+            state.from = tick;
+            put(world, name, &state)?;
+            if self.inner.is_stopping() {
+                return Ok(Duration::ZERO);
+            }
+        }
+        while !state.queued.is_empty() && !self.goes_on(name, &state)? {
+            let tick = state.queued.remove(0);
+            self.start(name, &mut state, tick)?;
+            put(world, name, &state)?;
+            if self.inner.is_stopping() {
+                return Ok(Duration::ZERO);
+            }
+        }
+        let next = schedule.cron.next_after(state.from.max(now));
+        let patience = next.map_or(LOOK_AGAIN, |next| self.inner.clock.patience(next));
+        Ok(if state.queued.is_empty() { patience } else { patience.min(LOOK_FOR_END) })
+    }
+
+    fn start(&self, name: &str, state: &mut State, tick: Millis) -> Result<(), HostError> {
+        let id = tick_id(name, tick);
+        match self.inner.tokio.block_on(self.inner.begin(name, id.clone())) {
+            // Taken: another host was faster, or this one died before it could note that.
+            Ok(Ok(()) | Err(Refused::Exists(_))) => {
+                (state.last, state.last_run) = (Some(tick), Some(id));
+                Ok(())
+            }
+            Ok(Err(refused)) => {
+                tracing::warn!("{name}: its run for {} was not started: {refused}", iso(tick));
+                Ok(())
+            }
+            Err(HostError::Invalid(why) | HostError::NotFound(why)) => {
+                tracing::warn!("{name}: its run for {} was not started: {why}", iso(tick));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the last run, or the one it became, has not ended. If it runs in this host, the bell rings at its end.
+    fn goes_on(&mut self, name: &str, state: &State) -> Result<bool, WorldError> {
+        let Some(run) = &state.last_run else { return Ok(false) };
+        let world = &*self.inner.world;
+        let run = birth::latest(world, run)?;
+        if !state.queued.is_empty() && self.watched.get(name) != Some(&run) {
+            let (ended, inner) = (self.inner.waiters.register(&run), Arc::downgrade(self.inner));
+            self.watched.insert(name.into(), run.clone());
+            self.inner.tokio.spawn(async move {
+                let _ = ended.await;
+                if let Some(inner) = inner.upgrade() {
+                    inner.scheduler.ring();
+                }
+            });
+        }
+        Ok(world.row(&run)?.is_some_and(|row| !row.status.is_terminal()))
+    }
+}
+
+/// The times after `from` up to `now` that a run is to be started for, in order: at most one that was missed.
+fn due(cron: &Cron, missed: Missed, from: Millis, now: Millis) -> Vec<Millis> {
+    let mut due = Vec::new();
+    let in_time = now.saturating_sub(LATE);
+    if missed == Missed::Once {
+        due.extend(in_time.checked_sub(1).and_then(|end| latest(cron, from, end)));
+    }
+    let mut at = from.max(in_time.saturating_sub(1));
+    while let Some(tick) = cron.next_after(at).filter(|tick| *tick <= now) {
+        due.push(tick);
+        at = tick;
+    }
+    due
+}
+
+/// The last time after `from`, up to `end`. By halves: there may be millions of them.
+fn latest(cron: &Cron, from: Millis, end: Millis) -> Option<Millis> {
+    let after = |at: Millis| cron.next_after(at).filter(|tick| *tick <= end);
+    let mut found = after(from)?;
+    // There is a time after whatever lies in front of `found`, and none after `end`.
+    let mut beyond = end;
+    while found < beyond {
+        let middle = found + (beyond - found) / 2;
+        match after(middle) {
+            Some(tick) => found = tick,
+            None => beyond = middle,
+        }
+    }
+    Some(found)
+}
+
+/// Notes how far it is, unless another host is further already: then that one's word counts.
+fn put(world: &dyn World, name: &str, state: &State) -> Result<(), WorldError> {
+    let stored = read::<State>(world, &key(name))?;
+    let ahead = |other: &State| other.from > state.from && other.cron == state.cron && other.timezone == state.timezone;
+    if stored.as_ref().is_some_and(ahead) { Ok(()) } else { write(world, &key(name), state) }
+}
+
+fn view(world: &dyn World, name: String, header: &Header, now: Millis) -> Result<ScheduleView, WorldError> {
+    let Some(Schedule { cron, timezone, overlap, missed, .. }) = &header.schedule else {
+        return Err(WorldError::Invalid(format!("{name:?} has no schedule")));
+    };
+    let state = read::<State>(world, &key(&name))?.unwrap_or_else(|| fresh(header, now));
+    let paused = read::<Pause>(world, &pause_key(&name))?.unwrap_or_default().paused;
+    let overlap = match overlap {
+        Overlap::Skip => "skip",
+        Overlap::Allow => "allow",
+        Overlap::Queue => "queue",
+    };
+    let missed = match missed {
+        Missed::Once => "once",
+        Missed::Skip => "skip",
+    };
+    Ok(ScheduleView {
+        workflow: name,
+        cron: cron_text(header).into(),
+        timezone: timezone.clone(),
+        overlap: overlap.into(),
+        missed: missed.into(),
+        paused,
+        next: if paused { None } else { cron.next_after(now) },
+        last: state.last,
+        last_run: state.last_run,
+        queued: state.queued.len() as u64,
+    })
+}
+
+fn fresh(header: &Header, now: Millis) -> State {
+    let timezone = header.schedule.as_ref().map(|schedule| schedule.timezone.clone()).unwrap_or_default();
+    State { cron: cron_text(header).into(), timezone, from: now, last: None, last_run: None, queued: Vec::new() }
+}
+
+/// The expression as it is written.
+fn cron_text(header: &Header) -> &str {
+    let schedule = header.raw().get("schedule");
+    let text = schedule.and_then(|schedule| schedule.get("cron").or(Some(schedule))).and_then(Value::as_str);
+    text.unwrap_or_default().trim()
+}
+
+fn tick_id(workflow: &str, tick: Millis) -> RunId {
+    run_id(workflow, &format!("@{}", iso(tick)))
+}
+
+/// A name that cannot stand in a run's id, or is too long for one, is told by its digest.
+fn run_id(workflow: &str, tail: &str) -> RunId {
+    RunId::new(format!("{workflow}{tail}")).unwrap_or_else(|_| {
+        let digest = Sha256::digest(workflow.as_bytes());
+        let short: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        RunId::new(format!("{short}{tail}")).expect("hexadecimal digits and a short tail of a time are legal")
+    })
+}
+
+fn iso(at: Millis) -> String {
+    timestamp(at).map_or_else(|| at.to_string(), |at| at.to_string())
+}
+
+fn timestamp(at: Millis) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(at).ok()?).ok()
+}
+
+/// Where the world keeps how far a schedule is.
+fn key(workflow: &str) -> String {
+    format!("schedule/{workflow}")
+}
+
+/// Where it keeps whether it is paused.
+fn pause_key(workflow: &str) -> String {
+    format!("schedule-pause/{workflow}")
+}
+
+/// What cannot be read counts as not there.
+fn read<T: for<'de> Deserialize<'de>>(world: &dyn World, key: &str) -> Result<Option<T>, WorldError> {
+    let Some(bytes) = world.meta(key)? else { return Ok(None) };
+    let value = serde_json::from_slice(&bytes);
+    Ok(value.map_err(|error| tracing::warn!("{key:?} in the store is damaged and begins anew: {error}")).ok())
+}
+
+fn write<T: Serialize>(world: &dyn World, key: &str, value: &T) -> Result<(), WorldError> {
+    world.put_meta(key, &serde_json::to_vec(value).expect("plain data is JSON"))
+}
