@@ -129,7 +129,9 @@ impl Replay {
     /// Something happened just now: an event, and what follows from it.
     fn happen(&mut self, step_id: Option<StepId>, body: Body) {
         let copy = body.clone();
-        let (at, seq) = self.push(step_id.clone(), None, body);
+        // What opens a call says where it stands.
+        let site = step_id.as_ref().and_then(|id| self.openings.get(id)).map(|opening| opening.site.clone());
+        let (at, seq) = self.push(step_id.clone(), site, body);
         let applied = self.apply(seq, at, step_id.as_ref(), &copy);
         debug_assert!(applied.is_ok(), "a live input fits: {applied:?}");
     }
