@@ -63,13 +63,23 @@ async fn a_feed_loses_nothing_when_its_reader_gives_up_and_comes_back() {
     run.signal("go", &()).await.expect("a signal");
     let want = Want { events: Some(1), lines: Some(0), output: None };
     let mut feed = Feed::open(&host, run.id().as_str(), want).await.expect("a feed");
-    let (mut events, mut lines) = (0, 0);
+    let (mut events, mut lines, mut patience) = (0, 0, 0_u32);
     loop {
+        // Each time in vain it waits a little longer, so that it gets there on a busy machine too.
+        let enough = async {
+            for _ in 0..patience {
+                tokio::task::yield_now().await;
+            }
+        };
         let item = tokio::select! {
             biased;
             item = feed.next() => item.expect("an item"),
-            () = tokio::task::yield_now() => continue,
+            () = enough => {
+                patience = (patience * 2).max(1);
+                continue;
+            }
         };
+        patience = 0;
         match item {
             Some(Item::Event(event)) => {
                 events += 1;

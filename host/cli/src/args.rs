@@ -30,6 +30,9 @@ pub struct Globals {
     /// The folder with the scripts. Default: `scripts` if it is there, else the current folder.
     #[arg(long, global = true, value_name = "DIR")]
     pub scripts: Option<PathBuf>,
+    /// Settings of a host. Default: `durhai.toml` in the scripts folder, else in the current folder, if it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,8 +51,14 @@ pub enum Command {
     Events(Follow),
     /// Print the log of a run.
     Logs(Follow),
+    /// Print the values a run has emitted, one a line.
+    Output(Output),
     /// Send a signal to a run.
     Signal(Signal),
+    /// Answer a run that asks a person.
+    Resume(Resume),
+    /// Deliver a POST request to an open hook, as the outside does.
+    Hook(Hook),
     /// Ask a run to stop: its open calls throw `cancelled`.
     Cancel(End),
     /// End a run at once, without asking its script.
@@ -60,6 +69,10 @@ pub enum Command {
     Unpark(OneRun),
     /// Remove runs that have ended, with all they left.
     Delete(Delete),
+    /// Remove runs that ended long ago, and texts that nothing needs any more.
+    Purge(Purge),
+    /// List the workflows that start by themselves; pause one, let it go on, or start it now.
+    Schedules(Schedules),
     /// List workflows, and what is wrong with those that do not load.
     Workflows(Workflows),
     /// Call a step by hand, outside of any run; without a name, list the steps.
@@ -86,6 +99,9 @@ pub struct Run {
     pub id: Option<String>,
     #[command(flatten)]
     pub tags: Tags,
+    /// How long the run may take, instead of what its workflow says: `90s`, `2h`.
+    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
+    pub timeout: Option<u64>,
     #[command(flatten)]
     pub allow: Allow,
     /// Print nothing but the output and errors.
@@ -109,6 +125,9 @@ pub struct Serve {
     /// A further host name that requests may use, for a proxy in front.
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
+    /// Where the outside reaches this host: hooks get addresses below it. Default: http:// and where it listens.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
     #[command(flatten)]
     pub allow: Allow,
     /// Print nothing but the address and errors.
@@ -130,6 +149,12 @@ pub struct Start {
     /// Begin that much later: `10m`, `1h 30m`.
     #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
     pub delay: Option<u64>,
+    /// How long the run may take, instead of what its workflow says: `90s`, `2h`.
+    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
+    pub timeout: Option<u64>,
+    /// Among the runs that wait for the workflow's `concurrency`: higher goes first.
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
     /// Wait for the end and print the output.
     #[arg(long)]
     pub wait: bool,
@@ -144,6 +169,9 @@ pub struct List {
     pub status: Vec<Status>,
     #[arg(long, value_name = "NAME")]
     pub workflow: Option<String>,
+    /// Only the children of this run.
+    #[arg(long, value_name = "RUN")]
+    pub parent: Option<String>,
     #[command(flatten)]
     pub tags: Tags,
     /// Only runs created at or after: a time (RFC 3339), or a duration ago such as `2h`.
@@ -181,13 +209,93 @@ pub struct Follow {
 }
 
 #[derive(Debug, Args)]
+pub struct Output {
+    /// The id of a run.
+    pub run: String,
+    /// The stream; without it the one that `emit(value)` writes to.
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
+    /// List the run's streams instead.
+    #[arg(long, conflicts_with_all = ["stream", "follow", "from"])]
+    pub streams: bool,
+    /// Go on until the run has ended.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Begin at this index; the first is 0.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub from: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The id of a run.
+    pub run: String,
+    /// The answer as JSON, `@FILE` or `-`. Default: null.
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    pub answer: Option<String>,
+    /// Which question, if there are several: its label, or its step id.
+    #[arg(long)]
+    pub label: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Hook {
+    /// The hook's token, or its whole address.
+    pub token: String,
+    /// The body as JSON, `@FILE` or `-`. Default: none.
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
+    pub body: Option<String>,
+    /// Delivered once, however often it is sent with this id.
+    #[arg(long)]
+    pub id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Purge {
+    /// Those that ended longer ago: `30d`.
+    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
+    pub older_than: Option<u64>,
+    /// Those of this status; repeat it for any of several.
+    #[arg(long, value_parser = ended)]
+    pub status: Vec<Status>,
+    /// Those of this workflow.
+    #[arg(long, value_name = "NAME")]
+    pub workflow: Option<String>,
+    /// Every run that has ended.
+    #[arg(long, conflicts_with_all = ["older_than", "status", "workflow"])]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Schedules {
+    #[command(subcommand)]
+    pub action: Option<ScheduleAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ScheduleAction {
+    /// Start it no more by itself, until it is resumed.
+    Pause(OneWorkflow),
+    /// Let a paused one go on.
+    Resume(OneWorkflow),
+    /// Start it now; its own times stay as they are.
+    Trigger(OneWorkflow),
+}
+
+#[derive(Debug, Args)]
+pub struct OneWorkflow {
+    /// The name of a workflow.
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
 pub struct Signal {
     /// The id of a run.
     pub run: String,
     /// The name the script waits for.
     pub name: String,
     /// The payload as JSON, `@FILE` or `-`. Default: null.
-    #[arg(value_name = "JSON")]
+    #[arg(value_name = "JSON", allow_hyphen_values = true)]
     pub payload: Option<String>,
     /// Delivered once, however often it is sent with this id.
     #[arg(long)]
@@ -269,6 +377,13 @@ fn tag(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn ended(text: &str) -> Result<Status, String> {
+    match text.parse::<Status>()? {
+        status if status.is_terminal() => Ok(status),
+        status => Err(format!("a run that is {status} has not ended, so it stays")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,6 +424,30 @@ mod tests {
             ("serve --listen 127.0.0.1:0 --store memory: --allow-host x", true),
             ("events r --follow --from 3", true),
             ("events r --from x", false),
+            ("run a --timeout 2h --config x.toml", true),
+            ("run a --timeout forever", false),
+            ("start a --priority -3 --timeout 90", true),
+            ("start a --priority high", false),
+            ("list --parent p", true),
+            ("output r --stream a --from 3 --follow", true),
+            ("output r --streams", true),
+            ("output r --streams --stream a", false),
+            ("output r --from -1", false),
+            ("resume r", true),
+            ("resume r -1 --label ok", true),
+            ("resume", false),
+            ("hook t {} --id once", true),
+            ("hook", false),
+            ("schedules", true),
+            ("schedules pause a/b", true),
+            ("schedules pause", false),
+            ("schedules stop a", false),
+            ("purge --older-than 30d --status failed --status completed --workflow w", true),
+            ("purge --all", true),
+            ("purge --all --workflow w", false),
+            ("purge --status waiting", false),
+            ("purge --older-than x", false),
+            ("serve --public-url https://x.example", true),
             ("completions bash", true),
             ("completions cobol", false),
             ("bogus", false),

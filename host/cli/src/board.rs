@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use durhai::{Body, Event, Millis, StepId};
 
-use crate::output::cut;
+use crate::output::{cut, short};
 use crate::times;
 
 /// Calls named at a time; the others are counted.
@@ -23,6 +23,8 @@ enum Open {
     Step { name: String, since: Millis },
     Retry { name: String, at: Millis, error: String },
     Timer { until: Millis },
+    Child { name: String },
+    Person { label: Option<String> },
 }
 
 impl Board {
@@ -54,7 +56,14 @@ impl Board {
             Body::TimerStarted { wake_at } => {
                 self.open.insert(id.clone(), Open::Timer { until: *wake_at });
             }
-            Body::TimerFired => {
+            Body::ChildStarted { name, label, detached: false, .. } => {
+                let name = label.as_deref().unwrap_or(name).to_string();
+                self.open.insert(id.clone(), Open::Child { name });
+            }
+            Body::Suspended { label, .. } => {
+                self.open.insert(id.clone(), Open::Person { label: label.clone() });
+            }
+            Body::TimerFired | Body::Resumed { .. } | Body::ChildCompleted { .. } | Body::ChildFailed { .. } => {
                 self.open.remove(id);
             }
             _ => {}
@@ -70,6 +79,11 @@ impl Board {
                 None => format!("step {id}"),
             },
             None => "step".into(),
+        };
+        let at = || id.map(|id| format!(" ({id})")).unwrap_or_default();
+        let child = || match id.and_then(|id| self.open.get(id)) {
+            Some(Open::Child { name }) => format!(" {name}{}", at()),
+            _ => at(),
         };
         let timer = || id.map(|id| format!("timer ({id})")).unwrap_or_else(|| "timer".into());
         Some(match &event.body {
@@ -95,14 +109,27 @@ impl Board {
             ),
             Body::TimerFired => format!("{} fired", timer()),
             Body::SignalReceived { name, .. } => format!("signal {name} received"),
-            Body::HookReceived { .. } => "hook received".into(),
-            Body::ChildStarted { run_id } => format!("child {run_id} started"),
-            Body::ChildCompleted { .. } => "child completed".into(),
-            Body::ChildFailed { error } => format!("child failed: {}", cut(&error.message, 200)),
-            Body::Suspended { .. } => "suspended: a person is asked".into(),
-            Body::Resumed { .. } => "resumed".into(),
-            Body::CancelRequested { reason } if reason.is_empty() => "cancel requested".into(),
-            Body::CancelRequested { reason } => format!("cancel requested: {}", cut(reason, 200)),
+            Body::HookOpened { .. } => format!("hook{} opened", at()),
+            Body::HookConflict { token, run_id } => {
+                format!("hook{} is not opened: run {run_id} has the token {token:?} open", at())
+            }
+            Body::HookReceived { .. } => format!("hook{} received a request", at()),
+            Body::HookClosed => format!("hook{} closed", at()),
+            Body::ChildStarted { run_id, name, detached: true, .. } => format!("started run {run_id} of {name}"),
+            Body::ChildStarted { run_id, name, .. } => format!("child {name}{} started: run {run_id}", at()),
+            Body::ChildCompleted { .. } => format!("child{} completed", child()),
+            Body::ChildFailed { error } => format!("child{} failed: {}", child(), cut(&error.message, 200)),
+            Body::Suspended { payload, label, wake_at, .. } => {
+                let label = label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
+                let until = wake_at.map(|at| format!(", until {}", times::rfc3339(at))).unwrap_or_default();
+                format!("asks a person{label}{}{until}: {}", at(), short(payload, 200))
+            }
+            Body::Resumed { .. } => format!("a person has answered{}", at()),
+            Body::CancelRequested { timeout: true, .. } => "the time of the run is over: it is asked to stop".into(),
+            Body::CancelRequested { reason, .. } if reason.is_empty() => "cancel requested".into(),
+            Body::CancelRequested { reason, .. } => format!("cancel requested: {}", cut(reason, 200)),
+            Body::RunMigrated { from, to } => format!("moved from version {} to {}", from.short(), to.short()),
+            Body::RunContinued { next } => format!("goes on as run {next}"),
             _ => return None,
         })
     }
@@ -125,6 +152,11 @@ impl Board {
                 format!("{name} ({id}) again {}: {error}", times::from_now((*at).max(now)))
             }
             Open::Timer { until } => format!("timer ({id}) {}", times::from_now((*until).max(now))),
+            Open::Child { name } => format!("child {name} ({id})"),
+            Open::Person { label } => match label {
+                Some(label) => format!("asks a person {label:?} ({id})"),
+                None => format!("asks a person ({id})"),
+            },
         }));
         if self.open.len() > SHOWN {
             parts.push(format!("and {} more", self.open.len() - SHOWN));
@@ -135,7 +167,7 @@ impl Board {
     fn name(&self, id: &StepId) -> Option<String> {
         match self.open.get(id)? {
             Open::Step { name, .. } | Open::Retry { name, .. } => Some(name.clone()),
-            Open::Timer { .. } => None,
+            Open::Timer { .. } | Open::Child { .. } | Open::Person { .. } => None,
         }
     }
 
@@ -184,6 +216,35 @@ mod tests {
             assert!(board.summary(event.at).starts_with(summary), "{}", board.summary(event.at));
         }
         assert!(!board.is_busy());
+    }
+
+    #[test]
+    fn what_runs_and_people_do() {
+        let mut board = Board::default();
+        let name = || "pay".into();
+        let run_id = durhai::RunId::new("p.1").expect("an id");
+        let started = Body::ChildStarted {
+            run_id: run_id.clone(),
+            name: name(),
+            input: Value::Null.into(),
+            label: None,
+            detached: false,
+        };
+        let asked =
+            Body::Suspended { payload: "ok?".into(), label: Some("ok".into()), schema: Value::Null, wake_at: None };
+        let error = Failure::new(Kind::ChildFailed, "no money");
+        let story = [
+            (event(1, "1", started), "child pay (1) started: run p.1", "0 steps done · child pay (1)"),
+            (event(2, "1", Body::ChildFailed { error }), "child pay (1) failed: no money", "0 steps done"),
+            (event(3, "2", asked), "asks a person \"ok\" (2): \"ok?\"", "0 steps done · asks a person \"ok\" (2)"),
+            (event(4, "2", Body::Resumed { data: true.into() }), "a person has answered (2)", "0 steps done"),
+            (event(5, "3", Body::RunContinued { next: run_id }), "goes on as run p.1", "0 steps done"),
+        ];
+        for (event, line, summary) in story {
+            assert_eq!(board.narrate(&event).as_deref(), Some(line));
+            board.apply(&event);
+            assert_eq!(board.summary(event.at), summary);
+        }
     }
 
     #[test]

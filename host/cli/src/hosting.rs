@@ -10,17 +10,39 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::args::Allow;
+use crate::args::{Allow, Globals};
 use crate::exit::Fail;
 use crate::hostfile::{self, HostFile, Published};
+use crate::settings::Settings;
 
-/// A host with the workflows of a folder and its steps.
-pub fn builder(root: &Path, allow: &Allow) -> Result<HostBuilder, Fail> {
+/// A host with the workflows of a folder, its steps, and what `durhai.toml` says about it.
+pub fn builder(globals: &Globals, root: &Path, allow: &Allow) -> Result<HostBuilder, Fail> {
     let permissions = permissions(allow)?;
-    Ok(Host::builder()
+    let builder = Host::builder()
         .workflows(root)
         .steps(Arc::new(RhaiSteps::open(root, permissions.clone())))
-        .steps(Arc::new(BuiltinSteps::new(permissions))))
+        .steps(Arc::new(BuiltinSteps::new(permissions)));
+    Ok(Settings::find(globals.config.as_deref(), root)?.apply(builder))
+}
+
+/// A free port of loopback, for the API of a run in the foreground. It is open before its host is there, so that the host
+/// knows where its hooks are reached.
+pub struct Door {
+    listener: TcpListener,
+    file: HostFile,
+}
+
+impl Door {
+    pub async fn open() -> Result<Door, Fail> {
+        let no = |error: std::io::Error| Fail::unreachable(format!("no port on 127.0.0.1 can be had: {error}"));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(no)?;
+        let file = HostFile::new(listener.local_addr().map_err(no)?)?;
+        Ok(Door { listener, file })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.file.address)
+    }
 }
 
 /// The API of a host, served beside it.
@@ -43,12 +65,10 @@ impl Serving {
         Serving { stop, task, published }
     }
 
-    /// The API of a run in the foreground: on a free port of loopback, for whoever can read the data folder.
-    pub async fn privately(host: Host, data: &Path) -> Result<Serving, Fail> {
-        let no = |error: std::io::Error| Fail::unreachable(format!("no port on 127.0.0.1 can be had: {error}"));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(no)?;
+    /// The API of a run in the foreground, for whoever can read the data folder; its hooks are for everybody here.
+    pub async fn privately(host: Host, data: &Path, door: Door) -> Result<Serving, Fail> {
         let secret = hostfile::random()?;
-        let mut file = HostFile::new(listener.local_addr().map_err(no)?)?;
+        let Door { listener, mut file } = door;
         file.token = Some(secret.clone());
         file.passing = true;
         let config = Config {

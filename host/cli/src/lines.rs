@@ -2,7 +2,7 @@
 
 use durhai::{Body, Event, LogEntry, Value};
 
-use crate::output::short;
+use crate::output::{quoted, short};
 use crate::times;
 
 /// The columns of an event in a list: number, time, type, step, detail.
@@ -28,29 +28,54 @@ pub fn log_short(entry: &LogEntry) -> String {
     format!("{} {}", times::clock(entry.line.at), text(entry))
 }
 
-/// What an open task waits for: `signal "approved" (4) until …, line 12`.
+/// What an open task waits for: `signal "approved" (4) until …, line 12:5`.
 pub fn waiting(wait: &Value) -> String {
     let field = |name: &str| wait.get(name).filter(|value| !value.is_null());
-    let mut line = field("kind").and_then(Value::as_str).unwrap_or("something").to_string();
+    let mut line = match field("kind").and_then(Value::as_str).unwrap_or("something") {
+        "suspend" => "the answer of a person".to_string(),
+        "hook" => "a request to the hook".into(),
+        "child" => "the child".into(),
+        "tasks" => "its tasks".into(),
+        "task" => "a task".into(),
+        "retry" => "the next attempt of the step".into(),
+        kind => kind.into(),
+    };
     if let Some(name) = field("name").and_then(Value::as_str).filter(|name| !name.is_empty()) {
         line.push_str(&format!(" {name:?}"));
     }
     if let Some(id) = field("step_id").and_then(Value::as_str) {
         line.push_str(&format!(" ({id})"));
     }
+    if let Some(run) = field("run_id").and_then(Value::as_str) {
+        line.push_str(&format!(", run {run}"));
+    }
     if let Some(until) = field("until").and_then(Value::as_u64) {
         line.push_str(&format!(" until {} ({})", times::rfc3339(until), times::from_now(until)));
     }
-    if let Some(at) = field("line").and_then(Value::as_u64) {
+    if let Some(at) = field("site").and_then(Value::as_str) {
         line.push_str(&format!(", line {at}"));
     }
     line
 }
 
-/// The name of the signal that would end this wait.
-pub fn signal(wait: &Value) -> Option<&str> {
-    let is_signal = wait.get("kind").and_then(Value::as_str) == Some("signal");
-    wait.get("name").and_then(Value::as_str).filter(|_| is_signal)
+/// The command that ends this wait, where there is one; `several` people are asked at once.
+pub fn answer(run: &str, wait: &Value, several: bool) -> Option<String> {
+    let text = |name: &str| wait.get(name).and_then(Value::as_str);
+    let run = quoted(run);
+    match text("kind")? {
+        "signal" => Some(format!("durhai signal {run} {} JSON", quoted(text("name")?))),
+        "suspend" => Some(resume(&run, text("name"), text("step_id").filter(|_| several))),
+        "hook" => Some(format!("durhai hook {} JSON", quoted(text("name")?))),
+        _ => None,
+    }
+}
+
+/// The command that answers a question; the step id names it where no label does.
+pub fn resume(run: &str, label: Option<&str>, step_id: Option<&str>) -> String {
+    match label.or(step_id) {
+        Some(label) => format!("durhai resume {run} JSON --label {}", quoted(label)),
+        None => format!("durhai resume {run} JSON"),
+    }
 }
 
 fn text(entry: &LogEntry) -> String {
@@ -88,11 +113,21 @@ fn detail(event: &Event, width: usize) -> String {
         }
         Body::TimerStarted { wake_at } => format!("until {}", times::rfc3339(*wake_at)),
         Body::SignalReceived { name, payload, .. } => format!("{name} {}", short(payload, width)),
-        Body::HookOpened { token } => token.clone(),
-        Body::HookReceived { payload } | Body::Suspended { payload } => short(payload, width),
+        Body::HookOpened { url, .. } => url.clone(),
+        Body::HookConflict { token, run_id } => format!("{token} belongs to run {run_id}"),
+        Body::HookReceived { payload, .. } => short(payload, width),
+        Body::Suspended { payload, label, wake_at, .. } => {
+            let label = label.as_ref().map(|label| format!("{label:?} ")).unwrap_or_default();
+            let until = wake_at.map(|at| format!("  until {}", times::rfc3339(at))).unwrap_or_default();
+            format!("{label}{}{until}", short(payload, width))
+        }
         Body::Resumed { data } => short(data, width),
-        Body::ChildStarted { run_id } => run_id.to_string(),
-        Body::CancelRequested { reason } | Body::RunCancelled { reason } => reason.clone(),
+        Body::ChildStarted { run_id, name, input, label, detached } => {
+            let label = label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
+            let detached = if *detached { " detached" } else { "" };
+            format!("{name}{label} {run_id}{detached} {}", short(input, width))
+        }
+        Body::CancelRequested { reason, .. } | Body::RunCancelled { reason } => reason.clone(),
         Body::RunMigrated { from, to } => format!("{} -> {}", from.short(), to.short()),
         Body::RunContinued { next } => next.to_string(),
         Body::RunStarted | Body::TimerFired | Body::HookClosed => String::new(),
@@ -109,13 +144,33 @@ mod tests {
     fn waits_in_words() {
         for (wait, text) in [
             (
-                json!({ "kind": "signal", "name": "approved", "step_id": "4", "line": 12 }),
-                "signal \"approved\" (4), line 12",
+                json!({ "kind": "signal", "name": "approved", "step_id": "4", "site": "12:5" }),
+                "signal \"approved\" (4), line 12:5",
             ),
+            (
+                json!({ "kind": "child", "name": "pay", "run_id": "p.1", "step_id": "1" }),
+                "the child \"pay\" (1), run p.1",
+            ),
+            (json!({ "kind": "suspend", "name": "ok", "step_id": "2" }), "the answer of a person \"ok\" (2)"),
             (json!({ "kind": "timer", "until": null }), "timer"),
             (json!({}), "something"),
         ] {
             assert_eq!(waiting(&wait), text);
+        }
+    }
+
+    #[test]
+    fn what_ends_a_wait() {
+        for (wait, several, command) in [
+            (json!({ "kind": "signal", "name": "two words" }), false, Some("durhai signal r 'two words' JSON")),
+            (json!({ "kind": "suspend", "step_id": "3" }), false, Some("durhai resume r JSON")),
+            (json!({ "kind": "suspend", "step_id": "3" }), true, Some("durhai resume r JSON --label 3")),
+            (json!({ "kind": "suspend", "name": "ok", "step_id": "3" }), true, Some("durhai resume r JSON --label ok")),
+            (json!({ "kind": "hook", "name": "t" }), false, Some("durhai hook t JSON")),
+            (json!({ "kind": "sleep" }), false, None),
+            (json!({}), false, None),
+        ] {
+            assert_eq!(answer("r", &wait, several).as_deref(), command);
         }
     }
 }

@@ -14,6 +14,7 @@ mod interrupt;
 mod lines;
 mod output;
 mod progress;
+mod settings;
 mod times;
 mod trace;
 mod watch;

@@ -1,14 +1,15 @@
 //! A run that is being watched: a live line on a terminal, plain lines elsewhere, NDJSON where asked.
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 
-use durhai::{Event, RunView, Value};
+use durhai::{Body, Event, RunView, Value};
 use durhai_api::Item;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::board::Board;
 use crate::lines;
-use crate::output::{Out, cut, note};
+use crate::output::{Out, cut, note, quoted, short};
 use crate::times;
 
 /// Shows what happens in one run.
@@ -18,6 +19,12 @@ pub struct Progress<'a> {
     board: Board,
     /// What it waits for, looked up when nothing happens for a while.
     waiting: Option<String>,
+    /// Nobody looked yet: what it waits for may be older than the watch.
+    fresh: bool,
+    /// Where hooks are reached, if it is not where their addresses say.
+    base: Option<String>,
+    /// Waits that it was said of how they end.
+    told: HashSet<String>,
 }
 
 enum Mode {
@@ -39,7 +46,21 @@ impl<'a> Progress<'a> {
             _ if std::io::stderr().is_terminal() => Mode::Live(live()),
             _ => Mode::Plain,
         };
-        Progress { out, mode, board: Board::default(), waiting: None }
+        let board = Board::default();
+        Progress { out, mode, board, waiting: None, fresh: true, base: None, told: HashSet::new() }
+    }
+
+    /// Hooks of the run are reached below this address, whatever theirs was when they were opened.
+    pub fn hooks_at(mut self, base: String) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// What is watched next is another run, which this one goes on as.
+    pub fn next_run(&mut self) {
+        self.board = Board::default();
+        self.waiting = None;
+        self.fresh = true;
     }
 
     /// Whether anybody sees script lines: nobody has to read them otherwise.
@@ -56,10 +77,10 @@ impl<'a> Progress<'a> {
         }
     }
 
-    pub fn item(&mut self, item: &Item) {
+    pub fn item(&mut self, run: &str, item: &Item) {
         self.waiting = None;
         match item {
-            Item::Event(event) => self.event(event),
+            Item::Event(event) => self.event(run, event),
             Item::Line(entry) => {
                 let text = lines::log_short(entry);
                 match &self.mode {
@@ -68,29 +89,45 @@ impl<'a> Progress<'a> {
                     Mode::Live(bar) => bar.suspend(|| note(text)),
                 }
             }
-            Item::Parked(_) | Item::Ended(_) => {}
+            Item::Emitted(_) | Item::Parked(_) | Item::Ended(_) => {}
         }
     }
 
     /// Nothing happened for a while: tells what the run waits for. True if somebody wants to know.
     pub fn is_curious(&self) -> bool {
-        matches!(self.mode, Mode::Plain | Mode::Live(_)) && self.waiting.is_none() && !self.board.is_busy()
+        matches!(self.mode, Mode::Plain | Mode::Live(_))
+            && self.waiting.is_none()
+            && (self.fresh || !self.board.is_busy())
     }
 
     pub fn idle(&mut self, view: &RunView) {
-        let waits: Vec<String> = view.waiting_for.iter().filter(|wait| !is_timer(wait)).map(lines::waiting).collect();
-        let text = match waits.is_empty() {
+        self.fresh = false;
+        let waits: Vec<&Value> = view.waiting_for.iter().filter(|wait| is_from_outside(wait)).collect();
+        let asks = waits.iter().filter(|wait| wait["kind"] == "suspend").count();
+        for wait in &waits {
+            let Some(command) = lines::answer(view.id.as_str(), wait, asks > 1) else { continue };
+            let text = match (wait["kind"].as_str(), wait["name"].as_str(), &self.base) {
+                (Some("hook"), Some(token), Some(base)) => {
+                    format!("waiting for {}: {base}/hooks/{token}", lines::waiting(wait))
+                }
+                _ => format!("waiting for {}; `{command}` sends it", lines::waiting(wait)),
+            };
+            // A hook is told by its token: the calls that open it and wait for it are two.
+            let key = if wait["kind"] == "hook" { &wait["name"] } else { &wait["step_id"] };
+            self.tell(view.id.as_str(), key.as_str().unwrap_or_default(), &text);
+        }
+        let waits: Vec<String> = waits.into_iter().map(lines::waiting).collect();
+        self.waiting = Some(match waits.is_empty() {
             true => String::new(),
             false => format!("waiting for {}", waits.join(", ")),
-        };
-        if let Mode::Plain = self.mode
-            && !text.is_empty()
-        {
-            let signal = view.waiting_for.iter().find_map(lines::signal);
-            let hint = signal.map(|name| format!("; `durhai signal {} {name} JSON` sends it", view.id));
-            self.say(&format!("{text}{}", hint.unwrap_or_default()));
+        });
+    }
+
+    /// Says once how a wait can be ended.
+    fn tell(&mut self, run: &str, key: &str, text: &str) {
+        if self.told.insert(format!("{run} {key}")) {
+            self.say(text);
         }
-        self.waiting = Some(text);
     }
 
     /// Time passes.
@@ -121,7 +158,7 @@ impl<'a> Progress<'a> {
         self.say(&format!("run {} {}{took}", view.id, view.status));
     }
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, run: &str, event: &Event) {
         match &self.mode {
             Mode::Json => self.out.row(event),
             Mode::Plain => {
@@ -132,11 +169,29 @@ impl<'a> Progress<'a> {
             Mode::Quiet | Mode::Live(_) => {}
         }
         self.board.apply(event);
+        let step_id = event.step_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
+        match &event.body {
+            Body::Suspended { payload, label, .. } => {
+                let command = lines::resume(&quoted(run), label.as_deref(), None);
+                let question = match self.mode {
+                    Mode::Plain => String::new(),
+                    _ => format!("run {run} asks {}; ", short(payload, 200)),
+                };
+                self.tell(run, step_id, &format!("{question}`{command}` answers"));
+            }
+            Body::HookOpened { token, url } => {
+                let url = self.base.as_ref().map_or_else(|| url.clone(), |base| format!("{base}/hooks/{token}"));
+                self.tell(run, token, &format!("hook ({step_id}): {url}"));
+            }
+            _ => {}
+        }
     }
 }
 
-fn is_timer(wait: &Value) -> bool {
-    wait.get("kind").and_then(Value::as_str).is_some_and(|kind| kind == "timer" || kind == "sleep" || kind == "step")
+/// Somebody outside can end this wait, or another run does.
+fn is_from_outside(wait: &Value) -> bool {
+    let kind = wait.get("kind").and_then(Value::as_str);
+    kind.is_some_and(|kind| matches!(kind, "signal" | "hook" | "suspend" | "child"))
 }
 
 fn live() -> ProgressBar {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use durhai::{RunView, Status};
-use durhai_api::Item;
+use durhai_api::{Item, Want};
 
 use crate::client::{Client, Following};
 use crate::exit::{Exit, Fail};
@@ -23,8 +23,8 @@ pub enum Ending {
     Interrupted,
 }
 
-/// Follows a run until it has ended, is parked, or somebody interrupts.
-pub async fn watch(
+/// Follows one run until it has ended, is parked, or somebody interrupts.
+async fn watch(
     client: &Client,
     id: &str,
     mut following: Following,
@@ -38,7 +38,7 @@ pub async fn watch(
             item = following.next() => match item? {
                 Some(Item::Ended(view) | Item::Parked(view)) => return Ok(Ending::Settled(view)),
                 Some(item) => {
-                    progress.item(&item);
+                    progress.item(id, &item);
                     news = Instant::now();
                 }
                 None => return Err(Fail::unreachable("the host stopped before the run ended")),
@@ -52,6 +52,30 @@ pub async fn watch(
                 progress.tick();
             }
         }
+    }
+}
+
+/// The same, and then the run it goes on as, to the end of the chain.
+pub async fn watch_chain(
+    client: &Client,
+    id: &str,
+    want: Want,
+    progress: &mut Progress<'_>,
+    interrupt: &mut Interrupt,
+) -> Result<Ending, Fail> {
+    let mut id = id.to_string();
+    let mut want = want;
+    loop {
+        let following = client.follow(&id, want.clone()).await?;
+        let ending = watch(client, &id, following, progress, interrupt).await?;
+        let next = match &ending {
+            Ending::Settled(view) if view.status == Status::Continued => view.next.clone(),
+            _ => None,
+        };
+        let Some(next) = next else { return Ok(ending) };
+        progress.next_run();
+        id = next.to_string();
+        want = Want { events: Some(1), lines: want.lines.map(|_| 0), output: None };
     }
 }
 

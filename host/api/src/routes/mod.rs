@@ -5,7 +5,7 @@ mod hooks;
 mod live;
 mod people;
 mod runs;
-//S mod schedules;
+mod schedules;
 mod system;
 
 use std::sync::Arc;
@@ -59,12 +59,12 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/runs/{id}/cancel", post(actions::cancel))
         .route("/runs/{id}/terminate", post(actions::terminate))
         .route("/runs/{id}/retry", post(actions::retry))
-        .route("/runs/{id}/unpark", post(actions::unpark)); //S
-    //S         .route("/schedules", get(schedules::list))
-    //S         .route("/schedules/{name}/pause", post(schedules::pause))
-    //S         .route("/schedules/{name}/resume", post(schedules::resume))
-    //S         .route("/schedules/{name}/trigger", post(schedules::trigger))
-    //S         .route("/purge", post(runs::purge));
+        .route("/runs/{id}/unpark", post(actions::unpark))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{name}/pause", post(schedules::pause))
+        .route("/schedules/{name}/resume", post(schedules::resume))
+        .route("/schedules/{name}/trigger", post(schedules::trigger))
+        .route("/purge", post(runs::purge));
     Router::new()
         .nest("/api/v1", api)
         // A look is no delivery: HEAD is not GET here.

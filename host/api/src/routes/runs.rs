@@ -165,8 +165,7 @@ pub(super) async fn purge(State(app): State<Shared>, Body(body): Body<Purging>) 
         }
         _ => {}
     }
-    let _ = (app, Purge { ended_before, status, workflow });
-    Ok(Json(Purged::default())) //SHIM
+    Ok(Json(app.host.purge(Purge { ended_before, status, workflow }).await?))
 }
 
 fn one_id(headers: &HeaderMap, body: Option<String>) -> Result<Option<String>, Problem> {

@@ -1,12 +1,12 @@
 //! The store, opened by this process.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durhai::{Host, RunView, SledWorld, WorldError};
 use durhai_api::{Feed, Want};
 
-use super::{Following, Starting};
+use super::{AGAIN, Client, Following, PATIENCE, Starting};
 use crate::exit::Fail;
 use crate::hostfile::HostFile;
 
@@ -21,14 +21,29 @@ pub fn store_path(data: &Path) -> PathBuf {
 }
 
 /// Opens a store, which is made if it is not there. Says who has it if somebody else does.
-pub fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
+pub async fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
     if !data.exists() {
         std::fs::create_dir_all(data)
             .map_err(|error| Fail::unreachable(format!("the folder {} cannot be made: {error}", data.display())))?;
         // Data does not belong into a repository; that it gets there anyway is no reason to fail.
         let _ = std::fs::write(data.join(".gitignore"), "*\n");
     }
-    SledWorld::open(store).map_err(|error| match (error, HostFile::read(data)) {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match SledWorld::open(store) {
+            Ok(world) => return Ok(world),
+            // Other commands have it for a moment; a host that answers stays.
+            Err(WorldError::Locked(_)) if Instant::now() < patience && Client::served(data).await?.is_none() => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            Err(error) => return Err(explain(data, error)),
+        }
+    }
+}
+
+/// Why a store did not open, and what can be done.
+pub fn explain(data: &Path, error: WorldError) -> Fail {
+    match (error, HostFile::read(data)) {
         (WorldError::Locked(message), Some(file)) => Fail::unreachable(message).hint(format!(
             "{} (process {}, http://{}) has it. {}; --data names another folder.",
             if file.passing { "A `durhai run`" } else { "A durhai host" },
@@ -37,13 +52,12 @@ pub fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
             if file.passing { "Wait for its end" } else { "`durhai start NAME --wait` runs a workflow there" },
         )),
         (error, _) => error.into(),
-    })
+    }
 }
 
 impl Local {
-    /// Opens the store to look at it and to write to inboxes.
-    pub async fn open(data: &Path) -> Result<Local, Fail> {
-        let world = open_world(data, &store_path(data))?;
+    /// A host on a store, to look at it and to write to inboxes.
+    pub async fn open(world: SledWorld) -> Result<Local, Fail> {
         Ok(Local { host: Host::builder().world(world).adopt(false).workers(1).start().await? })
     }
 
@@ -58,6 +72,10 @@ impl Local {
         if let Some(delay) = starting.delay {
             start = start.delay(Duration::from_millis(delay));
         }
+        if let Some(timeout) = starting.timeout {
+            start = start.timeout(Duration::from_millis(timeout));
+        }
+        start = start.priority(starting.priority);
         if starting.elsewhere {
             start = start.elsewhere();
         }

@@ -6,8 +6,12 @@ mod sse;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use durhai::{Event, Listing, LogEntry, Query, RunView, Value, WorkflowView};
+use durhai::{
+    Event, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, Query, RunView, ScheduleView, SledWorld,
+    StreamView, Suspension, Value, WorkflowView, WorldError,
+};
 use durhai_api::{Item, Want};
 
 pub use local::{Local, open_world, store_path};
@@ -33,9 +37,16 @@ pub struct Starting {
     pub tags: BTreeMap<String, String>,
     /// Milliseconds.
     pub delay: Option<u64>,
+    /// Milliseconds.
+    pub timeout: Option<u64>,
+    pub priority: i32,
     /// Left for the next host; a host that serves begins it whatever this says.
     pub elsewhere: bool,
 }
+
+/// How long a store may be held by somebody who does not answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(30);
 
 /// A run being followed.
 pub enum Following {
@@ -46,15 +57,24 @@ pub enum Following {
 impl Client {
     /// The host that serves this data folder, if it answers; else its store, which must be there.
     pub async fn connect(data: &Path) -> Result<Client, Fail> {
-        if let Some(remote) = Client::served(data).await? {
-            return Ok(Client::Remote(remote));
-        }
         let store = store_path(data);
-        if !store.exists() {
-            return Err(Fail::unreachable(format!("there is no store at {}", store.display()))
-                .hint("`durhai run` and `durhai serve` make one; --data or DURHAI_DATA names one that is elsewhere."));
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            if let Some(remote) = Client::served(data).await? {
+                return Ok(Client::Remote(remote));
+            }
+            if !store.exists() {
+                return Err(Fail::unreachable(format!("there is no store at {}", store.display())).hint(
+                    "`durhai run` and `durhai serve` make one; --data or DURHAI_DATA names one that is elsewhere.",
+                ));
+            }
+            match SledWorld::open(&store) {
+                Ok(world) => return Ok(Client::Local(Local::open(world).await?)),
+                // A host has its store before it answers, and for a moment after it answered last.
+                Err(WorldError::Locked(_)) if Instant::now() < patience => tokio::time::sleep(AGAIN).await,
+                Err(error) => return Err(local::explain(data, error)),
+            }
         }
-        Ok(Client::Local(Local::open(data).await?))
     }
 
     /// The host that serves this data folder, if there is one.
@@ -112,7 +132,50 @@ impl Client {
         }
     }
 
-    /// Durable when it returns; so are the next four.
+    /// Values of an output stream, from an index on.
+    pub async fn emitted(&self, id: &str, stream: &str, from: u64, limit: usize) -> Result<Vec<OutputEntry>, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.emitted(stream, from, limit).await?),
+            Client::Remote(remote) => remote.emitted(id, stream, from, limit).await,
+        }
+    }
+
+    pub async fn streams(&self, id: &str) -> Result<Vec<StreamView>, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.streams().await?),
+            Client::Remote(remote) => remote.streams(id).await,
+        }
+    }
+
+    /// What the run asks people now.
+    pub async fn suspensions(&self, id: &str) -> Result<Vec<Suspension>, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.suspensions().await?),
+            Client::Remote(remote) => remote.suspensions(id).await,
+        }
+    }
+
+    /// Answers a question. Durable when it returns; so are the next ones.
+    pub async fn resume(&self, id: &str, label: Option<&str>, data: &Value) -> Result<(), Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.resume(label, data).await?),
+            Client::Remote(remote) => remote.resume(id, label, data).await,
+        }
+    }
+
+    /// Delivers a POST request with this body to an open hook.
+    pub async fn deliver(&self, token: &str, body: &Value, once: Option<&str>) -> Result<(), Fail> {
+        match self {
+            Client::Local(local) => {
+                let headers = [("content-type".to_string(), "application/json".to_string())].into();
+                let request =
+                    HookRequest { method: "POST".into(), headers, body: body.clone(), ..HookRequest::default() };
+                Ok(local.host.deliver_hook(token, request, once).await?)
+            }
+            Client::Remote(remote) => remote.deliver(token, body, once).await,
+        }
+    }
+
     pub async fn signal(&self, id: &str, name: &str, payload: &Value, once: Option<&str>) -> Result<(), Fail> {
         match self {
             Client::Local(local) => {
@@ -159,6 +222,42 @@ impl Client {
         match self {
             Client::Local(local) => Ok(local.host.get(id).await?.delete().await?),
             Client::Remote(remote) => remote.delete(id).await,
+        }
+    }
+
+    pub async fn purge(&self, purge: Purge) -> Result<Purged, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.purge(purge).await?),
+            Client::Remote(remote) => remote.purge(purge).await,
+        }
+    }
+
+    pub async fn schedules(&self) -> Result<Vec<ScheduleView>, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.schedules().await?),
+            Client::Remote(remote) => remote.schedules().await,
+        }
+    }
+
+    pub async fn pause_schedule(&self, name: &str) -> Result<(), Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.pause_schedule(name).await?),
+            Client::Remote(remote) => remote.set_schedule(name, "pause").await,
+        }
+    }
+
+    pub async fn resume_schedule(&self, name: &str) -> Result<(), Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.resume_schedule(name).await?),
+            Client::Remote(remote) => remote.set_schedule(name, "resume").await,
+        }
+    }
+
+    /// The run that was started.
+    pub async fn trigger_schedule(&self, name: &str) -> Result<RunView, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.trigger_schedule(name).await?.view().await?),
+            Client::Remote(remote) => remote.trigger_schedule(name).await,
         }
     }
 

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use durhai::{Event, Listing, LogEntry, Query, RunView, Value, WorkflowView};
-use durhai_api::{Item, Problem, Want};
+use durhai::{
+    Event, Listing, LogEntry, OutputEntry, Purge, Purged, Query, RunView, ScheduleView, StreamView, Suspension, Value,
+    WorkflowView,
+};
+use durhai_api::{Item, Problem, Purging, Want};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -28,8 +31,16 @@ pub struct Remote {
 pub struct Stream {
     response: Response,
     parser: Parser,
-    only_lines: bool,
+    gives: Gives,
     ended: bool,
+}
+
+/// What a message without a name is, in a stream.
+#[derive(Debug, Clone, Copy)]
+enum Gives {
+    Events,
+    Lines,
+    Values,
 }
 
 impl Remote {
@@ -75,6 +86,8 @@ impl Remote {
             tags: starting.tags,
             delay: starting.delay.map(|ms| Value::String(format!("{ms}ms"))),
             at: None,
+            timeout: starting.timeout.map(|ms| Value::String(format!("{ms}ms"))),
+            priority: starting.priority,
         };
         self.ask(self.request(Method::POST, "runs").json(&body)).await
     }
@@ -83,6 +96,8 @@ impl Remote {
         let mut pairs: Vec<(&str, String)> = Vec::new();
         pairs.extend(query.status.iter().map(|status| ("status", status.to_string())));
         pairs.extend(query.workflow.map(|name| ("workflow", name)));
+        pairs.extend(query.parent.map(|run| ("parent", run.to_string())));
+        pairs.extend(query.version.map(|version| ("version", version.to_string())));
         pairs.extend(query.tags.iter().map(|(key, value)| ("tag", format!("{key}:{value}"))));
         pairs.extend(query.since.map(|at| ("since", at.to_string())));
         pairs.extend(query.until.map(|at| ("until", at.to_string())));
@@ -111,6 +126,72 @@ impl Remote {
         }
         let query = [("from", from), ("limit", limit as u64)];
         Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/logs")).query(&query)).await?.lines)
+    }
+
+    pub async fn emitted(&self, id: &str, stream: &str, from: u64, limit: usize) -> Result<Vec<OutputEntry>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            entries: Vec<OutputEntry>,
+        }
+        let query = [("stream", stream.to_string()), ("from", from.to_string()), ("limit", limit.to_string())];
+        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/output")).query(&query)).await?.entries)
+    }
+
+    pub async fn streams(&self, id: &str) -> Result<Vec<StreamView>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            streams: Vec<StreamView>,
+        }
+        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/streams"))).await?.streams)
+    }
+
+    pub async fn suspensions(&self, id: &str) -> Result<Vec<Suspension>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            suspensions: Vec<Suspension>,
+        }
+        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/suspensions"))).await?.suspensions)
+    }
+
+    pub async fn resume(&self, id: &str, label: Option<&str>, data: &Value) -> Result<(), Fail> {
+        let body = json!({ "label": label, "data": data });
+        self.tell(self.request(Method::POST, &run(id, "/resume")).json(&body)).await
+    }
+
+    /// As a stranger does it: without the token of the API.
+    pub async fn deliver(&self, token: &str, body: &Value, once: Option<&str>) -> Result<(), Fail> {
+        let mut request = self.http.post(format!("{}/hooks/{}", self.base, segment(token)));
+        if !body.is_null() {
+            request = request.json(body);
+        }
+        if let Some(id) = once {
+            request = request.header("idempotency-key", id);
+        }
+        self.tell(request).await
+    }
+
+    pub async fn purge(&self, purge: Purge) -> Result<Purged, Fail> {
+        let Purge { ended_before, status, workflow } = purge;
+        let all = ended_before.is_none() && status.is_empty() && workflow.is_none();
+        let body = Purging { ended_before, status, workflow, all };
+        self.ask(self.request(Method::POST, "purge").json(&body)).await
+    }
+
+    pub async fn schedules(&self) -> Result<Vec<ScheduleView>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            schedules: Vec<ScheduleView>,
+        }
+        Ok(self.ask::<Answer>(self.request(Method::GET, "schedules")).await?.schedules)
+    }
+
+    /// `how`: `pause` or `resume`.
+    pub async fn set_schedule(&self, name: &str, how: &str) -> Result<(), Fail> {
+        self.tell(self.request(Method::POST, &format!("schedules/{}/{how}", segment(name)))).await
+    }
+
+    pub async fn trigger_schedule(&self, name: &str) -> Result<RunView, Fail> {
+        self.ask(self.request(Method::POST, &format!("schedules/{}/trigger", segment(name)))).await
     }
 
     pub async fn signal(&self, id: &str, name: &str, payload: &Value, once: Option<&str>) -> Result<(), Fail> {
@@ -145,13 +226,19 @@ impl Remote {
     }
 
     pub async fn follow(&self, id: &str, want: Want) -> Result<Stream, Fail> {
-        let (path, query) = match (want.events, want.lines) {
-            (Some(from), lines) => ("/events", vec![("from", from.to_string()), ("logs", lines.is_some().to_string())]),
-            (None, lines) => ("/logs", vec![("from", lines.unwrap_or(0).to_string())]),
+        let (path, query, gives) = match (want.events, want.lines, want.output) {
+            (None, None, Some((stream, from))) => {
+                ("/output", vec![("stream", stream), ("from", from.to_string())], Gives::Values)
+            }
+            (Some(from), lines, _) => {
+                let query = vec![("from", from.to_string()), ("logs", lines.is_some().to_string())];
+                ("/events", query, Gives::Events)
+            }
+            (None, lines, _) => ("/logs", vec![("from", lines.unwrap_or(0).to_string())], Gives::Lines),
         };
         let request = self.request(Method::GET, &run(id, path)).query(&query);
         let response = self.send(request.header("accept", "text/event-stream")).await?;
-        Ok(Stream { response, parser: Parser::default(), only_lines: want.events.is_none(), ended: false })
+        Ok(Stream { response, parser: Parser::default(), gives, ended: false })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -204,8 +291,11 @@ impl Stream {
             }
             if let Some(message) = self.parser.next() {
                 let item = match message.event.as_str() {
-                    "" | "message" if self.only_lines => serde_json::from_str(&message.data).map(Item::Line),
-                    "" | "message" => serde_json::from_str(&message.data).map(Item::Event),
+                    "" | "message" => match self.gives {
+                        Gives::Events => serde_json::from_str(&message.data).map(Item::Event),
+                        Gives::Lines => serde_json::from_str(&message.data).map(Item::Line),
+                        Gives::Values => serde_json::from_str(&message.data).map(Item::Emitted),
+                    },
                     "log" => serde_json::from_str(&message.data).map(Item::Line),
                     "parked" => serde_json::from_str(&message.data).map(Item::Parked),
                     "end" => serde_json::from_str(&message.data).map(Item::Ended),
@@ -227,14 +317,18 @@ impl Stream {
 
 /// The path of a run; its id may hold anything that a path may not.
 fn run(id: &str, rest: &str) -> String {
-    let mut path = String::from("runs/");
-    for byte in id.bytes() {
+    format!("runs/{}{rest}", segment(id))
+}
+
+/// A name as one part of a path.
+fn segment(name: &str) -> String {
+    let mut path = String::new();
+    for byte in name.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => path.push(char::from(byte)),
             _ => path.push_str(&format!("%{byte:02X}")),
         }
     }
-    path.push_str(rest);
     path
 }
 

@@ -84,7 +84,7 @@ pub async fn delete(globals: &Globals, args: Delete, out: &Out) -> Outcome {
 }
 
 /// Says what was done, and who will act on it if no host does now.
-async fn told(client: Client, run: &str, done: Result<(), Fail>, what: &str, out: &Out) -> Outcome {
+pub async fn told(client: Client, run: &str, done: Result<(), Fail>, what: &str, out: &Out) -> Outcome {
     let local = client.is_local();
     let view = match &done {
         Ok(()) if local || out.json => client.get(run).await.ok(),

@@ -15,7 +15,7 @@ const WIDTH: usize = 80;
 
 pub async fn events(globals: &Globals, args: Follow, out: &Out) -> Outcome {
     let client = Client::connect(&globals.data).await?;
-    let want = Want { events: Some(args.from.unwrap_or(1)), lines: None };
+    let want = Want { events: Some(args.from.unwrap_or(1)), ..Want::default() };
     let outcome = if follows(&client, &args) {
         live(&client, &args.run, want, out).await
     } else {
@@ -27,7 +27,7 @@ pub async fn events(globals: &Globals, args: Follow, out: &Out) -> Outcome {
 
 pub async fn logs(globals: &Globals, args: Follow, out: &Out) -> Outcome {
     let client = Client::connect(&globals.data).await?;
-    let want = Want { events: None, lines: Some(args.from.unwrap_or(0)) };
+    let want = Want { lines: Some(args.from.unwrap_or(0)), ..Want::default() };
     let outcome = if follows(&client, &args) {
         live(&client, &args.run, want, out).await
     } else {
@@ -92,6 +92,6 @@ fn print(item: &Item, out: &Out) {
             view.reason.as_deref().unwrap_or("no reason is known"),
             view.id
         )),
-        Item::Ended(_) => {}
+        Item::Emitted(_) | Item::Ended(_) => {}
     }
 }

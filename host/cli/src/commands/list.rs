@@ -1,11 +1,11 @@
 //! `durhai list`
 
-use durhai::{Listing, Query, RunView};
+use durhai::{Listing, Query, RunId, RunView, Status};
 
 use crate::args::{Globals, List};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::output::{Out, cut, note};
 use crate::times;
 
 pub async fn list(globals: &Globals, args: List, out: &Out) -> Outcome {
@@ -19,6 +19,7 @@ async fn print(client: &Client, args: List, out: &Out) -> Outcome {
     let mut query = Query {
         status: args.status,
         workflow: args.workflow,
+        parent: args.parent.map(parent).transpose()?,
         tags: args.tags.tags.into_iter().collect(),
         since: args.since,
         until: args.until,
@@ -46,7 +47,7 @@ fn show(found: &Listing, out: &Out) -> Result<(), Fail> {
         return Ok(());
     }
     let rows: Vec<Vec<String>> = found.runs.iter().map(row).collect();
-    out.table(&["RUN", "WORKFLOW", "STATUS", "CREATED", "TOOK"], &rows);
+    out.table(&["RUN", "WORKFLOW", "STATUS", "CREATED", "TOOK", ""], &rows);
     if rows.is_empty() {
         note("no runs");
     }
@@ -61,5 +62,35 @@ fn row(run: &RunView) -> Vec<String> {
         (Some(start), Some(end)) => times::span(end.saturating_sub(start)),
         _ => String::new(),
     };
-    vec![run.id.to_string(), run.workflow.clone(), run.status.to_string(), times::rfc3339(run.created_at), took]
+    vec![
+        run.id.to_string(),
+        run.workflow.clone(),
+        run.status.to_string(),
+        times::rfc3339(run.created_at),
+        took,
+        remark(run),
+    ]
+}
+
+/// What one wants to know of it at a glance.
+fn remark(run: &RunView) -> String {
+    let text = match run.status {
+        Status::Suspended => {
+            let asks = run.waiting_for.iter().filter(|wait| wait["kind"] == "suspend");
+            let labels: Vec<_> = asks.map(|wait| wait["name"].as_str().unwrap_or("a person")).collect();
+            match labels.is_empty() {
+                true => "asks a person".into(),
+                false => format!("asks {}", labels.join(", ")),
+            }
+        }
+        Status::Parked => run.reason.clone().unwrap_or_default(),
+        Status::Continued => run.next.as_ref().map(|next| format!("goes on as {next}")).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let said = run.status_text.as_deref().filter(|_| text.is_empty()).unwrap_or_default();
+    cut(if text.is_empty() { said } else { &text }, 60)
+}
+
+fn parent(id: String) -> Result<RunId, Fail> {
+    RunId::new(id.clone()).map_err(|error| Fail::usage(format!("--parent {id:?} is no id of a run: {error}")))
 }

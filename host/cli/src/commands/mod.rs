@@ -5,7 +5,11 @@ mod doctor;
 mod follow;
 mod list;
 mod new;
+mod output;
+mod outside;
+mod purge;
 mod run;
+mod schedules;
 mod serve;
 mod show;
 mod start;
@@ -29,6 +33,11 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Show(args) => show::show(globals, args, out).await,
         Command::Events(args) => follow::events(globals, args, out).await,
         Command::Logs(args) => follow::logs(globals, args, out).await,
+        Command::Output(args) => output::output(globals, args, out).await,
+        Command::Resume(args) => outside::resume(globals, args, out).await,
+        Command::Hook(args) => outside::hook(globals, args, out).await,
+        Command::Purge(args) => purge::purge(globals, args, out).await,
+        Command::Schedules(args) => schedules::schedules(globals, args, out).await,
         Command::Signal(args) => act::signal(globals, args, out).await,
         Command::Cancel(args) => act::end(globals, args, act::How::Cancel, out).await,
         Command::Terminate(args) => act::end(globals, args, act::How::Terminate, out).await,

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use durhai::{RunView, Status};
+use durhai::{Query, RunId, RunView, Status};
 use durhai_api::Want;
 
 use crate::args::{Allow, Globals, Run};
 use crate::client::{Client, Local, Starting, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
-use crate::hosting::{self, Serving};
+use crate::hosting::{self, Door, Serving};
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note, quoted};
 use crate::progress::Progress;
-use crate::watch::{Ending, conclude, parked, watch};
+use crate::watch::{Ending, conclude, parked, watch_chain};
 
 /// A run in this process, from the arguments of `run` or of `start --wait`.
 pub struct Job {
@@ -36,8 +36,8 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
         input: input::json(args.input.input.as_deref(), "--input")?,
         id: args.id,
         tags: args.tags.tags.into_iter().collect(),
-        delay: None,
-        elsewhere: false,
+        timeout: args.timeout,
+        ..Starting::default()
     };
     let any_input = args.input.input.is_none();
     let job = Job { target, starting, any_input, allow: args.allow, quiet: args.quiet, again };
@@ -47,15 +47,19 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
 /// Runs it to its end, in this process.
 pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
     let mut interrupt = Interrupt::listen();
-    let builder = hosting::builder(&job.target.root, &job.allow)?;
-    let world = open_world(&globals.data, &store_path(&globals.data))?;
-    let host = builder.world(world).adopt(false).watch(false).start().await?;
+    let builder = hosting::builder(globals, &job.target.root, &job.allow)?;
+    let world = open_world(&globals.data, &store_path(&globals.data)).await?;
+    let door = Door::open().await?;
+    let url = door.url();
+    let host = builder.world(world).adopt(false).watch(false).public_url(&url).start().await?;
     let client = Client::Local(Local { host: host.clone() });
     let outcome = match begin(&client, &job, out).await {
         Ok(Begun::Settled(exit)) => Ok(exit),
-        Ok(Begun::Ready { from, lines }) => match Serving::privately(host, &globals.data).await {
+        Ok(Begun::Ready { starting, from, lines }) => match Serving::privately(host, &globals.data, door).await {
             Ok(serving) => {
-                let outcome = follow(&client, &job, from, lines, &mut interrupt, out).await;
+                let progress = Progress::new(out, job.quiet).hooks_at(url);
+                let outcome = follow(&client, &job, starting, from, lines, progress, &mut interrupt).await;
+                let outcome = outcome.map(|view| view.map_or(Exit::Interrupted, |view| conclude(&view, out)));
                 serving.stop().await;
                 outcome
             }
@@ -71,7 +75,7 @@ enum Begun {
     /// There is nothing to run; it was said why.
     Settled(Exit),
     /// To be started, or taken up: the first event and the first line that will be new.
-    Ready { from: u64, lines: u64 },
+    Ready { starting: Starting, from: u64, lines: u64 },
 }
 
 /// Looks at the run of this id, if there is one, or else at the script.
@@ -84,7 +88,7 @@ async fn begin(client: &Client, job: &Job, out: &Out) -> Result<Begun, Fail> {
         }
     }
     loads(client, &job.target).await?;
-    Ok(Begun::Ready { from: 1, lines: 0 })
+    Ok(Begun::Ready { starting: job.starting.clone(), from: 1, lines: 0 })
 }
 
 /// The script must be there and compile.
@@ -108,9 +112,15 @@ async fn take_up(client: &Client, job: &Job, view: RunView, out: &Out) -> Result
         )));
     }
     if !job.any_input && view.input != job.starting.input {
-        return Err(Fail::usage(format!("run {id} was started with another input: choose another --id"))
-            .hint("Without --input it goes on with the input it was started with."));
+        // Its workflow's schema may have filled in what is missing here: the host knows.
+        let same = client.start(Starting { elsewhere: true, ..job.starting.clone() }).await;
+        if same.is_err_and(|fail| fail.exit == Exit::Usage) {
+            return Err(Fail::usage(format!("run {id} was started with another input: choose another --id"))
+                .hint("Without --input it goes on with the input it was started with."));
+        }
     }
+    let view = latest(client, view).await?;
+    let id = view.id.as_str();
     match view.status {
         status if status.is_terminal() => return Ok(Begun::Settled(conclude(&view, out))),
         // It crashed its host again and again; whoever names it here wants to see it.
@@ -124,26 +134,68 @@ async fn take_up(client: &Client, job: &Job, view: RunView, out: &Out) -> Result
         }
         _ => {}
     }
-    Ok(Begun::Ready { from: view.events + 1, lines: count_lines(client, id).await? })
+    let lines = count_lines(client, id).await?;
+    let starting = Starting { id: Some(id.into()), input: view.input.clone(), ..job.starting.clone() };
+    Ok(Begun::Ready { starting, from: view.events + 1, lines })
 }
 
-async fn follow(client: &Client, job: &Job, from: u64, lines: u64, interrupt: &mut Interrupt, out: &Out) -> Outcome {
-    let mut progress = Progress::new(out, job.quiet);
-    let mut starting = job.starting.clone();
-    if let (true, Some(id)) = (job.any_input, &starting.id)
-        && from > 1
-    {
-        starting.input = client.get(id).await?.input;
+/// The children a run waits for stopped with it, and it is this process that has to go on with them.
+async fn take_up_children(client: &Client, run: &RunId) -> Result<(), Fail> {
+    let mut parents = vec![run.clone()];
+    while let Some(parent) = parents.pop() {
+        let mut query = Query { parent: Some(parent), limit: 1_000, ..Query::default() };
+        loop {
+            let page = client.list(query.clone()).await?;
+            for child in page.runs {
+                if child.status.is_terminal() || child.status == Status::Parked {
+                    continue;
+                }
+                parents.push(child.id.clone());
+                let id = Some(child.id.to_string());
+                // To start a run that is there is to go on with it.
+                let starting = Starting { workflow: child.workflow, input: child.input, id, ..Starting::default() };
+                client.start(starting).await?;
+            }
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                break;
+            }
+        }
     }
+    Ok(())
+}
+
+/// The run that this one goes on as, by now.
+async fn latest(client: &Client, mut view: RunView) -> Result<RunView, Fail> {
+    while view.status == Status::Continued
+        && let Some(next) = &view.next
+    {
+        view = client.get(next.as_str()).await?;
+    }
+    Ok(view)
+}
+
+/// The run as it ended; nothing if it was interrupted.
+async fn follow(
+    client: &Client,
+    job: &Job,
+    starting: Starting,
+    from: u64,
+    lines: u64,
+    mut progress: Progress<'_>,
+    interrupt: &mut Interrupt,
+) -> Result<Option<Box<RunView>>, Fail> {
     let view = client.start(starting.clone()).await?;
     let id = view.id.to_string();
+    if from > 1 {
+        take_up_children(client, &view.id).await?;
+    }
     match from {
         1 => progress.say(&format!("run {id} of {}", view.workflow)),
         _ => progress.say(&format!("run {id} of {} goes on after event {}", view.workflow, from - 1)),
     }
-    let want = Want { events: Some(from), lines: progress.wants_lines().then_some(lines) };
-    let following = client.follow(&id, want).await?;
-    let mut ending = watch(client, &id, following, &mut progress, interrupt).await;
+    let want = Want { events: Some(from), lines: progress.wants_lines().then_some(lines), output: None };
+    let mut ending = watch_chain(client, &id, want.clone(), &mut progress, interrupt).await;
     // Killed again and again before it got any further, it is now found poisoned; but here somebody insists.
     if let Ok(Ending::Settled(view)) = &ending
         && view.status == Status::Parked
@@ -152,21 +204,20 @@ async fn follow(client: &Client, job: &Job, from: u64, lines: u64, interrupt: &m
     {
         unpark(client, &id).await?;
         client.start(starting).await?;
-        let following = client.follow(&id, want).await?;
-        ending = watch(client, &id, following, &mut progress, interrupt).await;
+        ending = watch_chain(client, &id, want, &mut progress, interrupt).await;
     }
     progress.clear();
     match ending {
         Ok(Ending::Settled(view)) => {
             progress.summary(&view);
-            Ok(conclude(&view, out))
+            Ok(Some(view))
         }
         Ok(Ending::Interrupted) => {
             note(format!(
                 "Stopping; once more ends it at once. Nothing is lost, this goes on:\n  {} --id {id}",
                 job.again
             ));
-            Ok(Exit::Interrupted)
+            Ok(None)
         }
         Err(fail) => Err(fail.hint(format!("What was recorded is safe; this goes on:\n  {} --id {id}", job.again))),
     }
@@ -215,6 +266,9 @@ pub fn again(globals: &Globals, command: &str, target: &str, allow: &Allow) -> S
     if let Some(scripts) = &globals.scripts {
         words.extend(["--scripts".into(), quoted(&scripts.display().to_string())]);
     }
+    if let Some(config) = &globals.config {
+        words.extend(["--config".into(), quoted(&config.display().to_string())]);
+    }
     words.extend([command.into(), quoted(target)]);
     if allow.allow_all {
         words.push("-A".into());
@@ -234,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_command_that_goes_on() {
-        let globals = Globals { data: "/tmp/my data".into(), json: false, scripts: None };
+        let globals = Globals { data: "/tmp/my data".into(), json: false, scripts: None, config: None };
         let allow = Allow { allow_read: vec!["".into()], allow_write: vec!["out,tmp".into()], ..Allow::default() };
         assert_eq!(
             again(&globals, "run", "a.rhai", &allow),

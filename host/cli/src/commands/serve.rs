@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use durhai::{Committed, HostBuilder, MemoryWorld, Report, Status, WorkflowView};
+use durhai::{Body, Committed, HostBuilder, MemoryWorld, Report, Status, WorkflowView};
 use durhai_api::{Config, ServeError, Token};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -27,17 +27,26 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let token = token(args.token_file.as_deref())?;
     let listener = bind(&args.listen, token.is_some()).await?;
     let listen = listener.local_addr().map_err(|error| Fail::unreachable(format!("no address: {error}")))?;
-    let builder = hosting::builder(&root, &args.allow)?;
-    let builder = stored(builder, args.store.as_deref(), &globals.data)?;
+    let mut file = HostFile::new(listen)?;
+    let address = file.address;
+    let (public_url, hook_hosts) = match &args.public_url {
+        Some(url) => (url.clone(), vec![host_of(url)?]),
+        None => (format!("http://{address}"), Vec::new()),
+    };
+    let builder = hosting::builder(globals, &root, &args.allow)?.public_url(public_url);
+    let builder = stored(builder, args.store.as_deref(), &globals.data).await?;
     // Runs that are taken up may end before the host has started.
     let commits = builder.commits();
     let host = builder.start().await?;
 
-    let mut file = HostFile::new(listen)?;
-    let address = file.address;
     file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
-    let config =
-        Config { token, allowed_hosts: args.allow_host, instance: Some(file.instance.clone()), ..Config::default() };
+    let config = Config {
+        token,
+        allowed_hosts: args.allow_host,
+        hook_hosts,
+        instance: Some(file.instance.clone()),
+        ..Config::default()
+    };
     let mut news = News { reports: host.reports(), commits, quiet: args.quiet, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
     host.reload().await?;
@@ -139,20 +148,27 @@ impl News<'_> {
 
     fn commit(&self, commit: &Committed) {
         let Committed { run, status, .. } = commit;
-        if self.quiet || !(status.is_terminal() || *status == Status::Parked) {
+        // Others suspend at once only where tasks do; each question is news.
+        let asks = commit.events.iter().any(|event| matches!(event.body, Body::Suspended { .. }));
+        if self.quiet || !(status.is_terminal() || *status == Status::Parked || asks) {
             return;
         }
         if self.out.json {
             return self.out.row(&json!({ "event": "run", "run": run, "status": status }));
         }
-        self.out.line(format!("{} run {run} {}", times::clock(times::now()), self.out.status(*status)));
+        let hint = match *status {
+            Status::Suspended => format!(": `durhai show {run}` tells what it asks"),
+            Status::Parked => format!(": `durhai show {run}` tells why"),
+            _ => String::new(),
+        };
+        self.out.line(format!("{} run {run} {}{hint}", times::clock(times::now()), self.out.status(*status)));
     }
 }
 
-fn stored(builder: HostBuilder, store: Option<&str>, data: &Path) -> Result<HostBuilder, Fail> {
+async fn stored(builder: HostBuilder, store: Option<&str>, data: &Path) -> Result<HostBuilder, Fail> {
     match store.map(|store| store.split_once(':').unwrap_or((store, ""))) {
-        None => Ok(builder.world(open_world(data, &store_path(data))?)),
-        Some(("sled", path)) if !path.is_empty() => Ok(builder.world(open_world(data, &PathBuf::from(path))?)),
+        None => Ok(builder.world(open_world(data, &store_path(data)).await?)),
+        Some(("sled", path)) if !path.is_empty() => Ok(builder.world(open_world(data, &PathBuf::from(path)).await?)),
         Some(("memory", "")) => {
             std::fs::create_dir_all(data).map_err(|error| Fail::unreachable(format!("{}: {error}", data.display())))?;
             Ok(builder.world(MemoryWorld::new()))
@@ -161,6 +177,19 @@ fn stored(builder: HostBuilder, store: Option<&str>, data: &Path) -> Result<Host
             let store = store.unwrap_or_default();
             Err(Fail::usage(format!("--store {store:?} is none that there is: use sled:PATH or memory:")))
         }
+    }
+}
+
+/// The host that a public URL names.
+fn host_of(url: &str) -> Result<String, Fail> {
+    let bad = |why: &str| Fail::usage(format!("--public-url {url:?}: {why}; write it like https://flows.example.org"));
+    let parsed = reqwest::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
+    match (parsed.scheme(), parsed.host_str()) {
+        ("http" | "https", Some(_)) if parsed.query().is_some() || parsed.fragment().is_some() => {
+            Err(bad("hooks are reached below it, so nothing may stand behind its path"))
+        }
+        ("http" | "https", Some(host)) => Ok(host.to_string()),
+        _ => Err(bad("it must begin with http:// or https://")),
     }
 }
 

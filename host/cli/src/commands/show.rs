@@ -1,58 +1,150 @@
 //! `durhai show`: all there is to know about a run.
 
-use durhai::{RunView, Status, Value};
+use std::collections::BTreeMap;
+
+use durhai::{Body, Event, Query, RunId, RunView, Status, StepId, Suspension, Value};
+use serde::Serialize;
 
 use crate::args::{Globals, OneRun};
 use crate::client::Client;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Fail, Outcome};
 use crate::lines;
-use crate::output::Out;
+use crate::output::{Out, quoted};
 use crate::times;
+
+/// Read at a time.
+const PAGE: usize = 1_000;
+/// Children that are named; the others are counted.
+const NAMED: usize = 20;
+
+/// A run and what belongs to it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    run: RunView,
+    /// The open questions.
+    suspensions: Vec<Suspension>,
+    /// The open hooks.
+    hooks: Vec<Hook>,
+    children: Children,
+}
+
+#[derive(Serialize)]
+struct Hook {
+    step_id: StepId,
+    token: String,
+    url: String,
+}
+
+#[derive(Serialize)]
+struct Children {
+    count: usize,
+    /// There are more than were counted.
+    more: bool,
+    /// The newest of them.
+    ids: Vec<RunId>,
+}
 
 pub async fn show(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
     let client = Client::connect(&globals.data).await?;
     let local = client.is_local();
-    let view = client.get(&args.run).await;
+    let shown = look(&client, &args.run).await;
     client.close().await;
-    let view = view?;
+    let shown = shown?;
     if out.json {
-        out.document(&view);
+        out.document(&shown);
     } else {
-        print(&view, local, out);
+        print(&shown, local, out);
     }
     Ok(Exit::Done)
 }
 
-fn print(view: &RunView, local: bool, out: &Out) {
+async fn look(client: &Client, id: &str) -> Result<Shown, Fail> {
+    let run = client.get(id).await?;
+    let query = Query { parent: Some(run.id.clone()), limit: PAGE, ..Query::default() };
+    let found = client.list(query).await?;
+    let ids = found.runs.iter().take(NAMED).map(|child| child.id.clone()).collect();
+    let children = Children { count: found.runs.len(), more: found.next.is_some(), ids };
+    let (suspensions, hooks) = match run.status.is_terminal() {
+        true => (Vec::new(), Vec::new()),
+        false => (client.suspensions(id).await?, open_hooks(client, id).await?),
+    };
+    Ok(Shown { run, suspensions, hooks, children })
+}
+
+/// The log knows them: a hook may be open while nobody waits at it.
+async fn open_hooks(client: &Client, id: &str) -> Result<Vec<Hook>, Fail> {
+    let mut open = BTreeMap::new();
+    let mut from = 1;
+    loop {
+        let page = client.events(id, from, PAGE).await?;
+        from += page.len() as u64;
+        let last = page.len() < PAGE;
+        for Event { step_id, body, .. } in page {
+            match (step_id, body) {
+                (Some(id), Body::HookOpened { token, url }) => {
+                    drop(open.insert(id.clone(), Hook { step_id: id, token, url }))
+                }
+                (Some(id), Body::HookClosed) => drop(open.remove(&id)),
+                _ => {}
+            }
+        }
+        if last {
+            return Ok(open.into_values().collect());
+        }
+    }
+}
+
+fn print(shown: &Shown, local: bool, out: &Out) {
+    let view = &shown.run;
     let field = |name: &str, text: &str| {
         let mut lines = text.lines();
         out.line(format!("{name:<10}  {}", lines.next().unwrap_or_default()).trim_end());
         lines.for_each(|line| out.line(format!("{:<10}  {line}", "")));
     };
+    let text = |value: &Value| if out.terminal { format!("{value:#}") } else { value.to_string() };
     let value = |name: &str, value: &Value| {
         if !value.is_null() {
-            field(name, &if out.terminal { format!("{value:#}") } else { value.to_string() });
+            field(name, &text(value));
         }
     };
     field("run", view.id.as_str());
     field("workflow", &format!("{} ({})", view.workflow, view.version.short()));
     field("status", &out.status(view.status));
-    if let Some(text) = &view.status_text {
-        field("says", text);
+    if let Some(said) = &view.status_text {
+        field("says", said);
     }
     for (key, text) in &view.tags {
         field("tag", &format!("{key}={text}"));
     }
-    if let Some(parent) = &view.parent {
-        field("parent", parent.as_str());
+    let related = [("parent", &view.parent), ("continues", &view.previous), ("goes on as", &view.next)];
+    for (name, run) in related.into_iter().filter_map(|(name, run)| Some((name, run.as_ref()?))) {
+        field(name, run.as_str());
+    }
+    if let Some(origin) = &view.origin {
+        field("took over", &format!("events 1 to {} of run {}", origin.seq, origin.run));
+    }
+    if view.attempt > 1 {
+        field("attempt", &view.attempt.to_string());
+    }
+    if view.priority != 0 {
+        field("priority", &view.priority.to_string());
+    }
+    if let Some(timeout) = view.timeout {
+        field("timeout", &times::span(timeout));
     }
     let moments = [("created", Some(view.created_at)), ("started", view.started_at), ("ended", view.ended_at)];
     for (name, at) in moments.into_iter().filter_map(|(name, at)| Some((name, at?))) {
         field(name, &format!("{} ({})", times::rfc3339(at), times::from_now(at)));
     }
     field("events", &view.events.to_string());
+    if let Some(text) = children(&shown.children, view.id.as_str()) {
+        field("children", &text);
+    }
     value("input", &view.input);
-    value("state", &view.state);
+    if view.state.as_object().is_none_or(|state| !state.is_empty()) {
+        value("state", &view.state);
+    }
     value("output", &view.output);
     if let Some(error) = &view.error {
         field("error", &error.to_string());
@@ -64,20 +156,52 @@ fn print(view: &RunView, local: bool, out: &Out) {
     for (index, wait) in view.waiting_for.iter().enumerate() {
         field(if index == 0 { "waits for" } else { "" }, &lines::waiting(wait));
     }
+    for asked in &shown.suspensions {
+        let label = asked.label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
+        let until = asked.until.map(|at| format!(", until {}", times::rfc3339(at))).unwrap_or_default();
+        let since = times::from_now(asked.since);
+        field("asks", &format!("{}\nasked{label} ({}) {since}{until}", text(&asked.payload), asked.step_id));
+        value("wants", &asked.schema);
+        field("answer", &answer(view.id.as_str(), asked, shown.suspensions.len() > 1));
+    }
+    for hook in &shown.hooks {
+        field("hook", &format!("{} ({})", hook.url, hook.step_id));
+    }
     if let Some(next) = next(view, local) {
         field("next", &next);
     }
 }
 
+fn children(children: &Children, run: &str) -> Option<String> {
+    let Children { count, more, ids } = children;
+    if *count == 0 {
+        return None;
+    }
+    let ids: Vec<_> = ids.iter().map(|id| id.as_str()).collect();
+    let count = if *more { format!("more than {count}") } else { count.to_string() };
+    let rest = match *more || ids.len() < children.count {
+        true => format!("\n… `durhai list --parent {} --all` lists them", quoted(run)),
+        false => String::new(),
+    };
+    Some(format!("{count}: {}{rest}", ids.join(" ")))
+}
+
+fn answer(run: &str, asked: &Suspension, several: bool) -> String {
+    let step_id = several.then_some(asked.step_id.as_str());
+    lines::resume(&quoted(run), asked.label.as_deref(), step_id)
+}
+
 /// What the reader can do about it.
 fn next(view: &RunView, local: bool) -> Option<String> {
-    let id = &view.id;
-    let signal = view.waiting_for.iter().find_map(lines::signal);
+    let id = quoted(view.id.as_str());
     match view.status {
         Status::Parked => Some(format!("durhai unpark {id}, once the reason is gone; or durhai terminate {id}")),
         Status::Failed => Some(format!("durhai retry {id}")),
         status if status.is_terminal() => None,
         _ if local => Some(format!("no host runs it now: durhai serve, or durhai run {} --id {id}", view.workflow)),
-        _ => signal.map(|name| format!("durhai signal {id} {name} 'JSON'")),
+        _ => {
+            let signals = view.waiting_for.iter().filter(|wait| wait["kind"] == "signal");
+            signals.filter_map(|wait| lines::answer(view.id.as_str(), wait, false)).next()
+        }
     }
 }

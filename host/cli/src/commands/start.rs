@@ -13,7 +13,7 @@ use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note};
 use crate::progress::Progress;
-use crate::watch::{Ending, conclude, watch};
+use crate::watch::{Ending, conclude, watch_chain};
 
 pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
     let starting = Starting {
@@ -22,6 +22,8 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
         id: args.id,
         tags: args.tags.tags.into_iter().collect(),
         delay: args.delay,
+        timeout: args.timeout,
+        priority: args.priority,
         elsewhere: false,
     };
     if let Some(remote) = Client::served(&globals.data).await? {
@@ -56,9 +58,8 @@ async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Out
     }
     let mut interrupt = Interrupt::listen();
     let mut progress = Progress::new(out, false);
-    let want = Want { events: Some(1), lines: progress.wants_lines().then_some(0) };
-    let following = client.follow(&id, want).await?;
-    let ending = watch(&client, &id, following, &mut progress, &mut interrupt).await;
+    let want = Want { events: Some(1), lines: progress.wants_lines().then_some(0), output: None };
+    let ending = watch_chain(&client, &id, want, &mut progress, &mut interrupt).await;
     progress.clear();
     match ending? {
         Ending::Settled(view) => {
@@ -74,8 +75,8 @@ async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Out
 
 /// In the store, for whoever hosts it next.
 async fn leave(globals: &Globals, target: &Target, starting: Starting, allow: &Allow, out: &Out) -> Outcome {
-    let builder = hosting::builder(&target.root, allow)?;
-    let world = open_world(&globals.data, &store_path(&globals.data))?;
+    let builder = hosting::builder(globals, &target.root, allow)?;
+    let world = open_world(&globals.data, &store_path(&globals.data)).await?;
     let host = builder.world(world).adopt(false).watch(false).start().await?;
     let client = Client::Local(Local { host });
     let outcome = async {

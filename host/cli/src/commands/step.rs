@@ -16,7 +16,7 @@ pub async fn step(globals: &Globals, args: Step, out: &Out) -> Outcome {
     let root = folder::scripts(globals.scripts.as_deref())?;
     let input = input::json(args.input.as_deref(), "the input")?;
     // Steps need no store; it may be in use.
-    let host = hosting::builder(&root, &args.allow)?.watch(false).workers(1).start().await?;
+    let host = hosting::builder(globals, &root, &args.allow)?.watch(false).workers(1).start().await?;
     let outcome = match args.name {
         None => {
             let steps = host.step_list();

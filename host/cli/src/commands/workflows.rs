@@ -1,6 +1,6 @@
 //! `durhai workflows`: those that can be started, and what is wrong with the others.
 
-use durhai::{Host, WorkflowView};
+use durhai::{Host, Value, WorkflowView};
 use serde_json::json;
 
 use crate::args::{Globals, Workflows};
@@ -20,7 +20,7 @@ pub async fn workflows(globals: &Globals, args: Workflows, out: &Out) -> Outcome
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    out.table(&["WORKFLOW", "VERSION", "DESCRIPTION"], &rows);
+    out.table(&["WORKFLOW", "VERSION", "SCHEDULE", "DESCRIPTION"], &rows);
     if rows.is_empty() {
         note("no workflows here; `durhai new hello` writes one");
     }
@@ -46,5 +46,15 @@ fn row(workflow: &WorkflowView) -> Vec<String> {
     };
     let first = workflow.description.lines().next().unwrap_or_default();
     let text = if workflow.error.is_some() { "does not load" } else { first };
-    vec![workflow.name.clone(), version, text.into()]
+    vec![workflow.name.clone(), version, schedule(&workflow.header["schedule"]), text.into()]
+}
+
+/// A cron text, or a map with one.
+fn schedule(value: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_string();
+    match value.get("timezone").and_then(Value::as_str) {
+        Some(zone) => format!("{} {zone}", text(&value["cron"])),
+        None if value.is_object() => text(&value["cron"]),
+        None => text(value),
+    }
 }

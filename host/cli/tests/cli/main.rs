@@ -2,7 +2,9 @@
 
 mod folder;
 mod killed;
+mod outside;
 mod run;
 mod serve;
+mod settings;
 mod store;
 mod tools;
