@@ -6,6 +6,8 @@ mod embed;
 mod guide;
 mod kill;
 mod layers;
+mod limits;
 mod logs;
 mod operating;
+mod retention;
 mod scenarios;

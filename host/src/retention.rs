@@ -74,6 +74,10 @@ impl Inner {
             Some(row) if !row.status.is_terminal() => {
                 Err(crate::handle::refusal(Refused::NotTerminal(run, row.status)))
             }
+            Some(row) if inner.unread(&row)? => {
+                let text = format!("run {run} has ended, but the run that started it has not taken note yet");
+                Err(HostError::Conflict(text))
+            }
             Some(row) => inner.remove(vec![row]).map(drop),
         };
         self.tokio.spawn_blocking(delete).await.map_err(|_| HostError::Closed)?
@@ -99,15 +103,24 @@ impl Inner {
     }
 
     fn remove_expired(&self) -> Result<(), HostError> {
+        // Those that must stay for now stand in front of the others at each look.
+        let mut passed = HashSet::new();
         loop {
-            let expired = self.world.expired(self.clock.now(), PAGE)?;
-            let full = expired.len() == PAGE;
-            let mut rows = Vec::with_capacity(expired.len());
-            for run in expired {
+            let most = passed.len() + PAGE;
+            let expired = self.world.expired(self.clock.now(), most)?;
+            let full = expired.len() == most;
+            let mut rows = Vec::with_capacity(PAGE);
+            for run in expired.into_iter().filter(|run| !passed.contains(run)).collect::<Vec<_>>() {
                 rows.extend(self.world.row(&run)?);
+                passed.insert(run);
             }
-            // None removed: others do the same, or the world gives what it cannot; the next look is soon enough.
-            if self.remove(rows)? == 0 || !full {
+            self.remove(rows.clone())?;
+            for row in rows {
+                if self.world.row(&row.run)?.is_none() {
+                    passed.remove(&row.run);
+                }
+            }
+            if !full {
                 return Ok(());
             }
         }
@@ -120,6 +133,9 @@ impl Inner {
         let mut family = Vec::new();
         let mut seen = HashSet::new();
         for root in roots {
+            if self.unread(&root)? {
+                continue;
+            }
             let begin = family.len();
             let mut stack = vec![root];
             while let Some(row) = stack.pop() {
@@ -144,6 +160,14 @@ impl Inner {
             }
         }
         Ok(removed + self.remove_all(&family)?)
+    }
+
+    /// Whether this run's end may be news for the one that started it: until that has read its letters, it could take a
+    /// run that is gone for one that it has to start.
+    fn unread(&self, row: &Row) -> Result<bool, WorldError> {
+        let Some(parent) = &row.parent else { return Ok(false) };
+        let lives = self.world.row(parent)?.is_some_and(|parent| !parent.status.is_terminal());
+        Ok(lives && !self.world.inbox(parent, 0, 1)?.is_empty())
     }
 
     /// Removes them in this order, some at a time.
