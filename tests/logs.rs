@@ -72,8 +72,17 @@ fn every_log_is_read_is_legal_and_replays() {
     // The kinds that this version writes.
     let written = [
         "cancel_requested",
+        "child_completed",
+        "child_failed",
+        "child_started",
+        "hook_closed",
+        "hook_conflict",
+        "hook_opened",
+        "hook_received",
+        "resumed",
         "run_cancelled",
         "run_completed",
+        "run_continued",
         "run_created",
         "run_failed",
         "run_started",
@@ -82,6 +91,7 @@ fn every_log_is_read_is_legal_and_replays() {
         "step_failed",
         "step_retrying",
         "step_started",
+        "suspended",
         "timer_fired",
         "timer_started",
     ];

@@ -11,3 +11,5 @@ mod logs;
 mod operating;
 mod retention;
 mod scenarios;
+mod schedules;
+mod together;

@@ -311,13 +311,14 @@ async fn the_room_of_what_is_gone_is_used_again() {
     let world: Arc<dyn World> = Arc::new(SledWorld::open(folder.path()).unwrap());
     let hosted = Host::builder().shared_world(world.clone()).workers(1).start().await.unwrap();
     let mut sizes = Vec::new();
-    for round in 0..2 {
+    for round in 0..5 {
         create(&*world, (0..8_000).map(|n| format!("old-{round}-{n}")), None);
         let purged = hosted.purge(Purge { workflow: Some("old".into()), ..Purge::default() }).await.unwrap();
         assert_eq!(purged.runs, 8_000);
         sizes.push(world.size().unwrap().unwrap());
     }
     println!("bytes after each round: {sizes:?}");
-    assert!(sizes[1] * 10 <= sizes[0] * 13, "{sizes:?}");
+    // The file grows by whole segments; were nothing used again, it would be five times as large.
+    assert!(sizes[4] <= 2 * sizes[0], "{sizes:?}");
     hosted.shutdown().await;
 }
