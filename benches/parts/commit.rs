@@ -137,21 +137,16 @@ fn create(number: usize, chunk: &[u8]) -> Write {
         ended_at: None,
         wake_at: Some(0),
         note: serde_json::Value::Null,
+        purge_at: None,
+        gate: None,
     };
     let claim = Some(Holder { name: "bench".into(), lease: 3_600_000 });
     Write::Create(Box::new(Create { row, events: Chunk { first: 1, count: 2, bytes: chunk.to_vec() }, claim }))
 }
 
 fn commit(claim: &Claim, first: u64, chunk: &[u8]) -> Write {
-    Write::Commit(Box::new(Commit {
-        run: claim.run.clone(),
-        fence: claim.fence,
-        events: Some(Chunk { first, count: 2, bytes: chunk.to_vec() }),
-        row: None,
-        inbox_taken: None,
-        append: Vec::new(),
-        progress: true,
-    }))
+    let events = Some(Chunk { first, count: 2, bytes: chunk.to_vec() });
+    Write::Commit(Box::new(Commit { events, progress: true, ..Commit::new(claim.run.clone(), claim.fence) }))
 }
 
 /// A file that is appended to: what a durable write costs at least.

@@ -1,6 +1,5 @@
 //! Logs of a workflow that makes steps one after the other, made without a script, an engine or a world.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use durhai_core::event::Created;
@@ -12,16 +11,9 @@ pub const START: Millis = 1_700_000_000_000;
 
 /// The first event of a run that makes so many steps.
 pub fn created(steps: usize) -> Event {
-    let body = Body::RunCreated(Box::new(Created {
-        run: RunId::generate(START, [7; 10]),
-        workflow: "sequence".into(),
-        version: Version::of([("main", "")]),
-        input: json!(steps),
-        tags: BTreeMap::new(),
-        parent: None,
-        seed: None,
-        origin: None,
-    }));
+    let run = RunId::generate(START, [7; 10]);
+    let created = Created::new(run, "sequence", Version::of([("main", "")]), json!(steps));
+    let body = Body::RunCreated(Box::new(created));
     Event { seq: 1, at: START, step_id: None, site: None, body }
 }
 
