@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use durhai_core::event::Created;
@@ -170,7 +171,13 @@ struct Keeper<'a> {
     /// The schedules there were at the last look.
     known: Option<HashSet<String>>,
     /// The run of each workflow at whose end the bell rings.
-    watched: HashMap<String, RunId>,
+    watched: HashMap<String, Watched>,
+}
+
+struct Watched {
+    run: RunId,
+    /// It came to rest, or was only dropped from memory: whoever still waits must register anew.
+    over: Arc<AtomicBool>,
 }
 
 impl Keeper<'_> {
@@ -266,11 +273,14 @@ impl Keeper<'_> {
         let Some(run) = &state.last_run else { return Ok(false) };
         let world = &*self.inner.world;
         let run = birth::latest(world, run)?;
-        if !state.queued.is_empty() && self.watched.get(name) != Some(&run) {
-            let (ended, inner) = (self.inner.waiters.register(&run), Arc::downgrade(self.inner));
-            self.watched.insert(name.into(), run.clone());
+        let watched = self.watched.get(name);
+        let is_watched = watched.is_some_and(|watched| watched.run == run && !watched.over.load(Ordering::SeqCst));
+        if !state.queued.is_empty() && !is_watched {
+            let (rest, over, inner) = (self.inner.waiters.register(&run), Arc::default(), Arc::downgrade(self.inner));
+            self.watched.insert(name.into(), Watched { run: run.clone(), over: Arc::clone(&over) });
             self.inner.tokio.spawn(async move {
-                let _ = ended.await;
+                let _ = rest.await;
+                over.store(true, Ordering::SeqCst);
                 if let Some(inner) = inner.upgrade() {
                     inner.scheduler.ring();
                 }
