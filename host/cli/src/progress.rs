@@ -162,7 +162,10 @@ impl<'a> Progress<'a> {
         match &self.mode {
             Mode::Json => self.out.row(event),
             Mode::Plain => {
-                if let Some(text) = self.board.narrate(event) {
+                // That a hook is open is said with its address, below.
+                if !matches!(event.body, Body::HookOpened { .. })
+                    && let Some(text) = self.board.narrate(event)
+                {
                     note(format!("{} {text}", times::clock(event.at)));
                 }
             }
@@ -181,7 +184,7 @@ impl<'a> Progress<'a> {
             }
             Body::HookOpened { token, url } => {
                 let url = self.base.as_ref().map_or_else(|| url.clone(), |base| format!("{base}/hooks/{token}"));
-                self.tell(run, token, &format!("hook ({step_id}): {url}"));
+                self.tell(run, token, &format!("hook ({step_id}) opened: {url}"));
             }
             _ => {}
         }

@@ -70,9 +70,8 @@ async fn values(client: &Client, args: &Output, out: &Out) -> Outcome {
             }
         }
     }
-    match printed {
-        0 => nothing(client, args, stream, out).await?,
-        _ => {}
+    if printed == 0 {
+        nothing(client, args, stream, out).await?;
     }
     Ok(Exit::Done)
 }

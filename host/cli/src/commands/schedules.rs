@@ -1,16 +1,28 @@
 //! `durhai schedules`: workflows that start by themselves.
 
-use durhai::ScheduleView;
+use durhai::{Host, ScheduleView};
 use serde_json::json;
 
 use crate::args::{Globals, ScheduleAction, Schedules};
-use crate::client::Client;
+use crate::client::{Client, Local, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::folder;
+use crate::output::{Out, note, quoted};
 use crate::times;
 
 pub async fn schedules(globals: &Globals, args: Schedules, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = match Client::connect(&globals.data).await? {
+        Client::Local(local) => {
+            // Schedules are in the scripts, which a host that only looks at the store does not read.
+            local.host.shutdown().await;
+            drop(local);
+            let root = folder::scripts(globals.scripts.as_deref())?;
+            let world = open_world(&globals.data, &store_path(&globals.data)).await?;
+            let builder = Host::builder().workflows(root).world(world).adopt(false).watch(false).workers(1);
+            Client::Local(Local { host: builder.start().await? })
+        }
+        remote => remote,
+    };
     let outcome = act(&client, args.action, out).await;
     client.close().await;
     outcome
@@ -21,6 +33,11 @@ async fn act(client: &Client, action: Option<ScheduleAction>, out: &Out) -> Outc
         None => {
             list(&client.schedules().await?, out);
             return Ok(Exit::Done);
+        }
+        // The run would begin here, where nothing stays to bring it to its end.
+        Some(ScheduleAction::Trigger(workflow)) if client.is_local() => {
+            return Err(Fail::unreachable("no host serves this folder, so nothing can be started now")
+                .hint(format!("`durhai serve` makes one; `durhai run {}` runs it here.", quoted(&workflow.name))));
         }
         Some(ScheduleAction::Trigger(workflow)) => {
             let run = client.trigger_schedule(&workflow.name).await?;

@@ -1,6 +1,7 @@
 //! The real binary, as people use it.
 
 mod folder;
+mod keeping;
 mod killed;
 mod outside;
 mod run;

@@ -1,5 +1,8 @@
 //! What runs wait for from outside, and what they show of themselves: people, hooks, children, streams, state.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::folder::{Folder, Going};
@@ -156,10 +159,9 @@ fn requests_to_a_hook() {
 fn a_run_in_the_foreground_says_how_it_is_answered() {
     let folder = folder();
     let mut run = folder.command(&["run", "hooked", "--id", "h"]);
-    let mut run =
-        run.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
-    let stderr = std::io::BufReader::new(run.stderr.take().expect("a pipe"));
-    let mut lines = std::io::BufRead::lines(stderr).map(|line| line.expect("text"));
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let stderr = BufReader::new(run.stderr.take().expect("a pipe"));
+    let mut lines = stderr.lines().map(|line| line.expect("text"));
     let line = lines.find(|line| line.contains("/hooks/tok")).expect("it says so");
     let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
     // As the outside does it: no token of the API, whatever else is asked for.
@@ -178,9 +180,9 @@ fn a_run_in_the_foreground_says_how_it_is_answered() {
     assert_eq!(String::from_utf8(ended.stdout).expect("text"), "[\"one\",\"two\"]\n");
 
     let mut asks = folder.command(&["run", "asks", "--id", "a"]);
-    let mut asks = asks.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
-    let stderr = std::io::BufReader::new(asks.stderr.take().expect("a pipe"));
-    let mut lines = std::io::BufRead::lines(stderr).map(|line| line.expect("text"));
+    let mut asks = asks.stderr(Stdio::piped()).spawn().expect("it starts");
+    let stderr = BufReader::new(asks.stderr.take().expect("a pipe"));
+    let mut lines = stderr.lines().map(|line| line.expect("text"));
     assert!(lines.any(|line| line.contains("durhai resume a JSON --label price")));
     folder.durhai(&["resume", "a", "{\"ok\":1}", "--label", "price"]).is(0);
     folder.durhai(&["terminate", "a"]).is(0);
@@ -203,11 +205,17 @@ fn a_killed_parent_goes_on_with_its_children() {
     assert_eq!(folder.durhai(&["show", child, "--json"]).is(0).json()["parent"], "p");
     folder.durhai(&["list", "--parent", "a b"]).is(2).says("--parent");
 
-    let mut going = folder.going(&["run", "parent", "--id", "p", "--json"]);
+    let mut run = folder.command(&["run", "parent", "--id", "p"]);
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(run.stderr.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    assert!(lines.any(|line| line.contains("goes on after event")));
     folder.durhai(&["signal", child, "go", "1"]).is(0);
-    let second = going.json(|event| event["type"] == "child_started")["run_id"].clone();
-    folder.durhai(&["signal", second.as_str().expect("an id"), "go", "2"]).is(0);
-    assert_eq!(going.json(|row| row["status"] == "completed")["output"], "went 1went 2");
+    let started = lines.find(|line| line.contains("started: run ")).expect("the second child");
+    let second = started.split("started: run ").nth(1).expect("its id");
+    folder.durhai(&["signal", second, "go", "2"]).is(0);
+    lines.for_each(drop);
+    let ended = run.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8(ended.stdout).expect("text"), "\"went 1went 2\"\n");
 }
 
 #[test]
