@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use durhai::{Host, HostBuilder, HostError, Rate, Run, StepContext, StepError, StepLimit, Value};
+use durhai::{Host, HostBuilder, HostError, Rate, Run, StepContext, StepError, StepRule, Value};
 use durhai_testkit::PATIENCE;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -45,8 +45,8 @@ impl Gate {
     }
 }
 
-fn at_a_time(most: u32) -> StepLimit {
-    StepLimit { concurrency: Some(most), ..StepLimit::default() }
+fn at_a_time(most: u32) -> StepRule {
+    StepRule { concurrency: Some(most), ..StepRule::default() }
 }
 
 async fn start(host: &Host, id: &str, input: Value) -> Run {
@@ -66,7 +66,7 @@ async fn queued(run: &Run) {
 async fn so_many_at_a_time_in_order() {
     let (builder, mut gate) = gated(&["work"]);
     let host =
-        builder.step_limit("work", at_a_time(3)).workflow("w", "use_step(\"work\", input)").start().await.unwrap();
+        builder.step_rule("work", at_a_time(3)).workflow("w", "use_step(\"work\", input)").start().await.unwrap();
     let mut runs = Vec::new();
     for n in 0..12 {
         let run = start(&host, &format!("r{n}"), json!(n)).await;
@@ -96,8 +96,8 @@ async fn a_beginning_of_names_shares_one_limit() {
     let (builder, mut gate) = gated(&["http.get", "http.put", "http.free", "other"]);
     let script = "foreach(input, |name| use_step(name, name), #{ concurrency: 9 }).len";
     let host = builder
-        .step_limit("http.*", at_a_time(2))
-        .step_limit("http.free", StepLimit::default())
+        .step_rule("http.*", at_a_time(2))
+        .step_rule("http.free", StepRule::default())
         .workflow("w", script)
         .start()
         .await
@@ -126,7 +126,7 @@ async fn so_many_in_a_while() {
             noted.lock().unwrap().push(Instant::now());
             async { Ok::<_, StepError>(()) }
         })
-        .step_limit("call", StepLimit { rate: Some(rate), concurrency: None })
+        .step_rule("call", StepRule { rate: Some(rate), ..StepRule::default() })
         .workflow("w", "let calls = []; for i in 0..5 { calls.push(|| use_step(\"call\", i)); } parallel(calls); 1")
         .start()
         .await
@@ -142,7 +142,7 @@ async fn so_many_in_a_while() {
 async fn a_cancelled_attempt_leaves_the_queue() {
     let (builder, mut gate) = gated(&["work"]);
     let host =
-        builder.step_limit("work", at_a_time(1)).workflow("w", "use_step(\"work\", input)").start().await.unwrap();
+        builder.step_rule("work", at_a_time(1)).workflow("w", "use_step(\"work\", input)").start().await.unwrap();
     let first = start(&host, "first", json!(1)).await;
     assert_eq!(gate.next().await.1, json!(1));
     let second = start(&host, "second", json!(2)).await;
@@ -167,7 +167,7 @@ async fn the_timeout_counts_from_the_real_begin() {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Ok::<_, StepError>(1)
         })
-        .step_limit("slow", at_a_time(1))
+        .step_rule("slow", at_a_time(1))
         .workflow(
             "w",
             r#"
@@ -187,6 +187,6 @@ async fn the_timeout_counts_from_the_real_begin() {
 
 #[tokio::test]
 async fn limits_that_make_no_sense_stop_the_start() {
-    let error = Host::builder().step_limit("a", at_a_time(0)).start().await.unwrap_err();
+    let error = Host::builder().step_rule("a", at_a_time(0)).start().await.unwrap_err();
     assert!(matches!(&error, HostError::Invalid(text) if text.contains("\"a\"")), "{error}");
 }

@@ -19,8 +19,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::inner::{Inner, Post};
-use crate::limiter::{Limiter, StepLimit};
 use crate::registry::Registry;
+use crate::rules::{Rules, StepRule};
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
 use crate::view::Committed;
 use crate::worker::Msg;
@@ -35,7 +35,8 @@ pub struct HostBuilder {
     pub(crate) texts: BTreeMap<String, String>,
     pub(crate) steps: BTreeMap<String, (Arc<dyn StepHandler>, StepInfo)>,
     pub(crate) sources: Vec<Arc<dyn StepSource>>,
-    pub(crate) step_limits: BTreeMap<String, StepLimit>,
+    pub(crate) step_rules: BTreeMap<String, StepRule>,
+    pub(crate) mask: Option<crate::mask::Mask>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) scripts: ScriptLimits,
@@ -60,7 +61,8 @@ impl Default for HostBuilder {
             texts: BTreeMap::new(),
             steps: BTreeMap::new(),
             sources: Vec::new(),
-            step_limits: BTreeMap::new(),
+            step_rules: BTreeMap::new(),
+            mask: None,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             scripts: ScriptLimits::default(),
@@ -130,11 +132,19 @@ impl HostBuilder {
         self
     }
 
-    /// What the attempts of a step, or of all steps whose name begins with what stands before a `*` (`http.*`), may do
-    /// at most in this host, all of them together. Of several limits for a step the narrowest counts alone: its own name,
-    /// else the longest beginning. Default: no limits.
-    pub fn step_limit(mut self, name: impl Into<String>, limit: StepLimit) -> Self {
-        self.step_limits.insert(name.into(), limit);
+    /// What holds for the attempts of a step, or of all steps whose name begins with what stands before a `*` (`http.*`), all
+    /// of them together. Of several rules for a step the narrowest counts alone: its own name, else the longest beginning.
+    /// Default: no rules. See [`Host::set_step_rules`].
+    pub fn step_rule(mut self, name: impl Into<String>, rule: StepRule) -> Self {
+        self.step_rules.insert(name.into(), rule);
+        self
+    }
+
+    /// Hides secrets in what steps hand over: each text in an output, an error, a heartbeat or a log line of a step goes
+    /// through `mask` before anything is kept or shown, names of fields too. It gives the text to take instead, or `None` where
+    /// there is nothing to hide. Called on async threads, often.
+    pub fn mask(mut self, mask: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.mask = Some(Arc::new(mask));
         self
     }
 
@@ -233,7 +243,7 @@ impl HostBuilder {
             queues.push(rx);
         }
         let tokio = tokio::runtime::Handle::current();
-        let limiter = Limiter::new(self.step_limits, &tokio).map_err(HostError::Invalid)?;
+        let rules = Rules::new(self.step_rules, &tokio).map_err(HostError::Invalid)?;
         let limits = Limits { grace: self.grace.as_millis() as u64, ..self.limits };
         let inner = Arc::new(Inner {
             world: self.world,
@@ -242,7 +252,8 @@ impl HostBuilder {
             limits,
             registry: Registry { own: self.steps, sources: self.sources },
             catalog: Catalog::new(self.folder),
-            limiter,
+            rules,
+            mask: self.mask,
             tokio,
             grace: self.grace,
             drain: self.drain,

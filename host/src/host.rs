@@ -1,5 +1,6 @@
 //! The host: what an embedder holds.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, mpsc};
 
@@ -14,6 +15,8 @@ use crate::error::HostError;
 use crate::folder::Look;
 use crate::handle::{Run, Start};
 use crate::inner::Inner;
+use crate::mask;
+use crate::rules::{Ruled, StepRule};
 use crate::runner;
 use crate::step::{Note, StepContext, StepInfo};
 use crate::view::{Committed, Health, Listing, Report, Stats, WorkflowView};
@@ -84,7 +87,8 @@ impl Host {
             return Err(Failure::new(Kind::UnknownStep, inner.registry.unknown(name)));
         };
         let token: CancellationToken = inner.stopping.child_token();
-        let _pass = match inner.limiter.place(name) {
+        let Ruled { place, timeout, .. } = inner.rules.of(name);
+        let _pass = match place {
             None => None,
             Some(place) => match runner::turn(place, &token).await {
                 Some(pass) => Some(pass),
@@ -95,13 +99,30 @@ impl Host {
         let _ = getrandom::fill(&mut entropy);
         let run = RunId::generate(inner.clock.now(), entropy);
         let step = StepId::parse("1").expect("1 is a step id");
-        let sink = Box::new(|note: Note| {
-            if let Note::Log(line) = note {
+        let mask = inner.mask.clone();
+        let sink = Box::new(move |note: Note| {
+            if let Note::Log(line) = mask::note(mask.as_ref(), note) {
                 tracing::info!("{}: {}", line.level, line.message);
             }
         });
-        let context = StepContext::new(run, String::new(), step, name.into(), 1, token, sink);
-        runner::call_once(handler, context, input).await
+        let context = StepContext::new(run, String::new(), step, name.into(), 1, token.clone(), sink);
+        let mut work = Box::pin(runner::call_once(inner, handler, context, input));
+        let Some(timeout) = timeout else { return work.await };
+        match tokio::time::timeout(timeout, &mut work).await {
+            Ok(result) => result,
+            Err(_) => {
+                token.cancel();
+                let _ = tokio::time::timeout(inner.grace, work).await;
+                let shown = durhai_core::duration::show(timeout.as_millis() as u64);
+                Err(Failure::new(Kind::Timeout, format!("the attempt took longer than {shown}")))
+            }
+        }
+    }
+
+    /// Replaces every rule of [`HostBuilder::step_rule`](crate::HostBuilder::step_rule), from the next attempt on. What runs
+    /// and waits under a name that stays counts on. On an error, which names the rule that makes no sense, nothing changes.
+    pub fn set_step_rules(&self, rules: BTreeMap<String, StepRule>) -> Result<(), HostError> {
+        self.inner.rules.replace(rules).map_err(HostError::Invalid)
     }
 
     /// Everything that becomes durable from now on. A receiver that is too slow misses some (it is told how many).

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::committer::Job;
-use crate::limiter::Limiter;
+use crate::mask::Mask;
 use crate::registry::Registry;
+use crate::rules::Rules;
 use crate::view::{Committed, Stats};
 use crate::worker::Msg;
 
@@ -28,7 +29,8 @@ pub(crate) struct Inner {
     pub limits: Limits,
     pub registry: Registry,
     pub catalog: Catalog,
-    pub limiter: Limiter,
+    pub rules: Rules,
+    pub mask: Option<Mask>,
     pub tokio: tokio::runtime::Handle,
     pub grace: Duration,
     pub drain: Duration,

@@ -41,12 +41,14 @@ mod inner;
 mod letter;
 mod limiter;
 mod log;
+mod mask;
 mod outputs;
 mod payload;
 mod people;
 mod registry;
 mod retention;
 mod retry;
+mod rules;
 mod runner;
 mod schedules;
 mod slot;
@@ -59,8 +61,9 @@ pub use clock::{Clock, SystemClock};
 pub use error::{HostError, RunError};
 pub use handle::{Run, Start};
 pub use host::Host;
-pub use limiter::{Rate, StepLimit};
+pub use limiter::Rate;
 pub use outputs::DEFAULT_STREAM;
+pub use rules::StepRule;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
 pub use view::{
     Committed, Health, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, ReplayView, Report, RunView,

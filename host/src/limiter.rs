@@ -1,24 +1,12 @@
 //! How many attempts of a step run at a time, and how many begin in a while.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use durhai_core::duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-
-/// What the attempts of a step may do at most, in one host: two hosts with a limit of 10 each make 20 attempts at a time.
-///
-/// Attempts wait in the order in which their starts became durable. The wait does not count to a step's `timeout`; a run
-/// with an attempt that waits stays in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StepLimit {
-    /// Attempts that run at a time. One runs until it has ended, also after its timeout or cancellation.
-    pub concurrency: Option<u32>,
-    /// Attempts that begin in a while.
-    pub rate: Option<Rate>,
-}
 
 /// At most `count` in any window of length `per`, by the machine's clock: what was used comes back one by one, each
 /// `per` after it began.
@@ -51,23 +39,22 @@ impl Rate {
     }
 }
 
-/// The limits of a host.
-#[derive(Default)]
-pub(crate) struct Limiter {
-    exact: HashMap<String, Arc<Turnstile>>,
-    /// By what the name begins with, the longest first.
-    prefixes: Vec<(String, Arc<Turnstile>)>,
+/// What a [`Turnstile`] lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Limit {
+    pub concurrency: Option<u32>,
+    pub rate: Option<Rate>,
 }
 
 /// Lets attempts through, in order.
-struct Turnstile {
-    limit: StepLimit,
+pub(crate) struct Turnstile {
     tokio: tokio::runtime::Handle,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    limit: Limit,
     /// Attempts that run.
     running: u32,
     /// When those began that still count.
@@ -89,41 +76,20 @@ pub(crate) struct Place {
 /// An attempt that may run. It counts until this is dropped.
 pub(crate) struct Pass(Option<Arc<Turnstile>>);
 
-impl Limiter {
-    /// The error names the limit that makes no sense.
-    pub fn new(limits: BTreeMap<String, StepLimit>, tokio: &tokio::runtime::Handle) -> Result<Limiter, String> {
-        let mut limiter = Limiter::default();
-        for (name, limit) in limits {
-            let wrong = |why: &str| Err(format!("the limit of the step {name:?}: {why}"));
-            if limit.concurrency == Some(0) {
-                return wrong("with a concurrency of 0 nothing would ever begin");
-            }
-            if limit.rate.is_some_and(|rate| rate.count == 0 || rate.per.is_zero()) {
-                return wrong("its rate needs a count and a time greater than 0");
-            }
-            let turnstile = Arc::new(Turnstile { limit, tokio: tokio.clone(), state: Mutex::default() });
-            match name.strip_suffix('*') {
-                Some(prefix) if !prefix.contains('*') => limiter.prefixes.push((prefix.into(), turnstile)),
-                None if !name.is_empty() && !name.contains('*') => drop(limiter.exact.insert(name, turnstile)),
-                _ => return wrong("it must be a step's name, or the beginning of some with one `*` behind it"),
-            }
-        }
-        limiter.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Ok(limiter)
-    }
-
-    /// A place behind all that came before; `None` where there is no limit.
-    pub fn place(&self, step: &str) -> Option<Place> {
-        if self.exact.is_empty() && self.prefixes.is_empty() {
-            return None;
-        }
-        let prefixed = || self.prefixes.iter().find(|(prefix, _)| step.starts_with(prefix)).map(|(_, all)| all);
-        self.exact.get(step).or_else(prefixed).map(Turnstile::join)
-    }
-}
-
 impl Turnstile {
-    fn join(self: &Arc<Self>) -> Place {
+    pub fn new(limit: Limit, tokio: &tokio::runtime::Handle) -> Self {
+        Turnstile { tokio: tokio.clone(), state: Mutex::new(State { limit, ..State::default() }) }
+    }
+
+    /// From now on; what runs goes on and counts.
+    pub fn set(self: &Arc<Self>, limit: Limit) {
+        let mut state = self.state.lock().expect("not poisoned");
+        state.limit = limit;
+        self.admit(&mut state);
+    }
+
+    /// A place behind all that came before.
+    pub fn join(self: &Arc<Self>) -> Place {
         let (tx, pass) = oneshot::channel();
         let mut state = self.state.lock().expect("not poisoned");
         state.tickets += 1;
@@ -135,9 +101,9 @@ impl Turnstile {
 
     /// Lets through whoever may go now.
     fn admit(self: &Arc<Self>, state: &mut State) {
-        while self.limit.concurrency.is_none_or(|most| state.running < most) {
+        while state.limit.concurrency.is_none_or(|most| state.running < most) {
             let Some(first) = state.queue.first_entry() else { return };
-            if let Some(rate) = self.limit.rate {
+            if let Some(rate) = state.limit.rate {
                 let now = self.now();
                 while state.begun.front().is_some_and(|begun| now.duration_since(*begun) >= rate.per) {
                     state.begun.pop_front();
@@ -229,13 +195,12 @@ mod tests {
         }
     }
 
-    fn limiter(limits: &[(&str, StepLimit)]) -> Result<Limiter, String> {
-        let limits = limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
-        Limiter::new(limits, &tokio::runtime::Handle::current())
+    fn turnstile(limit: Limit) -> Arc<Turnstile> {
+        Arc::new(Turnstile::new(limit, &tokio::runtime::Handle::current()))
     }
 
-    fn at_a_time(most: u32) -> StepLimit {
-        StepLimit { concurrency: Some(most), rate: None }
+    fn at_a_time(most: u32) -> Limit {
+        Limit { concurrency: Some(most), rate: None }
     }
 
     /// Whether it may go at this moment.
@@ -245,37 +210,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_narrowest_limit_counts() {
-        let limits =
-            [("http.*", at_a_time(2)), ("http.get", at_a_time(1)), ("*", at_a_time(9)), ("http.p*", at_a_time(3))];
-        let limiter = limiter(&limits).unwrap();
-        let most = |step: &str| limiter.place(step).unwrap().turnstile.limit.concurrency.unwrap();
-        let names = ["http.get", "http.put", "http.head", "http", "httpx.get"];
-        assert_eq!(names.map(most), [1, 3, 2, 9, 9]);
-        assert!(Limiter::default().place("http.get").is_none());
-    }
-
-    #[tokio::test]
-    async fn limits_that_make_no_sense() {
-        let rate =
-            |count, ms| StepLimit { rate: Some(Rate { count, per: Duration::from_millis(ms) }), concurrency: None };
-        for (name, limit) in [
-            ("a", at_a_time(0)),
-            ("", at_a_time(1)),
-            ("a*b", at_a_time(1)),
-            ("a**", at_a_time(1)),
-            ("a", rate(0, 1)),
-            ("a", rate(1, 0)),
-        ] {
-            let error = limiter(&[(name, limit)]).err().unwrap();
-            assert!(error.contains(&format!("{name:?}")), "{error}");
-        }
-    }
-
-    #[tokio::test]
     async fn places_are_taken_in_order_and_left() {
-        let limiter = limiter(&[("a", at_a_time(1))]).unwrap();
-        let mut places: Vec<_> = (0..4).map(|_| limiter.place("a").unwrap()).collect();
+        let turnstile = turnstile(at_a_time(1));
+        let mut places: Vec<_> = (0..4).map(|_| turnstile.join()).collect();
         let first = may_go(&mut places[0]).await.expect("there is room");
         assert!(may_go(&mut places[1]).await.is_none());
         // The second leaves before its turn, the third after it without looking.
@@ -291,15 +228,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_limit_counts_what_runs() {
+        let turnstile = turnstile(at_a_time(1));
+        let mut places: Vec<_> = (0..5).map(|_| turnstile.join()).collect();
+        let _first = may_go(&mut places[0]).await.expect("there is room");
+        assert!(may_go(&mut places[1]).await.is_none());
+        turnstile.set(at_a_time(2));
+        let _second = may_go(&mut places[1]).await.expect("there is room for one more");
+        assert!(may_go(&mut places[2]).await.is_none());
+        turnstile.set(at_a_time(1));
+        assert!(may_go(&mut places[2]).await.is_none());
+        turnstile.set(Limit::default());
+        for place in &mut places[2..] {
+            assert!(may_go(place).await.is_some(), "nothing limits it any more");
+        }
+    }
+
+    #[tokio::test]
     async fn no_window_sees_more_than_the_count() {
         let rate = Rate { count: 3, per: Duration::from_millis(40) };
-        let limiter = limiter(&[("a", StepLimit { rate: Some(rate), concurrency: None })]).unwrap();
+        let turnstile = turnstile(Limit { rate: Some(rate), concurrency: None });
         let mut times = Vec::new();
         for n in 0..10 {
             if n == 2 {
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
-            let pass = limiter.place("a").unwrap().turn().await;
+            let pass = turnstile.join().turn().await;
             times.push(Instant::now());
             let turnstile = pass.0.as_ref().unwrap();
             let latest = *turnstile.state.lock().unwrap().begun.back().unwrap();

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inner::{Inner, RunShared};
 use crate::limiter::{Pass, Place};
+use crate::mask;
+use crate::rules::Ruled;
 use crate::step::{Attempt, Note, StepContext, StepError, StepHandler};
 use crate::worker::Msg;
 
@@ -22,16 +24,15 @@ pub(crate) struct Begin {
     run: Arc<RunShared>,
     step: RunStep,
     token: CancellationToken,
-    /// Where its step has a limit.
-    place: Option<Place>,
+    ruled: Ruled,
 }
 
 impl Begin {
     pub fn new(inner: &Inner, run: &Arc<RunShared>, step: RunStep) -> Self {
         let token = inner.stopping.child_token();
         run.attempts.lock().expect("not poisoned").insert(step.step_id.clone(), token.clone());
-        let place = inner.limiter.place(&step.name);
-        Begin { run: run.clone(), step, token, place }
+        let ruled = inner.rules.of(&step.name);
+        Begin { run: run.clone(), step, token, ruled }
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn begin_all(inner: &Arc<Inner>, mut attempts: Vec<Begin>) {
 /// Begins an attempt: the future that makes it. Its result, unless nobody waits for it any more, reaches the run's
 /// worker as [`Msg::Attempt`].
 fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let Begin { run, step, token, place } = attempt;
+    let Begin { run, step, token, ruled: Ruled { place, retry, timeout: longest } } = attempt;
     if token.is_cancelled() {
         // Recorded as started; taken up as interrupted, if anybody still wants it.
         lost(inner, &run, &step.step_id);
@@ -94,6 +95,8 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
     let inner = inner.clone();
     Some(async move {
         let RunStep { step_id, attempt, input, timeout, .. } = step;
+        let timeout = timeout.or(longest.map(|longest| longest.as_millis() as u64));
+        let policed = |error: AttemptError| AttemptError { policy: retry.clone(), ..error };
         // Held to the end, which for an attempt that took too long comes after its result.
         let _pass = match place {
             None => None,
@@ -113,7 +116,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                     token.cancel();
                     let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
                     let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
-                    done(&inner, &run, step_id, attempt, Err(error));
+                    done(&inner, &run, step_id, attempt, Err(policed(error)));
                     // It was told; it may still put its things in order.
                     let _ = tokio::time::timeout(inner.grace, work).await;
                     return;
@@ -121,8 +124,9 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
             },
         };
         if let Some(result) = result {
-            let result = result.map_err(attempt_error).and_then(|output| within_limit(&inner, output));
-            done(&inner, &run, step_id, attempt, result);
+            let result = mask::result(inner.mask.as_ref(), result).map_err(attempt_error);
+            let result = result.and_then(|output| within_limit(&inner, output));
+            done(&inner, &run, step_id, attempt, result.map_err(policed));
         } else {
             lost(&inner, &run, &step_id);
         }
@@ -140,11 +144,13 @@ pub(crate) async fn turn(place: Place, token: &CancellationToken) -> Option<Pass
 
 /// One attempt without a run: `Host::call_step`.
 pub(crate) async fn call_once(
+    inner: &Inner,
     handler: Arc<dyn StepHandler>,
     context: StepContext,
     input: Value,
 ) -> Result<Value, Failure> {
-    guarded(&handler, context, input).await.map_err(|error| {
+    let result = guarded(&handler, context, input).await;
+    mask::result(inner.mask.as_ref(), result).map_err(|error| {
         let error = attempt_error(error);
         Failure::new(error.kind, error.message).with_data(error.data)
     })
@@ -208,7 +214,7 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         token,
         Box::new(move |note| {
             let run = sink_run.id.clone();
-            let msg = match note {
+            let msg = match mask::note(sink_inner.mask.as_ref(), note) {
                 Note::Heartbeat(detail) => Msg::Heartbeat { run, step_id: step_id.clone(), detail },
                 Note::Log(mut line) => {
                     line.at = sink_inner.clock.now();
@@ -234,7 +240,7 @@ fn attempt_error(error: StepError) -> AttemptError {
         None => (Kind::StepFailed, error.fatal),
     };
     let retry_after = error.retry_after.map(|wait| wait.as_millis() as u64);
-    AttemptError { kind, message: error.message, fatal, retry_after, data: error.data }
+    AttemptError { kind, message: error.message, fatal, retry_after, policy: None, data: error.data }
 }
 
 /// An output that is too large or too deep would make the log unreadable for its own limits.

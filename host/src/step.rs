@@ -163,6 +163,11 @@ impl StepError {
         self.fatal
     }
 
+    /// What [`data`](Self::data) added; null where nothing was.
+    pub fn details(&self) -> &Value {
+        &self.data
+    }
+
     /// The wait that was asked for.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durhai::{Host, HostBuilder};
 use durhai_api::{Config, Token};
-use durhai_steps::{BuiltinSteps, Grant, Permissions, RhaiSteps};
+use durhai_steps::{BuiltinSteps, PathGrant, Permissions, RhaiSteps};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -106,13 +106,14 @@ pub fn permissions(allow: &Allow) -> Result<Permissions, Fail> {
     Ok(Permissions {
         read: grant(&allow.allow_read, "--allow-read")?,
         write: grant(&allow.allow_write, "--allow-write")?,
+        ..Permissions::none()
     })
 }
 
-fn grant(values: &[String], flag: &str) -> Result<Grant, Fail> {
-    values.iter().try_fold(Grant::Nothing, |all, value| {
+fn grant(values: &[String], flag: &str) -> Result<PathGrant, Fail> {
+    values.iter().try_fold(PathGrant::Nothing, |all, value| {
         let value = Some(value.as_str()).filter(|value| !value.is_empty());
-        let grant = Grant::parse(value).map_err(|error| Fail::usage(format!("{flag}: {error}")))?;
+        let grant = PathGrant::parse(value).map_err(|error| Fail::usage(format!("{flag}: {error}")))?;
         Ok(all.and(grant))
     })
 }

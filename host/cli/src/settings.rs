@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use durhai::{HostBuilder, Rate, StepLimit};
+use durhai::{HostBuilder, Rate, StepRule};
 use serde::{Deserialize, Deserializer};
 
 use crate::exit::Fail;
@@ -49,7 +49,7 @@ impl Settings {
 
     pub fn apply(self, builder: HostBuilder) -> HostBuilder {
         self.steps.into_iter().fold(builder, |builder, (name, Step { concurrency, rate })| {
-            builder.step_limit(name, StepLimit { concurrency: concurrency.map(NonZeroU32::get), rate })
+            builder.step_rule(name, StepRule { concurrency: concurrency.map(NonZeroU32::get), rate, ..StepRule::default() })
         })
     }
 

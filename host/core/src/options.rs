@@ -27,6 +27,9 @@ pub struct ChildOptions {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StepOptions {
     pub retry: RetryPolicy,
+    /// The call itself asks for `retry`; else what the host knows of the step comes first, see
+    /// [`AttemptError::policy`](crate::replay::AttemptError::policy).
+    pub asked_retry: bool,
     /// The longest one attempt may take.
     pub timeout: Option<Millis>,
     /// The longest all attempts and the waits between them may take, from the first start.

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use durhai::{StepContext, Value};
+use tokio::sync::Notify;
 
 /// A script that asks `is_cancelled()` is taken at its word and given this long to end by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ pub enum Word {
 pub struct Stop {
     asked: Mutex<Option<Instant>>,
     woken: Condvar,
+    /// The same for who waits in a future.
+    called: Notify,
     /// The script looks at `is_cancelled()`.
     polite: AtomicBool,
     deadline: Instant,
@@ -73,13 +76,32 @@ impl Stop {
     pub fn after(limit: Duration) -> Self {
         let now = Instant::now();
         let deadline = now.checked_add(limit).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
-        Stop { asked: Mutex::new(None), woken: Condvar::new(), polite: AtomicBool::new(false), deadline }
+        Stop {
+            asked: Mutex::new(None),
+            woken: Condvar::new(),
+            called: Notify::new(),
+            polite: AtomicBool::new(false),
+            deadline,
+        }
     }
 
     /// Wakes a sleeping script; one that runs notices within a few operations.
     pub fn ask(&self) {
         self.asked().get_or_insert_with(Instant::now);
         self.woken.notify_all();
+        self.called.notify_waiters();
+    }
+
+    /// Resolves when it is asked to stop, or at the time limit.
+    pub async fn ended(&self) {
+        let called = self.called.notified();
+        if self.asked().is_some() {
+            return;
+        }
+        tokio::select! {
+            () = called => {}
+            () = tokio::time::sleep_until(self.deadline.into()) => {}
+        }
     }
 
     /// What the script is told; from now on it is trusted to end by itself.

@@ -242,7 +242,7 @@ impl From<io::Error> for Refusal {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::permissions::Grant;
+    use crate::permissions::PathGrant;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
@@ -253,8 +253,8 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("in")).unwrap();
         fs::create_dir_all(root.join("out")).unwrap();
-        let grant = Grant::paths([root.join("in")]).unwrap();
-        (folder, root, Permissions { read: grant.clone(), write: grant })
+        let grant = PathGrant::paths([root.join("in")]).unwrap();
+        (folder, root, Permissions { read: grant.clone(), write: grant, ..Permissions::none() })
     }
 
     fn text(root: &Path, path: &str) -> String {

@@ -3,15 +3,19 @@
 //!
 //! ```no_run
 //! use durhai::Host;
-//! use durhai_steps::{BuiltinSteps, Grant, Permissions, RhaiSteps};
+//! use durhai_steps::{BuiltinSteps, Outside, PathGrant, Permissions, RhaiSteps};
 //! use std::sync::Arc;
 //!
 //! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
-//! let permissions = Permissions { read: Grant::paths(["data"])?, write: Grant::paths(["out"])? };
+//! let outside = Outside::from(Permissions {
+//!     read: PathGrant::paths(["data"])?,
+//!     write: PathGrant::paths(["out"])?,
+//!     ..Permissions::none()
+//! });
 //! let host = Host::builder()
 //!     .workflows("scripts")
-//!     .steps(Arc::new(RhaiSteps::open("scripts", permissions.clone())))
-//!     .steps(Arc::new(BuiltinSteps::new(permissions)))
+//!     .steps(Arc::new(RhaiSteps::open("scripts", outside.clone())))
+//!     .steps(Arc::new(BuiltinSteps::new(outside)))
 //!     .start()
 //!     .await?;
 //! # Ok(()) }
@@ -20,20 +24,30 @@
 mod attempt;
 mod builtin;
 mod convert;
+mod declared;
 mod effects;
+mod environment;
 mod files;
 mod folder;
+mod http;
+mod outside;
 mod permissions;
 mod pool;
 mod program;
 mod rhai_steps;
+mod secrets;
 
 use std::future::Future;
 use std::pin::Pin;
 
 pub use builtin::BuiltinSteps;
-pub use permissions::{Access, Grant, Permissions, Refusal};
+pub use declared::{Declared, ProgramStep, ServiceStep};
+pub use environment::Environment;
+pub use http::{HttpOptions, Roots};
+pub use outside::{Outside, Provisions};
+pub use permissions::{Access, EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, Refusal};
 pub use rhai_steps::RhaiSteps;
+pub use secrets::{SecretSource, SecretSources};
 
 /// The future of one attempt, as [`durhai::StepHandler::call`] gives it.
 type Attempt = Pin<Box<dyn Future<Output = Result<durhai::Value, durhai::StepError>> + Send>>;

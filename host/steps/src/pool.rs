@@ -9,7 +9,6 @@ use durhai::{StepError, Value};
 use tokio::sync::oneshot;
 
 use crate::effects::{Play, Stage};
-use crate::permissions::Permissions;
 
 /// Room for [`crate::effects::MAX_CALLS`] calls inside calls, also in a debug build, where each may take some 100 KB.
 /// Mapped, and only what is touched takes memory.
@@ -20,7 +19,6 @@ const STACK: usize = 64 * 1024 * 1024;
 pub struct Pool {
     shared: Arc<Shared>,
     size: usize,
-    permissions: Arc<Permissions>,
 }
 
 struct Shared {
@@ -39,9 +37,9 @@ struct Line {
 pub type Outcome = Result<Value, StepError>;
 
 impl Pool {
-    pub fn new(size: usize, permissions: Permissions) -> Self {
+    pub fn new(size: usize) -> Self {
         let shared = Shared { line: Mutex::default(), arrived: Condvar::new() };
-        Pool { shared: Arc::new(shared), size: size.max(1), permissions: Arc::new(permissions) }
+        Pool { shared: Arc::new(shared), size: size.max(1) }
     }
 
     /// The receiver fails if the pool is dropped before the attempt began.
@@ -50,9 +48,9 @@ impl Pool {
         let mut line = self.shared.line();
         line.plays.push_back((play, sender));
         if line.idle < line.plays.len() && line.threads < self.size {
-            let (shared, permissions) = (self.shared.clone(), self.permissions.clone());
+            let shared = self.shared.clone();
             let thread = thread::Builder::new().name("durhai-step".into()).stack_size(STACK);
-            match thread.spawn(move || work(&shared, &permissions)) {
+            match thread.spawn(move || work(&shared)) {
                 Ok(_) => line.threads += 1,
                 Err(error) if line.threads == 0 => {
                     if let Some((_, sender)) = line.plays.pop_back() {
@@ -97,8 +95,8 @@ impl Shared {
     }
 }
 
-fn work(shared: &Shared, permissions: &Arc<Permissions>) {
-    let mut stage = Stage::new(permissions.clone());
+fn work(shared: &Shared) {
+    let mut stage = Stage::new();
     while let Some((play, sender)) = shared.next() {
         if play.stop.must_end().is_some() {
             let _ = sender.send(Err(StepError::retry("stopped before it began")));
@@ -107,7 +105,7 @@ fn work(shared: &Shared, permissions: &Arc<Permissions>) {
         let name = play.caller.step.clone();
         let outcome = catch_unwind(AssertUnwindSafe(|| stage.run(play))).unwrap_or_else(|panic| {
             // Whatever the panic left half done is in there.
-            stage = Stage::new(permissions.clone());
+            stage = Stage::new();
             let why = panic.downcast_ref::<&str>().map(|why| (*why).to_owned());
             let why = why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(StepError::retry(format!("the step {name} panicked: {why}")))

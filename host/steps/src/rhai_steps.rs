@@ -6,12 +6,13 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use durhai::{StepContext, StepError, StepHandler, StepInfo, StepSource, Value};
+use tokio::runtime::Handle;
 
 use crate::Attempt;
 use crate::attempt::{Caller, Stop};
 use crate::effects::Play;
 use crate::folder::{Folder, Found};
-use crate::permissions::Permissions;
+use crate::outside::{Kit, Outside};
 use crate::pool::Pool;
 use crate::program::Program;
 
@@ -21,25 +22,32 @@ use crate::program::Program;
 pub struct RhaiSteps {
     folder: Folder,
     pool: Arc<Pool>,
-    permissions: Permissions,
+    outside: Outside,
     limit: Duration,
 }
 
 /// A step as it was found.
 enum RhaiStep {
-    Ready { program: Arc<Program>, function: String, pool: Arc<Pool>, limit: Duration, broken: Option<Arc<str>> },
+    Ready {
+        program: Arc<Program>,
+        function: String,
+        pool: Arc<Pool>,
+        limit: Duration,
+        broken: Option<Arc<str>>,
+        kit: Arc<Kit>,
+    },
     Broken(Arc<str>),
 }
 
 impl RhaiSteps {
     /// The scripts folder is the one that contains `steps/`; it is looked at when a step is asked for, and need not
     /// exist yet.
-    pub fn open(folder: impl Into<PathBuf>, permissions: Permissions) -> Self {
+    pub fn open(folder: impl Into<PathBuf>, outside: impl Into<Outside>) -> Self {
         let threads = (available_parallelism().map_or(1, |cores| cores.get()) * 4).max(8);
         RhaiSteps {
             folder: Folder::new(folder.into()),
-            pool: Arc::new(Pool::new(threads, permissions.clone())),
-            permissions,
+            pool: Arc::new(Pool::new(threads)),
+            outside: outside.into(),
             limit: Duration::from_secs(3_600),
         }
     }
@@ -47,7 +55,7 @@ impl RhaiSteps {
     /// How many run at a time; more wait in line. Default: four a core, at least 8.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
-        self.pool = Arc::new(Pool::new(threads, self.permissions.clone()));
+        self.pool = Arc::new(Pool::new(threads));
         self
     }
 
@@ -74,7 +82,8 @@ impl StepSource for RhaiSteps {
             && program.functions.contains_key(function)
         {
             let (function, pool, limit) = (function.to_owned(), self.pool.clone(), self.limit);
-            return Some(Arc::new(RhaiStep::Ready { program, function, pool, limit, broken }));
+            let kit = self.outside.kit();
+            return Some(Arc::new(RhaiStep::Ready { program, function, pool, limit, broken, kit }));
         }
         // What the broken text will have once it is mended, nobody knows.
         broken.map(|broken| Arc::new(RhaiStep::Broken(broken)) as Arc<dyn StepHandler>)
@@ -102,23 +111,24 @@ impl StepSource for RhaiSteps {
 
 impl StepHandler for RhaiStep {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
-        let (program, function, pool, limit) = match self {
+        let (program, function, pool, limit, kit) = match self {
             RhaiStep::Broken(why) => {
                 let error = StepError::retry(why);
                 return Box::pin(async { Err(error) });
             }
-            RhaiStep::Ready { program, function, pool, limit, broken } => {
+            RhaiStep::Ready { program, function, pool, limit, broken, kit } => {
                 if let Some(why) = broken {
                     context.log("warn", format!("the version from before this mistake still serves: {why}"));
                 }
-                (program.clone(), function.clone(), pool.clone(), *limit)
+                (program.clone(), function.clone(), pool.clone(), *limit, kit.clone())
             }
         };
         Box::pin(async move {
             let (caller, stop) = (Arc::new(Caller::new(&context)), Arc::new(Stop::after(limit)));
             // Also when this future is dropped.
             let ends = AskAtEnd(stop.clone());
-            let mut outcome = pool.submit(Play { program, function, input, caller, stop });
+            let mut outcome =
+                pool.submit(Play { program, function, input, caller, stop, kit, tokio: Handle::current() });
             let outcome = tokio::select! {
                 outcome = &mut outcome => outcome,
                 () = context.cancelled() => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durhai::{Body, Host, MemoryWorld, Run, RunView, Status, Value, World};
-use durhai_steps::{BuiltinSteps, Grant, Permissions, RhaiSteps};
+use durhai_steps::{BuiltinSteps, PathGrant, Permissions, RhaiSteps};
 use serde_json::json;
 
 /// A scripts folder, and a folder to write to that goes away.
@@ -25,8 +25,9 @@ impl Place {
 
     async fn host(&self, world: Arc<dyn World>) -> Host {
         let permissions = Permissions {
-            read: Grant::paths([scripts(), self.out().into()]).unwrap(),
-            write: Grant::paths([self.out()]).unwrap(),
+            read: PathGrant::paths([scripts(), self.out().into()]).unwrap(),
+            write: PathGrant::paths([self.out()]).unwrap(),
+            ..Permissions::none()
         };
         Host::builder()
             .shared_world(world)
@@ -271,7 +272,7 @@ async fn a_missing_permission_fails_the_run_at_once() {
         .workflow("peek", r#"use_step("file.read", #{ path: "/etc/passwd" })"#)
         .workflow("typo", r#"use_step("file.read", #{ path: "x", encoding: "utf-8" })"#)
         .steps(Arc::new(BuiltinSteps::new(Permissions {
-            read: Grant::paths([folder.path()]).unwrap(),
+            read: PathGrant::paths([folder.path()]).unwrap(),
             ..Default::default()
         })))
         .start()
@@ -303,8 +304,8 @@ async fn the_script_of_the_readme_runs() {
     }
     let report = place.out().join("report.txt");
     let script = script.replace("out/report.txt", report.to_str().unwrap());
-    let folder = Grant::paths([place.out()]).unwrap();
-    let permissions = Permissions { read: folder.clone(), write: folder };
+    let folder = PathGrant::paths([place.out()]).unwrap();
+    let permissions = Permissions { read: folder.clone(), write: folder, ..Permissions::none() };
     let host = Host::builder()
         .workflow("report", script)
         .steps(Arc::new(BuiltinSteps::new(permissions)))

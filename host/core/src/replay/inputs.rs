@@ -241,7 +241,10 @@ impl Replay {
             Ok(output) => Body::StepCompleted { output },
             Err(error) => {
                 let failures = step.failures + 1;
-                let policy = &step.options.retry;
+                let policy = match &error.policy {
+                    Some(policy) if !step.options.asked_retry => policy,
+                    _ => &step.options.retry,
+                };
                 let retry_at = now.saturating_add(
                     error
                         .retry_after

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::call::LogLine;
 use super::divergence::Divergence;
-use crate::options::ChildOptions;
+use crate::options::{ChildOptions, RetryPolicy};
 use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, StepOptions, Value};
 
 /// Something that happened outside, handed to [`Replay::deliver`](super::Replay::deliver).
@@ -82,6 +82,8 @@ pub struct AttemptError {
     pub fatal: bool,
     /// Wait this long instead of what the policy says.
     pub retry_after: Option<Millis>,
+    /// What the host says about attempts of this step. Counts if the call did not ask for a policy of its own.
+    pub policy: Option<RetryPolicy>,
     pub data: Value,
 }
 
@@ -207,6 +209,7 @@ impl AttemptError {
             message: message.into(),
             fatal: false,
             retry_after: None,
+            policy: None,
             data: Value::Null,
         }
     }

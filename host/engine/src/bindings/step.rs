@@ -59,7 +59,10 @@ fn step_options(value: &Dynamic, policy: Option<RetryPolicy>) -> Result<StepOpti
     for (key, value) in args::options("use_step", value, &known)? {
         let what = format!("use_step: option `{key}`");
         match key.as_str() {
-            "retry" => options.retry = retry(&value, &options.retry)?,
+            "retry" => {
+                options.retry = retry(&value, &options.retry)?;
+                options.asked_retry = true;
+            }
             "timeout" => options.timeout = Some(positive(&what, &value)?),
             "deadline" => options.deadline = Some(positive(&what, &value)?),
             "once" => options.once = args::boolean(&what, &value)?,

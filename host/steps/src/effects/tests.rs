@@ -1,25 +1,35 @@
 use super::*;
+use crate::attempt::Word;
 use crate::folder::Folder;
-use crate::permissions::Grant;
+use crate::outside::Outside;
+use crate::permissions::{PathGrant, Permissions};
 use crate::pool::Pool;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap())
+}
 
 /// A folder of texts, run step by step.
 struct Bench {
     folder: tempfile::TempDir,
     steps: Folder,
     stage: Stage,
+    kit: Arc<Kit>,
 }
 
 fn bench(files: &[(&str, &str)]) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("out")).unwrap();
-    let grant = Grant::paths([folder.path().join("out")]).unwrap();
-    let permissions = Permissions { read: grant.clone(), write: grant };
+    let grant = PathGrant::paths([folder.path().join("out")]).unwrap();
+    let permissions = Permissions { read: grant.clone(), write: grant, ..Permissions::none() };
     let steps = Folder::new(folder.path().into());
-    let bench = Bench { folder, steps, stage: Stage::new(Arc::new(permissions)) };
+    let bench = Bench { folder, steps, stage: Stage::new(), kit: Outside::from(permissions).kit() };
     for (file, text) in files {
         bench.save(file, text);
     }
@@ -40,7 +50,8 @@ impl Bench {
         let (module, function) = step.rsplit_once('.').unwrap();
         let program = self.steps.find(module).unwrap().program.unwrap();
         let stop = Arc::new(Stop::after(Duration::from_secs(600)));
-        Play { program, function: function.into(), input, caller: caller(|_| {}), stop }
+        let tokio = runtime().handle().clone();
+        Play { program, function: function.into(), input, caller: caller(|_| {}), stop, kit: self.kit.clone(), tokio }
     }
 
     fn run(&mut self, step: &str, input: Value) -> Result<Value, StepError> {
@@ -202,7 +213,7 @@ fn scripts_that_do_not_end_are_ended() {
         let mut play = bench.play("a.f", json!(null));
         play.caller = caller(|_| {});
         let stop = play.stop.clone();
-        let pool = Pool::new(1, Permissions::none());
+        let pool = Pool::new(1);
         let outcome = pool.submit(play);
         stop.ask();
         let error = outcome.blocking_recv().unwrap().unwrap_err();
@@ -211,14 +222,14 @@ fn scripts_that_do_not_end_are_ended() {
     let bench = bench(&[("steps/a.rhai", "fn f() { loop {} }")]);
     let mut stage = bench.stage;
     let stop = Arc::new(Stop::after(Duration::from_millis(20)));
-    let play = Play { stop, ..Bench { stage: Stage::new(Arc::default()), ..bench }.play("a.f", json!(null)) };
+    let play = Play { stop, ..Bench { stage: Stage::new(), ..bench }.play("a.f", json!(null)) };
     assert!(stage.run(play).unwrap_err().message().contains("longer than steps in scripts may take"));
 }
 
 #[test]
 fn more_than_the_pool_holds_waits_in_line() {
     let bench = bench(&[("steps/a.rhai", "fn f(input) { if input < 2 { sleep(1_000_000) } input }")]);
-    let pool = Pool::new(2, Permissions::none());
+    let pool = Pool::new(2);
     let plays: Vec<_> = (0..20).map(|n| bench.play("a.f", json!(n))).collect();
     let stops: Vec<_> = plays.iter().map(|play| play.stop.clone()).collect();
     let mut outcomes: Vec<_> = plays.into_iter().map(|play| pool.submit(play)).collect();
@@ -235,7 +246,7 @@ fn more_than_the_pool_holds_waits_in_line() {
 #[test]
 fn a_panic_is_a_failed_attempt() {
     let bench = bench(&[("steps/a.rhai", "fn f() { print(1) } fn g() { 2 }")]);
-    let pool = Pool::new(1, Permissions::none());
+    let pool = Pool::new(1);
     let play = Play { caller: caller(|_| panic!("no ear")), ..bench.play("a.f", json!(null)) };
     let error = pool.submit(play).blocking_recv().unwrap().unwrap_err();
     assert_eq!(error, StepError::retry("the step a.f panicked: no ear"));
@@ -248,7 +259,7 @@ fn the_deepest_calls_fit_the_stack() {
     let text = "fn f(n) { if n == 0 { return 0; } let a = [n].map(|x| { let y = `${1 + (2 * (3 + (4 * f(x - 1))))}`; y.len() }); a[0] }
         fn plain(n) { if n == 0 { 0 } else { 1 + plain(n - 1) } }";
     let bench = bench(&[("steps/a.rhai", text)]);
-    let pool = Pool::new(1, Permissions::none());
+    let pool = Pool::new(1);
     let run = |step: &str, n| pool.submit(bench.play(step, json!(n))).blocking_recv().unwrap();
     assert_eq!(run("a.plain", MAX_CALLS - 1), Ok(json!(MAX_CALLS - 1)));
     assert!(run("a.plain", MAX_CALLS + 1).unwrap_err().message().contains("Stack overflow"));

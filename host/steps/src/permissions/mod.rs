@@ -1,27 +1,38 @@
 //! What steps may touch: nothing, unless it was granted.
 
+mod names;
+mod net;
+mod paths;
+mod programs;
+
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::path::{Component, Path, PathBuf};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use names::EnvGrant;
+pub use net::NetGrant;
+pub use paths::PathGrant;
+pub use programs::ExecGrant;
+
+use paths::{existing_part, resolve, same_file};
 
 /// What was granted to steps that come from scripts and to the built-in ones. Steps in Rust are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// Files and folders that may be read (`--allow-read`).
-    pub read: Grant,
+    pub read: PathGrant,
     /// Files and folders that may be written, created and removed (`--allow-write`).
-    pub write: Grant,
-}
-
-/// One kind of permission.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Grant {
-    #[default]
-    Nothing,
-    Everything,
-    /// These files, and these folders with all that is in them: absolute, without links.
-    Paths(Vec<PathBuf>),
+    pub write: PathGrant,
+    /// Hosts that may be spoken to (`--allow-net`).
+    pub net: NetGrant,
+    /// Programs that may be run (`--allow-exec`).
+    pub exec: ExecGrant,
+    /// Variables of the environment that may be read (`--allow-env`).
+    pub env: EnvGrant,
+    /// Files and folders that stay out of reach whatever was granted: absolute, without links. What decides over
+    /// permissions, and what holds secrets, must not be written or read by those they are meant for.
+    pub sealed: Vec<PathBuf>,
 }
 
 /// Two of the things that can be done with a path need different grants.
@@ -47,7 +58,14 @@ impl Permissions {
 
     /// Everything is allowed (`-A`).
     pub fn all() -> Self {
-        Permissions { read: Grant::Everything, write: Grant::Everything }
+        Permissions {
+            read: PathGrant::Everything,
+            write: PathGrant::Everything,
+            net: NetGrant::Everything,
+            exec: ExecGrant::Everything,
+            env: EnvGrant::Everything,
+            sealed: Vec::new(),
+        }
     }
 
     /// Resolves `path` for this use: absolute, every link followed. What does not exist yet is resolved as far as it
@@ -97,6 +115,10 @@ impl Permissions {
             Access::Read => (&self.read, "--allow-read", "reading"),
             Access::Write => (&self.write, "--allow-write", "writing"),
         };
+        if let Some(sealed) = self.sealed.iter().find(|sealed| resolved.starts_with(sealed)) {
+            let sealed = sealed.display();
+            return Err(Refusal::Denied(format!("{doing} {path} is not allowed: {sealed} is out of reach for steps")));
+        }
         if grant.covers(resolved) {
             return Ok(());
         }
@@ -104,102 +126,6 @@ impl Permissions {
         let asked = if Path::new(path) == resolved { String::new() } else { format!(" (asked for as {path:?})") };
         Err(Refusal::Denied(format!("{doing} {place}{asked} is not allowed: grant it with {flag}={place}")))
     }
-}
-
-impl Grant {
-    /// From the value of a flag: none is everything, else paths separated by commas. Relative paths start at the
-    /// current folder; links are followed once, now: what a granted link points to later is not granted.
-    pub fn parse(value: Option<&str>) -> io::Result<Self> {
-        match value {
-            None => Ok(Grant::Everything),
-            Some(list) => Grant::paths(list.split(',').filter(|path| !path.is_empty())),
-        }
-    }
-
-    /// These paths, resolved like those of [`parse`](Self::parse).
-    pub fn paths<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> io::Result<Self> {
-        let resolved = paths.into_iter().map(|path| {
-            let path = path.as_ref();
-            resolve(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-        });
-        resolved.collect::<io::Result<_>>().map(Grant::Paths)
-    }
-
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Grant) -> Self {
-        match (self, other) {
-            (Grant::Everything, _) | (_, Grant::Everything) => Grant::Everything,
-            (Grant::Nothing, grant) | (grant, Grant::Nothing) => grant,
-            (Grant::Paths(mut paths), Grant::Paths(more)) => {
-                paths.extend(more);
-                Grant::Paths(paths)
-            }
-        }
-    }
-
-    /// `resolved` must be absolute and without links. Compared by whole names, byte by byte: on a file system that
-    /// ignores case a name that is written differently is refused, unless its canonical form is the granted one.
-    fn covers(&self, resolved: &Path) -> bool {
-        match self {
-            Grant::Nothing => false,
-            Grant::Everything => true,
-            Grant::Paths(paths) => paths.iter().any(|granted| resolved.starts_with(granted)),
-        }
-    }
-}
-
-/// Absolute, links followed, `..` gone. Of a path that does not exist the longest part that exists is resolved and the
-/// rest appended, if it is plain names; a link that points nowhere is an error, because creating through it would
-/// create what it points to.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
-    if path.as_os_str().is_empty() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "the path is empty"));
-    }
-    let absolute = std::env::current_dir()?.join(path);
-    let mut rest = Vec::new();
-    let mut exists = absolute.as_path();
-    loop {
-        match exists.canonicalize() {
-            Ok(mut resolved) => {
-                resolved.extend(rest.iter().rev());
-                return Ok(resolved);
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                if exists.symlink_metadata().is_ok() {
-                    let message = format!("{} is a link that points nowhere", exists.display());
-                    return Err(io::Error::new(ErrorKind::NotFound, message));
-                }
-                // `parent` drops `.` and keeps `..`, whose meaning depends on what stands before it.
-                let Some(Component::Normal(name)) = exists.components().next_back() else {
-                    let message = format!("{} does not exist, so `..` leads nowhere", path.display());
-                    return Err(io::Error::new(ErrorKind::NotFound, message));
-                };
-                rest.push(name);
-                exists = exists.parent().unwrap_or(Path::new("/"));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// The longest part of a path that can be resolved.
-fn existing_part(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from("/"));
-    absolute.ancestors().find_map(|part| part.canonicalize().ok()).unwrap_or_else(|| PathBuf::from("/"))
-}
-
-#[cfg(unix)]
-fn same_file(path: &Path, file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let (there, open) = (path.symlink_metadata()?, file.metadata()?);
-    Ok(there.dev() == open.dev() && there.ino() == open.ino())
-}
-
-/// Elsewhere the path alone must do.
-#[cfg(not(unix))]
-fn same_file(path: &Path, _file: &File) -> io::Result<bool> {
-    Ok(!path.symlink_metadata()?.is_symlink())
 }
 
 impl fmt::Display for Refusal {
@@ -239,8 +165,8 @@ mod tests {
         ] {
             symlink(target, root.join(link)).unwrap();
         }
-        let grant = Grant::paths([root.join("in"), root.join("granted"), root.join("later/deep")]).unwrap();
-        (folder, root, Permissions { read: grant.clone(), write: grant })
+        let grant = PathGrant::paths([root.join("in"), root.join("granted"), root.join("later/deep")]).unwrap();
+        (folder, root, Permissions { read: grant.clone(), write: grant, ..Permissions::none() })
     }
 
     #[test]
@@ -305,7 +231,7 @@ mod tests {
     #[test]
     fn one_grant_says_nothing_about_the_other() {
         let (_folder, root, permissions) = playground();
-        let only_read = Permissions { read: permissions.read, write: Grant::Nothing };
+        let only_read = Permissions { read: permissions.read, write: PathGrant::Nothing, ..Permissions::none() };
         let path = root.join("in/a.txt");
         assert!(only_read.resolve(Access::Read, path.to_str().unwrap()).is_ok());
         assert!(only_read.resolve(Access::Write, path.to_str().unwrap()).is_err());
@@ -329,10 +255,13 @@ mod tests {
 
     #[test]
     fn flags() {
-        assert_eq!(Grant::parse(None).unwrap(), Grant::Everything);
+        assert_eq!(PathGrant::parse(None).unwrap(), PathGrant::Everything);
         let current = std::env::current_dir().unwrap().canonicalize().unwrap();
-        assert_eq!(Grant::parse(Some("here,/")).unwrap(), Grant::Paths(vec![current.join("here"), PathBuf::from("/")]));
-        assert_eq!(Grant::Nothing.and(Grant::Paths(vec![])), Grant::Paths(vec![]));
-        assert_eq!(Grant::Everything.and(Grant::Paths(vec![])), Grant::Everything);
+        assert_eq!(
+            PathGrant::parse(Some("here,/")).unwrap(),
+            PathGrant::Paths(vec![current.join("here"), PathBuf::from("/")])
+        );
+        assert_eq!(PathGrant::Nothing.and(PathGrant::Paths(vec![])), PathGrant::Paths(vec![]));
+        assert_eq!(PathGrant::Everything.and(PathGrant::Paths(vec![])), PathGrant::Everything);
     }
 }

@@ -1,0 +1,247 @@
+//! The effects engine: plain Rhai with a clock and files, for one step at a time.
+//!
+//! Functions a step has beside Rhai's own: `attempt()` `run_id()` `step_id()` `idempotency_key()` `workflow_name()`,
+//! `log(level, message[, fields])` and `print`, `heartbeat(detail)`, `is_cancelled()`, `sleep(seconds or "250ms")`,
+//! `now()`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file` and `json`.
+
+mod context;
+mod file;
+mod verdict;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use durhai::{StepError, Value};
+use rhai::{
+    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, NativeCallContext, Position, Scope,
+    Shared,
+};
+use tokio::runtime::Handle;
+
+use crate::attempt::{Caller, End, Stop};
+use crate::convert::{to_dynamic, to_json};
+use crate::outside::Kit;
+use crate::program::{Program, limit_text, module_file, point};
+use verdict::{Verdict, in_words};
+
+/// Calls inside calls, the same in debug and release builds, so that a step behaves the same. The threads have the
+/// stack for it, see [`crate::pool`].
+pub const MAX_CALLS: usize = 100;
+
+type Fallible<T> = Result<T, Box<EvalAltResult>>;
+
+/// An engine with the step that runs on it. Stays on its thread.
+pub struct Stage {
+    engine: Engine,
+    seat: Seat,
+    cache: Cache,
+}
+
+/// One attempt, ready to run.
+pub struct Play {
+    pub program: Arc<Program>,
+    pub function: String,
+    pub input: Value,
+    pub caller: Arc<Caller>,
+    pub stop: Arc<Stop>,
+    pub kit: Arc<Kit>,
+    /// Where the module functions that wait for the outside do so.
+    pub tokio: Handle,
+}
+
+/// Who runs now, for the functions that the engine was given once.
+type Seat = Arc<Mutex<Option<Sitting>>>;
+
+#[derive(Clone)]
+struct Sitting {
+    program: Arc<Program>,
+    caller: Arc<Caller>,
+    stop: Arc<Stop>,
+    kit: Arc<Kit>,
+    tokio: Handle,
+}
+
+/// Compiled texts by the file of the step, then by their own file; only those of the newest program are kept.
+type Cache = Arc<Mutex<HashMap<String, (u64, HashMap<String, AST>)>>>;
+
+impl Stage {
+    pub fn new() -> Self {
+        let (seat, cache) = (Seat::default(), Cache::default());
+        let mut engine = Engine::new();
+        limit_text(&mut engine);
+        engine.set_max_call_levels(MAX_CALLS);
+        // Generous, and there so that a mistake in a script does not take the memory of the whole host.
+        engine.set_max_string_size(64 * 1024 * 1024);
+        engine.set_max_array_size(1_000_000);
+        engine.set_max_map_size(1_000_000);
+        engine.set_module_resolver(Imports { seat: seat.clone(), cache: cache.clone() });
+        context::add_context(&mut engine, &seat);
+        context::add_time(&mut engine, &seat);
+        verdict::add_verdicts(&mut engine);
+        engine.register_static_module("file", Shared::new(file::module(&seat)));
+        engine.register_static_module("json", Shared::new(json_module()));
+        let watched = seat.clone();
+        engine.on_progress(move |operations| {
+            // Looking takes longer than an operation.
+            (operations % 32 == 0 && sitting(&watched)?.stop.must_end().is_some()).then_some(Dynamic::UNIT)
+        });
+        Stage { engine, seat, cache }
+    }
+
+    /// Runs one attempt to its end, on this thread.
+    pub fn run(&mut self, play: Play) -> Result<Value, StepError> {
+        let Play { program, function, input, caller, stop, kit, tokio } = play;
+        let input = to_dynamic(input).map_err(|why| StepError::fatal(format!("the input of {function}: {why}")))?;
+        let sitting = Sitting { program: program.clone(), caller, stop: stop.clone(), kit, tokio };
+        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(sitting);
+        let result = self.call(&program, &function, input);
+        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match result {
+            Ok(value) => to_json(&value)
+                .map_err(|why| StepError::fatal(format!("what {function} in {} gave back: {why}", program.file))),
+            Err(error) => Err(explain(*error, &program, &stop)),
+        }
+    }
+
+    fn call(&self, program: &Program, function: &str, input: Dynamic) -> Fallible<Dynamic> {
+        let ast = compiled(&self.engine, &self.cache, program, &program.file)?;
+        let takes_input = program.functions.get(function).is_none_or(|function| function.takes_input);
+        let args = if takes_input { vec![input] } else { vec![] };
+        // The top of the file runs first: its imports and constants are what the function sees.
+        let options = CallFnOptions::new().eval_ast(true);
+        match self.engine.call_fn_with_options(options, &mut Scope::new(), &ast, function, args) {
+            Err(error) => match *error {
+                EvalAltResult::Exit(value, _) => Ok(value),
+                error => Err(error.into()),
+            },
+            done => done,
+        }
+    }
+}
+
+/// Resolves imports within the texts of the program that runs.
+struct Imports {
+    seat: Seat,
+    cache: Cache,
+}
+
+impl ModuleResolver for Imports {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        _source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Fallible<Shared<Module>> {
+        let missing = || Box::new(EvalAltResult::ErrorModuleNotFound(path.into(), position));
+        let program = sitting(&self.seat).ok_or_else(missing)?.program;
+        let file = module_file(path);
+        if !program.texts.contains_key(&file) {
+            return Err(missing());
+        }
+        let ast = compiled(engine, &self.cache, &program, &file)?;
+        // Evaluated for each attempt: an attempt must not see what another one left in a module.
+        Module::eval_ast_as_new(Scope::new(), &ast, engine)
+            .map(Shared::new)
+            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(file, error, position)))
+    }
+}
+
+fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fallible<AST> {
+    let cached = |cache: &Cache| {
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, texts) = cache.entry(program.file.clone()).or_default();
+        if *id != program.id {
+            (*id, *texts) = (program.id, HashMap::new());
+        }
+        texts.get(file).cloned()
+    };
+    if let Some(ast) = cached(cache) {
+        return Ok(ast);
+    }
+    let mut ast = engine.compile(&*program.texts[file])?;
+    ast.set_source(file);
+    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, texts)) = cache.get_mut(&program.file) {
+        texts.insert(file.into(), ast.clone());
+    }
+    Ok(ast)
+}
+
+fn sitting(seat: &Seat) -> Option<Sitting> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Functions only run while somebody sits.
+fn present(seat: &Seat) -> Sitting {
+    sitting(seat).expect("a script runs only as a step")
+}
+
+/// Waits on this thread for something outside, unless the attempt is told to end before.
+fn wait_for<T>(seat: &Seat, work: impl Future<Output = Result<T, StepError>>) -> Fallible<T> {
+    let Sitting { stop, tokio, .. } = present(seat);
+    let outcome = tokio.block_on(async {
+        tokio::select! {
+            outcome = work => Some(outcome),
+            () = stop.ended() => None,
+        }
+    });
+    match outcome {
+        Some(outcome) => verdict::give(outcome),
+        None => Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()),
+    }
+}
+
+fn json_module() -> Module {
+    let mut module = Module::new();
+    module.set_native_fn("parse", |text: &str| -> Fallible<Dynamic> {
+        let value = serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
+        Ok(to_dynamic(value)?)
+    });
+    module.set_native_fn("stringify", |_: NativeCallContext<'_>, value: Dynamic| -> Fallible<String> {
+        Ok(to_json(&value)?.to_string())
+    });
+    module.build_index();
+    module
+}
+
+/// What an error of the script means for the step.
+fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
+    match stop.must_end() {
+        Some(End::Asked) => return StepError::retry("stopped: its result was not wanted any more"),
+        Some(End::Deadline) => return StepError::retry("stopped: it took longer than steps in scripts may take"),
+        None => {}
+    }
+    let mut file = program.file.clone();
+    let mut inner = error;
+    loop {
+        match inner {
+            EvalAltResult::ErrorInFunctionCall(_, source, error, _) => {
+                if !source.is_empty() {
+                    file = source;
+                }
+                inner = *error;
+            }
+            EvalAltResult::ErrorInModule(module, error, _) => {
+                file = module;
+                inner = *error;
+            }
+            EvalAltResult::ErrorRuntime(thrown, _) => {
+                return match thrown.try_cast_result::<Verdict>() {
+                    Ok(verdict) => verdict.error.data(verdict.data),
+                    Err(thrown) => {
+                        let (message, data) = in_words(&thrown);
+                        StepError::retry(message).data(data)
+                    }
+                };
+            }
+            _ => break,
+        }
+    }
+    let position = inner.take_position();
+    StepError::retry(point(&file, program.texts.get(&file).map(|text| &**text), position, &inner.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

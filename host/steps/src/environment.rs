@@ -1,0 +1,23 @@
+//! The variables that steps see: those of the process, and those of a `.env` file where one was asked for.
+
+use std::collections::BTreeMap;
+
+/// A snapshot; a host never changes the environment of its own process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// That of this process, as it is now. Variables that are no UTF-8 are left out.
+    pub fn process() -> Self {
+        let named = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Environment { variables: std::env::vars_os().filter_map(named).collect() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+}

@@ -1,0 +1,66 @@
+//! What steps work with that are no Rust of the embedder: one for all sources of a host.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::declared::Declared;
+use crate::environment::Environment;
+use crate::http::HttpOptions;
+use crate::permissions::Permissions;
+use crate::secrets::SecretSources;
+
+/// What the outside is to steps: what they may touch, the environment, secrets, declared steps. Cheap to clone; can be
+/// replaced while the host runs, an attempt keeps what it began with.
+#[derive(Debug, Clone)]
+pub struct Outside(Arc<RwLock<Arc<Kit>>>);
+
+/// All of it together.
+#[derive(Debug, Clone, Default)]
+pub struct Provisions {
+    pub permissions: Permissions,
+    pub environment: Environment,
+    pub secrets: SecretSources,
+    pub http: HttpOptions,
+    /// By the name of the step.
+    pub declared: BTreeMap<String, Declared>,
+}
+
+/// What one attempt works with.
+#[derive(Debug)]
+pub(crate) struct Kit {
+    pub permissions: Permissions,
+    pub environment: Environment,
+    pub secrets: SecretSources,
+    pub http: HttpOptions,
+    pub declared: BTreeMap<String, Declared>,
+}
+
+impl Outside {
+    pub fn new(provisions: Provisions) -> Self {
+        Outside(Arc::new(RwLock::new(Arc::new(Kit::new(provisions)))))
+    }
+
+    /// From the next attempt on.
+    pub fn replace(&self, provisions: Provisions) {
+        let kit = Arc::new(Kit::new(provisions));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = kit;
+    }
+
+    pub(crate) fn kit(&self) -> Arc<Kit> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Only what steps may touch; the environment is that of this process.
+impl From<Permissions> for Outside {
+    fn from(permissions: Permissions) -> Self {
+        Outside::new(Provisions { permissions, environment: Environment::process(), ..Provisions::default() })
+    }
+}
+
+impl Kit {
+    fn new(provisions: Provisions) -> Self {
+        let Provisions { permissions, environment, secrets, http, declared } = provisions;
+        Kit { permissions, environment, secrets, http, declared }
+    }
+}
