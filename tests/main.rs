@@ -10,6 +10,7 @@ mod limits;
 mod logs;
 mod operating;
 mod retention;
+mod rules;
 mod scenarios;
 mod schedules;
 mod together;
