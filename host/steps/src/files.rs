@@ -1,13 +1,12 @@
 //! What can be done with files, for scripts and for built-in steps alike.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::path::{Path, PathBuf};
 
 use durhai::StepError;
 use serde::Serialize;
 
+use crate::handle::{self, Folder, Found, Open};
 use crate::permissions::{Access, Permissions, Refusal};
 
 /// A longer file is not read: no payload may be longer either.
@@ -37,11 +36,7 @@ pub struct Writer<'a> {
 pub fn read(permissions: &Permissions, path: &str) -> Result<String, StepError> {
     explain("read", path, || {
         let resolved = permissions.resolve(Access::Read, path)?;
-        let file = File::open(&resolved)?;
-        permissions.recheck(Access::Read, &resolved, &file, path)?;
-        if file.metadata()?.is_dir() {
-            return Err(io::Error::from(ErrorKind::IsADirectory).into());
-        }
+        let file = handle::open(&resolved, Open::Read)?;
         let mut text = String::new();
         file.take(MAX_READ + 1).read_to_string(&mut text)?;
         if text.len() as u64 > MAX_READ {
@@ -57,28 +52,32 @@ pub fn read(permissions: &Permissions, path: &str) -> Result<String, StepError> 
 pub fn write(permissions: &Permissions, path: &str, text: &str, writer: Writer<'_>) -> Result<u64, StepError> {
     explain("write", path, || {
         let resolved = permissions.resolve(Access::Write, path)?;
-        let folder = parent(permissions, &resolved, path)?;
-        if resolved.is_dir() {
-            return Err(io::Error::from(ErrorKind::IsADirectory).into());
-        }
+        let (folder, name) = split(&resolved)?;
+        let folder = Folder::create(folder)?;
+        // A file that is replaced keeps its permissions.
+        let mode = match folder.look(name) {
+            Ok(found) if found.kind == "folder" => return Err(io::Error::from(ErrorKind::IsADirectory).into()),
+            Ok(found) if found.kind == "file" => Some(folder.file(name, Open::Read)?.metadata()?.permissions()),
+            Ok(_) => return Err(io::Error::new(ErrorKind::InvalidInput, "it is no plain file").into()),
+            Err(_) => None,
+        };
         if writer.attempt > 1 {
             // Left by an attempt that was killed, or about to be renamed by one that nobody waits for any more.
-            let _ = fs::remove_file(temporary(&resolved, writer.key, writer.attempt - 1));
+            let _ = folder.remove_file(&temporary(name, writer.key, writer.attempt - 1));
         }
-        let temporary = temporary(&resolved, writer.key, writer.attempt);
-        let _ = fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        let written = permissions
-            .recheck(Access::Write, &temporary, &file, path)
-            .and_then(|()| Ok(file.write_all(text.as_bytes())?))
-            .and_then(|()| Ok(keep_mode(&resolved, &file)?))
-            .and_then(|()| Ok(file.sync_all()?))
-            .and_then(|()| Ok(fs::rename(&temporary, &resolved)?));
+        let temporary = temporary(name, writer.key, writer.attempt);
+        let _ = folder.remove_file(&temporary);
+        let mut file = folder.file(&temporary, Open::New)?;
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| mode.map_or(Ok(()), |mode| file.set_permissions(mode)))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| folder.rename(&temporary, name));
         if written.is_err() {
-            let _ = fs::remove_file(&temporary);
+            let _ = folder.remove_file(&temporary);
         }
         written?;
-        sync_folder(&folder)?;
+        folder.sync()?;
         Ok(text.len() as u64)
     })
 }
@@ -88,23 +87,21 @@ pub fn write(permissions: &Permissions, path: &str, text: &str, writer: Writer<'
 pub fn append(permissions: &Permissions, path: &str, text: &str) -> Result<u64, StepError> {
     explain("append to", path, || {
         let resolved = permissions.resolve(Access::Write, path)?;
-        let mut options = OpenOptions::new();
-        options.append(true);
-        let opened = match options.open(&resolved) {
+        let (folder, name) = split(&resolved)?;
+        let folder = Folder::create(folder)?;
+        let opened = match folder.file(name, Open::Append) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let folder = parent(permissions, &resolved, path)?;
-                // Does not follow a link that came meanwhile; whoever else created it was as early as we are.
-                let created = options.clone().create_new(true).open(&resolved);
-                sync_folder(&folder)?;
+                let created = folder.file(name, Open::New);
+                folder.sync()?;
                 match created {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(&resolved),
+                    // Whoever else created it was as early as we are.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => folder.file(name, Open::Append),
                     created => created,
                 }
             }
             opened => opened,
         };
         let mut file = opened?;
-        permissions.recheck(Access::Write, &resolved, &file, path)?;
         let written = file.write(text.as_bytes())?;
         if written < text.len() {
             let message = format!("only {written} of {} bytes could be written: is the disk full?", text.len());
@@ -119,28 +116,9 @@ pub fn append(permissions: &Permissions, path: &str, text: &str) -> Result<u64, 
 pub fn list(permissions: &Permissions, path: &str) -> Result<Vec<Entry>, StepError> {
     explain("list", path, || {
         let resolved = permissions.resolve(Access::Read, path)?;
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(&resolved)? {
-            let entry = entry?;
-            // Of a link itself, never of what it points to.
-            let metadata = match entry.metadata() {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                metadata => metadata?,
-            };
-            let kind = match metadata.file_type() {
-                kind if kind.is_file() => "file",
-                kind if kind.is_dir() => "folder",
-                kind if kind.is_symlink() => "link",
-                _ => "other",
-            };
-            let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-            entries.push(Entry {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                kind,
-                size: metadata.len(),
-                modified: modified.map_or(0, |since| since.as_millis() as u64),
-            });
-        }
+        let entries = Folder::open(&resolved)?.entries()?.into_iter();
+        let mut entries: Vec<_> =
+            entries.map(|(name, Found { kind, size, modified })| Entry { name, kind, size, modified }).collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     })
@@ -160,11 +138,11 @@ pub fn exists(permissions: &Permissions, path: &str) -> Result<bool, StepError> 
 pub fn remove(permissions: &Permissions, path: &str) -> Result<bool, StepError> {
     explain("remove", path, || {
         let resolved = permissions.resolve_entry(Access::Write, path)?;
-        let removed = match resolved.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => fs::remove_dir(&resolved),
-            Ok(_) => fs::remove_file(&resolved),
-            Err(error) => Err(error),
-        };
+        let (folder, name) = split(&resolved)?;
+        let removed = Folder::open(folder).and_then(|folder| match folder.look(name)?.kind {
+            "folder" => folder.remove_folder(name),
+            _ => folder.remove_file(name),
+        });
         match removed {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -173,41 +151,22 @@ pub fn remove(permissions: &Permissions, path: &str) -> Result<bool, StepError> 
     })
 }
 
-/// The folder that a file will be in, created if need be, and still a granted place then.
-fn parent(permissions: &Permissions, resolved: &Path, path: &str) -> Result<std::path::PathBuf, Refusal> {
-    let folder = resolved.parent().unwrap_or(resolved);
-    if !folder.is_dir() {
-        fs::create_dir_all(folder)?;
-        // A link that came meanwhile leads elsewhere now.
-        if permissions.resolve(Access::Write, path)? != resolved {
-            return Err(io::Error::other("a folder in its path was replaced meanwhile").into());
-        }
+/// The folder that a file is in, and its name there.
+fn split(resolved: &Path) -> io::Result<(&Path, &Path)> {
+    match (resolved.parent(), resolved.file_name()) {
+        (Some(folder), Some(name)) => Ok((folder, Path::new(name))),
+        _ => Err(ErrorKind::IsADirectory.into()),
     }
-    Ok(folder.to_path_buf())
 }
 
-fn temporary(resolved: &Path, key: &str, attempt: u32) -> std::path::PathBuf {
+fn temporary(name: &Path, key: &str, attempt: u32) -> PathBuf {
     // Any mixing will do: two steps that write the same file at the same time must not share a name.
     let mixed = key
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |mixed, byte| (mixed ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let name = resolved.file_name().unwrap_or_default().to_string_lossy();
     // File names end at 255 bytes almost everywhere.
-    let name: String = name.chars().take(40).collect();
-    resolved.with_file_name(format!(".{name}.{mixed:016x}-{attempt}.tmp"))
-}
-
-/// A file that is replaced keeps its permissions.
-fn keep_mode(resolved: &Path, new: &File) -> io::Result<()> {
-    match fs::metadata(resolved) {
-        Ok(old) => new.set_permissions(old.permissions()),
-        Err(_) => Ok(()),
-    }
-}
-
-/// The name of a new file is on disk only when its folder is.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    let name: String = name.to_string_lossy().chars().take(40).collect();
+    PathBuf::from(format!(".{name}.{mixed:016x}-{attempt}.tmp"))
 }
 
 /// Says what failed, and whether another attempt can help.
@@ -243,8 +202,8 @@ impl From<io::Error> for Refusal {
 mod tests {
     use super::*;
     use crate::permissions::PathGrant;
+    use std::fs;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
 
     const WRITER: Writer<'static> = Writer { key: "run-1/1", attempt: 1 };
 
@@ -286,7 +245,7 @@ mod tests {
     fn what_a_killed_attempt_left_is_cleared_by_the_next() {
         let (_folder, root, allowed) = playground();
         let path = text(&root, "in/a.txt");
-        fs::write(temporary(Path::new(&path), WRITER.key, 1), "half").unwrap();
+        fs::write(root.join("in").join(temporary(Path::new("a.txt"), WRITER.key, 1)), "half").unwrap();
         write(&allowed, &path, "whole", Writer { attempt: 2, ..WRITER }).unwrap();
         let names: Vec<_> = list(&allowed, &text(&root, "in")).unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["a.txt"]);

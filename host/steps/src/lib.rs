@@ -29,6 +29,7 @@ mod effects;
 mod environment;
 mod files;
 mod folder;
+mod handle;
 mod http;
 mod outside;
 mod permissions;

@@ -6,7 +6,6 @@ mod paths;
 mod programs;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ pub use net::NetGrant;
 pub use paths::PathGrant;
 pub use programs::ExecGrant;
 
-use paths::{existing_part, resolve, same_file};
+use paths::{existing_part, resolve};
 
 /// What was granted to steps that come from scripts and to the built-in ones. Steps in Rust are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,16 +97,6 @@ impl Permissions {
                 Err(Refusal::Io(error))
             }
         }
-    }
-
-    /// Looks again once a file is open: somebody may have put a link into its way since [`resolve`](Self::resolve).
-    pub fn recheck(&self, access: Access, resolved: &Path, file: &File, path: &str) -> Result<(), Refusal> {
-        let now = resolved.canonicalize().map_err(Refusal::Io)?;
-        self.check(access, &now, path)?;
-        if same_file(&now, file).map_err(Refusal::Io)? {
-            return Ok(());
-        }
-        Err(Refusal::Io(io::Error::other(format!("{path} was replaced by another file while it was opened"))))
     }
 
     fn check(&self, access: Access, resolved: &Path, path: &str) -> Result<(), Refusal> {
@@ -238,19 +227,38 @@ mod tests {
     }
 
     #[test]
-    fn a_link_put_in_the_way_is_seen_after_opening() {
+    fn what_the_kernel_shows_must_be_named() {
+        let everything = Permissions::all();
+        let root = Permissions { read: PathGrant::paths(["/"]).unwrap(), ..Permissions::none() };
+        let named = Permissions { read: PathGrant::paths(["/proc/version"]).unwrap(), ..Permissions::none() };
+        for path in ["/proc/self/environ", "/proc/version", "/dev/null", "/sys/kernel", "/dev/../proc/version"] {
+            for permissions in [&everything, &root] {
+                assert!(matches!(permissions.resolve(Access::Read, path), Err(Refusal::Denied(_))), "{path}");
+            }
+        }
+        assert!(named.resolve(Access::Read, "/proc/version").is_ok());
+        assert!(named.resolve(Access::Read, "/proc/uptime").is_err());
+    }
+
+    #[test]
+    fn what_is_sealed_stays_out_of_reach() {
         let (_folder, root, permissions) = playground();
-        let path = root.join("in/a.txt");
-        let text = path.to_str().unwrap();
-        let resolved = permissions.resolve(Access::Read, text).unwrap();
-        fs::remove_file(&path).unwrap();
-        symlink(root.join("out/secret.txt"), &path).unwrap();
-        let file = File::open(&resolved).unwrap();
-        assert!(matches!(permissions.recheck(Access::Read, &resolved, &file, text), Err(Refusal::Denied(_))));
-        // And when the link is gone again, the file that was opened is still another one.
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, "text").unwrap();
-        assert!(matches!(permissions.recheck(Access::Read, &resolved, &file, text), Err(Refusal::Io(_))));
+        let sealed = vec![root.join("in/sub"), root.join("in/a.txt"), root.join("in/later.toml")];
+        for granted in [permissions, Permissions::all()] {
+            let permissions = Permissions { sealed: sealed.clone(), ..granted };
+            for path in
+                ["in/a.txt", "in/sub", "in/sub/b.txt", "in/sub/new", "in/inside", "out/back/a.txt", "in/later.toml"]
+            {
+                for access in [Access::Read, Access::Write] {
+                    let found = permissions.resolve(access, root.join(path).to_str().unwrap());
+                    assert!(
+                        matches!(&found, Err(Refusal::Denied(why)) if why.contains("out of reach")),
+                        "{path}: {found:?}"
+                    );
+                }
+            }
+            assert!(permissions.resolve(Access::Write, root.join("in/a.txt2").to_str().unwrap()).is_ok());
+        }
     }
 
     #[test]

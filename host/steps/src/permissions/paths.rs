@@ -1,6 +1,5 @@
 //! Which files and folders may be touched.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
@@ -9,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 pub enum PathGrant {
     #[default]
     Nothing,
+    /// All but `/proc`, `/sys` and `/dev`, which must be named.
     Everything,
     /// These files, and these folders with all that is in them: absolute, without links.
     Paths(Vec<PathBuf>),
@@ -51,10 +51,18 @@ impl PathGrant {
     pub(super) fn covers(&self, resolved: &Path) -> bool {
         match self {
             PathGrant::Nothing => false,
-            PathGrant::Everything => true,
-            PathGrant::Paths(paths) => paths.iter().any(|granted| resolved.starts_with(granted)),
+            PathGrant::Everything => kernel_root(resolved).is_none(),
+            PathGrant::Paths(paths) => paths.iter().any(|granted| {
+                resolved.starts_with(granted) && kernel_root(resolved).is_none_or(|root| granted.starts_with(root))
+            }),
         }
     }
+}
+
+/// What the kernel shows of processes and devices: the environment and the memory of this very host too. Only a grant that
+/// names something in there covers it.
+fn kernel_root(resolved: &Path) -> Option<&'static Path> {
+    ["/proc", "/sys", "/dev"].map(Path::new).into_iter().find(|root| resolved.starts_with(root))
 }
 
 /// Absolute, links followed, `..` gone. Of a path that does not exist the longest part that exists is resolved and the
@@ -95,17 +103,4 @@ pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
 pub(super) fn existing_part(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from("/"));
     absolute.ancestors().find_map(|part| part.canonicalize().ok()).unwrap_or_else(|| PathBuf::from("/"))
-}
-
-#[cfg(unix)]
-pub(super) fn same_file(path: &Path, file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let (there, open) = (path.symlink_metadata()?, file.metadata()?);
-    Ok(there.dev() == open.dev() && there.ino() == open.ino())
-}
-
-/// Elsewhere the path alone must do.
-#[cfg(not(unix))]
-pub(super) fn same_file(path: &Path, _file: &File) -> io::Result<bool> {
-    Ok(!path.symlink_metadata()?.is_symlink())
 }
