@@ -13,4 +13,5 @@ mod retention;
 mod rules;
 mod scenarios;
 mod schedules;
+mod stdlib;
 mod together;

@@ -1,29 +1,52 @@
 //! The standard library of durhai scripts: modules that a workflow imports as `std/NAME`, and pure functions in Rust that
 //! they and the workflows can use. Nothing in here has effects, a clock or randomness.
 
+pub mod docs;
+mod native;
 pub mod schema;
 
 /// Part of the version of every workflow: raise it whenever a result of the library changes.
-pub const VERSION: &str = "1";
+pub const VERSION: &str = "2";
 
 /// The modules, as they are imported.
-pub const NAMES: &[&str] = &["std/batch", "std/saga", "std/text"];
+pub const NAMES: &[&str] = &[
+    "std/batch",
+    "std/hash",
+    "std/json",
+    "std/poll",
+    "std/regex",
+    "std/retry",
+    "std/saga",
+    "std/schema",
+    "std/text",
+    "std/time",
+];
 
 /// Those of them that need no durable call: they compile and run on any [`rhai::Engine`] after [`register`].
-pub const PURE: &[&str] = &["std/batch", "std/text"];
+pub const PURE: &[&str] =
+    &["std/batch", "std/hash", "std/json", "std/regex", "std/schema", "std/text", "std/time"];
 
 /// The text of a module: `source("batch")` for `import "std/batch" as batch`.
 pub fn source(name: &str) -> Option<&'static str> {
     match name {
         "batch" => Some(include_str!("../rhai/batch.rhai")),
+        "hash" => Some(include_str!("../rhai/hash.rhai")),
+        "json" => Some(include_str!("../rhai/json.rhai")),
+        "poll" => Some(include_str!("../rhai/poll.rhai")),
+        "regex" => Some(include_str!("../rhai/regex.rhai")),
+        "retry" => Some(include_str!("../rhai/retry.rhai")),
         "saga" => Some(include_str!("../rhai/saga.rhai")),
+        "schema" => Some(include_str!("../rhai/schema.rhai")),
         "text" => Some(include_str!("../rhai/text.rhai")),
+        "time" => Some(include_str!("../rhai/time.rhai")),
         _ => None,
     }
 }
 
 /// Adds the functions that are written in Rust. They have no effects; what they take and give is bounded.
-pub fn register(_engine: &mut rhai::Engine) {}
+pub fn register(engine: &mut rhai::Engine) {
+    native::register(engine);
+}
 
 #[cfg(test)]
 mod tests {

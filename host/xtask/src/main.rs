@@ -1,4 +1,4 @@
-//! The checks of this repository: `cargo xtask test`.
+//! The checks of this repository, `cargo xtask test`, and what is generated in it, `cargo xtask docs`.
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -13,9 +13,11 @@ fn main() -> ExitCode {
     let outcome = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(),
         ["install"] => install(),
+        ["docs"] => docs(),
         _ => {
             eprintln!("usage: cargo xtask test      install what is missing, then run every check");
             eprintln!("       cargo xtask install   install what the tests need, with apt-get");
+            eprintln!("       cargo xtask docs      write stdlib/README.md from the comments in stdlib/rhai");
             return ExitCode::from(2);
         }
     };
@@ -60,6 +62,12 @@ fn install() -> anyhow::Result<()> {
         eprintln!("xtask: please install {}: without it some tests are skipped", missing.join(", "));
     }
     Ok(())
+}
+
+/// Writes what is generated from comments.
+fn docs() -> anyhow::Result<()> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../stdlib/README.md");
+    std::fs::write(path, durhai_stdlib::docs::readme()).with_context(|| format!("cannot write {path}"))
 }
 
 fn has(program: &str) -> bool {
