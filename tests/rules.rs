@@ -93,6 +93,10 @@ async fn what_steps_hand_over_is_masked_before_it_is_kept() {
     assert!(events.iter().any(|event| matches!(event.body, Body::StepFailed { .. })));
     let logs = run.logs(0, 100).await.unwrap();
     assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_eq!(
+        (logs[0].line.step_id.as_ref().map(ToString::to_string), logs[0].line.attempt),
+        (Some("1".into()), Some(1))
+    );
     let kept = format!("{events:?}{logs:?}");
     assert!(!kept.contains("s3same") && kept.contains("it is [hidden]"), "{kept}");
     host.shutdown().await;

@@ -104,6 +104,7 @@ impl StepContext {
             message: message.to_string(),
             fields,
             step_id: Some(self.0.step.clone()),
+            attempt: Some(self.0.attempt),
         }));
     }
 }

@@ -87,6 +87,9 @@ fn text(entry: &LogEntry) -> String {
     if !line.fields.is_null() {
         text.push_str(&format!("  {}", line.fields));
     }
+    if let Some(attempt) = line.attempt.filter(|attempt| *attempt > 1) {
+        text.push_str(&format!("  (attempt {attempt})"));
+    }
     text
 }
 

@@ -180,4 +180,7 @@ pub struct LogLine {
     /// The durable call that came last in the task that wrote it, or the step that did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<crate::StepId>,
+    /// Which attempt of the step wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
 }
