@@ -7,7 +7,7 @@ use crate::declared::Declared;
 use crate::environment::Environment;
 use crate::http::HttpOptions;
 use crate::permissions::Permissions;
-use crate::secrets::SecretSources;
+use crate::secrets::{Known, SecretSources};
 
 /// What the outside is to steps: what they may touch, the environment, secrets, declared steps. Cheap to clone; can be
 /// replaced while the host runs, an attempt keeps what it began with.
@@ -33,21 +33,27 @@ pub(crate) struct Kit {
     pub secrets: SecretSources,
     pub http: HttpOptions,
     pub declared: BTreeMap<String, Declared>,
+    /// Secrets that were read, by whatever kit of this outside.
+    pub known: Arc<Known>,
 }
 
 impl Outside {
     pub fn new(provisions: Provisions) -> Self {
-        Outside(Arc::new(RwLock::new(Arc::new(Kit::new(provisions)))))
+        Outside(Arc::new(RwLock::new(Arc::new(Kit::new(provisions, Arc::default())))))
     }
 
     /// From the next attempt on.
     pub fn replace(&self, provisions: Provisions) {
-        let kit = Arc::new(Kit::new(provisions));
+        let kit = Arc::new(Kit::new(provisions, self.known()));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = kit;
     }
 
     pub(crate) fn kit(&self) -> Arc<Kit> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn known(&self) -> Arc<Known> {
+        self.kit().known.clone()
     }
 }
 
@@ -59,8 +65,10 @@ impl From<Permissions> for Outside {
 }
 
 impl Kit {
-    fn new(provisions: Provisions) -> Self {
+    fn new(provisions: Provisions, known: Arc<Known>) -> Self {
         let Provisions { permissions, environment, secrets, http, declared } = provisions;
-        Kit { permissions, environment, secrets, http, declared }
+        let kit = Kit { permissions, environment, secrets, http, declared, known };
+        kit.learn_secrets();
+        kit
     }
 }
