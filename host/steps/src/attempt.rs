@@ -38,6 +38,7 @@ pub struct Stop {
     called: Notify,
     /// The script looks at `is_cancelled()`.
     polite: AtomicBool,
+    out_of_memory: AtomicBool,
     deadline: Instant,
 }
 
@@ -48,6 +49,8 @@ pub enum End {
     Asked,
     /// The time limit of steps in scripts.
     Deadline,
+    /// The host takes more memory than it may.
+    Memory,
 }
 
 impl Caller {
@@ -81,6 +84,7 @@ impl Stop {
             woken: Condvar::new(),
             called: Notify::new(),
             polite: AtomicBool::new(false),
+            out_of_memory: AtomicBool::new(false),
             deadline,
         }
     }
@@ -110,7 +114,15 @@ impl Stop {
         self.asked().is_some()
     }
 
+    /// It must end at once, whatever it says to that.
+    pub fn exhaust(&self) {
+        self.out_of_memory.store(true, Ordering::Relaxed);
+    }
+
     pub fn must_end(&self) -> Option<End> {
+        if self.out_of_memory.load(Ordering::Relaxed) {
+            return Some(End::Memory);
+        }
         let now = Instant::now();
         if now >= self.deadline {
             return Some(End::Deadline);

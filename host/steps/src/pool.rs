@@ -8,7 +8,7 @@ use std::thread;
 use durhai::{StepError, Value};
 use tokio::sync::oneshot;
 
-use crate::effects::{Play, Stage};
+use crate::effects::{Bounds, Play, Stage};
 
 /// Room for [`crate::effects::MAX_CALLS`] calls inside calls, also in a debug build, where each may take some 100 KB.
 /// Mapped, and only what is touched takes memory.
@@ -22,6 +22,7 @@ pub struct Pool {
 }
 
 struct Shared {
+    bounds: Bounds,
     line: Mutex<Line>,
     arrived: Condvar,
 }
@@ -37,8 +38,8 @@ struct Line {
 pub type Outcome = Result<Value, StepError>;
 
 impl Pool {
-    pub fn new(size: usize) -> Self {
-        let shared = Shared { line: Mutex::default(), arrived: Condvar::new() };
+    pub fn new(size: usize, bounds: Bounds) -> Self {
+        let shared = Shared { bounds, line: Mutex::default(), arrived: Condvar::new() };
         Pool { shared: Arc::new(shared), size: size.max(1) }
     }
 
@@ -96,7 +97,7 @@ impl Shared {
 }
 
 fn work(shared: &Shared) {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(shared.bounds);
     while let Some((play, sender)) = shared.next() {
         if play.stop.must_end().is_some() {
             let _ = sender.send(Err(StepError::retry("stopped before it began")));
@@ -105,7 +106,7 @@ fn work(shared: &Shared) {
         let name = play.caller.step.clone();
         let outcome = catch_unwind(AssertUnwindSafe(|| stage.run(play))).unwrap_or_else(|panic| {
             // Whatever the panic left half done is in there.
-            stage = Stage::new();
+            stage = Stage::new(shared.bounds);
             let why = panic.downcast_ref::<&str>().map(|why| (*why).to_owned());
             let why = why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(StepError::retry(format!("the step {name} panicked: {why}")))

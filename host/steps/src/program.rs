@@ -124,6 +124,18 @@ impl Loader<'_> {
             let Some(path) = import else {
                 return Err(wrong("import takes a literal text here, so that it is known before the step runs"));
             };
+            if path.starts_with("std/") {
+                if durhai_stdlib::PURE.contains(&&*path) {
+                    continue;
+                }
+                return Err(wrong(&match durhai_stdlib::NAMES.contains(&&*path) {
+                    true => format!("import {path:?}: it is made of durable calls, which only workflows have"),
+                    false => format!(
+                        "import {path:?}: there is no such module; steps have {}",
+                        durhai_stdlib::PURE.join(", ")
+                    ),
+                }));
+            }
             if !is_inside(&path) {
                 return Err(wrong(&format!(
                     "import {path:?} leads out of the scripts folder: write the path from there, without `..`"

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::Attempt;
 use crate::attempt::{Caller, Stop};
-use crate::effects::Play;
+use crate::effects::{Bounds, Play, memory};
 use crate::folder::{Folder, Found};
 use crate::outside::{Kit, Outside};
 use crate::pool::Pool;
@@ -24,6 +24,8 @@ pub struct RhaiSteps {
     pool: Arc<Pool>,
     outside: Outside,
     limit: Duration,
+    threads: usize,
+    bounds: Bounds,
 }
 
 /// A step as it was found.
@@ -44,9 +46,12 @@ impl RhaiSteps {
     /// exist yet.
     pub fn open(folder: impl Into<PathBuf>, outside: impl Into<Outside>) -> Self {
         let threads = (available_parallelism().map_or(1, |cores| cores.get()) * 4).max(8);
+        let bounds = Bounds { operations: 5_000_000_000, memory: memory::default_limit() };
         RhaiSteps {
             folder: Folder::new(folder.into()),
-            pool: Arc::new(Pool::new(threads)),
+            pool: Arc::new(Pool::new(threads, bounds)),
+            threads,
+            bounds,
             outside: outside.into(),
             limit: Duration::from_secs(3_600),
         }
@@ -55,7 +60,27 @@ impl RhaiSteps {
     /// How many run at a time; more wait in line. Default: four a core, at least 8.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
-        self.pool = Arc::new(Pool::new(threads));
+        self.threads = threads;
+        self.pool = Arc::new(Pool::new(self.threads, self.bounds));
+        self
+    }
+
+    /// An attempt that takes more operations (calls, assignments, turns of loops) is stopped and fails for good. Default: 5
+    /// billion, some minutes of a processor.
+    #[must_use]
+    pub fn operations(mut self, operations: u64) -> Self {
+        self.bounds.operations = operations.max(1);
+        self.pool = Arc::new(Pool::new(self.threads, self.bounds));
+        self
+    }
+
+    /// While the process takes more bytes than this, attempts that are busy in a script are stopped and count as failed. A
+    /// single text ends at 16 MiB, an array or map at a million elements. Default: three quarters of the machine's memory, or of
+    /// what its control group allows. Linux only.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.bounds.memory = bytes;
+        self.pool = Arc::new(Pool::new(self.threads, self.bounds));
         self
     }
 

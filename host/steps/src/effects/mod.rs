@@ -2,10 +2,12 @@
 //!
 //! Functions a step has beside Rhai's own: `attempt()` `run_id()` `step_id()` `idempotency_key()` `workflow_name()`,
 //! `log(level, message[, fields])` and `print`, `heartbeat(detail)`, `is_cancelled()`, `sleep(seconds or "250ms")`,
-//! `now()`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file` and `json`.
+//! `now()`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file`, `http`, `exec`, `env`; of the
+//! standard library `json`, `hash`, `text` and `time` without an import, the other pure ones by `import "std/NAME"`.
 
 mod context;
 mod file;
+pub mod memory;
 mod verdict;
 
 use std::collections::HashMap;
@@ -13,10 +15,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::{StepError, Value};
-use rhai::{
-    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, NativeCallContext, Position, Scope,
-    Shared,
-};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 use tokio::runtime::Handle;
 
 use crate::attempt::{Caller, End, Stop};
@@ -30,6 +29,22 @@ use verdict::{Verdict, in_words};
 pub const MAX_CALLS: usize = 100;
 
 type Fallible<T> = Result<T, Box<EvalAltResult>>;
+
+/// Values of this size at most, so that a mistake in a script does not take the memory of the whole host; together they are
+/// held by [`Bounds::memory`].
+const MAX_STRING: usize = 16 * 1024 * 1024;
+const MAX_ITEMS: usize = 1_000_000;
+
+/// What an attempt may take of the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub operations: u64,
+    /// Of the whole process, in bytes.
+    pub memory: u64,
+}
+
+/// The modules of the standard library that every step has without an import.
+const ALWAYS: [&str; 4] = ["hash", "json", "text", "time"];
 
 /// An engine with the step that runs on it. Stays on its thread.
 pub struct Stage {
@@ -66,25 +81,38 @@ struct Sitting {
 type Cache = Arc<Mutex<HashMap<String, (u64, HashMap<String, AST>)>>>;
 
 impl Stage {
-    pub fn new() -> Self {
+    pub fn new(bounds: Bounds) -> Self {
         let (seat, cache) = (Seat::default(), Cache::default());
         let mut engine = Engine::new();
         limit_text(&mut engine);
         engine.set_max_call_levels(MAX_CALLS);
-        // Generous, and there so that a mistake in a script does not take the memory of the whole host.
-        engine.set_max_string_size(64 * 1024 * 1024);
-        engine.set_max_array_size(1_000_000);
-        engine.set_max_map_size(1_000_000);
-        engine.set_module_resolver(Imports { seat: seat.clone(), cache: cache.clone() });
+        engine.set_max_operations(bounds.operations);
+        engine.set_max_string_size(MAX_STRING);
+        engine.set_max_array_size(MAX_ITEMS);
+        engine.set_max_map_size(MAX_ITEMS);
+        durhai_stdlib::register(&mut engine);
+        let library = library(&engine);
+        for name in ALWAYS {
+            if let Some(module) = library.get(&format!("std/{name}")) {
+                engine.register_static_module(name, module.clone());
+            }
+        }
+        engine.set_module_resolver(Imports { seat: seat.clone(), cache: cache.clone(), library });
         context::add_context(&mut engine, &seat);
         context::add_time(&mut engine, &seat);
         verdict::add_verdicts(&mut engine);
         engine.register_static_module("file", Shared::new(file::module(&seat)));
-        engine.register_static_module("json", Shared::new(json_module()));
-        let watched = seat.clone();
+        let (watched, guard) = (seat.clone(), memory::Guard::new(bounds.memory));
         engine.on_progress(move |operations| {
             // Looking takes longer than an operation.
-            (operations % 32 == 0 && sitting(&watched)?.stop.must_end().is_some()).then_some(Dynamic::UNIT)
+            if operations % 32 != 0 {
+                return None;
+            }
+            let stop = sitting(&watched)?.stop;
+            if guard.exceeded() {
+                stop.exhaust();
+            }
+            stop.must_end().map(|_| Dynamic::UNIT)
         });
         Stage { engine, seat, cache }
     }
@@ -124,6 +152,8 @@ impl Stage {
 struct Imports {
     seat: Seat,
     cache: Cache,
+    /// The standard library, as far as steps can use it.
+    library: HashMap<String, Shared<Module>>,
 }
 
 impl ModuleResolver for Imports {
@@ -135,6 +165,9 @@ impl ModuleResolver for Imports {
         position: Position,
     ) -> Fallible<Shared<Module>> {
         let missing = || Box::new(EvalAltResult::ErrorModuleNotFound(path.into(), position));
+        if let Some(module) = self.library.get(path) {
+            return Ok(module.clone());
+        }
         let program = sitting(&self.seat).ok_or_else(missing)?.program;
         let file = module_file(path);
         if !program.texts.contains_key(&file) {
@@ -193,17 +226,13 @@ fn wait_for<T>(seat: &Seat, work: impl Future<Output = Result<T, StepError>>) ->
     }
 }
 
-fn json_module() -> Module {
-    let mut module = Module::new();
-    module.set_native_fn("parse", |text: &str| -> Fallible<Dynamic> {
-        let value = serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
-        Ok(to_dynamic(value)?)
-    });
-    module.set_native_fn("stringify", |_: NativeCallContext<'_>, value: Dynamic| -> Fallible<String> {
-        Ok(to_json(&value)?.to_string())
-    });
-    module.build_index();
-    module
+/// The modules of the standard library that need no durable calls, by the path of their import.
+fn library(engine: &Engine) -> HashMap<String, Shared<Module>> {
+    let compile = |path: &str| {
+        let ast = engine.compile(durhai_stdlib::source(path.strip_prefix("std/")?)?).ok()?;
+        Module::eval_ast_as_new(Scope::new(), &ast, engine).ok().map(Shared::new)
+    };
+    durhai_stdlib::PURE.iter().filter_map(|path| Some(((*path).to_owned(), compile(path)?))).collect()
 }
 
 /// What an error of the script means for the step.
@@ -211,6 +240,9 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
     match stop.must_end() {
         Some(End::Asked) => return StepError::retry("stopped: its result was not wanted any more"),
         Some(End::Deadline) => return StepError::retry("stopped: it took longer than steps in scripts may take"),
+        Some(End::Memory) => {
+            return StepError::retry("stopped: the host takes more memory than it may while a step runs");
+        }
         None => {}
     }
     let mut file = program.file.clone();
@@ -235,6 +267,10 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
                         StepError::retry(message).data(data)
                     }
                 };
+            }
+            EvalAltResult::ErrorTooManyOperations(_) => {
+                let message = "stopped: it took more operations than an attempt may take; is there a loop without end?";
+                return StepError::fatal(message);
             }
             _ => break,
         }

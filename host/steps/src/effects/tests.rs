@@ -10,6 +10,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+const BOUNDS: Bounds = Bounds { operations: 50_000_000, memory: u64::MAX };
+
 fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap())
@@ -29,7 +31,7 @@ fn bench(files: &[(&str, &str)]) -> Bench {
     let grant = PathGrant::paths([folder.path().join("out")]).unwrap();
     let permissions = Permissions { read: grant.clone(), write: grant, ..Permissions::none() };
     let steps = Folder::new(folder.path().into());
-    let bench = Bench { folder, steps, stage: Stage::new(), kit: Outside::from(permissions).kit() };
+    let bench = Bench { folder, steps, stage: Stage::new(BOUNDS), kit: Outside::from(permissions).kit() };
     for (file, text) in files {
         bench.save(file, text);
     }
@@ -213,7 +215,7 @@ fn scripts_that_do_not_end_are_ended() {
         let mut play = bench.play("a.f", json!(null));
         play.caller = caller(|_| {});
         let stop = play.stop.clone();
-        let pool = Pool::new(1);
+        let pool = Pool::new(1, BOUNDS);
         let outcome = pool.submit(play);
         stop.ask();
         let error = outcome.blocking_recv().unwrap().unwrap_err();
@@ -222,14 +224,14 @@ fn scripts_that_do_not_end_are_ended() {
     let bench = bench(&[("steps/a.rhai", "fn f() { loop {} }")]);
     let mut stage = bench.stage;
     let stop = Arc::new(Stop::after(Duration::from_millis(20)));
-    let play = Play { stop, ..Bench { stage: Stage::new(), ..bench }.play("a.f", json!(null)) };
+    let play = Play { stop, ..Bench { stage: Stage::new(BOUNDS), ..bench }.play("a.f", json!(null)) };
     assert!(stage.run(play).unwrap_err().message().contains("longer than steps in scripts may take"));
 }
 
 #[test]
 fn more_than_the_pool_holds_waits_in_line() {
     let bench = bench(&[("steps/a.rhai", "fn f(input) { if input < 2 { sleep(1_000_000) } input }")]);
-    let pool = Pool::new(2);
+    let pool = Pool::new(2, BOUNDS);
     let plays: Vec<_> = (0..20).map(|n| bench.play("a.f", json!(n))).collect();
     let stops: Vec<_> = plays.iter().map(|play| play.stop.clone()).collect();
     let mut outcomes: Vec<_> = plays.into_iter().map(|play| pool.submit(play)).collect();
@@ -246,7 +248,7 @@ fn more_than_the_pool_holds_waits_in_line() {
 #[test]
 fn a_panic_is_a_failed_attempt() {
     let bench = bench(&[("steps/a.rhai", "fn f() { print(1) } fn g() { 2 }")]);
-    let pool = Pool::new(1);
+    let pool = Pool::new(1, BOUNDS);
     let play = Play { caller: caller(|_| panic!("no ear")), ..bench.play("a.f", json!(null)) };
     let error = pool.submit(play).blocking_recv().unwrap().unwrap_err();
     assert_eq!(error, StepError::retry("the step a.f panicked: no ear"));
@@ -259,7 +261,7 @@ fn the_deepest_calls_fit_the_stack() {
     let text = "fn f(n) { if n == 0 { return 0; } let a = [n].map(|x| { let y = `${1 + (2 * (3 + (4 * f(x - 1))))}`; y.len() }); a[0] }
         fn plain(n) { if n == 0 { 0 } else { 1 + plain(n - 1) } }";
     let bench = bench(&[("steps/a.rhai", text)]);
-    let pool = Pool::new(1);
+    let pool = Pool::new(1, BOUNDS);
     let run = |step: &str, n| pool.submit(bench.play(step, json!(n))).blocking_recv().unwrap();
     assert_eq!(run("a.plain", MAX_CALLS - 1), Ok(json!(MAX_CALLS - 1)));
     assert!(run("a.plain", MAX_CALLS + 1).unwrap_err().message().contains("Stack overflow"));
@@ -293,4 +295,49 @@ fn a_save_serves_the_next_attempt_and_not_this_one() {
         assert!(bench.steps.find(gone).is_none(), "{gone}");
     }
     assert!(Path::new(&bench.folder.path().join("lib/x.rhai")).exists());
+}
+
+#[test]
+fn a_loop_without_end_ends() {
+    let text = "fn f() { loop {} }
+        fn stubborn() { loop { try { [1].map(|x| { loop {} }) } catch {} } }
+        fn patient() { loop { try { sleep(1_000_000) } catch {} } }";
+    let bench = bench(&[("steps/a.rhai", text)]);
+    let few = Bounds { operations: 100_000, ..BOUNDS };
+    for step in ["a.f", "a.stubborn"] {
+        let error = Stage::new(few).run(bench.play(step, json!(null))).unwrap_err();
+        assert!(error.is_fatal() && error.message().contains("more operations"), "{step}: {error}");
+    }
+    let full = Bounds { memory: 1, operations: u64::MAX };
+    for step in ["a.f", "a.stubborn"] {
+        let error = Stage::new(full).run(bench.play(step, json!(null))).unwrap_err();
+        assert!(!error.is_fatal() && error.message().contains("memory"), "{step}: {error}");
+    }
+    for step in ["a.f", "a.stubborn", "a.patient"] {
+        let play = bench.play(step, json!(null));
+        let stop = play.stop.clone();
+        let error = std::thread::scope(|scope| {
+            let attempt = scope.spawn(|| Stage::new(BOUNDS_WITHOUT_END).run(play));
+            stop.ask();
+            attempt.join().unwrap().unwrap_err()
+        });
+        assert!(error.message().contains("not wanted"), "{step}: {error}");
+    }
+}
+
+const BOUNDS_WITHOUT_END: Bounds = Bounds { operations: u64::MAX, memory: u64::MAX };
+
+#[test]
+fn the_standard_library_is_there_as_far_as_it_is_pure() {
+    let text = "import \"std/batch\" as batch;
+        fn f() { [text::lines(\"a\\nb\"), json::parse(`{\"n\":1}`).n, batch::chunks([1, 2, 3], 2)] }";
+    let mut bench = bench(&[("steps/a.rhai", text), ("steps/b.rhai", "import \"std/saga\" as s; fn f() {}")]);
+    assert_eq!(bench.run("a.f", json!(null)), Ok(json!([["a", "b"], 1, [[1, 2], [3]]])));
+    bench.save("steps/c.rhai", "import \"std/nothing\" as n; fn f() {}");
+    for (module, wanted) in
+        [("b", "steps/b.rhai:1:8: import \"std/saga\": it is made of durable calls"), ("c", "there is no such module")]
+    {
+        let broken = bench.steps.find(module).unwrap().broken.unwrap();
+        assert!(broken.contains(wanted), "{broken}");
+    }
 }
