@@ -32,11 +32,12 @@ async fn every_example_gives_what_it_says() {
     }
 }
 
-/// What a script does, how it ends.
+/// What a script does, how it ends: the first line of it.
 async fn ends(cases: &[(&str, &str)]) {
     for (script, end) in cases {
         let script = format!("import \"std/retry\" as retry;\nimport \"std/poll\" as poll;\n{script}");
-        assert_eq!(end_of(&Scenario::new("case", &script, Vec::new())).await, *end, "{script}");
+        let ended = end_of(&Scenario::new("case", &script, Vec::new())).await;
+        assert_eq!(ended.lines().next(), Some(*end), "{script}");
     }
 }
 
@@ -51,7 +52,7 @@ async fn retry_waits_as_it_is_told_and_gives_up_with_the_last_error() {
             try {
                 retry::run(|| { calls += 1; throw `no ${calls}`; },
                     #{ attempts: 4, initial: "10s", factor: 3, max: "1m", jitter: 0 });
-            } catch (error) { [error, calls, (now() - began) / 1000] }
+            } catch (error) { return [error, calls, (now() - began) / 1000]; }
             "#,
             r#"= completed ["no 4",4,100]"#,
         ),
@@ -93,15 +94,15 @@ async fn retry_waits_as_it_is_told_and_gives_up_with_the_last_error() {
             "= completed [1,3]",
         ),
         (
-            r#"try { retry::run(|| 1, #{ attempt: 3 }) } catch (error) { error }"#,
+            r#"try { retry::run(|| 1, #{ attempt: 3 }); } catch (error) { return error; }"#,
             r#"= completed "retry::run has no option `attempt`; there are: attempts, initial, factor, max, jitter, only, unless""#,
         ),
         (
-            r#"try { retry::run(|| 1, #{ attempts: 0 }) } catch (error) { error }"#,
+            r#"try { retry::run(|| 1, #{ attempts: 0 }); } catch (error) { return error; }"#,
             r#"= completed "retry::run: attempts must be a whole number from 1 to 1000, found 0""#,
         ),
         (
-            r#"try { retry::run(|| 1, #{ only: 5 }) } catch (error) { error }"#,
+            r#"try { retry::run(|| 1, #{ only: 5 }); } catch (error) { return error; }"#,
             r#"= completed "retry::run: only must be a kind, an array of kinds or a closure, found 5""#,
         ),
     ])
@@ -127,7 +128,7 @@ async fn polling_ends_by_the_clock_of_the_run() {
             r#"
             let began = now();
             try { poll::wait_until(|| use_step("look") == 5, #{ interval: "10s", factor: 2, max: "40s", timeout: "100s" }); }
-            catch (error) { [error.kind, error.attempts, error.message, (now() - began) / 1000] }
+            catch (error) { return [error.kind, error.attempts, error.message, (now() - began) / 1000]; }
             "#,
             r#"= completed ["timeout",5,"poll::wait_until: the condition did not come true within 1m 40s",100]"#,
         ),
@@ -137,11 +138,11 @@ async fn polling_ends_by_the_clock_of_the_run() {
             "= failed timeout: poll::wait_until: the condition did not come true within 1s",
         ),
         (
-            r#"try { poll::wait_until(|| throw "down") } catch (error) { error }"#,
+            r#"try { poll::wait_until(|| throw "down"); } catch (error) { return error; }"#,
             r#"= completed "down""#,
         ),
         (
-            r#"try { poll::wait_until(|| true, #{ interval: "0s" }) } catch (error) { error }"#,
+            r#"try { poll::wait_until(|| true, #{ interval: "0s" }); } catch (error) { return error; }"#,
             r#"= completed "poll::wait_until: interval must be at least a millisecond, found \"0s\"""#,
         ),
     ])

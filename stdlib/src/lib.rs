@@ -23,8 +23,7 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// Those of them that need no durable call: they compile and run on any [`rhai::Engine`] after [`register`].
-pub const PURE: &[&str] =
-    &["std/batch", "std/hash", "std/json", "std/regex", "std/schema", "std/text", "std/time"];
+pub const PURE: &[&str] = &["std/batch", "std/hash", "std/json", "std/regex", "std/schema", "std/text", "std/time"];
 
 /// The text of a module: `source("batch")` for `import "std/batch" as batch`.
 pub fn source(name: &str) -> Option<&'static str> {

@@ -35,9 +35,10 @@ pub fn readme() -> String {
     for module in &modules {
         let pure = if module.pure { " (pure)" } else { "" };
         let names: Vec<_> = module.functions.iter().map(|function| format!("`{}`", function.name)).collect();
-        let line = format!("| [`{0}`](#{1}) | {2}{pure} | {3} |\n", module.name, anchor(module.name), module.summary(), {
-            names.join(" ")
-        });
+        let line =
+            format!("| [`{0}`](#{1}) | {2}{pure} | {3} |\n", module.name, anchor(module.name), module.summary(), {
+                names.join(" ")
+            });
         out.push_str(&line);
     }
     for module in &modules {

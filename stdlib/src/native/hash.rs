@@ -30,7 +30,9 @@ pub fn register(engine: &mut Engine) {
         .register_fn("__hash_decode", |name: &str, source: Dynamic| -> Result<String, Thrown> {
             let function = format!("hash::{name}_decode");
             String::from_utf8(decode(name, &function, &source)?).or_else(|_| {
-                fail(format!("{function}: the bytes are no UTF-8 text; hash::{name}_decode_blob gives them as they are"))
+                fail(format!(
+                    "{function}: the bytes are no UTF-8 text; hash::{name}_decode_blob gives them as they are"
+                ))
             })
         })
         .register_fn("__hash_decode_blob", |name: &str, source: Dynamic| -> Result<Blob, Thrown> {

@@ -57,9 +57,8 @@ pub fn millis(what: &str, length: &Dynamic) -> Result<i64, Thrown> {
             None => (1, durhai_core::duration::parse(&text)),
         }
     } else {
-        let seconds = args::number(what, &length).or_else(|_: Thrown| {
-            wrong(what, "a number of seconds or a string like \"1h 30m\"", &length)
-        })?;
+        let seconds = args::number(what, &length)
+            .or_else(|_: Thrown| wrong(what, "a number of seconds or a string like \"1h 30m\"", &length))?;
         (if seconds < 0.0 { -1 } else { 1 }, durhai_core::duration::from_seconds(seconds.abs()))
     };
     ms.map(|ms| sign * ms as i64).or_else(|why| fail(format!("{what}: {why}")))

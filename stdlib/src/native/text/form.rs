@@ -80,9 +80,10 @@ fn fill(template: &str, values: &Dynamic, room: Room) -> Result<String, Thrown> 
         }
         let name = if brace == "{" { rest.split_once('}') } else { None };
         let Some((name, after)) = name else {
-            return fail(format!("text::fill: a {brace:?} has no partner in {:?}; {brace}{brace} is the letter itself", {
-                args::cut(template, 60)
-            }));
+            return fail(format!(
+                "text::fill: a {brace:?} has no partner in {:?}; {brace}{brace} is the letter itself",
+                { args::cut(template, 60) }
+            ));
         };
         let mut keys = name.trim().split('.');
         let first = values.get(keys.next().unwrap_or_default()).map(Dynamic::flatten_clone);

@@ -74,7 +74,11 @@ pub fn slug(source: &str) -> String {
 fn capitalized(source: &str, lower: bool) -> String {
     let mut letters = source.chars();
     let mut out: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    if lower { out.push_str(&letters.as_str().to_lowercase()) } else { out.push_str(letters.as_str()) }
+    if lower {
+        out.push_str(&letters.as_str().to_lowercase())
+    } else {
+        out.push_str(letters.as_str())
+    }
     out
 }
 
@@ -84,7 +88,11 @@ fn title(source: &str) -> String {
     let mut before = ' ';
     for letter in source.chars() {
         let begins = letter.is_alphabetic() && !before.is_alphanumeric() && before != '\'';
-        if begins { out.extend(letter.to_uppercase()) } else { out.push(letter) }
+        if begins {
+            out.extend(letter.to_uppercase())
+        } else {
+            out.push(letter)
+        }
         before = letter;
     }
     out

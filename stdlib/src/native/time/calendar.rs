@@ -173,7 +173,8 @@ fn edges(function: &str, local: &Zoned, unit: &Dynamic) -> Result<(i64, i64), Th
 
 fn difference(from: &Dynamic, to: &Dynamic, unit: &Dynamic, timezone: &Dynamic) -> Result<i64, Thrown> {
     const FUNCTION: &str = "time::difference";
-    const UNITS: &str = "\"milliseconds\", \"seconds\", \"minutes\", \"hours\", \"days\", \"weeks\", \"months\" or \"years\"";
+    const UNITS: &str =
+        "\"milliseconds\", \"seconds\", \"minutes\", \"hours\", \"days\", \"weeks\", \"months\" or \"years\"";
     let zone = zone(FUNCTION, timezone)?;
     let (from, to) = (moment(FUNCTION, from)?, moment(FUNCTION, to)?);
     let passed = to.as_millisecond() - from.as_millisecond();
