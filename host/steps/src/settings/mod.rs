@@ -1,0 +1,108 @@
+//! `durhai.toml`: what a host is told by a file, so that nobody has to write Rust for it.
+//!
+//! ```
+//! use durhai_steps::{Given, Settings};
+//!
+//! let text = r#"
+//! [permissions]
+//! env = ["HOME"]
+//!
+//! [steps.resize]
+//! command = ["python3", "resize.py"]
+//! retry = { max_attempts = 2 }
+//! "#;
+//! let settings = Settings::parse("conf/durhai.toml", text)?;
+//! assert_eq!(settings.rules()["resize"].retry.as_ref().map(|retry| retry.max_attempts), Some(2));
+//! let provisions = settings.provisions(&Given::default())?;
+//! assert!(provisions.declared.contains_key("resize"));
+//!
+//! let error = Settings::parse("durhai.toml", "[steps.resize]\ntimeout = \"soon\"").unwrap_err();
+//! assert!(error.to_string().starts_with("durhai.toml:2:11: "));
+//! # Ok::<(), durhai_steps::SettingsError>(())
+//! ```
+
+mod error;
+mod follow;
+mod form;
+mod resolve;
+mod source;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use durhai::StepRule;
+
+pub use error::{Place, SettingsError};
+pub use follow::{Reload, follow};
+pub use resolve::Given;
+pub use source::SettingsSource;
+
+use crate::declared::Declared;
+use error::Wrong;
+use form::Form;
+
+/// A longer file is none that somebody wrote.
+const LONGEST: u64 = 1024 * 1024;
+
+/// The file, read and found right in itself. What it names (files, programs, hosts) is looked at by
+/// [`provisions`](Settings::provisions).
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// As it was named; empty where there is no file.
+    file: PathBuf,
+    text: String,
+    form: Form,
+    /// Where relative paths begin.
+    folder: PathBuf,
+    rules: BTreeMap<String, StepRule>,
+    declared: BTreeMap<String, Declared>,
+}
+
+impl Settings {
+    /// Reads a file. Nothing is left out silently: what it does not know is an error.
+    pub fn read(file: impl AsRef<Path>) -> Result<Self, SettingsError> {
+        let file = file.as_ref();
+        let unreadable = |why: String| SettingsError::whole(file, format!("the settings cannot be read: {why}"));
+        let mut text = String::new();
+        let opened = std::fs::File::open(file).map_err(|error| unreadable(error.to_string()))?;
+        opened.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+        if text.len() as u64 > LONGEST {
+            return Err(unreadable(format!("they are longer than {LONGEST} bytes")));
+        }
+        Settings::parse(file, &text)
+    }
+
+    /// The same for a text; `file` is what mistakes name, and its folder is where relative paths begin.
+    pub fn parse(file: impl Into<PathBuf>, text: &str) -> Result<Self, SettingsError> {
+        let file = file.into();
+        let parent = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = std::path::absolute(parent).unwrap_or_else(|_| parent.to_path_buf());
+        let wrong = |wrong: Wrong| SettingsError::new(&file, text, wrong);
+        let form: Form = toml::from_str(text).map_err(|error| wrong(error.into()))?;
+        let (mut rules, mut declared) = (BTreeMap::new(), BTreeMap::new());
+        for (name, step) in &form.steps {
+            steps::check_name(name).map_err(wrong)?;
+            rules.insert(name.get_ref().clone(), steps::rule(step));
+            if let Some(step) = steps::declared(name, step, &folder).map_err(wrong)? {
+                declared.insert(name.get_ref().clone(), step);
+            }
+        }
+        resolve::check(&form).map_err(wrong)?;
+        Ok(Settings { text: text.into(), form, folder, rules, declared, file })
+    }
+
+    /// Limits, retries and timeouts of steps, for [`durhai::Host::set_step_rules`].
+    pub fn rules(&self) -> BTreeMap<String, StepRule> {
+        self.rules.clone()
+    }
+
+    /// Steps that are declared here, by name.
+    pub fn declared(&self) -> &BTreeMap<String, Declared> {
+        &self.declared
+    }
+}
+
+#[cfg(test)]
+mod tests;

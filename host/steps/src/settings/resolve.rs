@@ -1,0 +1,194 @@
+//! From what the file says to what steps work with: paths, hosts, programs and variables as they are found now.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use super::error::Wrong;
+use super::form::{Form, Grant, Secret};
+use super::steps::{secret_name, variable};
+use super::{Settings, SettingsError};
+use crate::environment::Environment;
+use crate::http::HttpOptions;
+use crate::outside::Provisions;
+use crate::permissions::{EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, seal};
+use crate::secrets::{SecretSource, SecretSources};
+
+/// The name of settings where nobody names them otherwise.
+pub const NAME: &str = "durhai.toml";
+
+/// What is given beside the file: on a command line, by an embedder. It adds to what the file says.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    pub permissions: Permissions,
+    /// A `.env` file, which must be there. Where a variable is in several places the process comes first, then this
+    /// file, then that of the settings.
+    pub env_file: Option<PathBuf>,
+    /// Files and folders out of the reach of steps, whatever was granted.
+    pub sealed: Vec<PathBuf>,
+}
+
+/// What was found wrong, for who knows the text.
+type Found<T> = Result<T, Wrong>;
+
+impl Settings {
+    /// What steps work with: paths resolved, variables and `.env` files read, programs looked up, as it all is now.
+    ///
+    /// The settings themselves, every file called `durhai.toml`, `.env` files, files of secrets and what is
+    /// [`Given::sealed`] are out of reach for steps whatever was granted, also where they do not exist yet: who writes
+    /// them decides what steps may do. Only where everything of every kind is granted (`-A`, `all = true`) nothing is
+    /// sealed: a program could do all of it anyway.
+    pub fn provisions(&self, given: &Given) -> Result<Provisions, SettingsError> {
+        let wrong = |wrong: Wrong| SettingsError::new(&self.file, &self.text, wrong);
+        let environment = self.environment(given)?;
+        let granted = self.granted(&environment).map_err(wrong)?;
+        let open = everything(&granted) || everything(&given.permissions);
+        let mut permissions = given.permissions.clone().and(granted);
+        match open {
+            true => permissions.sealed.clear(),
+            false => permissions.sealed.extend(self.sealed(given)),
+        }
+        let http = &self.form.http;
+        Ok(Provisions {
+            permissions,
+            environment,
+            secrets: self.secrets(),
+            http: HttpOptions {
+                roots: http.roots,
+                ca_file: http.ca_file.as_ref().map(|path| below(&self.folder, path.get_ref())),
+                proxy: http.proxy,
+                ..HttpOptions::default()
+            },
+            declared: self.declared.clone(),
+        })
+    }
+
+    /// Files beside the settings that count when they change.
+    pub(super) fn files(&self, given: &Given) -> Vec<PathBuf> {
+        let ca_file = self.form.http.ca_file.as_ref().map(|path| below(&self.folder, path.get_ref()));
+        self.env_file().into_iter().chain(given.env_file.clone()).chain(ca_file).collect()
+    }
+
+    fn env_file(&self) -> Option<PathBuf> {
+        self.form.env_file.as_ref().map(|path| below(&self.folder, path.get_ref()))
+    }
+
+    fn environment(&self, given: &Given) -> Result<Environment, SettingsError> {
+        let mut environment = Environment::process();
+        if let Some(path) = &given.env_file {
+            environment = environment.with_file(path).map_err(|why| SettingsError::whole(path, why))?;
+        }
+        if let (Some(path), Some(written)) = (self.env_file(), &self.form.env_file) {
+            let wrong = |why| Wrong::at(written.span(), format!("{}: {why}", path.display()));
+            let added = environment.with_file(&path).map_err(wrong);
+            environment = added.map_err(|wrong| SettingsError::new(&self.file, &self.text, wrong))?;
+        }
+        Ok(environment)
+    }
+
+    fn granted(&self, environment: &Environment) -> Found<Permissions> {
+        let granted = &self.form.permissions;
+        if granted.all {
+            return Ok(Permissions::all());
+        }
+        let search = environment.get("PATH").unwrap_or_default();
+        let path = |text: &str| PathGrant::paths([below(&self.folder, Path::new(text))]);
+        let program = |text: &str| {
+            // A program with a folder in its name is below that of the file, one without is looked for in PATH.
+            let text = match text.contains(std::path::is_separator) {
+                true => below(&self.folder, Path::new(text)).display().to_string(),
+                false => text.to_string(),
+            };
+            ExecGrant::parse(Some(&text), search)
+        };
+        Ok(Permissions {
+            read: grant(&granted.read, PathGrant::Everything, path, PathGrant::and)?,
+            write: grant(&granted.write, PathGrant::Everything, path, PathGrant::and)?,
+            net: grant(&granted.net, NetGrant::Everything, |host| NetGrant::parse(Some(host)), NetGrant::and)?,
+            exec: grant(&granted.exec, ExecGrant::Everything, program, ExecGrant::and)?,
+            env: grant(&granted.env, EnvGrant::Everything, |name| EnvGrant::parse(Some(name)), EnvGrant::and)?,
+            sealed: Vec::new(),
+        })
+    }
+
+    fn secrets(&self) -> SecretSources {
+        let source = |secret: &Secret| match (&secret.env, &secret.file) {
+            (_, Some(path)) => SecretSource::File(below(&self.folder, path.get_ref())),
+            (env, None) => SecretSource::Env(env.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default()),
+        };
+        let secrets = self.form.secrets.iter();
+        secrets.map(|(name, secret)| (name.get_ref().clone(), source(secret.get_ref()))).collect()
+    }
+
+    fn sealed(&self, given: &Given) -> Vec<PathBuf> {
+        let mut paths = given.sealed.clone();
+        if !self.file.as_os_str().is_empty() {
+            paths.extend([self.file.clone(), self.folder.join(".env")]);
+        }
+        paths.push(PathBuf::from(".env"));
+        paths.extend(self.env_file().into_iter().chain(given.env_file.clone()));
+        paths.extend(self.secrets().into_values().filter_map(|source| match source {
+            SecretSource::File(path) => Some(path),
+            SecretSource::Env(_) => None,
+        }));
+        // Anywhere, because a folder of scripts becomes one by having it.
+        let mut sealed = vec![PathBuf::from(NAME)];
+        sealed.extend(paths.iter().flat_map(|path| seal(path)));
+        sealed
+    }
+}
+
+/// What can be found wrong without a look at the machine, beside steps.
+pub fn check(form: &Form) -> Found<()> {
+    for (name, secret) in &form.secrets {
+        secret_name(name)?;
+        match (&secret.get_ref().env, &secret.get_ref().file) {
+            (Some(env), None) => variable(env.get_ref()).map_err(|why| Wrong::at(env.span(), why))?,
+            (None, Some(file)) if file.get_ref().as_os_str().is_empty() => {
+                return Err(Wrong::at(file.span(), "the path is empty"));
+            }
+            (None, Some(_)) => {}
+            _ => {
+                let message = "a secret has either `env`, a variable, or `file`, a path: { env = \"STRIPE_KEY\" }";
+                return Err(Wrong::at(secret.span(), message));
+            }
+        }
+    }
+    let granted = &form.permissions;
+    for list in [&granted.read, &granted.write, &granted.net, &granted.exec, &granted.env] {
+        let Grant::List(entries) = list else { continue };
+        for entry in entries {
+            if entry.get_ref().trim().is_empty() {
+                return Err(Wrong::at(entry.span(), "this entry is empty; `true` grants everything"));
+            }
+            if entry.get_ref().starts_with("~/") {
+                return Err(Wrong::at(entry.span(), "`~` is only known to shells: write the whole path"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A path as the file means it.
+pub fn below(folder: &Path, path: &Path) -> PathBuf {
+    folder.join(path)
+}
+
+fn everything(permissions: &Permissions) -> bool {
+    Permissions { sealed: Vec::new(), ..permissions.clone() } == Permissions::all()
+}
+
+fn grant<G: Default, E: Display>(
+    given: &Grant,
+    everything: G,
+    entry: impl Fn(&str) -> Result<G, E>,
+    and: impl Fn(G, G) -> G,
+) -> Found<G> {
+    match given {
+        Grant::Nothing => Ok(G::default()),
+        Grant::Everything => Ok(everything),
+        Grant::List(entries) => entries.iter().try_fold(G::default(), |all, text| {
+            let one = entry(text.get_ref()).map_err(|why| Wrong::at(text.span(), why))?;
+            Ok(and(all, one))
+        }),
+    }
+}
