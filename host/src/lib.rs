@@ -73,6 +73,7 @@ pub use view::{
 pub use durhai_core::duration;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
 pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
+pub use durhai_engine::{CALLS, CallDoc};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 #[cfg(feature = "sled")]
 pub use durhai_world_sled::SledWorld;

@@ -19,7 +19,7 @@ mod sandbox;
 mod show;
 mod suggest;
 
-pub use bindings::CALLS;
+pub use bindings::{CALLS, CallDoc};
 pub use cron::Cron;
 pub use diagnostic::Diagnostic;
 pub use durhai_stdlib::schema;

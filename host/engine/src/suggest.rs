@@ -60,8 +60,8 @@ fn function_not_found(signature: &str, texts: &Texts) -> String {
     let arguments = arguments.strip_suffix(')').unwrap_or(arguments);
     let arguments: Vec<_> = arguments.split(", ").filter(|a| !a.is_empty()).map(nice_type).collect();
     let called = format!("{name}({})", arguments.join(", "));
-    if let Some((_, forms)) = CALLS.iter().find(|(call, _)| *call == name) {
-        return format!("{called} does not fit; there is {}", forms.join(", "));
+    if let Some(call) = CALLS.iter().find(|call| call.name == name) {
+        return format!("{called} does not fit; there is {}", call.forms.join(", "));
     }
     let own = texts.functions_named(name);
     if !own.is_empty() {
@@ -70,7 +70,7 @@ fn function_not_found(signature: &str, texts: &Texts) -> String {
     if name.starts_with("anon$") {
         return format!("the closure cannot be called with {} arguments ({})", arguments.len(), arguments.join(", "));
     }
-    match near(name, CALLS.iter().map(|(call, _)| *call).chain(texts.functions()).chain(COMMON.iter().copied())) {
+    match near(name, CALLS.iter().map(|call| call.name).chain(texts.functions()).chain(COMMON.iter().copied())) {
         Some(close) => format!("there is no function {called}; did you mean `{close}`?"),
         None => format!("there is no function {called}"),
     }
@@ -177,7 +177,7 @@ mod tests {
         for (name, close) in
             [("use_stpe", Some("use_step")), ("paralel", Some("parallel")), ("xyzzy", None), ("oops", None)]
         {
-            assert_eq!(near(name, CALLS.iter().map(|(call, _)| *call)), close, "{name}");
+            assert_eq!(near(name, CALLS.iter().map(|call| call.name)), close, "{name}");
         }
     }
 }
