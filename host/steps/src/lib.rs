@@ -37,6 +37,7 @@ mod pool;
 mod program;
 mod rhai_steps;
 mod secrets;
+mod settings;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,11 +45,12 @@ use std::pin::Pin;
 pub use builtin::BuiltinSteps;
 pub use declared::{Declared, ProgramStep, ServiceStep};
 pub use environment::Environment;
-pub use http::{HttpOptions, Roots};
+pub use http::{HttpOptions, Resolver, Roots};
 pub use outside::{Outside, Provisions};
-pub use permissions::{Access, EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, Refusal};
+pub use permissions::{Access, EnvGrant, ExecGrant, GrantedProgram, HostGrant, NetGrant, PathGrant, Permissions, Refusal};
 pub use rhai_steps::RhaiSteps;
 pub use secrets::{SecretSource, SecretSources};
+pub use settings::{Given, Place, Reload, Settings, SettingsError, SettingsSource, follow};
 
 /// The future of one attempt, as [`durhai::StepHandler::call`] gives it.
 type Attempt = Pin<Box<dyn Future<Output = Result<durhai::Value, durhai::StepError>> + Send>>;

@@ -1,18 +1,22 @@
 //! What steps may touch: nothing, unless it was granted.
 
+mod addresses;
 mod names;
 mod net;
 mod paths;
 mod programs;
+mod sealed;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use names::EnvGrant;
-pub use net::NetGrant;
+pub use net::{HostGrant, NetGrant};
 pub use paths::PathGrant;
-pub use programs::ExecGrant;
+pub use programs::{ExecGrant, GrantedProgram};
+
+pub(crate) use sealed::seal;
 
 use paths::{existing_part, resolve};
 
@@ -29,8 +33,9 @@ pub struct Permissions {
     pub exec: ExecGrant,
     /// Variables of the environment that may be read (`--allow-env`).
     pub env: EnvGrant,
-    /// Files and folders that stay out of reach whatever was granted: absolute, without links. What decides over
-    /// permissions, and what holds secrets, must not be written or read by those they are meant for.
+    /// Files and folders that stay out of reach whatever was granted: absolute, without links; a bare name stands for
+    /// every file of that name. What decides over permissions, and what holds secrets, must not be written or read by
+    /// those they are meant for.
     pub sealed: Vec<PathBuf>,
 }
 
@@ -64,6 +69,19 @@ impl Permissions {
             exec: ExecGrant::Everything,
             env: EnvGrant::Everything,
             sealed: Vec::new(),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Permissions) -> Self {
+        Permissions {
+            read: self.read.and(other.read),
+            write: self.write.and(other.write),
+            net: self.net.and(other.net),
+            exec: self.exec.and(other.exec),
+            env: self.env.and(other.env),
+            sealed: self.sealed.into_iter().chain(other.sealed).collect(),
         }
     }
 
@@ -104,9 +122,15 @@ impl Permissions {
             Access::Read => (&self.read, "--allow-read", "reading"),
             Access::Write => (&self.write, "--allow-write", "writing"),
         };
-        if let Some(sealed) = self.sealed.iter().find(|sealed| resolved.starts_with(sealed)) {
+        if let Some(sealed) = self.sealed.iter().find(|sealed| sealed::covers(sealed, resolved)) {
             let sealed = sealed.display();
             return Err(Refusal::Denied(format!("{doing} {path} is not allowed: {sealed} is out of reach for steps")));
+        }
+        if access == Access::Write
+            && let Some(program) = self.exec.guards(resolved)
+        {
+            let program = program.display();
+            return Err(Refusal::Denied(format!("{doing} {path} is not allowed: steps may run {program}")));
         }
         if grant.covers(resolved) {
             return Ok(());
