@@ -1,8 +1,11 @@
 //! Steps that are always there: `file.read`, `file.write` and the like.
 
+mod http;
+
 use std::sync::Arc;
 
 use durhai::{StepContext, StepError, StepHandler, StepInfo, StepSource, Value};
+use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +29,8 @@ struct Builtin {
 enum Run {
     /// Called on a thread that may block.
     Blocks(fn(&Kit, &StepContext, Value) -> Result<Value, StepError>),
+    /// Waits without a thread; dropped when nobody wants the result any more.
+    Waits(fn(Arc<Kit>, StepContext, Value) -> Attempt),
 }
 
 const STEPS: &[(&str, Run, &str)] = &[
@@ -50,6 +55,41 @@ const STEPS: &[(&str, Run, &str)] = &[
         "file.remove",
         Run::Blocks(|kit, c, input| json(files::remove(&kit.permissions, &take::<At>(c, input)?.path)?)),
         "Removes a file or an empty folder; gives whether it was there: `#{ path }`.",
+    ),
+    (
+        "http.request",
+        Run::Waits(|kit, c, input| http::send(kit, c, None, input)),
+        "Sends an HTTP request, see http.get for what comes back: `#{ method, url, headers, query, json, … }`.",
+    ),
+    (
+        "http.get",
+        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::GET), input)),
+        "Gets a URL: its text, or `#{ url, headers, query, … }`. Gives `#{ status, headers, body, encoding, url }`.",
+    ),
+    (
+        "http.post",
+        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::POST), input)),
+        "Posts to a URL, see http.get for what comes back: `#{ url, json or form or body or base64, … }`.",
+    ),
+    (
+        "http.put",
+        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::PUT), input)),
+        "Puts to a URL, see http.get for what comes back: `#{ url, json or form or body or base64, … }`.",
+    ),
+    (
+        "http.patch",
+        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::PATCH), input)),
+        "Patches what is at a URL, see http.get for what comes back: `#{ url, json or form or body or base64, … }`.",
+    ),
+    (
+        "http.delete",
+        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::DELETE), input)),
+        "Deletes what is at a URL, see http.get for what comes back: `#{ url, … }`.",
+    ),
+    (
+        "http.head",
+        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::HEAD), input)),
+        "The status and headers of a URL, see http.get for what comes back: `#{ url, … }`.",
     ),
 ];
 
@@ -96,6 +136,13 @@ impl StepHandler for Builtin {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
         let kit = self.kit.clone();
         match self.run {
+            Run::Waits(run) => Box::pin(async move {
+                let work = run(kit, context.clone(), input);
+                tokio::select! {
+                    outcome = work => outcome,
+                    () = context.cancelled() => Err(StepError::retry("stopped: its result was not wanted any more")),
+                }
+            }),
             Run::Blocks(run) => Box::pin(async move {
                 let work = tokio::task::spawn_blocking(move || run(&kit, &context, input));
                 work.await.unwrap_or_else(|error| Err(StepError::retry(format!("the step ended early: {error}"))))

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::declared::Declared;
 use crate::environment::Environment;
-use crate::http::HttpOptions;
+use crate::http::{Clients, HttpOptions};
 use crate::permissions::Permissions;
 use crate::secrets::{Known, SecretSources};
 
@@ -32,6 +32,7 @@ pub(crate) struct Kit {
     pub environment: Environment,
     pub secrets: SecretSources,
     pub http: HttpOptions,
+    pub clients: Clients,
     pub declared: BTreeMap<String, Declared>,
     /// Secrets that were read, by whatever kit of this outside.
     pub known: Arc<Known>,
@@ -67,7 +68,7 @@ impl From<Permissions> for Outside {
 impl Kit {
     fn new(provisions: Provisions, known: Arc<Known>) -> Self {
         let Provisions { permissions, environment, secrets, http, declared } = provisions;
-        let kit = Kit { permissions, environment, secrets, http, declared, known };
+        let kit = Kit { permissions, environment, secrets, http, clients: Clients::default(), declared, known };
         kit.learn_secrets();
         kit
     }

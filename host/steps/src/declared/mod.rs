@@ -1,7 +1,10 @@
 //! Steps that settings declare: programs and HTTP services.
 
+mod service;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A step of `durhai.toml`. Trusted: it needs no permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,5 +36,7 @@ pub struct ServiceStep {
     pub secrets: BTreeMap<String, String>,
     /// The secret of `Authorization: Bearer`.
     pub bearer: Option<String>,
+    /// How long one answer may take. Default: 5 minutes.
+    pub timeout: Option<Duration>,
     pub description: String,
 }

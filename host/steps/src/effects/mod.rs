@@ -7,11 +7,13 @@
 
 mod context;
 mod file;
+mod http;
 pub mod memory;
 mod verdict;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::{StepError, Value};
@@ -75,6 +77,8 @@ struct Sitting {
     stop: Arc<Stop>,
     kit: Arc<Kit>,
     tokio: Handle,
+    /// Requests so far that carried the key of the step.
+    keyed: Arc<AtomicU32>,
 }
 
 /// Compiled texts by the file of the step, then by their own file; only those of the newest program are kept.
@@ -102,6 +106,7 @@ impl Stage {
         context::add_time(&mut engine, &seat);
         verdict::add_verdicts(&mut engine);
         engine.register_static_module("file", Shared::new(file::module(&seat)));
+        engine.register_static_module("http", Shared::new(http::module(&seat)));
         let (watched, guard) = (seat.clone(), memory::Guard::new(bounds.memory));
         engine.on_progress(move |operations| {
             // Looking takes longer than an operation.
@@ -121,7 +126,7 @@ impl Stage {
     pub fn run(&mut self, play: Play) -> Result<Value, StepError> {
         let Play { program, function, input, caller, stop, kit, tokio } = play;
         let input = to_dynamic(input).map_err(|why| StepError::fatal(format!("the input of {function}: {why}")))?;
-        let sitting = Sitting { program: program.clone(), caller, stop: stop.clone(), kit, tokio };
+        let sitting = Sitting { program: program.clone(), caller, stop: stop.clone(), kit, tokio, keyed: Arc::default() };
         *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(sitting);
         let result = self.call(&program, &function, input);
         *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = None;
