@@ -1,5 +1,6 @@
 //! Steps that are always there: `file.read`, `file.write` and the like.
 
+pub mod env;
 mod http;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Attempt;
+use crate::exec;
 use crate::files::{self, Writer};
 use crate::outside::{Kit, Outside};
 
@@ -31,9 +33,22 @@ enum Run {
     Blocks(fn(&Kit, &StepContext, Value) -> Result<Value, StepError>),
     /// Waits without a thread; dropped when nobody wants the result any more.
     Waits(fn(Arc<Kit>, StepContext, Value) -> Attempt),
+    /// The same, and sees for itself that nobody wants the result any more.
+    Ends(fn(Arc<Kit>, StepContext, Value) -> Attempt),
 }
 
 const STEPS: &[(&str, Run, &str)] = &[
+    (
+        "env.get",
+        Run::Blocks(env::step),
+        "A variable of the environment: `#{ name }`; `default` is given where it is not set.",
+    ),
+    (
+        "exec.run",
+        Run::Ends(exec::step),
+        "Runs a program, never a shell: `#{ program, args, stdin, cwd, env, secrets, timeout, max_output, expect, output }`. \
+         Gives `#{ status, stdout, stderr }`.",
+    ),
     (
         "file.read",
         Run::Blocks(|kit, c, input| json(files::read(&kit.permissions, &take::<At>(c, input)?.path)?)),
@@ -136,6 +151,7 @@ impl StepHandler for Builtin {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
         let kit = self.kit.clone();
         match self.run {
+            Run::Ends(run) => run(kit, context, input),
             Run::Waits(run) => Box::pin(async move {
                 let work = run(kit, context.clone(), input);
                 tokio::select! {

@@ -27,6 +27,7 @@ mod convert;
 mod declared;
 mod effects;
 mod environment;
+mod exec;
 mod files;
 mod folder;
 mod handle;
@@ -43,7 +44,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use builtin::BuiltinSteps;
-pub use declared::{Declared, ProgramStep, ServiceStep};
+pub use declared::{Declared, DeclaredSteps, ProgramStep, ServiceStep};
 pub use environment::Environment;
 pub use http::{HttpOptions, Resolver, Roots};
 pub use outside::{Outside, Provisions};

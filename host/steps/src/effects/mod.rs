@@ -2,13 +2,16 @@
 //!
 //! Functions a step has beside Rhai's own: `attempt()` `run_id()` `step_id()` `idempotency_key()` `workflow_name()`,
 //! `log(level, message[, fields])` and `print`, `heartbeat(detail)`, `is_cancelled()`, `sleep(seconds or "250ms")`,
-//! `now()`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file`, `http`, `exec`, `env`; of the
+//! `now()`, `secret(name)`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file`, `http`, `exec`, `env`; of the
 //! standard library `json`, `hash`, `text` and `time` without an import, the other pure ones by `import "std/NAME"`.
 
 mod context;
+mod env;
+mod exec;
 mod file;
 mod http;
 pub mod memory;
+mod secret;
 mod verdict;
 
 use std::collections::HashMap;
@@ -105,6 +108,9 @@ impl Stage {
         context::add_context(&mut engine, &seat);
         context::add_time(&mut engine, &seat);
         verdict::add_verdicts(&mut engine);
+        secret::add_secrets(&mut engine, &seat);
+        engine.register_static_module("env", Shared::new(env::module(&seat)));
+        engine.register_static_module("exec", Shared::new(exec::module(&seat)));
         engine.register_static_module("file", Shared::new(file::module(&seat)));
         engine.register_static_module("http", Shared::new(http::module(&seat)));
         let (watched, guard) = (seat.clone(), memory::Guard::new(bounds.memory));

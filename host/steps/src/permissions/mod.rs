@@ -16,6 +16,7 @@ pub use net::{HostGrant, NetGrant};
 pub use paths::PathGrant;
 pub use programs::{ExecGrant, GrantedProgram};
 
+pub(crate) use programs::find;
 pub(crate) use sealed::seal;
 
 use paths::{existing_part, resolve};

@@ -1,0 +1,226 @@
+//! `exec.run`, and `exec::run` in scripts: a program under permissions.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use durhai::{StepContext, StepError, Value, duration};
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::json;
+
+use super::variables::{for_script, search_path};
+use super::{Done, Ending, Job, MOST_OUTPUT, OUTPUT, run};
+use crate::Attempt;
+use crate::attempt::Caller;
+use crate::outside::Kit;
+use crate::permissions::{Access, Refusal};
+
+/// Unless a call says otherwise; as long as steps in scripts may take.
+const TIMEOUT: Duration = Duration::from_secs(3_600);
+/// Bytes of stdout and of stderr that an error carries.
+const EXCERPT: usize = 4 * 1024;
+
+/// What is asked of `exec.run`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    program: String,
+    #[serde(default)]
+    args: Vec<Word>,
+    /// Text as it is, all else as JSON.
+    #[serde(default)]
+    stdin: Value,
+    #[serde(default)]
+    cwd: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, Word>,
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "length")]
+    timeout: Option<Duration>,
+    #[serde(default)]
+    max_output: Option<usize>,
+    #[serde(default = "success")]
+    expect: Vec<i32>,
+    #[serde(default)]
+    output: Output,
+    /// What a script gives instead of `stdin`.
+    #[serde(skip)]
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// An argument: text, or what is written as text without a doubt.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected text, a number or a truth value")]
+enum Word {
+    Text(String),
+    Int(i64),
+    Float(f64),
+    Flag(bool),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Output {
+    #[default]
+    Text,
+    Json,
+    Base64,
+}
+
+/// The built-in step.
+pub fn step(kit: Arc<Kit>, context: StepContext, input: Value) -> Attempt {
+    Box::pin(async move {
+        let asked = serde_json::from_value(input)
+            .map_err(|error| StepError::fatal(format!("the input of exec.run does not fit: {error}")))?;
+        exec(&kit, &Caller::new(&context), asked, context.cancelled()).await
+    })
+}
+
+/// `#{ status, stdout, stderr }` of a program that ended as expected.
+pub async fn exec(
+    kit: &Kit,
+    caller: &Caller,
+    asked: Asked,
+    unwanted: impl Future<Output = ()>,
+) -> Result<Value, StepError> {
+    let Asked { program, args, stdin, cwd, env, secrets, timeout, max_output, expect, output, bytes } = asked;
+    let file = kit.permissions.program(&program, search_path(&kit.environment))?;
+    let env = env.into_iter().map(|(name, word)| (name, word.text())).collect();
+    let variables = for_script(kit, caller, env, &secrets)?;
+    let max_output = max_output.unwrap_or(OUTPUT);
+    if max_output > MOST_OUTPUT {
+        return Err(StepError::fatal(format!("max_output is {max_output}, and {MOST_OUTPUT} bytes at most")));
+    }
+    let job = Job {
+        name: program,
+        file,
+        args: args.into_iter().map(Word::text).collect(),
+        stdin: match (bytes, stdin) {
+            (Some(bytes), _) => bytes,
+            (None, Value::Null) => Vec::new(),
+            (None, Value::String(text)) => text.into_bytes(),
+            (None, other) => other.to_string().into_bytes(),
+        },
+        cwd: folder(kit, cwd.as_deref())?,
+        variables,
+        timeout: Some(timeout.unwrap_or(TIMEOUT)),
+        max_output,
+    };
+    let name = job.name.clone();
+    let tell = |line| caller.log("info", line, Value::Null);
+    let done = run(job, &kit.known, &tell, unwanted).await?;
+    match done.ending {
+        Ending::Status(status) if expect.contains(&status) => {
+            let stdout = output.of(&name, &done, kit)?;
+            Ok(json!({ "status": status, "stdout": stdout, "stderr": done.stderr }))
+        }
+        // What a shell and its relatives say for a program that they cannot find or run.
+        Ending::Status(126 | 127) => Err(failed(kit, &name, &done, StepError::fatal)),
+        _ => Err(failed(kit, &name, &done, StepError::retry)),
+    }
+}
+
+/// The error of a program that ended otherwise than it should: its last line of stderr in the message, the rest as data.
+pub fn failed(kit: &Kit, name: &str, done: &Done, error: fn(String) -> StepError) -> StepError {
+    let mut message = format!("{name} {}", done.ending);
+    if let Some(last) = done.stderr.lines().rev().find(|line| !line.trim().is_empty()) {
+        message.push_str(": ");
+        message.push_str(last.trim());
+    }
+    // From the beginning of a line.
+    let start = done.stderr.len().saturating_sub(EXCERPT);
+    let next_line = done.stderr.as_bytes()[start..].iter().position(|byte| *byte == b'\n');
+    let stderr = match next_line {
+        Some(end) if start > 0 => &done.stderr[start + end + 1..],
+        _ => &done.stderr,
+    };
+    let mut data = json!({ "stdout": excerpt(kit, &done.stdout, EXCERPT), "stderr": stderr });
+    match done.ending {
+        Ending::Status(status) => data["status"] = status.into(),
+        Ending::Signal(signal) => data["signal"] = signal.into(),
+    }
+    error(message).data(data)
+}
+
+/// The beginning of what may be long and may hold secrets.
+pub fn excerpt(kit: &Kit, bytes: &[u8], most: usize) -> String {
+    if bytes.len() <= most {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    // A secret across the cut is only seen as a whole in a longer piece.
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(most + 16 * 1024)]);
+    let mut text = kit.known.hide(&text).unwrap_or_else(|| text.into_owned());
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.truncate(end);
+    text = kit.known.hide_cut(&text);
+    text.push('…');
+    text
+}
+
+impl Output {
+    fn of(self, name: &str, done: &Done, kit: &Kit) -> Result<Value, StepError> {
+        match self {
+            Output::Base64 => Ok(STANDARD.encode(&done.stdout).into()),
+            Output::Text => match std::str::from_utf8(&done.stdout) {
+                Ok(text) => Ok(text.into()),
+                Err(error) => Err(StepError::fatal(format!(
+                    "what {name} wrote to stdout is no UTF-8 text (byte {}): take it with output: \"base64\"",
+                    error.valid_up_to()
+                ))),
+            },
+            Output::Json => in_json(name, &done.stdout, kit),
+        }
+    }
+}
+
+/// Standard output as JSON; nothing at all is null.
+pub fn in_json(name: &str, stdout: &[u8], kit: &Kit) -> Result<Value, StepError> {
+    if stdout.trim_ascii().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(stdout).map_err(|error| {
+        let begins = excerpt(kit, stdout, 200);
+        StepError::fatal(format!("what {name} wrote to stdout is no JSON ({error}): {begins}"))
+    })
+}
+
+fn folder(kit: &Kit, cwd: Option<&str>) -> Result<PathBuf, StepError> {
+    match cwd {
+        Some(cwd) => kit.permissions.resolve(Access::Read, cwd).map_err(|refusal| match refusal {
+            Refusal::Denied(message) => StepError::fatal(message),
+            Refusal::Io(error) => StepError::fatal(format!("the folder {cwd} to run in: {error}")),
+        }),
+        None => std::env::current_dir()
+            .map_err(|error| StepError::retry(format!("the current folder of the host cannot be found: {error}"))),
+    }
+}
+
+fn success() -> Vec<i32> {
+    vec![0]
+}
+
+fn length<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let millis = match Value::deserialize(from)? {
+        Value::Null => return Ok(None),
+        Value::Number(seconds) => duration::from_seconds(seconds.as_f64().unwrap_or_default()),
+        Value::String(text) => duration::parse(&text),
+        other => Err(format!("{other} is no duration: write seconds, or text like \"250ms\"")),
+    };
+    millis.map(|millis| Some(Duration::from_millis(millis))).map_err(D::Error::custom)
+}
+
+impl Word {
+    fn text(self) -> String {
+        match self {
+            Word::Text(text) => text,
+            Word::Int(number) => number.to_string(),
+            Word::Float(number) => number.to_string(),
+            Word::Flag(flag) => flag.to_string(),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The environment that a program runs in.
+
+use std::collections::BTreeMap;
+
+use durhai::StepError;
+
+use crate::attempt::Caller;
+use crate::environment::Environment;
+use crate::outside::Kit;
+use crate::permissions::ExecGrant;
+
+/// What programs need to work at all, and what says no more than where and for whom.
+const PLAIN: [&str; 9] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "SystemRoot", "TEMP", "TMP"];
+
+/// Variables that make a program load code, run other programs or read other settings than it would. The list cannot be
+/// complete: programs are free to find such a meaning in any variable.
+const POWERFUL: &[&str] = &[
+    "ANSIBLE_*",
+    "AWK*",
+    "BASHOPTS",
+    "BASH_*",
+    "BROWSER",
+    "BUNDLE_*",
+    "CARGO*",
+    "CC",
+    "CDPATH",
+    "CLASSPATH",
+    "CXX",
+    "DOTNET_*",
+    "DYLD_*",
+    "EDITOR",
+    "ELECTRON_*",
+    "ENV",
+    "ERL_*",
+    "FPATH",
+    "GCC_*",
+    "GCONV_PATH",
+    "GEM_*",
+    "GIT_*",
+    "GLIBC_*",
+    "GOFLAGS",
+    "GOPATH",
+    "GOROOT",
+    "HOME",
+    "IFS",
+    "JAVA_*",
+    "JDK_*",
+    "KUBECONFIG",
+    "LD",
+    "LD_*",
+    "LESS*",
+    "LOCPATH",
+    "LUA_*",
+    "MAKEFILES",
+    "MAKEFLAGS",
+    "MALLOC_*",
+    "MANPAGER",
+    "MAVEN_*",
+    "NLSPATH",
+    "NODE_*",
+    "NPM_*",
+    "OPENSSL_*",
+    "PAGER",
+    "PATH",
+    "PERL*",
+    "PHP*",
+    "PIP_*",
+    "PROMPT_COMMAND",
+    "PS4",
+    "PYTHON*",
+    "RUBY*",
+    "RUST*",
+    "SHELL",
+    "SHELLOPTS",
+    "SSH_*",
+    "SUDO_*",
+    "TAR_OPTIONS",
+    "TERMINFO*",
+    "USERPROFILE",
+    "VISUAL",
+    "XDG_*",
+    "ZDOTDIR",
+    "_JAVA_*",
+];
+
+/// For a program that a script runs: little of the host's own, what was granted, and what the call adds.
+pub fn for_script(
+    kit: &Kit,
+    caller: &Caller,
+    env: BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+) -> Result<Vec<(String, String)>, StepError> {
+    for name in env.keys().chain(secrets.keys()) {
+        if kit.permissions.exec != ExecGrant::Everything && is_powerful(name) {
+            return Err(StepError::fatal(format!(
+                "setting {name} for a program is not allowed, because it can decide which code runs: grant it with \
+                 --allow-exec, for every program"
+            )));
+        }
+    }
+    let inherited = |name: &str| PLAIN.contains(&name) || name.starts_with("LC_") || kit.permissions.env.covers(name);
+    let inherited = kit.environment.iter().filter(|(name, _)| inherited(name));
+    together(inherited, kit, caller, env, secrets)
+}
+
+/// For a program that the settings declare: all of the host's own.
+pub fn for_declared(
+    kit: &Kit,
+    caller: &Caller,
+    env: BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+) -> Result<Vec<(String, String)>, StepError> {
+    together(kit.environment.iter(), kit, caller, env, secrets)
+}
+
+/// Where programs are looked for.
+pub fn search_path(environment: &Environment) -> &str {
+    environment.get("PATH").unwrap_or_default()
+}
+
+fn together<'a>(
+    inherited: impl Iterator<Item = (&'a str, &'a str)>,
+    kit: &Kit,
+    caller: &Caller,
+    env: BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+) -> Result<Vec<(String, String)>, StepError> {
+    let mut variables: BTreeMap<_, _> = inherited.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if let Some(name) = env.keys().chain(secrets.keys()).find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        return Err(StepError::fatal(format!("{name:?} is no name of a variable")));
+    }
+    if let Some(name) = secrets.keys().find(|name| env.contains_key(*name)) {
+        return Err(StepError::fatal(format!("the variable {name} stands in env and in secrets: one of them must go")));
+    }
+    variables.extend(env);
+    for (name, secret) in secrets {
+        variables.insert(name.clone(), kit.secret(secret)?);
+    }
+    let own = [
+        ("DURHAI_RUN_ID", caller.run_id.clone()),
+        ("DURHAI_STEP_ID", caller.step_id.clone()),
+        ("DURHAI_ATTEMPT", caller.attempt.to_string()),
+        ("DURHAI_IDEMPOTENCY_KEY", caller.key.clone()),
+    ];
+    variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    Ok(variables.into_iter().collect())
+}
+
+fn is_powerful(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    POWERFUL.iter().any(|powerful| match powerful.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => *powerful == name,
+    })
+}
