@@ -22,6 +22,7 @@
 //! ```
 
 mod error;
+mod findings;
 mod follow;
 mod form;
 mod resolve;

@@ -67,9 +67,13 @@ impl SettingsSource {
         loaded.map(|(settings, provisions)| (settings.rules(), provisions))
     }
 
-    /// The settings alone.
+    /// The settings alone, without what was given beside them.
     pub fn read(&self) -> Result<Settings, SettingsError> {
         self.found().map_or_else(|| Ok(Settings::default()), Settings::read)
+    }
+
+    pub(super) fn provisions(&self) -> Result<Provisions, SettingsError> {
+        self.read()?.provisions(&self.given)
     }
 
     /// What the files hold now, those of the last settings too.

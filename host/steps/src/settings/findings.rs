@@ -1,0 +1,51 @@
+//! What a look at the settings finds before a step does.
+
+use std::collections::BTreeSet;
+
+use super::SettingsSource;
+use crate::declared::Declared;
+use crate::outside::Outside;
+use crate::permissions::find;
+
+impl SettingsSource {
+    /// What is wrong with the settings, one text each: a mistake in the file, the program of a declared step that is not
+    /// there, a secret that cannot be read. Names secrets, never shows one. Changes nothing, starts nothing.
+    pub fn findings(&self) -> Vec<String> {
+        let provisions = match self.provisions() {
+            Ok(provisions) => provisions,
+            Err(error) => return vec![error.to_string()],
+        };
+        let outside = Outside::new(provisions);
+        let kit = outside.kit();
+        let mut findings = Vec::new();
+        // Those that are declared, and those that somebody names.
+        let mut secrets: BTreeSet<&str> = kit.secrets.keys().map(String::as_str).collect();
+        for (name, declared) in &kit.declared {
+            match declared {
+                Declared::Program(step) => {
+                    secrets.extend(step.secrets.values().map(String::as_str));
+                    if !step.cwd.is_dir() {
+                        findings
+                            .push(format!("the step {name:?} runs in {}: there is no such folder", step.cwd.display()));
+                    }
+                    let program = step.command.first().map_or("", String::as_str);
+                    let program = match program.contains(std::path::is_separator) {
+                        true => step.cwd.join(program).display().to_string(),
+                        false => program.to_string(),
+                    };
+                    let search = kit.environment.get("PATH").unwrap_or_default();
+                    findings.extend(find(&program, search).err().map(|why| format!("the step {name:?}: {why}")));
+                }
+                Declared::Service(step) => {
+                    secrets.extend(step.secrets.values().chain(&step.bearer).map(String::as_str));
+                }
+            }
+        }
+        findings
+            .extend(secrets.into_iter().filter_map(|name| kit.secret(name).err()).map(|error| error.message().into()));
+        if let Some(path) = kit.http.ca_file.as_ref().filter(|path| !path.is_file()) {
+            findings.push(format!("`ca_file` under [http]: there is no file {}", path.display()));
+        }
+        findings
+    }
+}
