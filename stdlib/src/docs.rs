@@ -109,7 +109,7 @@ fn described(comment: &[&str]) -> (String, Vec<String>) {
 }
 
 /// The first sentence of a text.
-fn summary(text: &str) -> &str {
+pub fn summary(text: &str) -> &str {
     let paragraph = text.split("\n\n").next().unwrap_or_default();
     let end = paragraph.match_indices(['.', ':']).find(|(at, _)| {
         let rest = &paragraph[at + 1..];

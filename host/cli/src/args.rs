@@ -79,6 +79,10 @@ pub enum Command {
     Step(Step),
     /// Write a starter workflow with a step.
     New(New),
+    /// Say what scripts can call: everything, or one call, module or function.
+    Docs(Docs),
+    /// Write definition files, with which editors complete and explain what scripts call.
+    Definitions(Definitions),
     /// Check every log in the store, and the store itself; exit 1 if something is found.
     Doctor,
     /// Measure this machine's disk, and how much of it durhai uses.
@@ -339,6 +343,18 @@ pub struct Step {
 pub struct New {
     /// The name of the workflow: `hello`, `billing/invoice`.
     pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Docs {
+    /// A durable call, a module of the library or a function: `use_step`, `std/time`, `time::format`.
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Definitions {
+    /// Where the files go: `.definitions`.
+    pub dir: PathBuf,
 }
 
 /// The input of a run.

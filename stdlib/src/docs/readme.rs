@@ -21,10 +21,11 @@ with.
 const EDITORS: &str = "\
 ## Completion in editors
 
-`durhai definitions .durhai/definitions` writes what scripts can call (durable calls, these modules, what steps have) as
-definition files of the Rhai language server, and a `Rhai.toml` beside them that tells it where they and the scripts are.
-With the VS Code extension *Rhai* (from <https://github.com/rhaiscript/lsp>) open the folder that holds `Rhai.toml`, or copy
-that file to the root of the folder you open.
+`durhai definitions .definitions` writes what scripts can call (durable calls, these modules, what steps have, the language's
+own functions) as definition files. The Rhai language server (<https://github.com/rhaiscript/lsp>, with an extension for VS Code)
+completes, explains and checks by them: open the folder that holds both `.definitions` and the scripts. It looks at every
+`*.rhai` file below; where a `Rhai.toml` narrows that, `[source] include` must name `.definitions/**/*.rhai` too. Run the
+command again when a folder with scripts is added: the server looks for `std/…` beside each of them.
 ";
 
 /// `stdlib/README.md`.

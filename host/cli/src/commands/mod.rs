@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod act;
+mod definitions;
+mod docs;
 mod doctor;
 mod follow;
 mod list;
@@ -47,6 +49,8 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Workflows(args) => workflows::workflows(globals, args, out).await,
         Command::Step(args) => step::step(globals, args, out).await,
         Command::New(args) => new::new(globals, args, out),
+        Command::Docs(args) => docs::docs(args, out),
+        Command::Definitions(args) => definitions::definitions(globals, args, out),
         Command::Bench(args) => crate::bench::run(args, &globals.data, out).await,
         Command::Doctor => doctor::doctor(globals, out).await,
         Command::Completions { shell } => {
