@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use durhai::Status;
 
+use crate::output::quoted;
+
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
 #[derive(Debug, Parser)]
 #[command(name = "durhai", version, arg_required_else_help = true, max_term_width = 100)]
@@ -83,7 +85,7 @@ pub enum Command {
     Docs(Docs),
     /// Write definition files, with which editors complete and explain what scripts call.
     Definitions(Definitions),
-    /// Check every log in the store, and the store itself; exit 1 if something is found.
+    /// Check every log in the store, the store itself and the settings; exit 1 if something is found.
     Doctor,
     /// Measure this machine's disk, and how much of it durhai uses.
     Bench(crate::bench::BenchArgs),
@@ -372,10 +374,10 @@ pub struct Tags {
     pub tags: Vec<(String, String)>,
 }
 
-/// What steps from scripts may touch. Nothing, unless it is granted.
+/// What steps from scripts may touch. Nothing, unless it is granted here or in `durhai.toml`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Allow {
-    /// Steps may do everything.
+    /// Steps may do everything, and nothing is out of their reach, `durhai.toml` included.
     #[arg(short = 'A', long)]
     pub allow_all: bool,
     /// Steps may read files: all, or those below these paths.
@@ -384,6 +386,42 @@ pub struct Allow {
     /// Steps may write files: all, or those below these paths.
     #[arg(long, value_name = "PATH,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub allow_write: Vec<String>,
+    /// Steps may connect: to every host, or to these, with a port or on every port.
+    #[arg(long, value_name = "HOST:PORT,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub allow_net: Vec<String>,
+    /// Steps may run programs: all, or these.
+    #[arg(long, value_name = "PROGRAM,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub allow_exec: Vec<String>,
+    /// Steps may read variables of the environment: all, or these.
+    #[arg(long, value_name = "NAME,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub allow_env: Vec<String>,
+    /// Read further variables from a file; without a name from `.env`. What is set already counts.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = ".env")]
+    pub env_file: Option<PathBuf>,
+}
+
+impl Allow {
+    /// As they were typed.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if self.allow_all {
+            words.push("-A".to_string());
+        }
+        for (flag, values) in [
+            ("--allow-read", &self.allow_read),
+            ("--allow-write", &self.allow_write),
+            ("--allow-net", &self.allow_net),
+            ("--allow-exec", &self.allow_exec),
+            ("--allow-env", &self.allow_env),
+        ] {
+            words.extend(values.iter().map(|value| match value.as_str() {
+                "" => flag.to_string(),
+                value => format!("{flag}={}", quoted(value)),
+            }));
+        }
+        words.extend(self.env_file.iter().map(|file| format!("--env-file={}", quoted(&file.display().to_string()))));
+        words
+    }
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {
@@ -417,6 +455,10 @@ mod tests {
             ("run a --input -1", true),
             ("run a -A --allow-read --allow-write=out,tmp --allow-write=more", true),
             ("run a --allow-read data", false), // would be a second FILE
+            ("run a --allow-net=a.example:443,10.0.0.0/8 --allow-net=b --allow-exec=git --allow-env", true),
+            ("step http.get {} --allow-net --env-file", true),
+            ("serve --env-file=prod.env --allow-exec", true),
+            ("start a --env-file prod.env", false), // would be a second NAME
             ("run", false),
             ("run a --nonsense", false),
             ("run a --tag nope", false),

@@ -1,11 +1,15 @@
 //! A host in this process, for `run`, `start` and `serve`.
 
-use std::path::Path;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durhai::{Host, HostBuilder};
 use durhai_api::{Config, Token};
-use durhai_steps::{BuiltinSteps, PathGrant, Permissions, RhaiSteps};
+use durhai_steps::{
+    BuiltinSteps, DeclaredSteps, EnvGrant, ExecGrant, Given, NetGrant, Outside, PathGrant, Permissions, Reload, RhaiSteps,
+    SettingsSource,
+};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -13,16 +17,63 @@ use tokio::task::JoinHandle;
 use crate::args::{Allow, Globals};
 use crate::exit::Fail;
 use crate::hostfile::{self, HostFile, Published};
-use crate::settings::Settings;
 
-/// A host with the workflows of a folder, its steps, and what `durhai.toml` says about it.
-pub fn builder(globals: &Globals, root: &Path, allow: &Allow) -> Result<HostBuilder, Fail> {
-    let permissions = permissions(allow)?;
+/// A host that can be started, and what changes it then.
+pub struct Prepared {
+    pub builder: HostBuilder,
+    pub following: Following,
+}
+
+/// The settings of a host, to be followed once it has started.
+pub struct Following {
+    outside: Outside,
+    source: SettingsSource,
+}
+
+/// Settings are followed while this is there.
+pub struct Followed(JoinHandle<()>);
+
+/// A host with the workflows of a folder, its steps, and what `durhai.toml` says about it. The data folder, and what is
+/// `sealed` beside it, is out of the steps' reach.
+pub fn prepare(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]) -> Result<Prepared, Fail> {
+    let mut source = source(globals, root, allow, sealed)?;
+    let (rules, provisions) = source.load().map_err(Fail::usage)?;
+    let outside = Outside::new(provisions);
     let builder = Host::builder()
         .workflows(root)
-        .steps(Arc::new(RhaiSteps::open(root, permissions.clone())))
-        .steps(Arc::new(BuiltinSteps::new(permissions)));
-    Ok(Settings::find(globals.config.as_deref(), root)?.apply(builder))
+        // First, so that no script can take the name of one.
+        .steps(Arc::new(DeclaredSteps::new(outside.clone())))
+        .steps(Arc::new(RhaiSteps::open(root, outside.clone())))
+        .steps(Arc::new(BuiltinSteps::new(outside.clone())))
+        .mask(outside.mask());
+    let builder = rules.into_iter().fold(builder, |builder, (name, rule)| builder.step_rule(name, rule));
+    Ok(Prepared { builder, following: Following { outside, source } })
+}
+
+/// The file that `--config` names, or the one in the scripts folder, or that in the current folder, and what was granted
+/// beside it.
+pub fn source(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]) -> Result<SettingsSource, Fail> {
+    let source = match &globals.config {
+        Some(file) => SettingsSource::file(file),
+        None => SettingsSource::folders([root, Path::new("")]),
+    };
+    let mut given = Given { permissions: permissions(allow)?, env_file: allow.env_file.clone(), ..Given::default() };
+    given.sealed.push(globals.data.clone());
+    given.sealed.extend_from_slice(sealed);
+    Ok(source.given(given))
+}
+
+impl Following {
+    /// From now on; `report` hears of each change.
+    pub fn start(self, host: &Host, report: impl Fn(Reload) + Send + 'static) -> Followed {
+        Followed(tokio::spawn(durhai_steps::follow(host.clone(), self.outside, self.source, report)))
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A free port of loopback, for the API of a run in the foreground. It is open before its host is there, so that the host
@@ -99,21 +150,31 @@ impl Serving {
     }
 }
 
-pub fn permissions(allow: &Allow) -> Result<Permissions, Fail> {
+fn permissions(allow: &Allow) -> Result<Permissions, Fail> {
     if allow.allow_all {
         return Ok(Permissions::all());
     }
+    // Programs are looked for where a shell would.
+    let search = std::env::var("PATH").unwrap_or_default();
     Ok(Permissions {
-        read: grant(&allow.allow_read, "--allow-read")?,
-        write: grant(&allow.allow_write, "--allow-write")?,
-        ..Permissions::none()
+        read: grant("--allow-read", &allow.allow_read, PathGrant::parse, PathGrant::and)?,
+        write: grant("--allow-write", &allow.allow_write, PathGrant::parse, PathGrant::and)?,
+        net: grant("--allow-net", &allow.allow_net, NetGrant::parse, NetGrant::and)?,
+        exec: grant("--allow-exec", &allow.allow_exec, |value| ExecGrant::parse(value, &search), ExecGrant::and)?,
+        env: grant("--allow-env", &allow.allow_env, EnvGrant::parse, EnvGrant::and)?,
+        sealed: Vec::new(),
     })
 }
 
-fn grant(values: &[String], flag: &str) -> Result<PathGrant, Fail> {
-    values.iter().try_fold(PathGrant::Nothing, |all, value| {
+/// All values of a flag together; an empty one is the flag without a value.
+fn grant<G: Default, E: Display>(
+    flag: &str,
+    values: &[String],
+    parse: impl Fn(Option<&str>) -> Result<G, E>,
+    and: impl Fn(G, G) -> G,
+) -> Result<G, Fail> {
+    values.iter().try_fold(G::default(), |all, value| {
         let value = Some(value.as_str()).filter(|value| !value.is_empty());
-        let grant = PathGrant::parse(value).map_err(|error| Fail::usage(format!("{flag}: {error}")))?;
-        Ok(all.and(grant))
+        parse(value).map(|grant| and(all, grant)).map_err(|error| Fail::usage(format!("{flag}: {error}")))
     })
 }

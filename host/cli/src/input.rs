@@ -1,6 +1,7 @@
 //! JSON from the command line, a file or standard input.
 
 use std::io::Read;
+use std::path::Path;
 
 use durhai::Value;
 
@@ -23,7 +24,10 @@ pub fn json(text: Option<&str>, what: &str) -> Result<Value, Fail> {
                     .map_err(|error| Fail::usage(format!("{what}: {path} cannot be read: {error}")))?;
                 parse(&text, &format!("{what} from {path}"))
             }
-            None => parse(text, what),
+            None => parse(text, what).map_err(|fail| match Path::new(text).is_file() {
+                true => fail.hint(format!("There is a file of that name: @{text} reads it.")),
+                false => fail,
+            }),
         },
     }
 }
@@ -38,7 +42,8 @@ fn parse(text: &str, what: &str) -> Result<Value, Fail> {
             let shown: String = line.chars().skip(skip).take(100).collect();
             message.push_str(&format!("\n  {shown}\n  {}^", " ".repeat(before.chars().count() - skip)));
         }
-        if !text.trim_start().starts_with(['{', '[', '"']) && error.line() == 1 {
+        let bare = !text.trim_start().starts_with(['{', '[', '"']) && !text.is_empty() && error.line() == 1;
+        if bare && !Path::new(text).is_file() {
             message.push_str("\nText needs quotes of its own: '\"like this\"'");
         }
         Fail::usage(message)

@@ -14,7 +14,6 @@ mod interrupt;
 mod lines;
 mod output;
 mod progress;
-mod settings;
 mod times;
 mod trace;
 mod watch;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use durhai::{Query, RunId, RunView, Status};
 use durhai_api::Want;
+use durhai_steps::Reload;
 
 use crate::args::{Allow, Globals, Run};
 use crate::client::{Client, Local, Starting, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
-use crate::hosting::{self, Door, Serving};
+use crate::hosting::{self, Door, Prepared, Serving};
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note, quoted};
@@ -47,11 +48,16 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
 /// Runs it to its end, in this process.
 pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
     let mut interrupt = Interrupt::listen();
-    let builder = hosting::builder(globals, &job.target.root, &job.allow)?;
+    let Prepared { builder, following } = hosting::prepare(globals, &job.target.root, &job.allow, &[])?;
     let world = open_world(&globals.data, &store_path(&globals.data)).await?;
     let door = Door::open().await?;
     let url = door.url();
     let host = builder.world(world).adopt(false).watch(false).public_url(&url).start().await?;
+    let quiet = job.quiet;
+    let _following = following.start(&host, move |reload| match reload {
+        Reload::Applied { .. } if quiet => {}
+        reload => note(reload.to_string()),
+    });
     let client = Client::Local(Local { host: host.clone() });
     let outcome = match begin(&client, &job, out).await {
         Ok(Begun::Settled(exit)) => Ok(exit),
@@ -270,15 +276,7 @@ pub fn again(globals: &Globals, command: &str, target: &str, allow: &Allow) -> S
         words.extend(["--config".into(), quoted(&config.display().to_string())]);
     }
     words.extend([command.into(), quoted(target)]);
-    if allow.allow_all {
-        words.push("-A".into());
-    }
-    for (flag, values) in [("--allow-read", &allow.allow_read), ("--allow-write", &allow.allow_write)] {
-        words.extend(values.iter().map(|value| match value.as_str() {
-            "" => flag.to_string(),
-            value => format!("{flag}={}", quoted(value)),
-        }));
-    }
+    words.extend(allow.words());
     words.join(" ")
 }
 
@@ -289,10 +287,17 @@ mod tests {
     #[test]
     fn the_command_that_goes_on() {
         let globals = Globals { data: "/tmp/my data".into(), json: false, scripts: None, config: None };
-        let allow = Allow { allow_read: vec!["".into()], allow_write: vec!["out,tmp".into()], ..Allow::default() };
+        let allow = Allow {
+            allow_read: vec!["".into()],
+            allow_write: vec!["out,tmp".into()],
+            allow_net: vec!["a.example:443".into(), "::1".into()],
+            env_file: Some("prod.env".into()),
+            ..Allow::default()
+        };
         assert_eq!(
             again(&globals, "run", "a.rhai", &allow),
-            "durhai --data '/tmp/my data' run a.rhai --allow-read --allow-write=out,tmp"
+            "durhai --data '/tmp/my data' run a.rhai --allow-read --allow-write=out,tmp --allow-net=a.example:443 \
+             --allow-net=::1 --env-file=prod.env"
         );
     }
 }

@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 
 use durhai::{Body, Committed, HostBuilder, MemoryWorld, Report, Status, WorkflowView};
 use durhai_api::{Config, ServeError, Token};
+use durhai_steps::Reload;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::args::{Globals, Serve};
 use crate::client::{open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::hostfile::HostFile;
-use crate::hosting::{self, Serving};
+use crate::hosting::{self, Prepared, Serving};
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note};
 use crate::{times, trace};
@@ -33,7 +35,9 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
         Some(url) => (url.clone(), vec![host_of(url)?]),
         None => (format!("http://{address}"), Vec::new()),
     };
-    let builder = hosting::builder(globals, &root, &args.allow)?.public_url(public_url);
+    let sealed = sealed(&args);
+    let Prepared { builder, following } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
+    let builder = builder.public_url(public_url);
     let builder = stored(builder, args.store.as_deref(), &globals.data).await?;
     // Runs that are taken up may end before the host has started.
     let commits = builder.commits();
@@ -47,7 +51,8 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
         instance: Some(file.instance.clone()),
         ..Config::default()
     };
-    let mut news = News { reports: host.reports(), commits, quiet: args.quiet, out };
+    let (reloads, settings) = mpsc::unbounded_channel();
+    let mut news = News { reports: host.reports(), commits, settings, quiet: args.quiet, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
     host.reload().await?;
     let mut serving = match file.publish(&globals.data) {
@@ -57,6 +62,10 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
             return Err(fail);
         }
     };
+    let _following = following.start(&host, move |reload| {
+        // Nobody listens any more: the host is about to end.
+        let _ = reloads.send(reload);
+    });
     // Whoever reads the first line finds the host.
     news.opening(&root, globals, address, &host.workflows());
 
@@ -78,6 +87,7 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
 struct News<'a> {
     reports: Receiver<Report>,
     commits: Receiver<Committed>,
+    settings: UnboundedReceiver<Reload>,
     quiet: bool,
     out: &'a Out,
 }
@@ -123,7 +133,20 @@ impl News<'_> {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
+                Some(reload) = self.settings.recv() => self.settings(&reload),
             }
+        }
+    }
+
+    fn settings(&self, reload: &Reload) {
+        if self.out.json {
+            return self.out.row(&match reload {
+                Reload::Applied { file } => json!({ "event": "settings_loaded", "file": file }),
+                Reload::Broken(error) => json!({ "event": "settings_broken", "error": error.to_string() }),
+            });
+        }
+        if !self.quiet || matches!(reload, Reload::Broken(_)) {
+            self.out.line(format!("{} {reload}", times::clock(times::now())));
         }
     }
 
@@ -178,6 +201,12 @@ async fn stored(builder: HostBuilder, store: Option<&str>, data: &Path) -> Resul
             Err(Fail::usage(format!("--store {store:?} is none that there is: use sled:PATH or memory:")))
         }
     }
+}
+
+/// What steps must not reach beside the data folder.
+fn sealed(args: &Serve) -> Vec<PathBuf> {
+    let store = args.store.as_deref().and_then(|store| store.strip_prefix("sled:"));
+    store.map(PathBuf::from).into_iter().chain(args.token_file.clone()).collect()
 }
 
 /// The host that a public URL names.
