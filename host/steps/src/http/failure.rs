@@ -43,7 +43,8 @@ pub fn causes(error: &reqwest::Error) -> String {
     let mut words: Vec<String> = Vec::new();
     for cause in chain(error).skip(1) {
         let text = cause.to_string();
-        if !words.iter().any(|said| said.contains(&text)) {
+        // That it was the client, and when, the reader knows.
+        if !text.starts_with("client error (") && !words.iter().any(|said| said.contains(&text)) {
             words.push(text);
         }
     }
@@ -55,10 +56,10 @@ fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error +
     std::iter::successors(Some(first), |error| (*error).source())
 }
 
-/// The library hands TLS errors on within those of input and output.
+/// The library hands TLS errors on within those of input and output, sometimes twice.
 fn tls<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     match cause.downcast_ref::<io::Error>() {
-        Some(error) => error.get_ref()?.downcast_ref(),
+        Some(error) => tls(error.get_ref()?),
         None => cause.downcast_ref(),
     }
 }
