@@ -7,8 +7,8 @@ use std::sync::Arc;
 use durhai::{Host, HostBuilder};
 use durhai_api::{Config, Token};
 use durhai_steps::{
-    BuiltinSteps, DeclaredSteps, EnvGrant, ExecGrant, Given, NetGrant, Outside, PathGrant, Permissions, Reload, RhaiSteps,
-    SettingsSource,
+    BuiltinSteps, DeclaredSteps, EnvGrant, ExecGrant, Given, NetGrant, Outside, PathGrant, Permissions, Reload,
+    RhaiSteps, SettingsSource,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -8,7 +8,7 @@ use durhai_api::{Item, Want};
 use crate::client::{Client, Following};
 use crate::exit::{Exit, Fail};
 use crate::interrupt::Interrupt;
-use crate::output::{Out, note};
+use crate::output::{Out, note, quoted};
 use crate::progress::Progress;
 
 /// How often a live line is drawn.
@@ -92,6 +92,9 @@ pub fn conclude(view: &RunView, out: &Out) -> Exit {
                 Some(error) => note(format!("run {id} failed: {error}")),
                 None => note(format!("run {id} failed")),
             }
+            if let Some(hint) = view.error.as_ref().and_then(|error| grant_hint(&error.message)) {
+                note(hint);
+            }
             note(format!("`durhai events {id}` shows what it did; `durhai retry {id}` starts it anew from there."));
         }
         Status::Cancelled => {
@@ -107,6 +110,19 @@ pub fn conclude(view: &RunView, out: &Out) -> Exit {
     Exit::of(view.status)
 }
 
+/// How that is allowed which a step was refused, if that is why it failed.
+fn grant_hint(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("grant it with --allow-")?;
+    let (kind, value) = rest.lines().next()?.split_once('=')?;
+    // More may be needed than one flag; the message says so.
+    let value = value.split_once(" and with ").map_or(value, |(value, _)| value);
+    Some(format!(
+        "To allow it: --allow-{kind}={} on the command line of its host, or under [permissions] in durhai.toml: {kind} = [{}]",
+        quoted(value),
+        durhai::Value::from(value),
+    ))
+}
+
 /// Why a run is parked, and what can be done.
 pub fn parked(view: &RunView) {
     let id = &view.id;
@@ -115,4 +131,24 @@ pub fn parked(view: &RunView) {
         "Its log is untouched. Put right what stopped it, then `durhai unpark {id}` lets it try again; \
          `durhai terminate {id}` gives it up."
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_can_be_allowed() {
+        for (message, hint) in [
+            ("writing /a b is not allowed: grant it with --allow-write=/a b", Some("--allow-write='/a b'")),
+            ("writing /a b is not allowed: grant it with --allow-write=/a b", Some("write = [\"/a b\"]")),
+            ("no: grant it with --allow-net=x:1 and with its address", Some("--allow-net=x:1 on")),
+            ("no: grant it with --allow-exec=ls\n  at x.rhai:1:1", Some("exec = [\"ls\"]")),
+            ("no luck", None),
+        ] {
+            let found = grant_hint(message);
+            assert_eq!(found.is_some(), hint.is_some(), "{message}");
+            assert!(found.unwrap_or_default().contains(hint.unwrap_or_default()), "{message}");
+        }
+    }
 }

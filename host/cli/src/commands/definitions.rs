@@ -25,8 +25,7 @@ pub fn definitions(globals: &Globals, args: Definitions, out: &Out) -> Outcome {
     let scripts = folder::scripts(globals.scripts.as_deref())?;
     let failed =
         |path: &Path, error: std::io::Error| Fail::usage(format!("{} cannot be written: {error}", path.display()));
-    std::fs::create_dir_all(&args.dir).map_err(|error| failed(&args.dir, error))?;
-    let dir = args.dir.canonicalize().map_err(|error| failed(&args.dir, error))?;
+    let dir = resolved(&args.dir).map_err(|error| failed(&args.dir, error))?;
     let scripts = scripts.canonicalize().map_err(|error| failed(&scripts, error))?;
     if holds(&scripts, &dir) {
         let (dir, scripts) = (args.dir.display(), scripts.display());
@@ -61,6 +60,17 @@ pub fn definitions(globals: &Globals, args: Definitions, out: &Out) -> Outcome {
     );
     out.line("the scripts in VS Code with its extension. If that folder has a Rhai.toml, its [source] include must name them.");
     Ok(Exit::Done)
+}
+
+/// A path without links, of which the end need not exist yet.
+fn resolved(path: &Path) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(resolved(parent)?.join(name))
+        }
+        (result, ..) => result,
+    }
 }
 
 /// Whether durhai would look for workflows there.

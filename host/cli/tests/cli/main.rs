@@ -1,9 +1,11 @@
 //! The real binary, as people use it.
 
+mod declared;
 mod folder;
 mod keeping;
 mod killed;
 mod outside;
+mod permissions;
 mod run;
 mod serve;
 mod settings;

@@ -1,25 +1,4 @@
 //! `durhai.toml`: what a host is told by a file, so that nobody has to write Rust for it.
-//!
-//! ```
-//! use durhai_steps::{Given, Settings};
-//!
-//! let text = r#"
-//! [permissions]
-//! env = ["HOME"]
-//!
-//! [steps.resize]
-//! command = ["python3", "resize.py"]
-//! retry = { max_attempts = 2 }
-//! "#;
-//! let settings = Settings::parse("conf/durhai.toml", text)?;
-//! assert_eq!(settings.rules()["resize"].retry.as_ref().map(|retry| retry.max_attempts), Some(2));
-//! let provisions = settings.provisions(&Given::default())?;
-//! assert!(provisions.declared.contains_key("resize"));
-//!
-//! let error = Settings::parse("durhai.toml", "[steps.resize]\ntimeout = \"soon\"").unwrap_err();
-//! assert!(error.to_string().starts_with("durhai.toml:2:11: "));
-//! # Ok::<(), durhai_steps::SettingsError>(())
-//! ```
 
 mod error;
 mod findings;
@@ -49,6 +28,27 @@ const LONGEST: u64 = 1024 * 1024;
 
 /// The file, read and found right in itself. What it names (files, programs, hosts) is looked at by
 /// [`provisions`](Settings::provisions).
+///
+/// ```
+/// use durhai_steps::{Given, Settings};
+///
+/// let text = r#"
+/// [permissions]
+/// env = ["HOME"]
+///
+/// [steps.resize]
+/// command = ["python3", "resize.py"]
+/// retry = { max_attempts = 2 }
+/// "#;
+/// let settings = Settings::parse("conf/durhai.toml", text)?;
+/// assert_eq!(settings.rules()["resize"].retry.as_ref().map(|retry| retry.max_attempts), Some(2));
+/// let provisions = settings.provisions(&Given::default())?;
+/// assert!(provisions.declared.contains_key("resize"));
+///
+/// let error = Settings::parse("durhai.toml", "[steps.resize]\ntimeout = \"soon\"").unwrap_err();
+/// assert!(error.to_string().starts_with("durhai.toml:2:11: "));
+/// # Ok::<(), durhai_steps::SettingsError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// As it was named; empty where there is no file.

@@ -75,10 +75,12 @@ impl Settings {
     fn environment(&self, given: &Given) -> Result<Environment, SettingsError> {
         let mut environment = Environment::process();
         if let Some(path) = &given.env_file {
-            environment = environment.with_file(path).map_err(|why| SettingsError::whole(path, why))?;
+            environment = environment
+                .with_file(path)
+                .map_err(|why| SettingsError::whole(path, format!("the variables cannot be read: {why}")))?;
         }
         if let (Some(path), Some(written)) = (self.env_file(), &self.form.env_file) {
-            let wrong = |why| Wrong::at(written.span(), format!("{}: {why}", path.display()));
+            let wrong = |why| Wrong::at(written.span(), format!("the variables of {} cannot be read: {why}", path.display()));
             let added = environment.with_file(&path).map_err(wrong);
             environment = added.map_err(|wrong| SettingsError::new(&self.file, &self.text, wrong))?;
         }
