@@ -134,6 +134,9 @@ impl Resolve for Guard {
         let grant = self.grant.clone().filter(|_| !self.proxies.iter().any(|proxy| proxy == name.as_str()));
         Box::pin(async move {
             let found = resolver.lookup(name.as_str()).await?;
+            if found.is_empty() {
+                return Err(format!("the name {} has no address", name.as_str()).into());
+            }
             let mut refused = None;
             let mut allowed = Vec::new();
             for address in found {

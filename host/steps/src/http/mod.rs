@@ -168,7 +168,8 @@ fn follow(request: &mut Request, status: u16, mut next: Url) -> Result<(), StepE
         ));
     }
     let becomes_get = match status {
-        301 | 302 => request.method == Method::POST,
+        // As browsers do; but a service that was never given its input has not done its work.
+        301 | 302 => request.method == Method::POST && !request.trusted,
         303 => ![Method::GET, Method::HEAD].contains(&request.method),
         _ => false,
     };

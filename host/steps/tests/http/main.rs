@@ -6,6 +6,7 @@ mod outcomes;
 mod reach;
 mod scripts;
 mod server;
+mod services;
 mod tls;
 
 use std::fs;
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use durhai::{Failure, Host, MemoryWorld, Run, RunView, Value};
-use durhai_steps::{BuiltinSteps, NetGrant, Outside, Permissions, Provisions, Resolver, RhaiSteps};
+use durhai_steps::{BuiltinSteps, DeclaredSteps, NetGrant, Outside, Permissions, Provisions, Resolver, RhaiSteps};
 use serde_json::json;
 
 /// Calls one step, with no wait between attempts.
@@ -40,6 +41,7 @@ impl Place {
             .workflow("hasty", r#"use_step("http.get", input, #{ retry: false, timeout: "50ms" })"#)
             .steps(Arc::new(RhaiSteps::open(folder.path(), outside.clone())))
             .steps(Arc::new(BuiltinSteps::new(outside.clone())))
+            .steps(Arc::new(DeclaredSteps::new(outside.clone())))
             .mask(outside.mask())
             .start()
             .await
