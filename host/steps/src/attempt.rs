@@ -1,7 +1,7 @@
 //! One attempt of a step, as the script sees it from inside: who it is, and when it must end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use durhai::{StepContext, Value};
@@ -38,7 +38,8 @@ pub struct Stop {
     called: Notify,
     /// The script looks at `is_cancelled()`.
     polite: AtomicBool,
-    out_of_memory: AtomicBool,
+    /// A limit that was broken: there is no way back.
+    broken: OnceLock<End>,
     deadline: Instant,
 }
 
@@ -51,6 +52,8 @@ pub enum End {
     Deadline,
     /// The host takes more memory than it may.
     Memory,
+    /// It took more operations than an attempt may take.
+    Operations,
 }
 
 impl Caller {
@@ -84,7 +87,7 @@ impl Stop {
             woken: Condvar::new(),
             called: Notify::new(),
             polite: AtomicBool::new(false),
-            out_of_memory: AtomicBool::new(false),
+            broken: OnceLock::new(),
             deadline,
         }
     }
@@ -115,13 +118,13 @@ impl Stop {
     }
 
     /// It must end at once, whatever it says to that.
-    pub fn exhaust(&self) {
-        self.out_of_memory.store(true, Ordering::Relaxed);
+    pub fn break_off(&self, limit: End) {
+        let _ = self.broken.set(limit);
     }
 
     pub fn must_end(&self) -> Option<End> {
-        if self.out_of_memory.load(Ordering::Relaxed) {
-            return Some(End::Memory);
+        if let Some(limit) = self.broken.get() {
+            return Some(*limit);
         }
         let now = Instant::now();
         if now >= self.deadline {

@@ -93,7 +93,6 @@ impl Stage {
         let mut engine = Engine::new();
         limit_text(&mut engine);
         engine.set_max_call_levels(MAX_CALLS);
-        engine.set_max_operations(bounds.operations);
         engine.set_max_string_size(MAX_STRING);
         engine.set_max_array_size(MAX_ITEMS);
         engine.set_max_map_size(MAX_ITEMS);
@@ -115,13 +114,17 @@ impl Stage {
         engine.register_static_module("http", Shared::new(http::module(&seat)));
         let (watched, guard) = (seat.clone(), memory::Guard::new(bounds.memory));
         engine.on_progress(move |operations| {
+            // A script could catch Rhai's own error of too many operations again and again.
+            let too_many = operations > bounds.operations;
             // Looking takes longer than an operation.
-            if operations % 32 != 0 {
+            if operations % 32 != 0 && !too_many {
                 return None;
             }
             let stop = sitting(&watched)?.stop;
-            if guard.exceeded() {
-                stop.exhaust();
+            if too_many {
+                stop.break_off(End::Operations);
+            } else if guard.exceeded() {
+                stop.break_off(End::Memory);
             }
             stop.must_end().map(|_| Dynamic::UNIT)
         });
@@ -132,7 +135,8 @@ impl Stage {
     pub fn run(&mut self, play: Play) -> Result<Value, StepError> {
         let Play { program, function, input, caller, stop, kit, tokio } = play;
         let input = to_dynamic(input).map_err(|why| StepError::fatal(format!("the input of {function}: {why}")))?;
-        let sitting = Sitting { program: program.clone(), caller, stop: stop.clone(), kit, tokio, keyed: Arc::default() };
+        let sitting =
+            Sitting { program: program.clone(), caller, stop: stop.clone(), kit, tokio, keyed: Arc::default() };
         *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(sitting);
         let result = self.call(&program, &function, input);
         *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -254,6 +258,10 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
         Some(End::Memory) => {
             return StepError::retry("stopped: the host takes more memory than it may while a step runs");
         }
+        Some(End::Operations) => {
+            let message = "stopped: it took more operations than an attempt may take; is there a loop without end?";
+            return StepError::fatal(message);
+        }
         None => {}
     }
     let mut file = program.file.clone();
@@ -278,10 +286,6 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
                         StepError::retry(message).data(data)
                     }
                 };
-            }
-            EvalAltResult::ErrorTooManyOperations(_) => {
-                let message = "stopped: it took more operations than an attempt may take; is there a loop without end?";
-                return StepError::fatal(message);
             }
             _ => break,
         }

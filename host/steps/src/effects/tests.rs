@@ -144,7 +144,7 @@ fn mistakes_in_a_script_are_shown_with_their_place() {
         ("fn f() { sleep(-1) }", "negative"),
         ("fn f() { sleep([]) }", "Function not found: sleep (array)"),
         ("fn f() { log(\"loud\", \"x\") }", "\"loud\" is no level of the log: use debug, info, warn or error"),
-        ("fn f() { json::parse(\"{\") }", "this is no JSON: EOF"),
+        ("fn f() { json::parse(\"{\") }", "json::parse: EOF"),
         ("fn f() { |x| x }", "what f in steps/a.rhai gave back: $: a value of type Fn"),
     ];
     for (text, wanted) in table {
