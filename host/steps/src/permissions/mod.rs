@@ -38,6 +38,8 @@ pub struct Permissions {
     /// every file of that name. What decides over permissions, and what holds secrets, must not be written or read by
     /// those they are meant for.
     pub sealed: Vec<PathBuf>,
+    /// Files that may be read but not changed, written in the same way: what trusted steps run.
+    pub guarded: Vec<PathBuf>,
 }
 
 /// Two of the things that can be done with a path need different grants.
@@ -70,6 +72,7 @@ impl Permissions {
             exec: ExecGrant::Everything,
             env: EnvGrant::Everything,
             sealed: Vec::new(),
+            guarded: Vec::new(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Permissions {
             exec: self.exec.and(other.exec),
             env: self.env.and(other.env),
             sealed: self.sealed.into_iter().chain(other.sealed).collect(),
+            guarded: self.guarded.into_iter().chain(other.guarded).collect(),
         }
     }
 
@@ -127,8 +131,9 @@ impl Permissions {
             let sealed = sealed.display();
             return Err(Refusal::Denied(format!("{doing} {path} is not allowed: {sealed} is out of reach for steps")));
         }
+        let guarded = || self.guarded.iter().find(|file| sealed::covers(file, resolved)).map(PathBuf::as_path);
         if access == Access::Write
-            && let Some(program) = self.exec.guards(resolved)
+            && let Some(program) = self.exec.guards(resolved).or_else(guarded)
         {
             let program = program.display();
             return Err(Refusal::Denied(format!("{doing} {path} is not allowed: steps may run {program}")));

@@ -7,10 +7,11 @@ use super::error::Wrong;
 use super::form::{Form, Grant, Secret};
 use super::steps::{secret_name, variable};
 use super::{Settings, SettingsError};
+use crate::declared::{Declared, ProgramStep};
 use crate::environment::Environment;
 use crate::http::HttpOptions;
 use crate::outside::Provisions;
-use crate::permissions::{EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, seal};
+use crate::permissions::{EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, find, seal};
 use crate::secrets::{SecretSource, SecretSources};
 
 /// The name of settings where nobody names them otherwise.
@@ -35,8 +36,9 @@ impl Settings {
     ///
     /// The settings themselves, every file called `durhai.toml`, `.env` files, files of secrets and what is
     /// [`Given::sealed`] are out of reach for steps whatever was granted, also where they do not exist yet: who writes
-    /// them decides what steps may do. Only where everything of every kind is granted (`-A`, `all = true`) nothing is
-    /// sealed: a program could do all of it anyway.
+    /// them decides what steps may do. The programs of declared steps, and files among their arguments, may be read but
+    /// not written; what a program loads beside them should not lie where steps may write. Only where everything of every kind is granted (`-A`, `all = true`) nothing is
+    /// kept from them: a program could do all of it anyway.
     pub fn provisions(&self, given: &Given) -> Result<Provisions, SettingsError> {
         let wrong = |wrong: Wrong| SettingsError::new(&self.file, &self.text, wrong);
         let environment = self.environment(given)?;
@@ -44,8 +46,11 @@ impl Settings {
         let open = everything(&granted) || everything(&given.permissions);
         let mut permissions = given.permissions.clone().and(granted);
         match open {
-            true => permissions.sealed.clear(),
-            false => permissions.sealed.extend(self.sealed(given)),
+            true => (permissions.sealed, permissions.guarded) = (Vec::new(), Vec::new()),
+            false => {
+                permissions.sealed.extend(self.sealed(given));
+                permissions.guarded.extend(self.guarded(environment.get("PATH").unwrap_or_default()));
+            }
         }
         let http = &self.form.http;
         Ok(Provisions {
@@ -80,7 +85,8 @@ impl Settings {
                 .map_err(|why| SettingsError::whole(path, format!("the variables cannot be read: {why}")))?;
         }
         if let (Some(path), Some(written)) = (self.env_file(), &self.form.env_file) {
-            let wrong = |why| Wrong::at(written.span(), format!("the variables of {} cannot be read: {why}", path.display()));
+            let wrong =
+                |why| Wrong::at(written.span(), format!("the variables of {} cannot be read: {why}", path.display()));
             let added = environment.with_file(&path).map_err(wrong);
             environment = added.map_err(|wrong| SettingsError::new(&self.file, &self.text, wrong))?;
         }
@@ -108,7 +114,7 @@ impl Settings {
             net: grant(&granted.net, NetGrant::Everything, |host| NetGrant::parse(Some(host)), NetGrant::and)?,
             exec: grant(&granted.exec, ExecGrant::Everything, program, ExecGrant::and)?,
             env: grant(&granted.env, EnvGrant::Everything, |name| EnvGrant::parse(Some(name)), EnvGrant::and)?,
-            sealed: Vec::new(),
+            ..Permissions::none()
         })
     }
 
@@ -136,6 +142,27 @@ impl Settings {
         let mut sealed = vec![PathBuf::from(NAME)];
         sealed.extend(paths.iter().flat_map(|path| seal(path)));
         sealed
+    }
+
+    fn guarded(&self, search: &str) -> Vec<PathBuf> {
+        let programs = self.declared.values().filter_map(|declared| match declared {
+            Declared::Program(step) => Some(step),
+            Declared::Service(_) => None,
+        });
+        programs.flat_map(|step| step.files(search)).flat_map(|path| seal(&path)).collect()
+    }
+}
+
+impl ProgramStep {
+    /// Its program and the files among its arguments, as far as they are there.
+    fn files(&self, search: &str) -> impl Iterator<Item = PathBuf> {
+        let program = self.command.first().map(String::as_str).unwrap_or_default();
+        let found = match program.contains(std::path::is_separator) {
+            true => Some(self.cwd.join(program)),
+            false => find(program, search).ok(),
+        };
+        let arguments = self.command.iter().skip(1).map(|word| self.cwd.join(word)).filter(|path| path.is_file());
+        found.into_iter().chain(arguments.collect::<Vec<_>>())
     }
 }
 

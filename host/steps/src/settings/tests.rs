@@ -5,6 +5,8 @@ use crate::permissions::{Access, PathGrant, Permissions, Refusal};
 use crate::secrets::SecretSource;
 use durhai::{Rate, RetryPolicy};
 use std::fs;
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 const EVERYTHING: &str = r#"
@@ -44,6 +46,7 @@ timeout = "10s"
 read = ["data", "/srv"]
 write = true
 net = ["api.example.com:443"]
+exec = ["sh", "bin/tool"]
 env = ["HOME"]
 
 [secrets]
@@ -60,11 +63,15 @@ fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }
 
+#[cfg(unix)]
 #[test]
 fn what_it_says() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     fs::write(root.join("vars.env"), "FROM_FILE=yes\n").unwrap();
+    fs::create_dir(root.join("bin")).unwrap();
+    fs::write(root.join("bin/tool"), "#!/bin/sh\n").unwrap();
+    fs::set_permissions(root.join("bin/tool"), PermissionsExt::from_mode(0o755)).unwrap();
     let settings = Settings::parse(root.join("durhai.toml"), EVERYTHING).unwrap();
 
     let rules = settings.rules();
@@ -103,6 +110,10 @@ fn what_it_says() {
     assert_eq!(provisions.declared["score"], Declared::Service(service));
     assert_eq!(provisions.declared.len(), 3);
 
+    let tool = root.join("bin/tool");
+    assert_eq!(provisions.permissions.program(tool.to_str().unwrap(), ""), Ok(tool));
+    assert!(provisions.permissions.program("sh", "/bin").is_ok());
+    assert!(provisions.permissions.program("ls", "/bin").is_err());
     let Permissions { read, write, .. } = &provisions.permissions;
     assert_eq!(*read, PathGrant::Paths(vec![root.join("data"), "/srv".into()]));
     assert_eq!(*write, PathGrant::Everything);
@@ -308,6 +319,25 @@ fn what_decides_over_permissions_is_out_of_their_reach() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_trusted_steps_run_is_not_theirs_to_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    fs::write(root.join("resize.py"), "").unwrap();
+    fs::write(root.join("real.sh"), "").unwrap();
+    std::os::unix::fs::symlink("real.sh", root.join("link.sh")).unwrap();
+    let text = "[permissions]\nread = [\".\"]\nwrite = [\".\"]\n[steps.a]\ncommand = [\"sh\", \"resize.py\", \"x\"]\n\
+        [steps.b]\ncommand = [\"./link.sh\"]\n[steps.c]\ncommand = [\"bin/later\"]\n";
+    let settings = Settings::parse(root.join("durhai.toml"), text).unwrap();
+    let permissions = settings.provisions(&Given::default()).unwrap().permissions;
+    let may = |access, path: &str| permissions.resolve_entry(access, root.join(path).to_str().unwrap()).is_ok();
+    for path in ["resize.py", "real.sh", "link.sh", "bin/later"] {
+        assert!(may(Access::Read, path) && !may(Access::Write, path), "{path}");
+    }
+    assert!(["x", "other.py", "bin/more"].iter().all(|path| may(Access::Write, path)));
+}
+
 #[test]
 fn the_first_file_counts() {
     let folder = tempfile::tempdir().unwrap();
@@ -320,5 +350,8 @@ fn the_first_file_counts() {
     assert_eq!(source.load().unwrap().0.keys().collect::<Vec<_>>(), ["b"]);
     fs::write(a.join("durhai.toml"), "[steps.a]\n").unwrap();
     assert_eq!(source.load().unwrap().0.keys().collect::<Vec<_>>(), ["a"]);
-    assert!(SettingsSource::file(folder.path().join("none.toml")).load().is_err());
+    let one = folder.path().join("one.toml");
+    assert!(SettingsSource::file(&one).load().is_err());
+    fs::write(&one, "[steps.one]\n").unwrap();
+    assert_eq!(SettingsSource::file(&one).load().unwrap().0.keys().collect::<Vec<_>>(), ["one"]);
 }
