@@ -2,6 +2,7 @@
 //! their turn between two of them: all matches together can take time with the square of the text.
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
 
 use super::Thrown;
@@ -10,32 +11,46 @@ use super::args::{self, Cache, fail, wrong};
 /// Bytes of a pattern.
 const MAX_PATTERN: usize = 1_000;
 
-/// Bytes of a pattern as it is compiled.
-const COMPILED: usize = 64 << 10;
+/// Bytes of a pattern as it is compiled; `\w` alone takes 10 KB.
+const COMPILED: usize = 1 << 20;
 
 /// Bytes of a text that is searched.
 const MAX_TEXT: usize = 1 << 20;
 
+/// Letters of a text times places of a pattern: the steps a search may take at worst, each some 10 ns.
+const MAX_STEPS: usize = 64 << 20;
+
+/// A compiled pattern.
+#[derive(Clone)]
+struct Pattern {
+    regex: Regex,
+    /// Letters and classes in it, with each repetition written out: how many of them may be tried at each letter.
+    places: usize,
+}
+
 pub fn register(engine: &mut Engine) {
-    let cache = Cache::<Regex>::new();
-    let compiled = {
-        let cache = cache.clone();
-        move |function: &str, pattern: &Dynamic| compile(&cache, function, pattern)
+    let cache = Cache::<Pattern>::new();
+    let reads = move |function: &str, source: &Dynamic, pattern: &Dynamic| -> Result<_, Thrown> {
+        let source = text(function, source)?;
+        let pattern = compile(&cache, function, pattern)?;
+        let (length, places) = (source.len(), pattern.places);
+        match length.saturating_mul(places) {
+            0..=MAX_STEPS => Ok((source, pattern.regex)),
+            _ => fail(format!(
+                "{function}: a pattern of {places} places takes too long on a text of {length} bytes: their product may be \
+                 {MAX_STEPS}; take the text in pieces"
+            )),
+        }
     };
-    let find = compiled.clone();
+    let read = reads.clone();
     engine.register_fn("__regex_find", move |function: &str, source: Dynamic, pattern: Dynamic, from: i64| {
-        let (source, regex) = (text(function, &source)?, find(function, &pattern)?);
+        let (source, regex) = read(function, &source, &pattern)?;
         // Where the next match begins and ends, in bytes; or nothing.
         let found = start(&source, from).and_then(|from| regex.find_at(&source, from));
         Ok::<_, Thrown>(found.map_or(Dynamic::UNIT, |found| place(found.start(), found.end())))
     });
-    let check = compiled.clone();
-    engine.register_fn("__regex_check", move |function: &str, source: Dynamic, pattern: Dynamic| {
-        text(function, &source)?;
-        check(function, &pattern).map(drop)
-    });
     engine.register_fn("__regex_captures", move |function: &str, source: Dynamic, pattern: Dynamic, from: i64| {
-        let (source, regex) = (text(function, &source)?, compiled(function, &pattern)?);
+        let (source, regex) = reads(function, &source, &pattern)?;
         let Some(from) = start(&source, from) else { return Ok(Dynamic::UNIT) };
         let Some(found) = regex.captures_at(&source, from) else { return Ok::<_, Thrown>(Dynamic::UNIT) };
         let group = |index: usize| found.get(index).map_or(Dynamic::UNIT, |group| group.as_str().into());
@@ -79,19 +94,42 @@ fn text(function: &str, source: &Dynamic) -> Result<ImmutableString, Thrown> {
     }
 }
 
-fn compile(cache: &Cache<Regex>, function: &str, pattern: &Dynamic) -> Result<Regex, Thrown> {
+fn compile(cache: &Cache<Pattern>, function: &str, pattern: &Dynamic) -> Result<Pattern, Thrown> {
     let what = format!("{function}: the pattern");
     let pattern = args::text(&what, pattern)?;
     if pattern.len() > MAX_PATTERN {
         return wrong(&what, &format!("a string of at most {MAX_PATTERN} bytes"), &pattern.into());
     }
     cache.get(&pattern, || {
-        let built = RegexBuilder::new(&pattern).size_limit(COMPILED).dfa_size_limit(8 * COMPILED).build();
-        built.or_else(|error| {
-            // Its message draws the pattern over several lines and ends with what is wrong.
-            let message = error.to_string();
+        let bad = |message: String| {
+            // It draws the pattern over several lines and ends with what is wrong.
             let why = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
             fail(format!("{function}: the pattern {:?} is wrong: {why}", args::cut(&pattern, 100)))
-        })
+        };
+        let parsed = match regex_syntax::parse(&pattern) {
+            Ok(parsed) => parsed,
+            Err(error) => return bad(error.to_string()),
+        };
+        match RegexBuilder::new(&pattern).size_limit(COMPILED).dfa_size_limit(2 * COMPILED).build() {
+            Ok(regex) => Ok(Pattern { regex, places: places(&parsed) }),
+            Err(error) => bad(error.to_string()),
+        }
     })
+}
+
+/// The parser bounds how deeply a pattern nests.
+fn places(pattern: &Hir) -> usize {
+    match pattern.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(_) => 1,
+        HirKind::Capture(group) => places(&group.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            parts.iter().fold(0, |sum: usize, part| sum.saturating_add(places(part)))
+        }
+        HirKind::Repetition(repeated) => {
+            let times = repeated.max.unwrap_or_else(|| repeated.min.max(1)) as usize;
+            times.saturating_mul(places(&repeated.sub))
+        }
+    }
 }
