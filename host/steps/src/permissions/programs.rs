@@ -5,6 +5,7 @@ use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use durhai::StepError;
 
 use super::Permissions;
+use super::sealed::{covers, seal};
 
 /// What `--allow-exec` grants. Who may run a program that runs others (a shell, an interpreter, `env`, `git`) may run
 /// whatever that one can.
@@ -27,6 +28,8 @@ pub struct GrantedProgram {
     found: PathBuf,
     /// What it was, if it is a link: it must stay so.
     target: PathBuf,
+    /// Both, and every link between them.
+    guarded: Vec<PathBuf>,
 }
 
 impl ExecGrant {
@@ -52,11 +55,11 @@ impl ExecGrant {
         }
     }
 
-    /// The granted program this path is: who may run it must not change it.
+    /// The part of a granted program that this path is, also a link on the way to it: who may run it must not change it.
     pub(super) fn guards(&self, resolved: &Path) -> Option<&Path> {
         let ExecGrant::Programs(programs) = self else { return None };
-        let guarded = programs.iter().flat_map(|program| [&program.found, &program.target]);
-        guarded.map(PathBuf::as_path).find(|path| *path == resolved)
+        let mut guarded = programs.iter().flat_map(|program| &program.guarded).map(PathBuf::as_path);
+        guarded.find(|path| covers(path, resolved))
     }
 }
 
@@ -102,7 +105,8 @@ impl Permissions {
 fn grant(asked: &str, search: &str) -> Result<GrantedProgram, String> {
     let found = find(asked, search)?;
     let target = found.canonicalize().map_err(|error| format!("{}: {error}", found.display()))?;
-    Ok(GrantedProgram { asked: asked.into(), found, target })
+    let guarded = seal(&found);
+    Ok(GrantedProgram { asked: asked.into(), found, target, guarded })
 }
 
 /// Where a program is: a name in the folders of `search`, a path from the current folder. Links of the folder are
