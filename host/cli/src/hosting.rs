@@ -162,7 +162,7 @@ fn permissions(allow: &Allow) -> Result<Permissions, Fail> {
         net: grant("--allow-net", &allow.allow_net, NetGrant::parse, NetGrant::and)?,
         exec: grant("--allow-exec", &allow.allow_exec, |value| ExecGrant::parse(value, &search), ExecGrant::and)?,
         env: grant("--allow-env", &allow.allow_env, EnvGrant::parse, EnvGrant::and)?,
-        sealed: Vec::new(),
+        ..Permissions::none()
     })
 }
 
