@@ -255,6 +255,13 @@ fn forms_of(value: &str) -> Vec<String> {
             forms.push(percent(bytes, upper, spare));
             forms.push(percent(bytes, upper, spare).replace("%20", "+"));
         }
+        // Tools break long lines of it.
+        for width in [64, 76] {
+            let text = STANDARD.encode(bytes);
+            let lines =
+                text.as_bytes().chunks(width).filter(|line| line.len() < text.len() && line.len() > SHORTEST_LINE);
+            forms.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
+        }
         for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
             forms.push(engine.encode(bytes));
             // Inside something longer (`user:secret`) the first and last letters depend on what stands beside it.
@@ -327,6 +334,11 @@ mod tests {
             let hidden = mask(&basic).unwrap_or_else(|| panic!("{basic} is not hidden"));
             assert!(hidden.contains("[secret stripe]") && hidden.len() < "[secret stripe]".len() + 20, "{hidden}");
         }
+        let long = format!("{KEY}{KEY}{KEY}{KEY}{KEY}{KEY}");
+        let mask_long = outside(&[("DURHAI_SECRET_LONG", &long)], &[]).mask();
+        let text = STANDARD.encode(&long);
+        let (first, rest) = text.split_at(76);
+        assert_eq!(mask_long(&format!("{first}\n{rest}\n")).as_deref(), Some("[secret long]\n[secret long]\n"));
         for innocent in ["", "s3cr3", "stripe", "[secret stripe]", "nothing"] {
             assert_eq!(mask(innocent), None, "{innocent}");
         }

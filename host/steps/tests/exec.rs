@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 
 use durhai::{Kind, Value};
 use durhai_steps::{ExecGrant, PathGrant, Permissions, Provisions};
-use place::{Place, call, ended, environment, everything, gone, log, names, start};
+use place::{Place, call, ended, environment, everything, gone, log, names, start, until};
 use serde_json::json;
 
 /// The built-in step and the function of scripts.
@@ -519,7 +519,9 @@ async fn nothing_is_left_when_the_future_is_dropped() {
     let task = runtime.spawn(async move { within.call_step("exec.run", asked).await.map(drop) });
     place.lines("own-id", 1).await;
     task.abort();
-    gone(&place.path("own-id")).await;
+    // The program itself, whose parent this process is, leaves not even an entry in the list.
+    let entry = std::path::PathBuf::from(format!("/proc/{}", place.read("own-id").trim()));
+    until("no entry of the program", || (!entry.exists()).then_some(())).await;
     gone(&place.path("id")).await;
     runtime.shutdown_background();
     host.shutdown().await;
