@@ -102,6 +102,10 @@ async fn retry_waits_as_it_is_told_and_gives_up_with_the_last_error() {
             r#"= completed "retry::run: attempts must be a whole number from 1 to 1000, found 0""#,
         ),
         (
+            r#"try { retry::run(1); } catch (error) { return error; }"#,
+            r#"= completed "retry::run: the block must be a closure like |x| …, found 1""#,
+        ),
+        (
             r#"try { retry::run(|| 1, #{ only: 5 }); } catch (error) { return error; }"#,
             r#"= completed "retry::run: only must be a kind, an array of kinds or a closure, found 5""#,
         ),

@@ -279,6 +279,8 @@ fn mistakes_are_named() {
                 "schema::check(1, 5)",
                 "throws schema::check: the schema must be a JSON Schema like #{ type: \"object\" }, found 5",
             ),
+            ("batch::chunks(5, 2)", "throws batch::chunks: the array must be an array, found 5"),
+            ("batch::each([1], 2, 5)", "throws batch::each: the work must be a closure like |x| …, found 5"),
             ("batch::each([1], \"2\", |x| x)", "throws batch::chunks: the size must be a whole number from 1, found 2"),
         ],
     );

@@ -26,6 +26,12 @@ pub fn register(engine: &mut Engine) {
                 _ => wrong(what, "a duration that is not negative", &value),
             }
         })
+        .register_fn("__std_array", |what: &str, value: Dynamic| -> Result<(), Thrown> {
+            if value.is_array() { Ok(()) } else { wrong(what, "an array", &value) }
+        })
+        .register_fn("__std_closure", |what: &str, value: Dynamic| -> Result<(), Thrown> {
+            if value.is_fnptr() { Ok(()) } else { wrong(what, "a closure like |x| …", &value) }
+        })
         .register_fn("__std_wrong", |what: &str, expected: &str, value: Dynamic| -> Result<(), Thrown> {
             wrong(what, expected, &value)
         });

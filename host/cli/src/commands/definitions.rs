@@ -303,4 +303,28 @@ mod tests {
             assert_eq!(holds(Path::new("/s"), Path::new(dir)), inside, "{dir}");
         }
     }
+
+    #[test]
+    fn files_are_written_again_and_nothing_else_is_touched() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let scripts = dir.path().join("scripts");
+        std::fs::create_dir_all(scripts.join("billing")).expect("a folder");
+        std::fs::write(scripts.join("billing/invoice.rhai"), "1").expect("a file");
+        let globals = Globals { data: dir.path().into(), json: true, scripts: Some(scripts.clone()), config: None };
+        let write = |folder: PathBuf| definitions(&globals, Definitions { dir: folder }, &Out::new(true));
+        let target = dir.path().join("new/.definitions");
+        for _ in 0..2 {
+            assert_eq!(write(target.clone()), Ok(Exit::Done));
+        }
+        let text = std::fs::read_to_string(target.join("std/billing/text.d.rhai")).expect("a file");
+        assert!(text.contains("\nmodule \"../../../../scripts/billing/std/text.rhai\";\n"), "{text}");
+        assert!(text.contains("\nfn slug(source: ?) -> ?;\n"));
+
+        std::fs::write(target.join("rhai.d.rhai"), "module mine;").expect("a file");
+        let fail = write(target.clone()).expect_err("not ours");
+        assert!(fail.message.contains("rhai.d.rhai is there already"), "{}", fail.message);
+        let fail = write(scripts.join("definitions")).expect_err("would be workflows");
+        assert!(fail.message.contains("inside the scripts folder"), "{}", fail.message);
+        assert!(!scripts.join("definitions").exists());
+    }
 }
