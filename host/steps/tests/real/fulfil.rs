@@ -39,7 +39,13 @@ async fn each_fault_has_its_end() {
     let table = [
         ("card-4242", "mug", "Main Street 1", Ok(delivered.clone()), &["reserved", "charged", "sent", "mailed"][..]),
         // The answer is lost: asked again with the same key, the money is not taken again.
-        ("card-0119", "mug", "Main Street 1", Ok(delivered), &["reserved", "charged", "charge repeated", "sent", "mailed"]),
+        (
+            "card-0119",
+            "mug",
+            "Main Street 1",
+            Ok(delivered),
+            &["reserved", "charged", "charge repeated", "sent", "mailed"],
+        ),
         ("card-0002", "mug", "Main Street 1", Ok(declined), &["reserved", "released", "mailed"]),
         ("card-0341", "mug", "Main Street 1", Err("the bank does not answer"), &["reserved", "released", "mailed"]),
         ("card-4242", "piano", "Main Street 1", Err("no piano left"), &["mailed"]),
@@ -77,7 +83,8 @@ async fn the_payment_service_takes_the_money_for_every_new_key() {
     let place = Place::new().await;
     for (key, charged) in [(None, 1), (None, 2), (Some("a"), 3), (Some("a"), 3), (Some("b"), 4)] {
         let payment = json!({ "order": "A-1", "card": "card-4242", "cents": 100 });
-        let mut request = reqwest::Client::new().post(format!("{}/payments", place.url)).bearer_auth(TOKEN).json(&payment);
+        let mut request =
+            reqwest::Client::new().post(format!("{}/payments", place.url)).bearer_auth(TOKEN).json(&payment);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }

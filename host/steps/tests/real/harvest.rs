@@ -76,19 +76,25 @@ async fn rows_are_tidied_loaded_or_set_aside() {
         "sku": "P-00001", "name": "Green Basket", "cents": 236, "stock": 7, "changed": "2026-02-01T23:30:00Z",
         "tags": ["basket", "green", "sale"],
     });
-    assert_eq!(stored["rows"]["P-00001"]["row"], { let mut row = row; row["changed"] = json!("2026-02-02T00:30:00Z"); row });
+    assert_eq!(stored["rows"]["P-00001"]["row"], {
+        let mut row = row;
+        row["changed"] = json!("2026-02-02T00:30:00Z");
+        row
+    });
 
     // The services were as bad as they are meant to be, and those who asked for time were given it.
     let journal = place.ask("/journal").await;
     let journal = journal.as_array().unwrap();
     for (path, status) in [("/catalogue", 429), ("/catalogue", 503), ("/warehouse", 429), ("/warehouse", 503)] {
-        let refused = journal.iter().enumerate().filter(|(_, entry)| {
-            entry["status"] == status && entry["path"].as_str().unwrap().starts_with(path)
-        });
+        let refused = journal
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry["status"] == status && entry["path"].as_str().unwrap().starts_with(path));
         let refused: Vec<_> = refused.collect();
         assert!(!refused.is_empty(), "{path} never answered {status}");
         for (at, entry) in refused {
-            let again = journal[at + 1..].iter().find(|later| later["path"] == entry["path"] && later["key"] == entry["key"]);
+            let again =
+                journal[at + 1..].iter().find(|later| later["path"] == entry["path"] && later["key"] == entry["key"]);
             let waited = again.unwrap()["at"].as_u64().unwrap() - entry["at"].as_u64().unwrap();
             assert!(status != 429 || waited >= 1_000, "{path} was asked again after {waited} ms");
         }
@@ -134,7 +140,8 @@ async fn a_long_catalogue_is_a_chain_of_runs_and_its_supplier_is_not_hurried() {
     assert_eq!(ended.crashes, 1);
 
     let journal = place.ask("/journal").await;
-    let pages = journal.as_array().unwrap().iter().filter(|entry| entry["path"].as_str().unwrap().starts_with("/catalogue"));
+    let pages =
+        journal.as_array().unwrap().iter().filter(|entry| entry["path"].as_str().unwrap().starts_with("/catalogue"));
     let at: Vec<u64> = pages.map(|entry| entry["at"].as_u64().unwrap()).collect();
     assert!(at.len() > 30, "{}", at.len());
     // Twenty a second; a new host begins to count anew.

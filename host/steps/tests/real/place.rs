@@ -186,11 +186,9 @@ async fn interfere(run: &Run, pulse: &Pulse, act: &Act, world: &Arc<FaultWorld>)
             }
         }
         Act::CancelAt(status) => {
-            let is_there = || {
-                let values = world.values(&id).ok()?;
-                values.iter().any(|(_, bytes)| contains(bytes, status)).then_some(())
-            };
-            pulse.until(is_there, || format!("it never is at {status}")).await;
+            pulse
+                .until(|| row().filter(|row| row.note["status_text"] == *status), || format!("it never is at {status}"))
+                .await;
             if let Err(error) = run.cancel("a test wants it").await {
                 assert!(world.is_down(), "{error}");
             }

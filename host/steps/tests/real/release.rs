@@ -42,13 +42,10 @@ fn current(place: &Place) -> Vec<String> {
 async fn approved_it_is_everywhere() {
     let place = Place::new().await;
     let ended = place.run("release", "r", &version("1.4.0"), yes()).await;
-    let checksum = place.read("out/release/build/1.4.0/greet.sha256");
-    let wanted = json!({
-        "status": "released", "version": "1.4.0", "by": "ann", "servers": SERVERS,
-        "sha256": checksum.strip_suffix("  greet\n").unwrap(),
-    });
+    let wanted = json!({ "status": "released", "version": "1.4.0", "by": "ann", "servers": SERVERS });
     assert_eq!(ended.view.output, wanted, "{:?}", ended.view.error);
     assert_eq!(current(&place), ["1.4.0"; 3]);
+    assert!(place.read("out/release/build/1.4.0/greet.sha256").ends_with("  greet\n"));
     assert!(place.read("out/release/servers/west/releases/1.4.0/greet").contains("\nVERSION=1.4.0\n"));
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -115,7 +115,7 @@ async fn handle(
     let path: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
     let ask = Ask {
         path: &path,
-        query: url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
+        query: Query::try_from_uri(&uri).map(|Query(query)| query).unwrap_or_default(),
         key: header("idempotency-key"),
         token: header("authorization").and_then(|value| value.strip_prefix("Bearer ")),
         body: serde_json::from_slice(&body).unwrap_or_default(),
@@ -171,11 +171,11 @@ impl Services {
         answer
     }
 
-    /// `/journal?effect=charged` and the like; without a query all of it.
+    /// Without a query all of it; `?subject=A-1` is what was done to that, `?effect=charged` what was done in that way.
     fn entries(&self, ask: &Ask<'_>) -> Answer {
-        let wanted = ask.query.get("effect").map(String::as_str);
-        let entries = self.journal.iter().filter(|entry| wanted.is_none() || entry.effect == wanted);
-        Answer::ok(json!(entries.collect::<Vec<_>>()))
+        let fits = |name: &str, value: Option<&str>| ask.query.get(name).is_none_or(|wanted| value == Some(wanted));
+        let fits = |entry: &&Entry| fits("effect", entry.effect) && fits("subject", entry.subject.as_deref());
+        Answer::ok(json!(self.journal.iter().filter(fits).collect::<Vec<_>>()))
     }
 
     /// How often each effect came to pass.
