@@ -145,8 +145,9 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -
             stream.shutdown().await.ok()
         }
         Reply::Begun(bytes) => {
-            stream.write_all(&bytes).await.ok()?;
-            stream.flush().await.ok()?;
+            // Fails only where the client has gone already.
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.flush().await;
             wait_for_the_end(&mut stream, state).await
         }
         Reply::Silence => wait_for_the_end(&mut stream, state).await,
