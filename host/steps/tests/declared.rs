@@ -159,7 +159,7 @@ fn long(place: &Place, more: &str) -> ProgramStep {
 async fn a_rule_ends_it_with_all_it_started() {
     let place = Place::new();
     let outside = Outside::new(provisions(declared([("long", long(&place, "wait"))])));
-    let rule = StepRule { timeout: Some(Duration::from_millis(300)), ..StepRule::default() };
+    let rule = StepRule { timeout: Some(Duration::from_secs(1)), ..StepRule::default() };
     let host = place.host_in(Arc::new(MemoryWorld::new()), outside, |builder| builder.step_rule("long", rule)).await;
     let options = json!({ "retry": { "max_attempts": 2, "initial": 0 } });
     let failure = ended(&start(&host, "long", &Value::Null, options).await).await.unwrap_err();

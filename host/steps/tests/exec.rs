@@ -455,8 +455,8 @@ async fn the_whole_group_ends() {
     for step in BOTH {
         // At the time limit of the call, of the step, at the end of the program itself, and when it writes too much.
         for (script, more, options, wanted) in [
-            ("wait", json!({ "timeout": "300ms" }), json!({ "retry": false }), "sh took longer than 300ms"),
-            ("wait", json!({}), json!({ "retry": false, "timeout": "300ms" }), "longer than 300ms"),
+            ("wait", json!({ "timeout": "1s" }), json!({ "retry": false }), "sh took longer than 1s"),
+            ("wait", json!({}), json!({ "retry": false, "timeout": "1s" }), "longer than 1s"),
             ("yes", json!({}), json!({ "retry": false }), "more than 1048576 bytes"),
             ("exit 4", json!({}), json!({ "retry": false }), "status 4"),
             ("exit 0", json!({}), json!({ "retry": false }), ""),

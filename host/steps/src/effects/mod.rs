@@ -2,8 +2,9 @@
 //!
 //! Functions a step has beside Rhai's own: `attempt()` `run_id()` `step_id()` `idempotency_key()` `workflow_name()`,
 //! `log(level, message[, fields])` and `print`, `heartbeat(detail)`, `is_cancelled()`, `sleep(seconds or "250ms")`,
-//! `now()`, `secret(name)`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file`, `http`, `exec`, `env`; of the
-//! standard library `json`, `hash`, `text` and `time` without an import, the other pure ones by `import "std/NAME"`.
+//! `now()`, `secret(name)`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file`, `http`,
+//! `exec`, `env`; of the standard library `json`, `hash`, `text` and `time` without an import, the other pure ones by
+//! `import "std/NAME"`.
 
 mod context;
 mod env;

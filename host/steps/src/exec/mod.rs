@@ -12,11 +12,12 @@ mod variables;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use durhai::StepError;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::secrets::Known;
@@ -34,6 +35,8 @@ const LINGER: Duration = Duration::from_millis(500);
 pub const OUTPUT: usize = 1024 * 1024;
 /// What a call may ask for: a step cannot hand over more.
 pub const MOST_OUTPUT: usize = 2 * 1024 * 1024;
+
+const UNWANTED: &str = "stopped: its result was not wanted any more";
 
 /// A program that is ready to run.
 pub struct Job {
@@ -79,6 +82,12 @@ pub async fn run(
     tell: Tell<'_>,
     unwanted: impl Future<Output = ()>,
 ) -> Result<Done, StepError> {
+    tokio::pin!(unwanted);
+    tokio::select! {
+        biased;
+        () = &mut unwanted => return Err(StepError::retry(UNWANTED)),
+        () = std::future::ready(()) => {}
+    }
     let mut child = start(&job)?;
     let mut group = Group::of(&child);
     let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -92,49 +101,19 @@ pub async fn run(
                 never = feed(stdin, &job.stdin) => match never {},
             }
         };
-        tokio::pin!(talk, unwanted);
-        let late = job.timeout.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
-        let (limit, at) = late.unwrap_or((Duration::ZERO, Instant::now()));
+        tokio::pin!(talk);
         let mut read = None;
-        let ended = tokio::select! {
-            biased;
-            status = async {
-                loop {
-                    tokio::select! {
-                        status = child.wait() => break Ok(status),
-                        result = &mut talk, if read.is_none() => match read.insert(result) {
-                            Ok(()) => {}
-                            Err(TooMuch) => break Err(Stopped::TooMuch),
-                        },
-                    }
-                }
-            } => status,
-            () = &mut unwanted => Err(Stopped::Unwanted),
-            () = sleep_until(at), if late.is_some() => Err(Stopped::Late(limit)),
-        };
-        match ended {
+        match until_end(&mut child, talk.as_mut(), &mut read, unwanted, job.timeout).await {
             Ok(status) => {
                 if read.is_none() {
-                    read = timeout(LINGER, &mut talk).await.ok();
+                    read = timeout(LINGER, talk).await.ok();
                 }
                 group.kill();
                 (status, matches!(read, Some(Err(TooMuch))).then_some(Stopped::TooMuch))
             }
             Err(stopped) => {
                 group.ask();
-                let patience = async {
-                    tokio::select! {
-                        status = child.wait() => status,
-                        // What it says while it puts its things in order is still heard.
-                        never = async {
-                            if read.is_none() {
-                                let _ = (&mut talk).await;
-                            }
-                            std::future::pending().await
-                        } => never,
-                    }
-                };
-                let status = timeout(PATIENCE, patience).await;
+                let status = timeout(PATIENCE, farewell(&mut child, talk, read.is_none())).await;
                 group.kill();
                 let status = match status {
                     Ok(status) => status,
@@ -148,16 +127,19 @@ pub async fn run(
     let name = &job.name;
     match stopped {
         None => {}
-        Some(Stopped::Unwanted) => return Err(StepError::retry("stopped: its result was not wanted any more")),
+        Some(Stopped::Unwanted) => return Err(StepError::retry(UNWANTED)),
         Some(Stopped::Late(limit)) => {
             let limit = durhai::duration::show(limit.as_millis() as u64);
             return Err(StepError::retry(format!("{name} took longer than {limit} and was ended")));
         }
         Some(Stopped::TooMuch) => {
             let most = job.max_output;
+            let advice = match most < MOST_OUTPUT {
+                true => format!(", or raise the limit with max_output (at most {MOST_OUTPUT})"),
+                false => String::new(),
+            };
             return Err(StepError::fatal(format!(
-                "{name} wrote more than {most} bytes to stdout, and was ended; let it write to a file, or raise the limit \
-                 with max_output (at most {MOST_OUTPUT})"
+                "{name} wrote more than {most} bytes to stdout, and was ended; let it write to a file{advice}"
             )));
         }
     }
@@ -165,7 +147,55 @@ pub async fn run(
     Ok(Done { ending: Ending::of(status), stdout, stderr })
 }
 
-fn start(job: &Job) -> Result<tokio::process::Child, StepError> {
+/// Waits for the end of the program while it is talked with; or for a reason to end it.
+async fn until_end(
+    child: &mut Child,
+    mut talk: Pin<&mut impl Future<Output = Result<(), TooMuch>>>,
+    read: &mut Option<Result<(), TooMuch>>,
+    unwanted: Pin<&mut impl Future<Output = ()>>,
+    limit: Option<Duration>,
+) -> Result<io::Result<ExitStatus>, Stopped> {
+    let late = limit.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
+    let (limit, at) = late.unwrap_or((Duration::ZERO, Instant::now()));
+    let end = async {
+        loop {
+            tokio::select! {
+                status = child.wait() => break Ok(status),
+                result = &mut talk, if read.is_none() => {
+                    if let Err(TooMuch) = read.insert(result) {
+                        break Err(Stopped::TooMuch);
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        end = end => end,
+        () = unwanted => Err(Stopped::Unwanted),
+        () = sleep_until(at), if late.is_some() => Err(Stopped::Late(limit)),
+    }
+}
+
+/// Waits for the end of a program that was asked to end. What it says while it puts its things in order is still heard.
+async fn farewell(
+    child: &mut Child,
+    talk: Pin<&mut impl Future<Output = Result<(), TooMuch>>>,
+    talks: bool,
+) -> io::Result<ExitStatus> {
+    let listen = async {
+        if talks {
+            let _ = talk.await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        status = child.wait() => status,
+        never = listen => never,
+    }
+}
+
+fn start(job: &Job) -> Result<Child, StepError> {
     let name = &job.name;
     match job.cwd.metadata() {
         Ok(about) if about.is_dir() => {}
