@@ -2,7 +2,8 @@
 
 use durhai_stdlib::docs::{Module, docs, script};
 
-use crate::scenarios::{Scenario, end_of};
+use crate::scenarios::replayer::Replayers;
+use crate::scenarios::{Scenario, end_of, log_of};
 
 /// The examples of a module as one workflow, whose output is pairs of what was found and what was expected.
 async fn hold(module: &Module) {
@@ -151,4 +152,26 @@ async fn polling_ends_by_the_clock_of_the_run() {
         ),
     ])
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_and_polls_go_on_from_every_point_of_their_log() {
+    let script = r#"import "std/retry" as retry;
+import "std/poll" as poll;
+let calls = 0;
+let paid = retry::run(|| {
+    calls += 1;
+    let order = use_step("reserve", calls);
+    if order < 3 { throw `sold out ${order}`; }
+    use_step("charge", order)
+}, #{ attempts: 5, initial: "1m" });
+let asked = 0;
+let state = poll::wait_until(|| { asked += 1; if use_step("look", asked) == 3 { "done" } }, #{ interval: "1h" });
+[paid, state]"#;
+    let log = log_of("retries", script).await;
+    let scenario = Scenario::new("retries", script, Vec::new());
+    let timers = log.iter().filter(|event| event.body.name() == "timer_started").count();
+    assert_eq!(timers, 4, "two waits between the attempts, two between the questions");
+    Replayers::new(&scenario.scripts).of("flow").every_prefix(&log, "retries");
+    assert_eq!(end_of(&scenario).await, r#"= completed [3,"done"]"#);
 }

@@ -17,7 +17,7 @@ pub fn register(engine: &mut Engine) {
         .register_fn("__text_case", |ctx: Ctx<'_>, name: &str, source: Dynamic| -> Result<String, Thrown> {
             let function = format!("text::{name}");
             let source = args::plain(&format!("{function}: the text"), &source)?;
-            // A letter may become several: at most three.
+            // What comes of it is at most three times as long.
             Room::of(&ctx).bytes(&function, source.len())?;
             Ok(words::case(name, &source))
         })

@@ -33,7 +33,7 @@ pub fn docs(args: Docs, out: &Out) -> Outcome {
     };
     let found = find(&modules, name.trim_end_matches("()"));
     if found.is_empty() {
-        let near = near(&name, &names(&modules));
+        let near = meant(&name, &names(&modules));
         let hint = match near.len() {
             0 => "; `durhai docs` lists what there is".into(),
             _ => format!("; did you mean {}?", near.join(" or ")),
@@ -112,6 +112,18 @@ fn names(modules: &[Module]) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// Names that look like this one, with their modules; a function may be asked for without its module.
+fn meant(name: &str, names: &[String]) -> Vec<String> {
+    let found = near(name, names);
+    if !found.is_empty() || name.contains("::") {
+        return found;
+    }
+    let bare: Vec<String> = names.iter().filter_map(|name| Some(name.split_once("::")?.1.into())).collect();
+    let near = near(name, &bare);
+    let ends = |full: &&String| full.split_once("::").is_some_and(|(_, own)| near.iter().any(|near| near == own));
+    names.iter().filter(ends).take(3).cloned().collect()
 }
 
 fn as_text(entry: &Entry<'_>) -> String {
@@ -231,6 +243,20 @@ mod tests {
             }
         }
         assert_eq!(shown("nothing_of_that_name"), "");
+    }
+
+    #[test]
+    fn names_that_were_meant() {
+        let names = names(&modules());
+        for (name, expected) in [
+            ("use_stpe", &["use_step"][..]),
+            ("std/tmie", &["std/time"]),
+            ("tiem::format", &["time::format"]),
+            ("sluug", &["text::slug"]),
+            ("xyzzyxyzzy", &[]),
+        ] {
+            assert_eq!(meant(name, &names).iter().take(1).collect::<Vec<_>>(), expected, "{name}");
+        }
     }
 
     #[test]
