@@ -15,8 +15,10 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
+type Replies = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
+
 struct State {
-    reply: Box<dyn Fn(&Seen, usize) -> Reply + Send + Sync>,
+    reply: Box<Replies>,
     seen: Mutex<Vec<Seen>>,
     /// One permit for each request that came.
     came: Semaphore,
