@@ -26,7 +26,7 @@ pub struct Ended {
     pub view: RunView,
     /// Writes of the last host.
     pub writes: u64,
-    pub crashes: u32,
+    pub crashes: usize,
 }
 
 /// What happens to a run from outside.
@@ -99,8 +99,7 @@ impl Place {
 
     /// Each of the first hosts dies as its fault says; the one after them does not.
     pub async fn run_with(&self, faults: &[Fault], workflow: &str, id: &str, input: &Value, act: Act) -> Ended {
-        let mut crashes = 0;
-        for fault in faults.iter().copied().chain([Fault::Never]) {
+        for (crashes, fault) in faults.iter().copied().chain([Fault::Never]).enumerate() {
             let pulse = Pulse::default();
             let world = Arc::new(FaultWorld::new(Arc::new(self.store().await), fault, pulse.clone()));
             let host = self.host(world.clone()).await;
@@ -121,7 +120,6 @@ impl Place {
                 Some(view) => return Ended { view, writes: world.writes(), crashes },
                 None => assert!(world.is_down(), "the run has no end"),
             }
-            crashes += 1;
         }
         panic!("a host without faults died");
     }
