@@ -96,7 +96,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
     Some(async move {
         let RunStep { step_id, attempt, input, timeout, .. } = step;
         let timeout = timeout.or(longest.map(|longest| longest.as_millis() as u64));
-        let policed = |error: AttemptError| AttemptError { policy: retry.clone(), ..error };
+        let policed = |error: AttemptError| AttemptError { policy: retry.clone().map(Box::new), ..error };
         // Held to the end, which for an attempt that took too long comes after its result.
         let _pass = match place {
             None => None,

@@ -83,7 +83,7 @@ pub struct AttemptError {
     /// Wait this long instead of what the policy says.
     pub retry_after: Option<Millis>,
     /// What the host says about attempts of this step. Counts if the call did not ask for a policy of its own.
-    pub policy: Option<RetryPolicy>,
+    pub policy: Option<Box<RetryPolicy>>,
     pub data: Value,
 }
 
