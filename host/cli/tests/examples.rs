@@ -44,14 +44,39 @@ impl Drop for Going {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_page_do_what_it_says() {
+    let address = services().await;
+    let played = tokio::task::spawn_blocking(move || play(&Root::new(&address)));
+    played.await.expect("the page");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_harvest_that_is_killed_again_and_again_loads_every_row_once() {
+    let address = services().await;
+    let root = Root::new(&address);
+    let line = "cargo run --release -- run scripts/harvest.rhai --id h1";
+    let output = tokio::task::spawn_blocking(move || {
+        let killed = (1..=6).filter(|part| root.kill_in_the_middle(line, part * 15)).count();
+        assert!(killed >= 4, "it was killed {killed} times only");
+        check(line, 0, root.shell(line).output().expect("it starts"))
+    });
+    let wanted = r#"{"loaded":478,"pages":10,"rejected":22,"report":"out/harvest/h1/report.md"}"#;
+    same(wanted, &output.await.expect("the end"));
+    let stored = reqwest::get(format!("http://{address}/warehouse/products")).await.expect("an answer");
+    let stored: Value = stored.json().await.expect("JSON");
+    let rows = stored["rows"].as_object().expect("rows");
+    assert_eq!(rows.len(), 478);
+    assert!(rows.values().all(|row| row["times"] == 1), "a row was loaded twice");
+}
+
+/// The address of services that last as long as the test.
+async fn services() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     tokio::spawn(async move {
         let options = Options { retry_after: 0, ..Options::default() };
         serve(listener, options).await.expect("it serves");
     });
-    let played = tokio::task::spawn_blocking(move || play(&Root::new(&address)));
-    played.await.expect("the page");
+    address
 }
 
 fn play(root: &Root) {
@@ -81,8 +106,8 @@ fn play(root: &Root) {
             }
             "sh" => {
                 for command in text.lines().filter(|line| !line.trim().is_empty()) {
-                    if command.contains("--id h1") || command.contains("--id atlas ") {
-                        root.kill_in_the_middle(command);
+                    if command.contains("--id atlas ") {
+                        root.kill_in_the_middle(command, 100);
                     }
                     let output = check(command, code, root.shell(command).output().expect("it starts"));
                     last = Some(output);
@@ -169,15 +194,18 @@ impl Root {
         }
     }
 
-    fn kill_in_the_middle(&self, line: &str) {
+    /// With SIGKILL, as soon as its log has so many events; whether it was still going on then.
+    fn kill_in_the_middle(&self, line: &str, events: u64) -> bool {
         let id = line.split("--id ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an id").to_owned();
         let child = self.shell(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let mut going = Going { text: line.into(), code: 0, id, child };
-        while self.show(&going.id)["events"].as_u64().is_none_or(|events| events < 10) {
+        while self.show(&going.id)["events"].as_u64().is_none_or(|found| found < events) {
             if going.child.try_wait().expect("a child").is_some() {
-                break;
+                return false;
             }
         }
+        going.child.kill().expect("killed");
+        going.child.wait().expect("it ended").code().is_none()
     }
 }
 
