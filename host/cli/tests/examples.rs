@@ -59,7 +59,7 @@ async fn a_harvest_that_is_killed_again_and_again_loads_every_row_once() {
         assert!(killed >= 4, "it was killed {killed} times only");
         check(line, 0, root.shell(line).output().expect("it starts"))
     });
-    let wanted = r#"{"loaded":478,"pages":10,"rejected":22,"report":"out/harvest/h1/report.md"}"#;
+    let wanted = r#"{"loaded":478,"pages":10,"rejected":22,"report":"out/harvest/report.md"}"#;
     same(wanted, &output.await.expect("the end"));
     let stored = reqwest::get(format!("http://{address}/warehouse/products")).await.expect("an answer");
     let stored: Value = stored.json().await.expect("JSON");

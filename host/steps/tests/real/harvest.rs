@@ -28,7 +28,7 @@ async fn look(place: &Place, ended: &Ended, products: usize) -> String {
     assert_eq!(view.status, Status::Completed, "{:?}", view.error);
     let bad = bad(products);
     let pages = products.div_ceil(PAGE);
-    let path = place.path("out/harvest/h/report.md");
+    let path = place.path("out/harvest/report.md");
     let wanted = json!({ "pages": pages, "loaded": products - bad.len(), "rejected": bad.len(), "report": path });
     assert_eq!(view.output, wanted);
 
@@ -48,18 +48,18 @@ async fn look(place: &Place, ended: &Ended, products: usize) -> String {
     assert_eq!((loads.len(), keys.len()), (wanted, wanted));
 
     let mut rejected = BTreeSet::new();
-    for entry in fs::read_dir(place.path("out/harvest/h")).unwrap() {
+    for entry in fs::read_dir(place.path("out/harvest")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "json") {
-            let rows: Vec<Value> = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-            for row in rows {
+            let page: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            for row in page["rejected"].as_array().unwrap() {
                 assert!(!row["faults"].as_array().unwrap().is_empty());
                 assert!(rejected.insert(row["row"]["sku"].as_str().unwrap().to_owned()), "{row} is there twice");
             }
         }
     }
     assert_eq!(rejected, bad);
-    place.read("out/harvest/h/report.md").replace(&place.url, "URL")
+    place.read("out/harvest/report.md").replace(&place.url, "URL")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,7 +131,7 @@ async fn wherever_a_host_dies_the_next_one_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_catalogue_is_a_chain_of_runs_and_its_supplier_is_not_hurried() {
     let products = 1_230;
-    let place = Place::with(Options { products, retry_after: 0 }).await;
+    let place = Place::with(Options { products, retry_after: 0, ..Options::default() }).await;
     let mut input = input(&place);
     input["pages_per_run"] = 7.into();
     let ended = place.run_with(&[Fault::After(30)], "harvest", "h", &input, Act::Nothing).await;
@@ -147,4 +147,17 @@ async fn a_long_catalogue_is_a_chain_of_runs_and_its_supplier_is_not_hurried() {
     // Twenty a second; a new host begins to count anew.
     let most = at.iter().map(|start| at.iter().filter(|at| (*start..start + 900).contains(at)).count()).max();
     assert!(most <= Some(2 * 20), "{most:?} requests in a second");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_stays_broken_fails_the_run_and_a_retry_goes_on_from_there() {
+    let place = Place::with(Options { retry_after: 0, cuts: 8, ..Options::default() }).await;
+    let ended = place.run("harvest", "h", &input(&place), Act::Nothing).await;
+    let error = ended.view.error.unwrap();
+    assert_eq!((ended.view.status, error.attempts), (Status::Failed, 8));
+    assert_eq!(error.message, "the page from 46 on is no JSON");
+    assert_eq!(ended.view.state["totals"]["pages"], 3);
+
+    let ended = place.retry("h").await;
+    look(&place, &ended, PRODUCTS).await;
 }

@@ -124,6 +124,15 @@ impl Place {
         panic!("a host without faults died");
     }
 
+    /// A run that has failed, tried again.
+    pub async fn retry(&self, id: &str) -> Ended {
+        let host = self.host(Arc::new(self.store().await)).await;
+        let again = host.get(id).await.unwrap().retry().await.unwrap();
+        let view = again.wait().await.unwrap();
+        host.shutdown().await;
+        Ended { view, writes: 0, crashes: 0 }
+    }
+
     /// The store, as soon as the last host has let go of it.
     async fn store(&self) -> SledWorld {
         loop {

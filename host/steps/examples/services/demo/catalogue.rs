@@ -30,7 +30,8 @@ pub fn page(services: &mut Services, ask: &Ask<'_>) -> Answer {
     let next = (end < services.options.products).then(|| in_base_36(end));
     let items: Vec<_> = (start..end).map(product).collect();
     let mut answer = Answer::ok(json!({ "items": items, "next": next, "total": services.options.products }));
-    if page % 5 == 3 && services.strikes(format!("cut {start}"), 1) {
+    let cuts = if page == 3 { services.options.cuts } else { 1 };
+    if page % 5 == 3 && services.strikes(format!("cut {start}"), cuts) {
         answer.body.truncate(answer.body.len() / 2);
     }
     answer

@@ -33,6 +33,8 @@ pub struct Options {
     pub products: usize,
     /// What busy services ask for, in seconds.
     pub retry_after: u64,
+    /// How often the fourth page of the catalogue is cut off.
+    pub cuts: u32,
 }
 
 /// Runs until it is dropped.
@@ -53,7 +55,7 @@ pub async fn serve(listener: TcpListener, options: Options) -> io::Result<()> {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { products: 500, retry_after: 1 }
+        Options { products: 500, retry_after: 1, cuts: 1 }
     }
 }
 
