@@ -123,3 +123,22 @@ async fn what_ends_while_a_host_starts_is_heard() {
     assert!(ended, "the end of the run was told");
     host.shutdown().await;
 }
+
+/// A closure that a module calls stands in the script all the same.
+#[tokio::test]
+async fn a_call_has_the_place_where_it_is_written() {
+    let script = "import \"std/batch\" as batch;\nimport \"std/saga\" as saga;\nbatch::each([1, 2], 1, |x| {\n    use_step(\"add\", x)\n});\nsaga::run(|s| s.step(|| use_step(\"add\", 3), || 4))";
+    let host = Host::builder()
+        .workflow("w", script)
+        .step("add", async |_: StepContext, n: Value| Ok::<_, StepError>(n))
+        .start()
+        .await
+        .unwrap();
+    let run = host.run("w").start().await.unwrap();
+    assert_eq!(run.output::<Value>().await.unwrap(), json!(3));
+    let events = run.events(1, 100).await.unwrap();
+    let started = events.iter().filter(|event| matches!(event.body, durhai::Body::StepStarted { .. }));
+    let sites: Vec<_> = started.map(|event| event.site.as_ref().unwrap().to_string()).collect();
+    assert_eq!(sites, ["4:5", "4:5", "6:25"]);
+    host.shutdown().await;
+}

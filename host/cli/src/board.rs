@@ -37,7 +37,8 @@ impl Board {
         let Some(id) = &event.step_id else { return };
         match &event.body {
             Body::StepStarted { name, label, .. } => {
-                let name = label.as_deref().unwrap_or(name).to_string();
+                // The label is recorded with the first attempt only.
+                let name = label.clone().or_else(|| self.name(id)).unwrap_or_else(|| name.to_string());
                 self.open.insert(id.clone(), Open::Step { name, since: event.at });
             }
             Body::StepRetrying { error, retry_at, .. } => {
@@ -97,10 +98,7 @@ impl Board {
                 cut(&error.message, 200),
                 times::span(retry_at.saturating_sub(event.at))
             ),
-            Body::StepStarted { name, attempt, .. } if *attempt > 1 => {
-                let id = id.map(ToString::to_string).unwrap_or_default();
-                format!("step {name} ({id}) attempt {attempt}")
-            }
+            Body::StepStarted { attempt, .. } if *attempt > 1 => format!("{} attempt {attempt}", step()),
             Body::TimerStarted { wake_at } => format!(
                 "{} until {} (in {})",
                 timer(),

@@ -254,9 +254,8 @@ fn pause(why: Pause) {
 
 fn site(ctx: &NativeCallContext<'_>, program: &Program) -> Site {
     let position = ctx.call_position();
-    let file = match ctx.call_source() {
-        Some(source) if source != program.name() => Some(Arc::from(source)),
-        _ => None,
-    };
-    Site { file, line: position.line().unwrap_or(0) as u32, column: position.position().unwrap_or(0) as u32 }
+    let (line, column) = (position.line().unwrap_or(0) as u32, position.position().unwrap_or(0) as u32);
+    let source = ctx.call_source().unwrap_or(program.name());
+    let file = program.texts().of_call(ctx.fn_name(), source, line, column);
+    Site { file: (file != program.name()).then(|| Arc::from(file)), line, column }
 }

@@ -109,14 +109,15 @@ pub fn failure(error: &EvalAltResult, file: &str, texts: &Texts, thrown: Option<
             EvalAltResult::ErrorInModule(module, next, position) => (module, module, next, position),
             _ => break,
         };
+        let closure = function.as_str();
         // Functions like `map` wrap the errors of their callbacks, without a place.
         if !position.is_none() {
             let (line, column) = line_and_column(*position);
-            let function = if function.starts_with("anon$") { "a closure".into() } else { function.clone() };
+            let function = if closure.starts_with("anon$") { "a closure".into() } else { function.clone() };
             stack.push(Frame { function, file: texts.file_name(&file), line, column });
         }
         if !source.is_empty() {
-            file.clone_from(source);
+            file = texts.of_closure(closure, source).to_owned();
         }
         inner = next;
     }

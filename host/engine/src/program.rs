@@ -1,6 +1,6 @@
 //! Programs: a workflow's text with all it imports, and what is compiled from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rhai::{AST, ASTNode, Engine, Expr, Position, Stmt};
 use serde::{Deserialize, Serialize};
 
 use crate::current::Modules;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, source_line};
 use crate::header::Header;
 use crate::sandbox::ScriptLimits;
 
@@ -39,6 +39,8 @@ pub struct Texts {
     sources: BTreeMap<String, String>,
     /// Name and signature.
     functions: Vec<(String, String)>,
+    /// The files of closures, by the names Rhai gives them.
+    closures: HashMap<String, Vec<String>>,
 }
 
 impl Bundle {
@@ -225,12 +227,41 @@ impl Texts {
     pub(crate) fn new<'a>(bundle: &Bundle, asts: impl Iterator<Item = &'a AST>) -> Self {
         let mut sources = bundle.modules.clone();
         sources.insert(bundle.name.clone(), bundle.source.clone());
-        let functions = asts
-            .flat_map(|ast| ast.iter_functions())
-            .filter(|function| !function.name.starts_with("anon$"))
-            .map(|function| (function.name.to_string(), format!("{}({})", function.name, function.params.join(", "))))
-            .collect();
-        Texts { main: bundle.name.clone(), sources, functions }
+        let (mut functions, mut closures) = (Vec::new(), HashMap::<String, Vec<String>>::new());
+        for ast in asts {
+            for function in ast.iter_functions() {
+                let name = function.name.to_string();
+                if name.starts_with("anon$") {
+                    closures.entry(name).or_default().push(ast.source().unwrap_or_default().into());
+                } else {
+                    functions.push((name, format!("{}({})", function.name, function.params.join(", "))));
+                }
+            }
+        }
+        Texts { main: bundle.name.clone(), sources, functions, closures }
+    }
+
+    /// The file that a closure stands in, where Rhai says it runs in `source`: it takes one that a module calls for a part of
+    /// that module.
+    pub fn of_closure<'a>(&'a self, name: &str, source: &'a str) -> &'a str {
+        match self.closures.get(name) {
+            Some(files) if !files.iter().any(|file| file == source) => files.first().map_or(source, String::as_str),
+            _ => source,
+        }
+    }
+
+    /// The file in which `name` is called at this place, where Rhai says that it is in `source`; see
+    /// [`of_closure`](Self::of_closure).
+    pub fn of_call<'a>(&'a self, name: &str, source: &'a str, line: u32, column: u32) -> &'a str {
+        let stands = |file: &str| {
+            let line = source_line(self.text(file).unwrap_or_default(), line);
+            line.chars().skip(column.saturating_sub(1) as usize).take(name.len()).eq(name.chars())
+        };
+        if source == self.main || line == 0 || stands(source) {
+            return source;
+        }
+        let others = std::iter::once(&self.main).chain(self.sources.keys());
+        others.map(String::as_str).find(|file| stands(file)).unwrap_or(source)
     }
 
     /// The name Rhai knows the workflow's own text under.

@@ -208,7 +208,7 @@ fn plain_functions() {
         ("import \"std/text\" as text; text::csv(\"a,\\\"b,\\\"\\\"c\\\"\\\"\\\",\")", json!(["a", "b,\"c\"", ""])),
         ("import \"std/text\" as text; text::to_csv([1, \"a,b\", \"q\\\"\"])", json!("1,\"a,b\",\"q\"\"\"")),
         (
-            "import \"std/text\" as text; [text::pad_left(7, 3, \"0\"), text::pad_right(\"ab\", 3), text::shorten(\"abcdef\", 4)]",
+            "import \"std/text\" as text; [text::pad_left(7, 3, \"0\"), text::pad_right(\"ab\", 3), text::truncate(\"abcdef\", 4)]",
             json!(["007", "ab ", "abc…"]),
         ),
     ]);

@@ -49,7 +49,7 @@ fn diagnostics() {
         (
             "import \"std/nope\" as n;",
             &[],
-            "order.rhai:1:8: error: there is no module \"std/nope\"\n 1 | import \"std/nope\" as n;\n   |        ^\n help: the standard library has std/batch, std/saga, std/text",
+            "order.rhai:1:8: error: there is no module \"std/nope\"\n 1 | import \"std/nope\" as n;\n   |        ^\n help: the standard library has std/batch, std/hash, ",
         ),
         (
             "import \"lib/a\" as a;",
