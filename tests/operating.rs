@@ -320,3 +320,33 @@ async fn a_claim_that_was_lost_is_no_run_that_is_lost() {
     assert_eq!(run.output::<i64>().await.unwrap(), 1);
     host.shutdown().await;
 }
+
+/// A charge whose answer got lost must not be made twice, whoever asks for it again.
+#[tokio::test]
+async fn what_is_tried_again_has_the_name_and_the_keys_of_what_failed() {
+    let keys = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = keys.clone();
+    let host = Host::builder()
+        .step("note", async |_: StepContext, id: String| Ok::<_, StepError>(id))
+        .step("pay", move |ctx: StepContext, _: Value| {
+            let mut keys = noted.lock().unwrap();
+            keys.push((ctx.run_id().to_string(), ctx.idempotency_key()));
+            let lost = keys.len() < 3;
+            async move { if lost { Err(StepError::fatal("the answer got lost")) } else { Ok(1) } }
+        })
+        .workflow("w", "let id = use_step(\"note\", run_id()); use_step(\"pay\"); [id, run_id()]")
+        .start()
+        .await
+        .unwrap();
+    let first = host.run("w").id("paying").start().await.unwrap();
+    first.output::<Value>().await.unwrap_err();
+    let second = first.retry().await.unwrap();
+    second.output::<Value>().await.unwrap_err();
+    let third = second.retry().await.unwrap();
+    assert_eq!(third.output::<Value>().await.unwrap(), json!(["paying", "paying"]));
+    let key = || "paying/2".to_owned();
+    let wanted = [&first, &second, &third].map(|run| (run.id().to_string(), key()));
+    assert_eq!(*keys.lock().unwrap(), wanted);
+    assert_ne!(first.id(), third.id());
+    host.shutdown().await;
+}

@@ -105,7 +105,7 @@ impl Host {
                 tracing::info!("{}: {}", line.level, line.message);
             }
         });
-        let context = StepContext::new(run, String::new(), step, name.into(), 1, token.clone(), sink);
+        let context = StepContext::new(run, String::new(), step, name.into(), 1, None, token.clone(), sink);
         let mut work = Box::pin(runner::call_once(inner, handler, context, input));
         let Some(timeout) = timeout else { return work.await };
         match tokio::time::timeout(timeout, &mut work).await {

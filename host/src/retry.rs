@@ -28,6 +28,7 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
         return Err(HostError::Conflict(format!("the log of run {} has no beginning", run.id)));
     };
     created.seed.get_or_insert_with(|| run.id.to_string());
+    created.keys_of.get_or_insert_with(|| run.id.clone());
     created.origin = Some(Origin { run: run.id.clone(), seq });
     created.run = new.clone();
     created.attempt += 1;

@@ -211,6 +211,7 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         step.step_id.clone(),
         step.name.clone(),
         step.attempt,
+        step.keys_of.clone(),
         token,
         Box::new(move |note| {
             let run = sink_run.id.clone();

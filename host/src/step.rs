@@ -23,6 +23,8 @@ struct Inner {
     step: StepId,
     name: Arc<str>,
     attempt: u32,
+    /// The run in its key, where it is not its own.
+    keys_of: Option<RunId>,
     cancel: CancellationToken,
     sink: Box<dyn Fn(Note) + Send + Sync>,
 }
@@ -40,10 +42,11 @@ impl StepContext {
         step: StepId,
         name: Arc<str>,
         attempt: u32,
+        keys_of: Option<RunId>,
         cancel: CancellationToken,
         sink: Box<dyn Fn(Note) + Send + Sync>,
     ) -> Self {
-        StepContext(Arc::new(Inner { run, workflow, step, name, attempt, cancel, sink }))
+        StepContext(Arc::new(Inner { run, workflow, step, name, attempt, keys_of, cancel, sink }))
     }
 
     pub fn run_id(&self) -> &RunId {
@@ -69,9 +72,10 @@ impl StepContext {
     }
 
     /// `<run>/<step id>`: the same in every attempt, another one for every other call. Hand it to services that can
-    /// tell a repeated request by such a key.
+    /// tell a repeated request by such a key. A run that is tried again after its failure (`retry`) has the keys of that one:
+    /// what was done although its answer got lost is not done twice.
     pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.0.run, self.0.step)
+        format!("{}/{}", self.0.keys_of.as_ref().unwrap_or(&self.0.run), self.0.step)
     }
 
     /// Ends when nobody wants the result any more: the run was cancelled, the attempt timed out, the host stops. What

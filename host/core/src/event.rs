@@ -144,9 +144,12 @@ pub struct Created {
     pub attempt: u32,
     /// Its place in a chain of `continue_as_new`; none in a run that continues no other.
     pub chain: Option<Chain>,
-    /// What the random numbers are drawn from, where it is not the run's own id: a run that took over the log of
-    /// another one draws that one's numbers.
+    /// What the random numbers are drawn from and what `run_id()` gives, where it is not the run's own id: a run that took
+    /// over the log of another one sees what that one saw.
     pub seed: Option<String>,
+    /// The run that stands in the idempotency keys of its steps, where it is not this one: a run that is tried again asks for
+    /// the same effects.
+    pub keys_of: Option<RunId>,
     /// The run whose log this one took over, and up to which event.
     pub origin: Option<Origin>,
 }
@@ -195,6 +198,7 @@ impl Created {
             attempt: 1,
             chain: None,
             seed: None,
+            keys_of: None,
             origin: None,
         }
     }

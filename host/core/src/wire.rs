@@ -154,6 +154,8 @@ struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     seed: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    keys_of: Option<RunId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
 }
 
@@ -195,6 +197,7 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.attempt = Some(created.attempt).filter(|attempt| *attempt > 1);
                 line.chain = created.chain.clone();
                 line.seed = created.seed.as_deref().map(Cow::Borrowed);
+                line.keys_of = created.keys_of.clone();
                 line.origin = created.origin.clone();
             }
             Body::StepStarted { name, input, attempt, label } => {
@@ -288,6 +291,7 @@ impl Line<'_> {
                 attempt: self.attempt.unwrap_or(1),
                 chain: self.chain,
                 seed: self.seed.map(Cow::into_owned),
+                keys_of: self.keys_of,
                 origin: self.origin,
             })),
             "run_started" => Body::RunStarted,

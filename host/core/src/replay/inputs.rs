@@ -339,7 +339,7 @@ impl Replay {
         self.happen(Some(id.clone()), Body::StepStarted { name, input: None, attempt, label: None });
         if let Some(step) = self.steps.get_mut(id) {
             step.issued = true;
-            let command = step.command(id, self.wall, again);
+            let command = step.command(id, self.wall, again, &self.created);
             self.turn.commands.push(command);
         }
     }

@@ -293,7 +293,7 @@ impl Replay {
                     issued: asked.new,
                 };
                 if asked.new {
-                    self.turn.commands.push(step.command(&id, self.wall, false));
+                    self.turn.commands.push(step.command(&id, self.wall, false, &self.created));
                 }
                 self.steps.insert(id.clone(), step);
                 self.wait(task, Waits::Step(id))
@@ -367,6 +367,11 @@ impl Replay {
 
     pub fn run_id(&self) -> &RunId {
         &self.created.run
+    }
+
+    /// What the script takes for the id of its run: that of the run whose log this one took over, if it did.
+    pub fn known_as(&self) -> &str {
+        self.created.seed.as_deref().unwrap_or(self.created.run.as_str())
     }
 
     pub fn created(&self) -> &Created {

@@ -105,7 +105,14 @@ impl Replay {
 
     pub(super) fn line(&mut self, level: &str, message: String, fields: Value, step_id: Option<StepId>) {
         if self.live || self.fresh {
-            self.turn.lines.push(LogLine { at: self.clock, level: level.into(), message, fields, step_id, attempt: None });
+            self.turn.lines.push(LogLine {
+                at: self.clock,
+                level: level.into(),
+                message,
+                fields,
+                step_id,
+                attempt: None,
+            });
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::call::LogLine;
 use super::divergence::Divergence;
+use crate::event::Created;
 use crate::options::{ChildOptions, RetryPolicy};
 use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, StepOptions, Value};
 
@@ -156,6 +157,8 @@ pub struct RunStep {
     pub attempt: u32,
     /// The attempt before this one was interrupted by a crash.
     pub again: bool,
+    /// The run in its idempotency key, where it is not the one that makes it.
+    pub keys_of: Option<RunId>,
     /// It must not be made a second time.
     pub once: bool,
     /// How long this attempt may take.
@@ -244,7 +247,7 @@ impl OpenStep {
         self.options.deadline.map(|deadline| self.first_started.saturating_add(deadline))
     }
 
-    pub(super) fn command(&self, step_id: &StepId, now: Millis, again: bool) -> Command {
+    pub(super) fn command(&self, step_id: &StepId, now: Millis, again: bool, created: &Created) -> Command {
         let left = self.deadline().map(|deadline| deadline.saturating_sub(now).max(1));
         let timeout = match (self.options.timeout, left) {
             (Some(timeout), Some(left)) => Some(timeout.min(left)),
@@ -256,6 +259,7 @@ impl OpenStep {
             input: self.input.clone(),
             attempt: self.attempt,
             again,
+            keys_of: created.keys_of.clone(),
             once: self.options.once,
             timeout,
         })

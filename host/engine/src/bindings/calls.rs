@@ -208,7 +208,11 @@ pub const CALLS: &[CallDoc] = &[
         "Writes a line to the run's log, once. Levels: `debug`, `info`, `warn`, `error`. Fields are a map. A line holds at \
          most 16 KiB. Another level throws `invalid_input`.",
     ),
-    call("run_id", &["run_id()"], "The id of this run."),
+    call(
+        "run_id",
+        &["run_id()"],
+        "The id of this run. A run that took over the log of another one (`durhai retry`, `durhai fork`) sees that one's id, as in what is recorded.",
+    ),
     call("workflow_name", &["workflow_name()"], "The name of this workflow: `billing/invoice`."),
     call("attempt", &["attempt()"], "Which attempt at this run this is, from 1; `durhai retry` starts another one."),
     call("step_id", &["step_id()"], "The id of the last durable call of this task: `4`, `4.2.1`."),
