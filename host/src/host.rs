@@ -18,7 +18,7 @@ use crate::inner::Inner;
 use crate::mask;
 use crate::rules::{Ruled, StepRule};
 use crate::runner;
-use crate::step::{Note, StepContext, StepInfo};
+use crate::step::{Made, Note, StepContext, StepInfo};
 use crate::view::{Committed, Health, Listing, Report, Stats, WorkflowView};
 use crate::worker::Msg;
 
@@ -105,7 +105,16 @@ impl Host {
                 tracing::info!("{}: {}", line.level, line.message);
             }
         });
-        let context = StepContext::new(run, String::new(), step, name.into(), 1, None, token.clone(), sink);
+        let context = StepContext::new(Made {
+            run,
+            workflow: String::new(),
+            step,
+            name: name.into(),
+            attempt: 1,
+            keys_of: None,
+            cancel: token.clone(),
+            sink,
+        });
         let mut work = Box::pin(runner::call_once(inner, handler, context, input));
         let Some(timeout) = timeout else { return work.await };
         match tokio::time::timeout(timeout, &mut work).await {

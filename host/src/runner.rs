@@ -16,7 +16,7 @@ use crate::inner::{Inner, RunShared};
 use crate::limiter::{Pass, Place};
 use crate::mask;
 use crate::rules::Ruled;
-use crate::step::{Attempt, Note, StepContext, StepError, StepHandler};
+use crate::step::{Attempt, Made, Note, StepContext, StepError, StepHandler};
 use crate::worker::Msg;
 
 /// An attempt that may begin: its start is durable. It can be cancelled from now on.
@@ -205,15 +205,15 @@ async fn watch(work: &mut Attempt, token: &CancellationToken, inner: &Inner) -> 
 
 fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: CancellationToken) -> StepContext {
     let (sink_inner, sink_run, step_id) = (inner.clone(), run.clone(), step.step_id.clone());
-    StepContext::new(
-        run.id.clone(),
-        run.workflow.clone(),
-        step.step_id.clone(),
-        step.name.clone(),
-        step.attempt,
-        step.keys_of.clone(),
-        token,
-        Box::new(move |note| {
+    StepContext::new(Made {
+        run: run.id.clone(),
+        workflow: run.workflow.clone(),
+        step: step.step_id.clone(),
+        name: step.name.clone(),
+        attempt: step.attempt,
+        keys_of: step.keys_of.clone(),
+        cancel: token,
+        sink: Box::new(move |note| {
             let run = sink_run.id.clone();
             let msg = match mask::note(sink_inner.mask.as_ref(), note) {
                 Note::Heartbeat(detail) => Msg::Heartbeat { run, step_id: step_id.clone(), detail },
@@ -224,7 +224,7 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
             };
             sink_inner.send(sink_run.worker, msg);
         }),
-    )
+    })
 }
 
 fn lost(inner: &Inner, run: &RunShared, step_id: &StepId) {

@@ -15,18 +15,19 @@ use tokio_util::sync::CancellationToken;
 
 /// What an attempt of a step knows about itself. Cheap to clone.
 #[derive(Clone)]
-pub struct StepContext(Arc<Inner>);
+pub struct StepContext(Arc<Made>);
 
-struct Inner {
-    run: RunId,
-    workflow: String,
-    step: StepId,
-    name: Arc<str>,
-    attempt: u32,
+/// What a [`StepContext`] is made of.
+pub(crate) struct Made {
+    pub run: RunId,
+    pub workflow: String,
+    pub step: StepId,
+    pub name: Arc<str>,
+    pub attempt: u32,
     /// The run in its key, where it is not its own.
-    keys_of: Option<RunId>,
-    cancel: CancellationToken,
-    sink: Box<dyn Fn(Note) + Send + Sync>,
+    pub keys_of: Option<RunId>,
+    pub cancel: CancellationToken,
+    pub sink: Box<dyn Fn(Note) + Send + Sync>,
 }
 
 /// What an attempt tells its host while it goes on.
@@ -36,17 +37,8 @@ pub(crate) enum Note {
 }
 
 impl StepContext {
-    pub(crate) fn new(
-        run: RunId,
-        workflow: String,
-        step: StepId,
-        name: Arc<str>,
-        attempt: u32,
-        keys_of: Option<RunId>,
-        cancel: CancellationToken,
-        sink: Box<dyn Fn(Note) + Send + Sync>,
-    ) -> Self {
-        StepContext(Arc::new(Inner { run, workflow, step, name, attempt, keys_of, cancel, sink }))
+    pub(crate) fn new(made: Made) -> Self {
+        StepContext(Arc::new(made))
     }
 
     pub fn run_id(&self) -> &RunId {

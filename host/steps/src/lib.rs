@@ -48,7 +48,9 @@ pub use declared::{Declared, DeclaredSteps, ProgramStep, ServiceStep};
 pub use environment::Environment;
 pub use http::{HttpOptions, Resolver, Roots};
 pub use outside::{Outside, Provisions};
-pub use permissions::{Access, EnvGrant, ExecGrant, GrantedProgram, HostGrant, NetGrant, PathGrant, Permissions, Refusal};
+pub use permissions::{
+    Access, EnvGrant, ExecGrant, GrantedProgram, HostGrant, NetGrant, PathGrant, Permissions, Refusal,
+};
 pub use rhai_steps::RhaiSteps;
 pub use secrets::{SecretSource, SecretSources};
 pub use settings::{Given, Place, Reload, Settings, SettingsError, SettingsSource, follow};

@@ -19,11 +19,14 @@ fn provisions(declared: BTreeMap<String, Declared>) -> Provisions {
     Provisions { declared, environment: environment(&[("HOST_HAS", "it")]), ..Provisions::default() }
 }
 
+/// A script, its input, and what comes of it: an output, or so many attempts and a part of the message.
+type Case = (&'static str, Value, Result<Value, (u32, &'static str)>);
+
 #[tokio::test]
 async fn what_a_program_comes_to() {
     let place = Place::new();
     // The script, its input, and the output or the attempts (of at most 3) and a part of the message.
-    let table: &[(&'static str, Value, Result<Value, (u32, &str)>)] = &[
+    let table: &[Case] = &[
         ("cat", json!({ "a": [1, 1.5, null, "ü"] }), Ok(json!({ "a": [1, 1.5, null, "ü"] }))),
         ("cat", Value::Null, Ok(Value::Null)),
         ("true", json!(1), Ok(Value::Null)),
