@@ -37,7 +37,7 @@ const MANY_FORMS: usize = 1024;
 /// The parts of a secret of several lines are hidden by themselves: logs take a text apart at its line ends.
 const SHORTEST_LINE: usize = 8;
 /// Where a secret is looked for that the settings do not name.
-const PREFIX: &str = "DURHAI_SECRET_";
+pub(crate) const PREFIX: &str = "DURHAI_SECRET_";
 
 impl Outside {
     /// What hides every known secret in a text, for [`durhai::HostBuilder::mask`]: `[secret NAME]` instead of its value

@@ -38,7 +38,7 @@ pub struct Permissions {
     /// every file of that name. What decides over permissions, and what holds secrets, must not be written or read by
     /// those they are meant for.
     pub sealed: Vec<PathBuf>,
-    /// Files that may be read but not changed, written in the same way: what trusted steps run.
+    /// Files that may be read but not changed, written in the same way: what trusted steps run, and whom requests trust.
     pub guarded: Vec<PathBuf>,
 }
 
@@ -131,12 +131,16 @@ impl Permissions {
             let sealed = sealed.display();
             return Err(Refusal::Denied(format!("{doing} {path} is not allowed: {sealed} is out of reach for steps")));
         }
-        let guarded = || self.guarded.iter().find(|file| sealed::covers(file, resolved)).map(PathBuf::as_path);
-        if access == Access::Write
-            && let Some(program) = self.exec.guards(resolved).or_else(guarded)
-        {
-            let program = program.display();
-            return Err(Refusal::Denied(format!("{doing} {path} is not allowed: steps may run {program}")));
+        if access == Access::Write {
+            let why = |what: &str, file: &Path| {
+                Err(Refusal::Denied(format!("{doing} {path} is not allowed: {what} {}", file.display())))
+            };
+            if let Some(program) = self.exec.guards(resolved) {
+                return why("steps may run", program);
+            }
+            if let Some(file) = self.guarded.iter().find(|file| sealed::covers(file, resolved)) {
+                return why("the settings trust", file);
+            }
         }
         if grant.covers(resolved) {
             return Ok(());

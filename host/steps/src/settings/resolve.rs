@@ -37,8 +37,9 @@ impl Settings {
     /// The settings themselves, every file called `durhai.toml`, `.env` files, files of secrets and what is
     /// [`Given::sealed`] are out of reach for steps whatever was granted, also where they do not exist yet: who writes
     /// them decides what steps may do. The programs of declared steps, and files among their arguments, may be read but
-    /// not written; what a program loads beside them should not lie where steps may write. Only where everything of every kind is granted (`-A`, `all = true`) nothing is
-    /// kept from them: a program could do all of it anyway.
+    /// not written, also where they are not there yet, and so are the certificates of `ca_file`; what a program loads
+    /// beside them should not lie where steps may write. Only where everything of every kind is granted (`-A`,
+    /// `all = true`) nothing is kept from them: a program could do all of it anyway.
     pub fn provisions(&self, given: &Given) -> Result<Provisions, SettingsError> {
         let wrong = |wrong: Wrong| SettingsError::new(&self.file, &self.text, wrong);
         let environment = self.environment(given)?;
@@ -149,20 +150,25 @@ impl Settings {
             Declared::Program(step) => Some(step),
             Declared::Service(_) => None,
         });
-        programs.flat_map(|step| step.files(search)).flat_map(|path| seal(&path)).collect()
+        let ca_file = self.form.http.ca_file.iter().map(|path| below(&self.folder, path.get_ref()));
+        programs.flat_map(|step| step.files(search)).chain(ca_file).flat_map(|path| seal(&path)).collect()
     }
 }
 
 impl ProgramStep {
-    /// Its program and the files among its arguments, as far as they are there.
-    fn files(&self, search: &str) -> impl Iterator<Item = PathBuf> {
+    /// Its program and the files among its arguments, those of options (`--rules=rules.json`) too. What is not there yet
+    /// counts if it is written like a file, with an ending: whoever creates it decides what the program does.
+    fn files(&self, search: &str) -> Vec<PathBuf> {
         let program = self.command.first().map(String::as_str).unwrap_or_default();
         let found = match program.contains(std::path::is_separator) {
             true => Some(self.cwd.join(program)),
             false => find(program, search).ok(),
         };
-        let arguments = self.command.iter().skip(1).map(|word| self.cwd.join(word)).filter(|path| path.is_file());
-        found.into_iter().chain(arguments.collect::<Vec<_>>())
+        let words = self.command.iter().skip(1).filter(|word| !word.is_empty());
+        let values = words.clone().filter_map(|word| word.strip_prefix('-')?.split_once('=').map(|(_, value)| value));
+        let arguments = words.map(String::as_str).chain(values).map(|word| self.cwd.join(word));
+        let counts = |path: &PathBuf| path.is_file() || path.extension().is_some() && !path.exists();
+        found.into_iter().chain(arguments.filter(counts)).collect()
     }
 }
 

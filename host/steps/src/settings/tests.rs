@@ -328,14 +328,18 @@ fn what_trusted_steps_run_is_not_theirs_to_change() {
     fs::write(root.join("real.sh"), "").unwrap();
     std::os::unix::fs::symlink("real.sh", root.join("link.sh")).unwrap();
     let text = "[permissions]\nread = [\".\"]\nwrite = [\".\"]\n[steps.a]\ncommand = [\"sh\", \"resize.py\", \"x\"]\n\
-        [steps.b]\ncommand = [\"./link.sh\"]\n[steps.c]\ncommand = [\"bin/later\"]\n";
+        [steps.b]\ncommand = [\"./link.sh\"]\n[steps.c]\ncommand = [\"bin/later\"]\n\
+        [steps.d]\ncommand = [\"sh\", \"later.sh\", \"--rules=rules.json\", \"-c\", \"parts\"]\n[http]\nca_file = \"ca.pem\"\n";
     let settings = Settings::parse(root.join("durhai.toml"), text).unwrap();
     let permissions = settings.provisions(&Given::default()).unwrap().permissions;
     let may = |access, path: &str| permissions.resolve_entry(access, root.join(path).to_str().unwrap()).is_ok();
-    for path in ["resize.py", "real.sh", "link.sh", "bin/later"] {
+    // What is not there yet would run as well, once somebody had written it.
+    for path in
+        ["resize.py", "real.sh", "link.sh", "bin/later", "later.sh", "later.sh/__main__.py", "rules.json", "ca.pem"]
+    {
         assert!(may(Access::Read, path) && !may(Access::Write, path), "{path}");
     }
-    assert!(["x", "other.py", "bin/more"].iter().all(|path| may(Access::Write, path)));
+    assert!(["x", "other.py", "bin/more", "parts/a.txt"].iter().all(|path| may(Access::Write, path)));
 }
 
 #[test]
