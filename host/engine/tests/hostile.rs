@@ -168,6 +168,21 @@ fn data_that_explodes() {
     }
 }
 
+/// No limit of Rhai counts what a function pointer holds, and this one would hold 2^60 others.
+#[test]
+fn function_pointers_that_hold_themselves_twice() {
+    let sandbox = Sandbox::new(&SandboxConfig::default());
+    for (script, message) in [
+        ("let f = Fn(\"g\"); for i in 0..60 { f = f.curry(f); }", "name of a property"),
+        ("let f = Fn(\"g\"); for i in 0..60 { f = curry(f, f); }", "'curry' is disabled"),
+    ] {
+        let wrong = sandbox.compile(&durhai_engine::Bundle::single("flow", script)).err().expect(script);
+        assert!(wrong[0].message.contains(message), "{}", wrong[0]);
+    }
+    assert_eq!(fails("let f = Fn(\"curry\"); f.call(f, f)").kind, Kind::Script);
+    assert_eq!(run("let a = 1; let f = |b| a + b; f.call(2)").result().expect("it captures"), serde_json::json!(3));
+}
+
 #[test]
 fn values_that_hold_themselves() {
     for script in [

@@ -272,8 +272,7 @@ mod tests {
                 let names = parameters.trim_end_matches(')').split(", ").filter(|text| !text.is_empty());
                 let names: Vec<_> = names.map(|text| text.split_once(": ").expect("a type").0).collect();
                 let names: Vec<_> = names.iter().map(|name| name.trim_start_matches("...")).collect();
-                let before =
-                    before.replace("fn get ", "fn ").replace("fn call", "fn call_").replace("fn curry", "fn curry_");
+                let before = before.replace("fn get ", "fn ").replace("fn call", "fn call_");
                 let script = format!("{} ({}) {{}}", before.replace("fn Fn", "fn Fn_"), names.join(", "));
                 let known = ["print", "debug", "type_of", "is_shared", "is_def_var", "is_def_fn"];
                 if !known.iter().any(|name| before == format!("fn {name}")) {

@@ -341,3 +341,18 @@ fn the_standard_library_is_there_as_far_as_it_is_pure() {
         assert!(broken.contains(wanted), "{broken}");
     }
 }
+
+/// No limit counts what a function pointer holds, and this one would hold 2^60 others before anybody looks.
+#[test]
+fn function_pointers_cannot_hold_themselves_twice() {
+    let text = "fn a() { let f = Fn(\"g\"); for i in 0..60 { f = curry(f, f); } }";
+    let bench = bench(&[("steps/t.rhai", text)]);
+    let broken = bench.steps.find("t").unwrap().broken.unwrap();
+    assert!(broken.contains("'curry' is disabled"), "{broken}");
+    let text = "fn a() { eval(\"let f = Fn(\\\"g\\\"); for i in 0..60 { f = curry(f, f); }\") } fn b() { let one = 1; let f = |n| one + n; f.call(2) }";
+    bench.save("steps/t.rhai", text);
+    let mut bench = bench;
+    let error = bench.run("t.a", Value::Null).unwrap_err();
+    assert!(error.message().contains("'curry' is disabled"), "{error}");
+    assert_eq!(bench.run("t.b", Value::Null).unwrap(), 3);
+}
