@@ -15,10 +15,10 @@ use crate::error::HostError;
 use crate::folder::Look;
 use crate::handle::{Run, Start};
 use crate::inner::Inner;
-use crate::mask;
 use crate::rules::{Ruled, StepRule};
 use crate::runner;
 use crate::step::{Made, Note, StepContext, StepInfo};
+use crate::told::Told;
 use crate::view::{Committed, Health, Listing, Report, Stats, WorkflowView};
 use crate::worker::Msg;
 
@@ -100,8 +100,9 @@ impl Host {
         let run = RunId::generate(inner.clock.now(), entropy);
         let step = StepId::parse("1").expect("1 is a step id");
         let mask = inner.mask.clone();
+        let told = Told::default();
         let sink = Box::new(move |note: Note| {
-            if let Note::Log(line) = mask::note(mask.as_ref(), note) {
+            if let Some(Note::Log(line)) = told.take(mask.as_ref(), note) {
                 tracing::info!("{}: {}", line.level, line.message);
             }
         });

@@ -53,6 +53,7 @@ mod runner;
 mod schedules;
 mod slot;
 mod step;
+mod told;
 mod view;
 mod worker;
 

@@ -17,6 +17,7 @@ use crate::limiter::{Pass, Place};
 use crate::mask;
 use crate::rules::Ruled;
 use crate::step::{Attempt, Made, Note, StepContext, StepError, StepHandler};
+use crate::told::Told;
 use crate::worker::Msg;
 
 /// An attempt that may begin: its start is durable. It can be cancelled from now on.
@@ -204,6 +205,7 @@ async fn watch(work: &mut Attempt, token: &CancellationToken, inner: &Inner) -> 
 }
 
 fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: CancellationToken) -> StepContext {
+    let told = Told::default();
     let (sink_inner, sink_run, step_id) = (inner.clone(), run.clone(), step.step_id.clone());
     StepContext::new(Made {
         run: run.id.clone(),
@@ -215,7 +217,8 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         cancel: token,
         sink: Box::new(move |note| {
             let run = sink_run.id.clone();
-            let msg = match mask::note(sink_inner.mask.as_ref(), note) {
+            let Some(note) = told.take(sink_inner.mask.as_ref(), note) else { return };
+            let msg = match note {
                 Note::Heartbeat(detail) => Msg::Heartbeat { run, step_id: step_id.clone(), detail },
                 Note::Log(mut line) => {
                     line.at = sink_inner.clock.now();

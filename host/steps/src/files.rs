@@ -126,10 +126,22 @@ pub fn list(permissions: &Permissions, path: &str) -> Result<Vec<Entry>, StepErr
 
 /// Whether there is a file, a folder or anything else of this name.
 pub fn exists(permissions: &Permissions, path: &str) -> Result<bool, StepError> {
-    explain("look for", path, || match permissions.resolve(Access::Read, path) {
-        Ok(resolved) => Ok(resolved.try_exists()?),
-        Err(Refusal::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
-        Err(refusal) => Err(refusal),
+    explain("look for", path, || {
+        let look = || -> Result<(), Refusal> {
+            let resolved = permissions.resolve(Access::Read, path)?;
+            match split(&resolved) {
+                Ok((folder, name)) => Ok(Folder::open(folder)?.look(name).map(drop)?),
+                // The root of all.
+                Err(_) => Ok(()),
+            }
+        };
+        match look() {
+            Ok(()) => Ok(true),
+            Err(Refusal::Io(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Ok(false)
+            }
+            Err(refusal) => Err(refusal),
+        }
     })
 }
 
