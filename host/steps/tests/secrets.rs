@@ -82,6 +82,8 @@ fn bench() -> Bench {
         permissions: Permissions {
             read: PathGrant::paths([&place.root]).unwrap(),
             write: PathGrant::Nothing,
+            // A secret of that kind must be named.
+            env: place::names(&["STRIPE_KEY", "DIGITS", "DURHAI_SECRET_LOOSE"]),
             ..Permissions::all()
         },
         environment: environment(&[("STRIPE_KEY", STRIPE), ("DIGITS", "7203958146"), ("DURHAI_SECRET_LOOSE", LOOSE)]),
