@@ -144,11 +144,11 @@ pub struct Created {
     pub attempt: u32,
     /// Its place in a chain of `continue_as_new`; none in a run that continues no other.
     pub chain: Option<Chain>,
-    /// What the random numbers are drawn from and what `run_id()` gives, where it is not the run's own id: a run that took
-    /// over the log of another one sees what that one saw.
+    /// What the random numbers are drawn from, where it is not the run's own id: a run that took over the log of
+    /// another one draws that one's numbers.
     pub seed: Option<String>,
-    /// The run that stands in the idempotency keys of its steps, where it is not this one: a run that is tried again asks for
-    /// the same effects.
+    /// The run that `run_id()` names and that stands in the idempotency keys of its steps, where it is not this one: a run
+    /// that is tried again asks for the same effects.
     pub keys_of: Option<RunId>,
     /// The run whose log this one took over, and up to which event.
     pub origin: Option<Origin>,

@@ -369,9 +369,9 @@ impl Replay {
         &self.created.run
     }
 
-    /// What the script takes for the id of its run: that of the run whose log this one took over, if it did.
-    pub fn known_as(&self) -> &str {
-        self.created.seed.as_deref().unwrap_or(self.created.run.as_str())
+    /// What the script takes for the id of its run: that of the run that is tried again, if one is.
+    pub fn known_as(&self) -> &RunId {
+        self.created.keys_of.as_ref().unwrap_or(&self.created.run)
     }
 
     pub fn created(&self) -> &Created {

@@ -211,7 +211,7 @@ pub const CALLS: &[CallDoc] = &[
     call(
         "run_id",
         &["run_id()"],
-        "The id of this run. A run that took over the log of another one (`durhai retry`, `durhai fork`) sees that one's id, as in what is recorded.",
+        "The id of this run. A run that `durhai retry` made sees the id of the run that failed, as it is in what was recorded.",
     ),
     call("workflow_name", &["workflow_name()"], "The name of this workflow: `billing/invoice`."),
     call("attempt", &["attempt()"], "Which attempt at this run this is, from 1; `durhai retry` starts another one."),

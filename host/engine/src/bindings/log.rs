@@ -23,7 +23,7 @@ pub fn register(engine: &mut Engine) {
             log(&ctx, &level, &message, &fields)
         })
         .register_fn("run_id", |ctx: NativeCallContext<'_>| {
-            current::run(&ctx, |state| state.replay.known_as().to_owned())
+            current::run(&ctx, |state| state.replay.known_as().to_string())
         })
         .register_fn("workflow_name", |ctx: NativeCallContext<'_>| {
             current::run(&ctx, |state| state.replay.workflow().to_string())
