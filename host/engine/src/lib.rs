@@ -18,6 +18,7 @@ mod program;
 mod sandbox;
 mod show;
 mod suggest;
+pub mod trace;
 
 pub use bindings::{CALLS, CallDoc};
 pub use cron::Cron;

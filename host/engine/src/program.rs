@@ -128,7 +128,7 @@ fn missing(path: &str, refuse: &dyn Fn(String) -> Diagnostic) -> Diagnostic {
     }
 }
 
-fn bad_path(path: &str) -> Option<&'static str> {
+pub(crate) fn bad_path(path: &str) -> Option<&'static str> {
     let part = |part: &str| part.is_empty() || part == "." || part == "..";
     match path {
         "" => Some("the path is empty"),
@@ -240,6 +240,11 @@ impl Texts {
 
     pub fn text(&self, source: &str) -> Option<&str> {
         self.sources.get(source).map(String::as_str)
+    }
+
+    /// Every text by the name Rhai knows it under.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
     pub fn file_name(&self, source: &str) -> String {

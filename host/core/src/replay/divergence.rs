@@ -41,7 +41,8 @@ impl Side {
         Side { what, input, site: site.map(ToString::to_string).unwrap_or_default(), source: String::new() }
     }
 
-    pub(super) fn of_event(event: &Event) -> Self {
+    /// What an event stands for, as a call of a script.
+    pub fn of_event(event: &Event) -> Self {
         Side::of(&event.body, event.site.as_ref())
     }
 }

@@ -390,6 +390,11 @@ impl Replay {
             .map_or_else(String::new, |task| task.last_call().to_string())
     }
 
+    /// The path of a task (`2.1`); empty for the body, and for one that has ended.
+    pub fn task_path(&self, task: TaskKey) -> &str {
+        self.tasks.get(&task).map_or("", |task| &task.path)
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
