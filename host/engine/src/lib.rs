@@ -6,6 +6,7 @@
 //! async in here.
 
 mod bindings;
+pub mod check;
 mod convert;
 pub mod cron;
 mod current;
