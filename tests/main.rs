@@ -1,8 +1,10 @@
 //! The tests of durhai as a whole: one binary, scenarios as data where they can be.
 
 mod bad_input;
+mod check;
 mod crash;
 mod embed;
+mod gate;
 mod guide;
 mod kill;
 mod layers;
@@ -15,3 +17,4 @@ mod scenarios;
 mod schedules;
 mod stdlib;
 mod together;
+mod trace;

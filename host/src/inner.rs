@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use durhai_core::replay::Limits;
 use durhai_core::{Body, RunId, StepId};
+use durhai_engine::SandboxConfig;
 use durhai_world::{Holder, World, WorldError};
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub(crate) struct Inner {
     pub holder: Holder,
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    /// How sandboxes are made.
+    pub sandbox: SandboxConfig,
     pub registry: Registry,
     pub catalog: Catalog,
     pub rules: Rules,

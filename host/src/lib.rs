@@ -25,15 +25,18 @@
 
 mod access;
 mod adopter;
+mod altered;
 mod answers;
 mod birth;
 mod builder;
 mod catalog;
+mod check;
 mod clock;
 mod committer;
 mod doctor;
 mod error;
 mod folder;
+mod gate;
 mod handle;
 mod hook;
 mod host;
@@ -42,10 +45,12 @@ mod letter;
 mod limiter;
 mod log;
 mod mask;
+mod migrate;
 mod outputs;
 mod payload;
 mod people;
 mod registry;
+mod replaying;
 mod retention;
 mod retry;
 mod rules;
@@ -53,26 +58,33 @@ mod runner;
 mod schedules;
 mod slot;
 mod step;
+mod trace_text;
+mod versions;
 mod view;
 mod worker;
 
 pub use builder::HostBuilder;
+pub use check::{CheckOptions, Code as FindingCode, Finding, Severity, check};
 pub use clock::{Clock, SystemClock};
 pub use error::{HostError, RunError};
+pub use gate::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
 pub use handle::{Run, Start};
 pub use host::Host;
 pub use limiter::Rate;
 pub use outputs::DEFAULT_STREAM;
+pub use replaying::{ReplayOptions, Script};
 pub use rules::StepRule;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
+pub use trace_text::TraceText;
 pub use view::{
-    Committed, Health, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
-    ScheduleView, Stats, StreamView, Suspension, WorkflowView,
+    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
+    ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView, WorkflowView,
 };
 
 pub use durhai_core::duration;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
 pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
+pub use durhai_engine::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
 pub use durhai_engine::{CALLS, CallDoc};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 #[cfg(feature = "sled")]
