@@ -274,6 +274,7 @@ impl HostBuilder {
             adopter: Default::default(),
             scheduler: Default::default(),
             purger: Default::default(),
+            forking: Default::default(),
             threads: Mutex::default(),
             committer: Mutex::default(),
             closing: CancellationToken::new(),

@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     pub scheduler: Bell,
     /// Wakes whoever removes runs whose time is over.
     pub purger: Bell,
+    /// Held while a run is told that another one takes over its log.
+    pub forking: tokio::sync::Mutex<()>,
     pub threads: Mutex<Vec<JoinHandle<()>>>,
     pub committer: Mutex<Option<JoinHandle<()>>>,
     /// Cancelled when the host has stopped: nobody waits for anything any more.

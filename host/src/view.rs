@@ -37,6 +37,9 @@ pub struct RunView {
     /// The run whose log this one took over, and up to which event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// Runs that took over a part of this one's log, where one run is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<RunId>,
     /// The number of events in its log.
     #[serde(default)]
     pub events: u64,
