@@ -4,6 +4,7 @@ mod bad_input;
 mod check;
 mod crash;
 mod embed;
+mod fork;
 mod gate;
 mod guide;
 mod kill;

@@ -27,7 +27,7 @@ use crate::view::{NextCall, ReplayView};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayOptions {
-    /// Another text than the run's own.
+    /// Another text than the run's own. A failure that the log ends with need not be repeated by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<Script>,
     /// Results to take instead of the recorded ones. The run then goes on as far as the log allows:
@@ -158,14 +158,19 @@ fn look_again(
     lines: Lines<'_>,
 ) -> Result<ReplayView, HostError> {
     let ReplayOptions { script, set, stop, evaluate, value_bytes } = options;
+    let edited = script.is_some();
     let bundle = match script {
         Some(script) => script.bundle(&own.name)?,
         None => own.clone(),
     };
-    let recorded = if set.is_empty() { None } else { Some(log.clone()) };
+    let events = log.len() as u64;
+    // How a script failed is not what another one has to repeat.
+    if edited && matches!(log.last(), Some(Event { body: Body::RunFailed { .. }, .. })) {
+        log.pop();
+    }
     altered::set_results(&mut log, &set).map_err(HostError::Invalid)?;
     let mut again = Again::new(&inner.sandbox, &inner.limits, &bundle, watch.is_some() || stop.is_some())?;
-    if recorded.is_some() {
+    if !set.is_empty() {
         log = again.as_far_as_it_fits(log)?;
     }
     let used = log.len() as u64;
@@ -198,7 +203,7 @@ fn look_again(
         }
     };
     view.used = used;
-    view.events = recorded.as_ref().map_or(used, |log| log.len() as u64);
+    view.events = events;
     Ok(view)
 }
 

@@ -264,7 +264,7 @@ pub struct ReplayView {
     /// How long it took, the reading of the log not counted.
     pub micros: u64,
     /// How many of the events were used: fewer than there are where a result was replaced and the rest does not fit any
-    /// more.
+    /// more, or where another text need not fail as the run did.
     #[serde(default)]
     pub used: u64,
     /// What the open tasks wait for at the end of the log, as in [`RunView::waiting_for`].

@@ -65,6 +65,10 @@ pub enum Command {
     Terminate(End),
     /// Start a failed or cancelled run anew; it takes over what was done before the failure.
     Retry(OneRun),
+    /// Run a run's log again, writing nothing: as it is, line by line, under an edited script, with other results.
+    Replay(Replay),
+    /// Start a new run that takes over another one's log up to a step, and goes on from there.
+    Fork(ForkArgs),
     /// Let a parked run try again.
     Unpark(OneRun),
     /// Remove runs that have ended, with all they left.
@@ -194,6 +198,58 @@ pub struct List {
 pub struct OneRun {
     /// The id of a run.
     pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The id of a run.
+    pub run: String,
+    /// Under this text instead of the run's own; it imports from the scripts folder, or from its own.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Another result of a step; can be repeated. The run goes on as far as the log allows.
+    #[arg(long, value_name = "STEP=JSON")]
+    pub set: Vec<String>,
+    /// Stop before the statement that calls this step, and show the variables there.
+    #[arg(long, value_name = "STEP", conflicts_with = "stop_at")]
+    pub at: Option<String>,
+    /// Stop before this line of the script, or of a module.
+    #[arg(long = "break", value_name = "[FILE:]LINE")]
+    pub stop_at: Option<String>,
+    /// Show this expression where it stops, instead of the variables. It has no effects.
+    #[arg(short, long, value_name = "EXPR")]
+    pub print: Option<String>,
+    /// Show every statement, what it asked for, what it was answered and what it changed.
+    #[arg(long, conflicts_with = "interactive")]
+    pub trace: bool,
+    /// With --trace: every pass of every loop.
+    #[arg(long, requires = "trace")]
+    pub all: bool,
+    /// Walk through the run: forward and back, to the next step, printing variables. `h` lists the commands.
+    #[arg(short, long, conflicts_with = "json")]
+    pub interactive: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "cut", required = true, multiple = false, args = ["at", "after"])]
+pub struct ForkArgs {
+    /// The id of a run; it is left as it is.
+    pub run: String,
+    /// Before the call of this step: the new run makes it anew.
+    #[arg(long, value_name = "STEP")]
+    pub at: Option<String>,
+    /// After this step, whose result is kept.
+    #[arg(long, value_name = "STEP")]
+    pub after: Option<String>,
+    /// Under this text instead of the run's own. It must fit what is taken over.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Another result of a step that is taken over; can be repeated.
+    #[arg(long, value_name = "STEP=JSON")]
+    pub set: Vec<String>,
+    /// Names the new run; the same command gives the same run again.
+    #[arg(long)]
+    pub id: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -448,6 +504,15 @@ mod tests {
             ("purge --status waiting", false),
             ("purge --older-than x", false),
             ("serve --public-url https://x.example", true),
+            ("replay r --at 3 --print x", true),
+            ("replay r --trace --all --script a.rhai --set 1={} --set 2=1", true),
+            ("replay r --all", false),
+            ("replay r --at 3 --break 4", false),
+            ("replay r -i --json", false),
+            ("fork r --at 3 --id x --set 1=2", true),
+            ("fork r --after 3 --script a.rhai", true),
+            ("fork r", false),
+            ("fork r --at 1 --after 2", false),
             ("completions bash", true),
             ("completions cobol", false),
             ("bogus", false),

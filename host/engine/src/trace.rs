@@ -125,6 +125,18 @@ pub enum Stop {
     AnyStep { after: u64 },
 }
 
+impl Stop {
+    /// Reads `12`, a line of the workflow's own text, or `lib/money:12`.
+    pub fn place(text: &str) -> Option<Stop> {
+        let (file, line) = match text.rsplit_once(':') {
+            Some((file, line)) => (Some(file.to_owned()), line),
+            None => (None, text),
+        };
+        let line = line.parse().ok().filter(|line| *line > 0)?;
+        Some(Stop::Place { file, line, after: 0 })
+    }
+}
+
 /// What there is to see where a trace was stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {

@@ -6,6 +6,7 @@ mod live;
 mod people;
 mod runs;
 mod schedules;
+mod seeing;
 mod system;
 
 use std::sync::Arc;
@@ -60,6 +61,9 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/runs/{id}/terminate", post(actions::terminate))
         .route("/runs/{id}/retry", post(actions::retry))
         .route("/runs/{id}/unpark", post(actions::unpark))
+        .route("/runs/{id}/replay", post(seeing::replay))
+        .route("/runs/{id}/trace", get(seeing::trace).post(seeing::trace_with))
+        .route("/runs/{id}/fork", post(seeing::fork))
         .route("/schedules", get(schedules::list))
         .route("/schedules/{name}/pause", post(schedules::pause))
         .route("/schedules/{name}/resume", post(schedules::resume))

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use durhai::{
-    Event, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, Query, RunView, ScheduleView, SledWorld,
-    StreamView, Suspension, Value, WorkflowView, WorldError,
+    Event, Fork, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SledWorld,
+    StreamView, Suspension, TraceEvent, Value, WorkflowView, WorldError,
 };
 use durhai_api::{Item, Want};
 
@@ -208,6 +208,35 @@ impl Client {
         match self {
             Client::Local(local) => Ok(local.host.get(id).await?.retry().await?.view().await?),
             Client::Remote(remote) => remote.retry(id).await,
+        }
+    }
+
+    /// Runs the log again; nothing is written.
+    pub async fn replay(&self, id: &str, options: &ReplayOptions) -> Result<ReplayView, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.replay(options.clone()).await?),
+            Client::Remote(remote) => remote.replay(id, options).await,
+        }
+    }
+
+    /// The same, and `watch` gets what is seen, until it gives `false`.
+    pub async fn trace(
+        &self,
+        id: &str,
+        options: &ReplayOptions,
+        watch: &mut dyn FnMut(TraceEvent) -> bool,
+    ) -> Result<ReplayView, Fail> {
+        match self {
+            Client::Local(local) => local.trace(id, options, watch).await,
+            Client::Remote(remote) => remote.trace(id, options, watch).await,
+        }
+    }
+
+    /// The new run.
+    pub async fn fork(&self, id: &str, fork: &Fork) -> Result<RunView, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.fork(fork.clone()).await?.view().await?),
+            Client::Remote(remote) => remote.fork(id, fork).await,
         }
     }
 

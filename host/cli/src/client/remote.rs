@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use durhai::{
-    Event, Listing, LogEntry, OutputEntry, Purge, Purged, Query, RunView, ScheduleView, StreamView, Suspension, Value,
+    Event, Fork, Listing, LogEntry, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, StreamView, Suspension, TraceEvent, Value,
     WorkflowView,
 };
 use durhai_api::{Item, Problem, Purging, Want};
@@ -207,6 +207,52 @@ impl Remote {
 
     pub async fn retry(&self, id: &str) -> Result<RunView, Fail> {
         self.ask(self.request(Method::POST, &run(id, "/retry"))).await
+    }
+
+    pub async fn replay(&self, id: &str, options: &ReplayOptions) -> Result<ReplayView, Fail> {
+        self.ask(self.request(Method::POST, &run(id, "/replay")).json(options)).await
+    }
+
+    pub async fn fork(&self, id: &str, fork: &Fork) -> Result<RunView, Fail> {
+        self.ask(self.request(Method::POST, &run(id, "/fork")).json(fork)).await
+    }
+
+    /// Each line is something that was seen; the last is what came of it.
+    pub async fn trace(
+        &self,
+        id: &str,
+        options: &ReplayOptions,
+        watch: &mut dyn FnMut(TraceEvent) -> bool,
+    ) -> Result<ReplayView, Fail> {
+        #[derive(Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        enum Last {
+            End { replay: Box<ReplayView> },
+            Error { detail: String },
+        }
+        let request = self.request(Method::POST, &run(id, "/trace")).json(options);
+        let mut response = self.send(request).await?;
+        let (mut text, mut wanted) = (Vec::new(), true);
+        loop {
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                match serde_json::from_slice::<Last>(&line) {
+                    Ok(Last::End { replay }) => return Ok(*replay),
+                    Ok(Last::Error { detail }) => return Err(Fail::usage(detail)),
+                    Err(_) if !wanted => {}
+                    Err(_) => match serde_json::from_slice(&line) {
+                        Ok(event) => wanted = watch(event),
+                        Err(error) => {
+                            return Err(Fail::unreachable(format!("the host's trace cannot be read: {error}")));
+                        }
+                    },
+                }
+            }
+            match response.chunk().await.map_err(|error| self.gone(&error))? {
+                Some(bytes) => text.extend_from_slice(&bytes),
+                None => return Err(Fail::unreachable("the host stopped while the trace was read")),
+            }
+        }
     }
 
     pub async fn unpark(&self, id: &str) -> Result<(), Fail> {

@@ -1,13 +1,16 @@
 //! The commands, one file each.
 
 mod act;
+pub mod diff_runs;
 mod doctor;
 mod follow;
+mod fork;
 mod list;
 mod new;
 mod output;
 mod outside;
 mod purge;
+pub mod replay;
 mod run;
 mod schedules;
 mod serve;
@@ -42,6 +45,8 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Cancel(args) => act::end(globals, args, act::How::Cancel, out).await,
         Command::Terminate(args) => act::end(globals, args, act::How::Terminate, out).await,
         Command::Retry(args) => act::retry(globals, args, out).await,
+        Command::Replay(args) => replay::replay(globals, args, out).await,
+        Command::Fork(args) => fork::fork(globals, args, out).await,
         Command::Unpark(args) => act::unpark(globals, args, out).await,
         Command::Delete(args) => act::delete(globals, args, out).await,
         Command::Workflows(args) => workflows::workflows(globals, args, out).await,

@@ -5,6 +5,7 @@ mod keeping;
 mod killed;
 mod outside;
 mod run;
+mod seeing;
 mod serve;
 mod settings;
 mod store;
