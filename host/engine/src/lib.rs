@@ -13,6 +13,7 @@ mod current;
 pub mod diagnostic;
 mod execution;
 mod fiber;
+pub mod graph;
 pub mod header;
 mod natives;
 mod program;

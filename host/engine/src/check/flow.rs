@@ -70,7 +70,7 @@ impl Flow<'_, '_> {
             }
             Kind::Block(body) | Kind::Closure { body, .. } => self.sequence(body, report),
             Kind::Call(call) if !call.operator => {
-                self.call(node, call, report);
+                self.call(call, report);
                 node.children().into_iter().for_each(|child| self.node(child, report));
             }
             _ => node.children().into_iter().for_each(|child| self.node(child, report)),
@@ -152,7 +152,7 @@ impl Flow<'_, '_> {
         found
     }
 
-    fn call(&self, node: &Node, call: &Call, report: &mut Report<'_>) {
+    fn call(&self, call: &Call, report: &mut Report<'_>) {
         let waits = |argument: &Node| match &argument.kind {
             Kind::Closure { body, .. } => body.iter().any(|node| self.project.waits(self.file, node)),
             Kind::Variable { path, name } if path.is_empty() => self.project.function_waits(self.file, name),
@@ -169,7 +169,9 @@ impl Flow<'_, '_> {
                 let message = format!("the comparer of `{name}` makes durable calls: {what}");
                 let help = "get the values first, with foreach(…), and compare those";
                 report.help(Code::CallInComparer, argument.at, message, help);
-            } else if let Some(argument) = waiting.filter(|_| call.receiver.is_some() && CALLBACKS.contains(&name)) {
+            } else if let Some(argument) =
+                waiting.filter(|_| call.receiver.as_ref().is_some_and(held) && CALLBACKS.contains(&name))
+            {
                 let message = format!("`{name}` holds its array while the durable calls in it wait");
                 let help = "foreach(array, |x| …) does not, and can do several at a time";
                 report.help(Code::CallInCallback, argument.at, message, help);
@@ -187,7 +189,6 @@ impl Flow<'_, '_> {
             ("foreach", [_, work, options]) if several(options) => self.shared(name, &[work, work], report),
             _ => {}
         }
-        let _ = node;
     }
 
     /// Variables from outside that more than one branch changes, or one changes and another reads across a wait.
@@ -216,6 +217,15 @@ impl Flow<'_, '_> {
             }
             changed.push(writes.into_iter().map(|(name, _)| name).collect());
         }
+    }
+}
+
+/// Whether a method holds a variable while it runs.
+fn held(receiver: &Node) -> bool {
+    match &receiver.kind {
+        Kind::Variable { .. } => true,
+        Kind::Property(inner, _) | Kind::Index(inner, _) => held(inner),
+        _ => false,
     }
 }
 

@@ -138,7 +138,7 @@ pub fn check(folder: &Folder<'_>, config: &SandboxConfig) -> Vec<Finding> {
                     calls::check(&project, file, tree, &mut report);
                 }
                 flow::check(&project, file, tree, &mut report);
-                texts::check(file, tree, &mut report);
+                texts::check(file, &mut report);
             }
         }
         found.append(&mut report.finish());

@@ -8,7 +8,7 @@ use super::project::{File, Project, STEP_MODULES, own_functions};
 use super::tree::{Call, Function, Kind, Node, Tree};
 use super::{Code, Report};
 use crate::bindings::CALLS;
-use crate::suggest::near;
+use crate::suggest;
 
 pub fn check(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     let mut names = Names {
@@ -469,6 +469,11 @@ fn arguments(name: &str, count: usize, method: bool) -> String {
         1 => format!("{front}{name} with 1 argument"),
         _ => format!("{front}{name} with {count} arguments"),
     }
+}
+
+/// What was probably meant. Among names of one or two letters anything is near.
+fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    suggest::near(name, names.filter(|_| name.chars().count() > 2))
 }
 
 /// The nearest name; the first of the alphabet among equals, whatever order they come in.

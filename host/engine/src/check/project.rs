@@ -147,11 +147,20 @@ impl<'a> Project<'a> {
         functions.keys().map(String::as_str)
     }
 
-    /// Whether something in here waits for a durable call when it is executed. Closures count: they are called.
+    /// Whether something in here waits for a durable call when it is executed. A closure that is handed to a call counts, one
+    /// that is only made does not.
     pub fn waits(&self, file: &File<'_>, node: &Node) -> bool {
-        let mut found = false;
-        node.each(&mut |node| found |= self.waits_itself(file, node));
-        found
+        if matches!(node.kind, Kind::Closure { .. }) {
+            return false;
+        }
+        if self.waits_itself(file, node) {
+            return true;
+        }
+        let handed_on = node.call().is_some_and(|call| !["push", "insert", "curry"].contains(&call.name.as_str()));
+        node.children().into_iter().any(|child| match &child.kind {
+            Kind::Closure { body, .. } => handed_on && body.iter().any(|node| self.waits(file, node)),
+            _ => self.waits(file, child),
+        })
     }
 
     /// Whether the function of that name in this file waits for a durable call.

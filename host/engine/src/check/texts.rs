@@ -3,7 +3,6 @@
 use rhai::Position;
 
 use super::project::File;
-use super::tree::Tree;
 use super::{Code, Report};
 
 /// A piece of text in quotes.
@@ -14,8 +13,7 @@ struct Quoted<'a> {
     at: (u32, u32),
 }
 
-pub fn check(file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
-    let _ = tree;
+pub fn check(file: &File<'_>, report: &mut Report<'_>) {
     for quoted in strings(file.text) {
         match quoted.quote {
             '`' => {
@@ -94,7 +92,7 @@ impl<'a> Scan<'a> {
                 '"' => self.double(index, at),
                 '\'' => self.character(),
                 '`' => self.backtick(index, at),
-                '#' if matches!(self.peek(), Some('#' | '"')) => self.raw(at),
+                '#' if matches!(self.peek(), Some('#' | '"')) => self.raw(),
                 '{' => braces += 1,
                 '}' if inside && braces == 0 => return,
                 '}' => braces -= 1,
@@ -157,7 +155,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `#"…"#`, `##"…"##`: nothing in it means anything.
-    fn raw(&mut self, _at: (u32, u32)) {
+    fn raw(&mut self) {
         let mut hashes = 1;
         while self.peek() == Some('#') {
             self.next();
