@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
 use durhai_core::{Millis, Site, Value, Version};
+use durhai_engine::header::OnReload;
 use durhai_engine::{Bundle, Header, Program, Sandbox, SandboxConfig, diagnostic};
 use durhai_world::{World, WorldError};
 use tokio::sync::broadcast;
@@ -22,6 +23,8 @@ pub(crate) struct Catalog {
     /// Texts that the embedder gave.
     own: BTreeMap<String, String>,
     entries: RwLock<BTreeMap<String, Entry>>,
+    /// Versions that serve since the host came up, and whose live runs have not been looked at.
+    served: Mutex<Vec<Candidate>>,
     texts: Mutex<HashMap<Version, Arc<Bundle>>>,
     pub reports: broadcast::Sender<Report>,
 }
@@ -66,7 +69,14 @@ enum Seen {
 impl Catalog {
     pub fn new(folder: Option<PathBuf>, own: impl IntoIterator<Item = (String, String)>) -> Self {
         let own = own.into_iter().collect();
-        Catalog { folder, own, entries: RwLock::default(), texts: Mutex::default(), reports: broadcast::channel(256).0 }
+        Catalog {
+            folder,
+            own,
+            entries: RwLock::default(),
+            served: Mutex::default(),
+            texts: Mutex::default(),
+            reports: broadcast::channel(256).0,
+        }
     }
 
     /// The version that a start of this workflow gets; the error says why there is none.
@@ -174,7 +184,7 @@ impl Catalog {
                         if before.serving.is_none() {
                             self.serve_last(world, sandbox, name, &mut after)?;
                         }
-                        let candidate = Candidate {
+                        let mut candidate = Candidate {
                             workflow: name.into(),
                             from: after
                                 .serving
@@ -184,9 +194,18 @@ impl Catalog {
                             bundle: self.keep(version.clone(), bundle),
                             header: program.header().clone(),
                             description: program.description().to_owned(),
+                            served: false,
                         };
                         self.entries.write().expect("not poisoned").insert(name.into(), after);
                         if candidate.from != version && gate::any_live(world, name)? {
+                            // A host that comes up has nothing to wait for where the gate decides over runs only.
+                            if before.serving.is_none() && candidate.header.on_reload != OnReload::Refuse {
+                                candidate.served = true;
+                                gate::note_upgrade(world, &candidate)?;
+                                self.serve(world, &candidate)?;
+                                self.served.lock().expect("not poisoned").push(candidate);
+                                return Ok(Taken::Nothing);
+                            }
                             return Ok(Taken::Candidate(Box::new(candidate)));
                         }
                         let report = self.serve(world, &candidate)?;
@@ -267,6 +286,11 @@ impl Catalog {
             entry.seen = Some(Seen::Good(version.clone()));
         }
         Report::Broken { workflow: workflow.clone(), error }
+    }
+
+    /// Versions that serve without having been at the gate; each is given out once.
+    pub fn take_served(&self) -> Vec<Candidate> {
+        std::mem::take(&mut self.served.lock().expect("not poisoned"))
     }
 
     /// Whether versions wait for runs to end.

@@ -173,7 +173,7 @@ impl Watch<'_> {
         let inner = self.inner.clone();
         let (told, candidates) = inner.catalog.scan(&*inner.world, &self.sandbox, inner.clock.now())?;
         reports.extend(told);
-        for candidate in candidates {
+        for candidate in inner.catalog.take_served().into_iter().chain(candidates) {
             let name = &candidate.workflow;
             match gate::pass(&inner, &candidate, &mut || self.is_outdated(name, &candidate.version))? {
                 Some(told) => reports.extend(told),

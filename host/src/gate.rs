@@ -33,6 +33,8 @@ pub(crate) struct Candidate {
     pub bundle: Arc<Bundle>,
     pub header: Arc<Header>,
     pub description: String,
+    /// It serves already: what the gate says is about the runs only.
+    pub served: bool,
 }
 
 /// A run that a version was refused for.
@@ -71,6 +73,9 @@ pub(crate) fn pass(
     let Some(tally) = walk(inner, (version, bundle), query, Aim::Look, stopped)? else { return Ok(None) };
     let micros = began.elapsed().as_micros() as u64;
     let world = &*inner.world;
+    if tally.live == 0 && candidate.served {
+        return Ok(Some(Vec::new()));
+    }
     if tally.live == 0 {
         return Ok(Some(vec![inner.catalog.serve(world, candidate)?]));
     }
@@ -82,10 +87,11 @@ pub(crate) fn pass(
         let blocking = blocking(world, &report)?;
         inner.catalog.refuse(candidate, refusal(&report), blocking)
     } else {
-        if upgrade {
-            world.put_meta(&moving_key(workflow), version.as_str().as_bytes())?;
-        }
-        let served = inner.catalog.serve(world, candidate)?;
+        note_upgrade(world, candidate)?;
+        let served = match candidate.served {
+            true => Report::Loaded { workflow: workflow.clone(), version: version.clone() },
+            false => inner.catalog.serve(world, candidate)?,
+        };
         if upgrade {
             // Those that came or went on since are looked at as they are now.
             report.moved = move_all(inner, candidate, stopped)?.unwrap_or(0);
@@ -98,6 +104,14 @@ pub(crate) fn pass(
     let _ = inner.catalog.reports.send(gated.clone());
     let _ = inner.catalog.reports.send(last.clone());
     Ok(Some(vec![gated, last]))
+}
+
+/// Before a version serves whose runs are to move: if the host dies before they have, the next one moves them.
+pub(crate) fn note_upgrade(world: &dyn World, candidate: &Candidate) -> Result<(), WorldError> {
+    match candidate.header.on_reload {
+        OnReload::Upgrade => world.put_meta(&moving_key(&candidate.workflow), candidate.version.as_str().as_bytes()),
+        OnReload::Pin | OnReload::Refuse => Ok(()),
+    }
 }
 
 /// Goes on with what a host could not finish: runs that are to move to the version that serves.
@@ -121,6 +135,7 @@ pub(crate) fn resume(
         bundle,
         header: serving.header,
         description: String::new(),
+        served: true,
     };
     move_all(inner, &candidate, stopped)
 }
