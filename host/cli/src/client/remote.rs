@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use durhai::{
-    Event, Fork, Listing, LogEntry, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, StreamView, Suspension, TraceEvent, Value,
-    WorkflowView,
-};
-use durhai_api::{Item, Problem, Purging, Want};
+use durhai::{Event, Fork, GateReport, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView};
+use durhai_api::{Item, Migrating, Problem, Purging, Want};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -257,6 +254,35 @@ impl Remote {
 
     pub async fn unpark(&self, id: &str) -> Result<(), Fail> {
         self.tell(self.request(Method::POST, &run(id, "/unpark"))).await
+    }
+
+    pub async fn versions(&self, workflow: &str) -> Result<Vec<VersionView>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            versions: Vec<VersionView>,
+        }
+        let path = format!("workflows/{}/versions", segment(workflow));
+        Ok(self.ask::<Answer>(self.request(Method::GET, &path)).await?.versions)
+    }
+
+    pub async fn source(&self, workflow: &str, version: &str) -> Result<SourceView, Fail> {
+        let path = format!("workflows/{}/versions/{}", segment(workflow), segment(version));
+        self.ask(self.request(Method::GET, &path)).await
+    }
+
+    pub async fn gate_report(&self, workflow: &str) -> Result<GateReport, Fail> {
+        self.ask(self.request(Method::GET, &format!("workflows/{}/gate", segment(workflow)))).await
+    }
+
+    pub async fn migrate_run(&self, id: &str, to: Option<&str>, dry_run: bool) -> Result<Migration, Fail> {
+        let body = Migrating { to: to.map(Into::into), dry_run };
+        self.ask(self.request(Method::POST, &run(id, "/migrate")).json(&body)).await
+    }
+
+    pub async fn migrate_all(&self, workflow: &str, to: Option<&str>, dry_run: bool) -> Result<MigrateReport, Fail> {
+        let body = Migrating { to: to.map(Into::into), dry_run };
+        let path = format!("workflows/{}/migrate", segment(workflow));
+        self.ask(self.request(Method::POST, &path).json(&body)).await
     }
 
     pub async fn delete(&self, id: &str) -> Result<(), Fail> {

@@ -1,11 +1,15 @@
 //! The commands, one file each.
 
 mod act;
+mod diff;
 pub mod diff_runs;
+mod check;
 mod doctor;
 mod follow;
+mod graph;
 mod fork;
 mod list;
+mod migrate;
 mod new;
 mod output;
 mod outside;
@@ -17,6 +21,7 @@ mod serve;
 mod show;
 mod start;
 mod step;
+mod versions;
 mod workflows;
 
 use clap::CommandFactory;
@@ -50,7 +55,12 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Unpark(args) => act::unpark(globals, args, out).await,
         Command::Delete(args) => act::delete(globals, args, out).await,
         Command::Workflows(args) => workflows::workflows(globals, args, out).await,
+        Command::Versions(args) => versions::versions(globals, args, out).await,
+        Command::Diff(args) => diff::diff(globals, args, out).await,
+        Command::Migrate(args) => migrate::migrate(globals, args, out).await,
         Command::Step(args) => step::step(globals, args, out).await,
+        Command::Check(args) => check::check(globals, args, out),
+        Command::Graph(args) => graph::graph(globals, args, out).await,
         Command::New(args) => new::new(globals, args, out),
         Command::Bench(args) => crate::bench::run(args, &globals.data, out).await,
         Command::Doctor => doctor::doctor(globals, out).await,
