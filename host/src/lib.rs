@@ -36,6 +36,7 @@ mod committer;
 mod diff_logs;
 mod doctor;
 mod error;
+mod export;
 mod folder;
 mod fork;
 mod gate;
@@ -66,10 +67,11 @@ mod view;
 mod worker;
 
 pub use builder::HostBuilder;
-pub use check::{CheckOptions, Code as FindingCode, Finding, Severity, check};
-pub use clock::{Clock, SystemClock};
+pub use check::{CheckOptions, Code as FindingCode, Finding, Graph, Severity, check, graph};
+pub use clock::{Clock, Nap, SystemClock};
 pub use diff_logs::{Difference, DifferenceKind, LogDiff, LogSide, diff_logs};
 pub use error::{HostError, RunError};
+pub use export::{ExportError, ExportHeader, ExportOptions, ExportSummary, Exported, ExportedRun};
 pub use gate::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
 pub use fork::Fork;
 pub use handle::{Run, Start};
@@ -81,7 +83,7 @@ pub use rules::StepRule;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
 pub use trace_text::TraceText;
 pub use view::{
-    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
+    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
     ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView, WorkflowView,
 };
 
@@ -91,6 +93,12 @@ pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Si
 pub use durhai_engine::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
 pub use durhai_engine::{CALLS, CallDoc};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
+
+/// For those who write a world of their own, or stand between a host and its world.
+pub mod world {
+    pub use durhai_core::wire::decode;
+    pub use durhai_world::*;
+}
 #[cfg(feature = "sled")]
 pub use durhai_world_sled::SledWorld;
 

@@ -66,7 +66,15 @@ impl Bundle {
 
     /// The digest of the text, all it imports and the version of the standard library.
     pub fn version(&self) -> Version {
-        let main = [("main", self.source.as_str()), ("std", durhai_stdlib::VERSION)];
+        self.version_with(Self::STD)
+    }
+
+    /// The version of the standard library that a new version is made with.
+    pub const STD: &str = durhai_stdlib::VERSION;
+
+    /// The same under another version of the standard library.
+    pub fn version_with(&self, std: &str) -> Version {
+        let main = [("main", self.source.as_str()), ("std", std)];
         let modules = self.modules.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         Version::of(main.into_iter().chain(modules))
     }
