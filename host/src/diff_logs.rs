@@ -75,7 +75,11 @@ pub fn diff_logs(left: &[Event], right: &[Event]) -> LogDiff {
     let mut same = 0;
     let order = |difference: &Difference| {
         let seq = |side: &Option<LogSide>| side.as_ref().map_or(u64::MAX, |side| side.seq);
-        seq(&difference.left).min(seq(&difference.right))
+        match difference.what {
+            // However long the logs are, the ends come last.
+            DifferenceKind::End => u64::MAX,
+            _ => seq(&difference.left).min(seq(&difference.right)),
+        }
     };
     let keys = a.order.iter().chain(b.order.iter().filter(|key| !a.sides.contains_key(key)));
     for key in keys {

@@ -139,6 +139,7 @@ fn prepare(inner: &Inner, old: &RunId, version: Version, new: &RunId, fork: Fork
     altered::set_results(&mut events, &fork.set)
         .map_err(|why| HostError::Invalid(format!("{why} (only what comes before the fork is taken over)")))?;
     let own = inner.catalog.bundle(&*inner.world, &version).map_err(HostError::Script)?;
+    let before = version.clone();
     let (bundle, version, text) = match fork.script {
         None => ((*own).clone(), version, None),
         Some(script) => {
@@ -159,7 +160,7 @@ fn prepare(inner: &Inner, old: &RunId, version: Version, new: &RunId, fork: Fork
     let Some(Event { body: Body::RunCreated(created), .. }) = events.first_mut() else {
         return Err(HostError::World(WorldError::Corrupt(format!("the log of run {old} has no beginning"))));
     };
-    let origin = Origin { run: old.clone(), seq };
+    let origin = Origin { run: old.clone(), seq, file: None };
     let timeout = created.timeout.map(|timeout| {
         // All of it is left: it is counted from the start that was taken over.
         let passed = started.map_or(0, |at| inner.clock.now().saturating_sub(at));
@@ -176,14 +177,15 @@ fn prepare(inner: &Inner, old: &RunId, version: Version, new: &RunId, fork: Fork
         chain: None,
         ..(**created).clone()
     };
-    let (events, header) = fitting(inner, &bundle, events, old, new)?;
+    let (events, header) = fitting(inner, &bundle, &before, events, old, new)?;
     Ok(Prepared { events, header, text })
 }
 
-/// The events, if the text fits them; also if it does with the new run's name in inputs where the old one's was.
+/// The events, if the text fits them (they were recorded under the version `before`); also if it does with the new run's name in inputs where the old one's was.
 fn fitting(
     inner: &Inner,
     bundle: &Bundle,
+    before: &Version,
     events: Vec<Event>,
     old: &RunId,
     new: &RunId,
@@ -198,7 +200,7 @@ fn fitting(
             return Ok((renamed, again.header()));
         }
     }
-    ran.add_lines(&mut view, bundle, &|version, site| inner.catalog.source_line(&*inner.world, version, site));
+    ran.add_lines(&mut view, bundle, &|_, site| inner.catalog.source_line(&*inner.world, before, site));
     match view.divergence {
         None => Ok((events, again.header())),
         Some(divergence) => {
@@ -307,7 +309,7 @@ fn is_made_up(token: &str) -> bool {
 }
 
 /// Puts the new run's name where a script has written its own into what it asked for.
-fn rename_in_input(event: &mut Event, old: &RunId, new: &RunId) {
+pub(crate) fn rename_in_input(event: &mut Event, old: &RunId, new: &RunId) {
     let renamed = |value: &mut Value| rename(value, old.as_str(), new.as_str());
     match &mut event.body {
         Body::StepStarted { input: Some(input), .. } => renamed(std::sync::Arc::make_mut(input)),

@@ -241,12 +241,11 @@ pub struct Replay {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "cut", required = true, multiple = false, args = ["at", "after"])]
 pub struct ForkArgs {
     /// The id of a run; it is left as it is.
     pub run: String,
     /// Before the call of this step: the new run makes it anew.
-    #[arg(long, value_name = "STEP")]
+    #[arg(long, value_name = "STEP", required_unless_present = "after", conflicts_with = "after")]
     pub at: Option<String>,
     /// After this step, whose result is kept.
     #[arg(long, value_name = "STEP")]

@@ -126,7 +126,11 @@ pub fn print(view: &ReplayView, out: &Out) -> Exit {
     if !view.output.is_null() {
         out.line(format!("output         {}", view.output));
     }
-    for wait in &view.waiting_for {
+    let asked = |wait: &&Value| {
+        let id = wait.get("step_id").and_then(Value::as_str);
+        id.is_some_and(|id| view.next.iter().any(|call| call.step_id.as_ref().is_some_and(|next| next.as_str() == id)))
+    };
+    for wait in view.waiting_for.iter().filter(|wait| !asked(wait)) {
         out.line(format!("waits for      {}", waiting(wait)));
     }
     for call in &view.next {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use durhai_core::replay::{Answer, Call, GroupKind, TaskKey};
 use durhai_core::{Site, StepId, Value};
 use rhai::debugger::{CallStackFrame, DebuggerCommand, DebuggerEvent};
-use rhai::{ASTNode, Engine, EvalContext, Position, Stmt};
+use rhai::{ASTNode, Engine, EvalAltResult, EvalContext, Position, Stmt};
 
 use super::frames::{self, Frame, TaskFrames};
 use super::peek;
@@ -17,6 +17,7 @@ use crate::current::{self, State};
 use crate::fiber;
 use crate::program::{self, Program};
 use crate::sandbox::Sandbox;
+use crate::suggest;
 
 /// What a trace is to show.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ const AROUND: u32 = 5;
 pub struct Tracer {
     options: TracerOptions,
     sink: Sink,
+    /// The file of the workflow itself.
+    main: String,
     /// By what Rhai calls the file.
     files: BTreeMap<String, Rc<Places>>,
     tasks: HashMap<TaskKey, TaskFrames>,
@@ -103,6 +106,7 @@ impl Tracer {
         Tracer {
             options,
             sink,
+            main: program::file_name(program.name()),
             files: files.collect(),
             tasks: HashMap::new(),
             n: 0,
@@ -166,7 +170,7 @@ impl Tracer {
             DebuggerEvent::FunctionExitWithError(error) => {
                 if let Some(function) = self.leaves(task, stack.len(), node) {
                     self.show_changes(task, context);
-                    let error = first_line(&error.to_string(), self.options.limit);
+                    let error = first_line(&message(error), self.options.limit);
                     self.emit(task, Traced::Threw { function, error });
                     self.leave(task);
                 }
@@ -251,7 +255,7 @@ impl Tracer {
             Some(Stop::Place { file: wanted, line, after }) => {
                 let here = match wanted {
                     Some(wanted) => same_file(&file, wanted),
-                    None => !file.starts_with("lib/") && !file.starts_with("std/"),
+                    None => *file == *self.main,
                 };
                 n > *after && begins.0 == *line && here
             }
@@ -409,6 +413,23 @@ fn some(value: &Value) -> Option<&Value> {
 
 fn same_file(file: &str, wanted: &str) -> bool {
     file.trim_end_matches(".rhai") == wanted.trim_end_matches(".rhai")
+}
+
+/// What an error says, without the calls that led to it.
+fn message(error: &EvalAltResult) -> String {
+    let mut inner = error;
+    while let EvalAltResult::ErrorInFunctionCall(_, _, next, _) | EvalAltResult::ErrorInModule(_, next, _) = inner {
+        inner = next;
+    }
+    match inner {
+        EvalAltResult::ErrorRuntime(value, _) => match value.as_map_ref() {
+            Ok(map) if map.contains_key("message") => peek::brief(&map["message"], 200),
+            _ => peek::brief(value, 200),
+        },
+        inner => {
+            current::with(|state| suggest::message(inner, state.program.texts())).unwrap_or_else(|| inner.to_string())
+        }
+    }
 }
 
 fn first_line(text: &str, limit: usize) -> String {
