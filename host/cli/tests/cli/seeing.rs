@@ -88,7 +88,7 @@ fn a_failed_run_is_looked_at_mended_and_forked() {
         };
         assert_eq!((&ended["output"], &ended["origin"]["run"]), (&715.into(), &"b1".into()));
         let old = folder.durhai(&["show", "b1"]).is(0).stdout;
-        assert!(old.contains("forked to    b2"), "{old}");
+        assert!(old.contains("forked to   b2"), "{old}");
     }
 }
 
