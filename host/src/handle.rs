@@ -19,7 +19,7 @@ use crate::inner::{Inner, Rest};
 use crate::letter::Message;
 use crate::payload;
 use crate::slot::LOG_STREAM;
-use crate::view::{LogEntry, RunView};
+use crate::view::{LogEntry, Outlook, RunView};
 use crate::worker::Msg;
 
 /// A start being described; see [`Host::run`]. Errors are kept until [`start`](Start::start).
@@ -187,6 +187,14 @@ impl Run {
             }
         }
         Ok(view)
+    }
+
+    /// How far it is in this host's memory; none if it is not there.
+    pub async fn outlook(&self) -> Result<Option<Outlook>, HostError> {
+        let inner = self.host.inner()?;
+        let (reply, answer) = oneshot::channel();
+        inner.send(inner.worker_of(&self.id), Msg::Outlook { run: self.id.clone(), reply });
+        Ok(answer.await.ok())
     }
 
     pub async fn status(&self) -> Result<Status, HostError> {

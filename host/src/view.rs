@@ -209,6 +209,15 @@ pub struct Purged {
     pub texts: u64,
 }
 
+/// How far a run is that is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// In its log, those counted that are not durable yet.
+    pub events: u64,
+    /// When it goes on by itself at the latest, whatever its steps do.
+    pub wake_at: Option<Millis>,
+}
+
 /// A line of a run's log, with its place in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogEntry {

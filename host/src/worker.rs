@@ -23,7 +23,7 @@ use crate::inner::{Inner, RunShared};
 use crate::letter::Message;
 use crate::migrate::Told;
 use crate::slot::Slot;
-use crate::view::ReplayView;
+use crate::view::{Outlook, ReplayView};
 
 /// What a worker is told.
 pub(crate) enum Msg {
@@ -71,6 +71,11 @@ pub(crate) enum Msg {
     Describe {
         run: RunId,
         reply: oneshot::Sender<Vec<Value>>,
+    },
+    /// How far is it, and when does it go on by itself?
+    Outlook {
+        run: RunId,
+        reply: oneshot::Sender<Outlook>,
     },
     /// What comes of this log under that version? Nothing is written, nothing is started.
     Probe {
@@ -248,6 +253,12 @@ impl Worker {
             Msg::Describe { run, reply } => {
                 if let Some(slot) = self.slots.get_mut(&run) {
                     let _ = reply.send(slot.waiting_for());
+                }
+            }
+            Msg::Outlook { run, reply } => {
+                if let Some(slot) = self.slots.get(&run) {
+                    let replay = slot.exec.replay();
+                    let _ = reply.send(Outlook { events: replay.last_seq(), wake_at: replay.wake_at() });
                 }
             }
             Msg::Probe { version, history, reply } => {
