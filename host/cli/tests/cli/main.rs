@@ -10,3 +10,4 @@ mod serve;
 mod settings;
 mod store;
 mod tools;
+mod versions;
