@@ -1,5 +1,7 @@
 //! `durhai check`: scripts and what must be found in them, as Markdown in `tests/check/`; and no errors where all is well.
 
+mod graph;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -54,12 +56,7 @@ fn cases(text: &[String], name: &str) -> Vec<Case> {
 
 /// A host with the steps `charge`, `refund` and `mail.send`.
 fn found(files: &BTreeMap<String, String>) -> Vec<Finding> {
-    let dir = tempfile::tempdir().expect("a folder");
-    for (path, text) in files {
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("inside")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
-    }
+    let dir = in_folder(files);
     let step = |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) };
     let builder = Host::builder().workflows(dir.path());
     let builder = builder.step("charge", step).step("refund", step).step("mail.send", step);
@@ -122,7 +119,7 @@ fn everything() -> CheckOptions {
 
 #[test]
 fn the_examples_are_free_of_errors() {
-    for dir in ["scripts", "examples", "tests/logs"] {
+    for dir in ["scripts", "examples"] {
         let findings = durhai::check(root().join(dir), &everything()).expect("the folder can be read");
         assert_eq!(errors(&findings), "nothing", "{dir}");
     }
@@ -150,27 +147,84 @@ fn of_document(path: &Path) -> Vec<(usize, BTreeMap<String, String>)> {
     folders
 }
 
-#[test]
-fn what_runs_in_the_scenarios_and_the_guide_is_free_of_errors() {
+fn documents() -> Vec<PathBuf> {
     let scenarios = std::fs::read_dir(root().join("tests/scenarios")).expect("a folder").flatten();
     let mut documents: Vec<_> = scenarios.map(|entry| entry.path()).collect();
     documents.retain(|path| path.extension().is_some_and(|ending| ending == "md") && !path.ends_with("README.md"));
-    documents.push(root().join("host/docs/scripts.md"));
-    let mut wrong = String::new();
-    for path in documents {
-        for (line, files) in of_document(&path) {
-            let dir = tempfile::tempdir().expect("a folder");
-            for (path, text) in &files {
-                let path = dir.path().join(path);
-                std::fs::create_dir_all(path.parent().expect("inside")).expect("a folder");
-                std::fs::write(path, text).expect("a file");
-            }
-            let findings = durhai::check(dir.path(), &everything()).expect("the folder can be read");
-            let errors = errors(&findings);
-            if errors != "nothing" {
-                writeln!(wrong, "{}:{line}\n{errors}", path.display()).expect("a string");
+    documents.sort();
+    documents
+}
+
+fn in_folder(files: &BTreeMap<String, String>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (path, text) in files {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("inside")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+    dir
+}
+
+#[test]
+fn the_guide_is_free_of_errors() {
+    for (line, files) in of_document(&root().join("host/docs/scripts.md")) {
+        let findings = durhai::check(in_folder(&files).path(), &everything()).expect("the folder can be read");
+        assert_eq!(errors(&findings), "nothing", "scripts.md:{line}");
+    }
+}
+
+/// Scenarios are wrong on purpose at times; each mistake is known.
+#[test]
+fn the_mistakes_in_the_scenarios_are_those_that_are_meant() {
+    let mut text = String::new();
+    for path in documents() {
+        for (_, files) in of_document(&path) {
+            let findings = durhai::check(in_folder(&files).path(), &everything()).expect("the folder can be read");
+            for finding in findings.iter().filter(|finding| finding.severity == Severity::Error) {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                writeln!(text, "{name}: {}\n    {}", finding.short(), finding.source.trim()).expect("a string");
             }
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    let golden = root().join("tests/check/mistakes.txt");
+    if std::env::var_os("DURHAI_BLESS").is_some() {
+        std::fs::write(golden, text).expect("it can be written");
+    } else {
+        assert_eq!(text, std::fs::read_to_string(golden).expect("the list"));
+    }
+}
+
+/// `host/docs/check.md` has a section for each code, with an example that gives it and a cure.
+#[test]
+fn every_code_is_documented() {
+    let text = std::fs::read_to_string(root().join("host/docs/check.md")).expect("the document");
+    let sections: Vec<&str> = text.split("\n### ").skip(1).collect();
+    let names: Vec<&str> = sections.iter().map(|section| section.lines().next().unwrap_or("").trim()).collect();
+    let codes: Vec<String> = FindingCode::ALL.iter().map(|code| format!("`{code}`")).collect();
+    assert_eq!(names, codes);
+    for (section, code) in sections.iter().zip(FindingCode::ALL) {
+        let mut files = BTreeMap::new();
+        let mut blocks = section.split("\n```rhai").skip(1);
+        for block in blocks.by_ref() {
+            let (head, rest) = block.split_once('\n').expect("a block");
+            let body = rest.split_once("\n```").expect("a closed block").0;
+            let path = if head.trim().is_empty() { "flow.rhai" } else { head.trim() };
+            files.insert(path.to_owned(), body.to_owned());
+        }
+        let found = found(&files);
+        assert!(found.iter().any(|finding| finding.code == *code), "{code}: its example gives\n{}", show(&found));
+    }
+}
+
+/// A thousand files in seconds, in a debug build too.
+#[test]
+fn a_thousand_files() {
+    let script = "import \"lib/a\" as a;\nlet total = 0;\nfor item in input.items {\n    total += use_step(\"charge\", \
+                  a::price(item));\n    if total > 100 { break; }\n}\ntotal\n";
+    let mut files: BTreeMap<String, String> =
+        (0..1_000).map(|number| (format!("w{number}.rhai"), script.to_owned())).collect();
+    files.insert("lib/a.rhai".into(), "fn price(item) { item.cents }".into());
+    let began = std::time::Instant::now();
+    assert_eq!(show(&found(&files)), "nothing");
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
 }

@@ -1,5 +1,6 @@
 //! The real binary, as people use it.
 
+mod checking;
 mod folder;
 mod keeping;
 mod killed;

@@ -346,7 +346,7 @@ impl<'t> Builder<'t> {
             return "else".into();
         }
         let text = self.frame().source.text;
-        let pattern = pattern(text, case.guard.as_ref().map_or(case.body.at, |guard| guard.at));
+        let pattern = pattern(text, case);
         match &case.guard {
             Some(guard) => format!("{pattern} if {}", short(guard, 24)),
             None => pattern,
@@ -409,13 +409,14 @@ impl<'t> Builder<'t> {
     }
 }
 
-/// What a case of a `switch` is for, from the text in front of its `=>`.
-fn pattern(text: &str, body: Position) -> String {
-    let (Some(line), Some(column)) = (body.line(), body.position()) else { return "…".into() };
+/// What a case of a `switch` is for, from the text in front of its `=>`, or of its guard.
+fn pattern(text: &str, case: &tree::Case) -> String {
+    let before = case.guard.as_ref().map_or(case.body.at, |guard| guard.at);
+    let (Some(line), Some(column)) = (before.line(), before.position()) else { return "…".into() };
     let Some(text) = text.lines().nth(line - 1) else { return "…".into() };
     let front: String = text.chars().take(column).collect();
-    let front = front.rfind("=>").map_or(front.as_str(), |arrow| &front[..arrow]);
-    let front = front.rfind(" if ").map_or(front, |guard| &front[..guard]);
+    let word = if case.guard.is_some() { " if " } else { "=>" };
+    let front = front.rfind(word).map_or(front.as_str(), |at| &front[..at]);
     let begin = front.rfind(['{', ',', '}', ';']).map_or(0, |at| at + 1);
     match front[begin..].trim() {
         "" => "…".into(),

@@ -82,7 +82,7 @@ impl<'t> Builder<'t> {
             return open;
         }
         // A `return` of a function is no end.
-        out.iter_mut().filter(|open| open.label.starts_with("return")).for_each(|open| open.label.clear());
+        out.iter_mut().for_each(|open| goes_on(&mut open.label));
         out.dedup();
         out
     }
@@ -99,7 +99,7 @@ impl<'t> Builder<'t> {
         let mut out = self.sequence(body, open);
         let frame = self.frames.pop();
         out.extend(frame.map(|frame| frame.returned).unwrap_or_default());
-        out.iter_mut().filter(|open| open.label.starts_with("return")).for_each(|open| open.label.clear());
+        out.iter_mut().for_each(|open| goes_on(&mut open.label));
         out
     }
 
@@ -250,6 +250,15 @@ impl<'t> Builder<'t> {
             }
         }
         open
+    }
+}
+
+/// Drops the `return …` of an exit that was one and leads on.
+fn goes_on(label: &mut String) {
+    if label.starts_with("return") {
+        label.clear();
+    } else if let Some(at) = label.find(": return") {
+        label.truncate(at);
     }
 }
 
