@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) enum Told {
     /// It moved; the log says so.
     Moved,
+    /// It has the version.
+    Already,
     Not(GateVerdict),
     /// It is on its way in or out: try again.
     Soon,
@@ -152,6 +154,7 @@ impl Trial<'_> {
             };
             match told {
                 Told::Moved => return Ok(Outcome::Moved),
+                Told::Already => return Ok(Outcome::Already),
                 Told::Not(verdict) => return Ok(Outcome::Not(verdict)),
                 Told::Elsewhere if elsewhere >= 5 => return Ok(Outcome::Elsewhere),
                 Told::Elsewhere => elsewhere += 1,

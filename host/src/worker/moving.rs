@@ -32,8 +32,7 @@ impl Worker {
             return;
         }
         if slot.row.version == to {
-            // Somebody else was faster.
-            let _ = reply.send(Told::Moved);
+            let _ = reply.send(Told::Already);
             return;
         }
         slot.moving = Some(Moving { to, reply });
