@@ -182,7 +182,7 @@ impl<'a> Report<'a> {
     }
 
     fn finish(mut self) -> Vec<Finding> {
-        self.findings.sort_by(|a, b| (a.line, a.column, a.code).cmp(&(b.line, b.column, b.code)));
+        self.findings.sort_by_key(|finding| (finding.line, finding.column, finding.code));
         self.findings.dedup();
         // Each line is looked up once, however many findings there are.
         let lines: Vec<&str> = self.text.lines().collect();

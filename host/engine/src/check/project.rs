@@ -419,7 +419,7 @@ fn functions_of(engine: &Engine) -> Functions {
 }
 
 /// The functions of a file by name, with what they take; without `private` ones for those outside.
-pub fn own_functions<'t>(tree: &'t Tree, outside: bool) -> BTreeMap<&'t str, Vec<&'t super::tree::Function>> {
+pub fn own_functions(tree: &Tree, outside: bool) -> BTreeMap<&str, Vec<&super::tree::Function>> {
     let mut own: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for function in tree.functions.iter().filter(|function| !(outside && function.private)) {
         own.entry(&function.name).or_default().push(function);
