@@ -55,7 +55,7 @@ fn parts(globals: &Globals, paths: &[PathBuf]) -> Result<Vec<Part>, Fail> {
         }
         let (root, file) = file(path, globals.scripts.as_deref())?;
         match parts.iter_mut().find(|part| part.root == root && part.only.is_some()) {
-            Some(part) => part.only.iter_mut().for_each(|only| drop(only.insert(file.clone()))),
+            Some(part) => part.only.iter_mut().for_each(|only| only.extend([file.clone()])),
             None => parts.push(Part { root, only: Some(BTreeSet::from([file])) }),
         }
     }
