@@ -348,7 +348,8 @@ impl Slot {
         row.started_at = row.started_at.or(replay.started_at());
         row.ended_at = status.is_terminal().then_some(now.max(row.created_at));
         row.note = Value::Null;
-        if matches!(status, Status::Waiting | Status::Suspended) {
+        // Nobody can ask it while it is not in memory, which it stays in while attempts are under way.
+        if !status.is_terminal() && status != Status::Pending && !replay.has_attempts() {
             let waits: Vec<_> = replay.waiting_for().into_iter().take(NOTED).collect();
             row.note = json!({ "waiting_for": waits });
         }

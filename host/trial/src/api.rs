@@ -326,7 +326,8 @@ pub fn run_of(value: &Dynamic, at: Position) -> Result<RunRef, Thrown> {
         return Ok(run);
     }
     let id = value.clone().into_immutable_string().ok().and_then(|id: ImmutableString| RunId::new(id.as_str()).ok());
-    let wrong = || refuse(at, format!("a run is wanted here (what start() gives, or its id), not a {}", value.type_name()));
+    let wrong =
+        || refuse(at, format!("a run is wanted here (what start() gives, or its id), not a {}", value.type_name()));
     id.map(|id| RunRef { id }).ok_or_else(wrong)
 }
 
@@ -443,13 +444,7 @@ fn hook(hand: &Hand, ctx: &NativeCallContext<'_>, token: &str, payload: &Dynamic
     scene.settle(ctx).map(drop)
 }
 
-fn end(
-    hand: &Hand,
-    ctx: &NativeCallContext<'_>,
-    run: &Dynamic,
-    reason: &str,
-    terminate: bool,
-) -> Result<(), Thrown> {
+fn end(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic, reason: &str, terminate: bool) -> Result<(), Thrown> {
     let at = ctx.call_position();
     let (scene, run) = (scene(hand, at)?, run_of(run, at)?);
     scene.settle(ctx)?;

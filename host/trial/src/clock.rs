@@ -1,5 +1,6 @@
 //! Time that moves when a test says so.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -30,9 +31,20 @@ struct Shared {
 #[derive(Default)]
 struct State {
     now: Millis,
-    /// Those who sleep, by number: until when, and whom to wake.
-    sleepers: BTreeMap<u64, (Millis, Option<Waker>)>,
+    /// Those who sleep, by number.
+    sleepers: BTreeMap<u64, Sleep>,
     last: u64,
+}
+
+struct Sleep {
+    until: Millis,
+    wait: Millis,
+    waker: Option<Waker>,
+}
+
+thread_local! {
+    /// The nap that was begun last on this thread.
+    static LATEST: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 impl TrialClock {
@@ -47,8 +59,8 @@ impl TrialClock {
             let mut state = self.shared.state();
             state.now = now.max(state.now);
             let now = state.now;
-            let due = state.sleepers.values_mut().filter(|(until, _)| *until <= now);
-            due.filter_map(|(_, waker)| waker.take()).collect()
+            let due = state.sleepers.values_mut().filter(|sleep| sleep.until <= now);
+            due.filter_map(|sleep| sleep.waker.take()).collect()
         };
         wakers.into_iter().for_each(Waker::wake);
         for wake in &*self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -58,7 +70,26 @@ impl TrialClock {
 
     /// The next moment at which somebody wakes; one that has passed means that somebody has woken and is not done yet.
     pub fn next(&self) -> Option<Millis> {
-        self.shared.state().sleepers.values().map(|(until, _)| *until).min()
+        self.shared.state().sleepers.values().map(|sleep| sleep.until).min()
+    }
+
+    /// The nap that measures the attempt which begins now on this thread: a host begins it just before, if the attempt has
+    /// a time limit.
+    pub fn latest_nap() -> Option<u64> {
+        LATEST.take()
+    }
+
+    /// A nap counts from that moment on, if that is earlier: an attempt that only a crash interrupted is the same one, and
+    /// has no more time than before.
+    pub fn count_from(&self, nap: u64, begin: Millis) {
+        let woken = {
+            let mut state = self.shared.state();
+            let now = state.now;
+            let Some(sleep) = state.sleepers.get_mut(&nap) else { return };
+            sleep.until = sleep.until.min(begin.saturating_add(sleep.wait));
+            if sleep.until <= now { sleep.waker.take() } else { None }
+        };
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -81,8 +112,10 @@ impl Clock for TrialClock {
     fn sleep(&self, wait: Duration) -> Nap {
         let mut state = self.shared.state();
         state.last += 1;
-        let (number, until) = (state.last, state.now.saturating_add(wait.as_millis() as Millis));
-        state.sleepers.insert(number, (until, None));
+        let (number, wait) = (state.last, wait.as_millis() as Millis);
+        let until = state.now.saturating_add(wait);
+        state.sleepers.insert(number, Sleep { until, wait, waker: None });
+        LATEST.set(Some(number));
         Box::pin(Sleeper { clock: self.clone(), number })
     }
 
@@ -103,8 +136,8 @@ impl Future for Sleeper {
         let mut state = self.clock.shared.state();
         let now = state.now;
         match state.sleepers.get_mut(&self.number) {
-            Some((until, waker)) if *until > now => {
-                *waker = Some(context.waker().clone());
+            Some(sleep) if sleep.until > now => {
+                sleep.waker = Some(context.waker().clone());
                 Poll::Pending
             }
             _ => Poll::Ready(()),

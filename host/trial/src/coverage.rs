@@ -68,7 +68,9 @@ impl Coverage {
             for (line, times) in hits {
                 *lines.entry(*line).or_default() += times;
             }
-            files.push(FileCoverage { path, lines });
+            // As people write it.
+            let here = std::env::current_dir().ok().and_then(|here| Some(path.strip_prefix(here).ok()?.to_path_buf()));
+            files.push(FileCoverage { path: here.unwrap_or(path), lines });
         }
         files
     }

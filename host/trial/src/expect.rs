@@ -54,7 +54,8 @@ fn plain(engine: &mut Engine, hand: &Hand) {
                     times(made.len() as i64)
                 );
                 let all = made.iter().take(20).map(|call| {
-                    format!("{} attempt {} with {}", show(&call["key"]), call["attempt"], show(&call["input"]))
+                    let key = call["key"].as_str().unwrap_or_default();
+                    format!("{key}, attempt {}: {}", call["attempt"], show(&call["input"]))
                 });
                 all.fold(Finding::new(text), Finding::note)
             })
@@ -176,7 +177,8 @@ fn of_runs(engine: &mut Engine, hand: &Hand) {
     engine.register_fn("waiting_for", move |ctx: NativeCallContext<'_>, it: &mut Expectation, wanted: &str| {
         let at = ctx.call_position();
         let (view, text) = describe(&*scene(&h, at)?, at, &run(it, "waiting_for", at)?)?;
-        let is = |wait: &Value| ["name", "kind", "run_id"].iter().any(|key| wait.get(key) == Some(&Value::from(wanted)));
+        let is =
+            |wait: &Value| ["name", "kind", "run_id"].iter().any(|key| wait.get(key) == Some(&Value::from(wanted)));
         let holds = !view.status.is_terminal() && view.waiting_for.iter().any(is);
         check(&h, at, holds, || {
             let waits = Finding::new(format!("expected {} to wait for {wanted:?}", view.id));
@@ -220,7 +222,8 @@ fn is(
     scene.settle(ctx)?;
     let (view, text) = describe(&scene, at, &run(it, method, at)?)?;
     check(hand, at, view.status == status, || {
-        let finding = Finding::new(format!("expected {} to be {status}, it is {}", view.id, view.status)).note(text.clone());
+        let finding =
+            Finding::new(format!("expected {} to be {status}, it is {}", view.id, view.status)).note(text.clone());
         let sleeps = view.waiting_for.iter().any(|wait| wait.get("until").is_some());
         match sleeps && status.is_terminal() && !view.status.is_terminal() {
             true => finding.note("advance(\"1 day\") moves time on, finish(run) to the run's end"),

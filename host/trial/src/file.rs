@@ -44,12 +44,12 @@ pub struct TestFile {
 impl TestFile {
     /// Reads and compiles it; `folder` is where it imports from.
     pub fn read(path: &Path, folder: &Path) -> Result<TestFile, Finding> {
-        let source = std::fs::read_to_string(path).map_err(|error| Finding::new(format!("it cannot be read: {error}")))?;
+        let source =
+            std::fs::read_to_string(path).map_err(|error| Finding::new(format!("it cannot be read: {error}")))?;
         let (hand, deadline) = (Hand::default(), Rc::new(RefCell::new(None)));
         let engine = engine(&hand, &deadline, folder);
-        let ast = engine.compile(&source).map_err(|error| {
-            Finding::new(error.err_type().to_string()).at(error.position())
-        })?;
+        let ast =
+            engine.compile(&source).map_err(|error| Finding::new(error.err_type().to_string()).at(error.position()))?;
         let mut arities = BTreeMap::new();
         for function in ast.iter_fn_def() {
             let most = arities.entry(function.name.to_string()).or_insert(0);
@@ -59,7 +59,18 @@ impl TestFile {
         let tests = tests(&source, &ast, header.crashes)?;
         let before = ast.iter_fn_def().any(|function| function.name == "before_each" && function.params.is_empty());
         let arities = Rc::new(arities);
-        Ok(TestFile { path: path.into(), source, tests, limit: header.limit, engine, ast, hand, before, arities, deadline })
+        Ok(TestFile {
+            path: path.into(),
+            source,
+            tests,
+            limit: header.limit,
+            engine,
+            ast,
+            hand,
+            before,
+            arities,
+            deadline,
+        })
     }
 
     /// Runs one test on a scene that is new.
@@ -102,6 +113,7 @@ fn add_stack(finding: &mut Finding, error: &EvalAltResult) {
     let mut inner = error;
     while let EvalAltResult::ErrorInFunctionCall(name, _, deeper, position) = inner {
         if position.line().is_some_and(|line| line != finding.line) {
+            let name = if name.starts_with("anon$") { "a closure" } else { name };
             stack.push(format!("in {name}, called at line {}", position.line().unwrap_or(0)));
         }
         inner = deeper;

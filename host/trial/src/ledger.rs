@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use durhai::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
+use durhai::{Body, Event, Failure, Kind, Millis, RunId, Site, StepId, Value};
 
 /// One attempt of a step, as a test sees it: attempts that only a crash interrupted are the same one.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub run: RunId,
+    pub workflow: Arc<str>,
     pub step_id: StepId,
+    /// Where the script makes it.
+    pub site: Option<Site>,
     pub name: Arc<str>,
     pub input: Arc<Value>,
     /// 1, and one more for each failure before it.
@@ -33,6 +36,7 @@ pub struct Open {
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub events: Vec<Event>,
+    workflow: Arc<str>,
     pub calls: Vec<Call>,
     pub open: BTreeMap<StepId, Open>,
     steps: BTreeMap<StepId, Step>,
@@ -56,6 +60,9 @@ impl Ledger {
     }
 
     pub fn read(&mut self, run: &RunId, event: Event) {
+        if let Body::RunCreated(created) = &event.body {
+            self.workflow = created.workflow.as_str().into();
+        }
         if let Some(id) = event.step_id.clone() {
             self.of_call(run, id, &event);
         }
@@ -78,7 +85,9 @@ impl Ledger {
                 let call = *step.running.get_or_insert_with(|| {
                     self.calls.push(Call {
                         run: run.clone(),
+                        workflow: self.workflow.clone(),
                         step_id: id.clone(),
+                        site: event.site.clone(),
                         name: step.name.clone(),
                         input: step.input.clone(),
                         attempt: step.failures + 1,

@@ -48,7 +48,7 @@ use crate::play::Setting;
 /// How tests are run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Only tests with this in `FILE::NAME`.
+    /// Only tests with this in `FILE::NAME`; where it is all of it, only that test.
     pub filter: Option<String>,
     /// Which of several attempts that could end at once ends first. 0: the one that was begun first.
     pub seed: u64,
@@ -168,8 +168,7 @@ pub fn run(
 ) -> io::Result<Report> {
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let setting =
-        Setting { folder: folder.into(), steps, tokio: runtime.handle().clone(), seed: options.seed };
+    let setting = Setting { folder: folder.into(), steps, tokio: runtime.handle().clone(), seed: options.seed };
     let queue: Mutex<VecDeque<(usize, &PathBuf)>> = Mutex::new(files.iter().enumerate().collect());
     let (done, results) = mpsc::channel();
     let mut reports: Vec<Option<FileReport>> = files.iter().map(|_| None).collect();
@@ -214,9 +213,12 @@ fn one(path: &Path, setting: &Setting, options: &Options) -> (FileReport, Covera
             return (FileReport { path: path.into(), source, broken: Some(finding), tests: Vec::new() }, coverage);
         }
     };
-    let wanted = |name: &str| {
-        let full = format!("{}::{name}", path.display());
-        options.filter.as_ref().is_none_or(|filter| full.contains(filter.as_str()))
+    let full = |name: &str| format!("{}::{name}", path.display());
+    let exact = file.tests.iter().any(|test| options.filter.as_ref() == Some(&full(&test.name)));
+    let wanted = |name: &str| match &options.filter {
+        None => true,
+        Some(filter) if exact => full(name) == *filter,
+        Some(filter) => full(name).contains(filter.as_str()),
     };
     let chosen = file.tests.iter().filter(|test| wanted(&test.name));
     let tests = chosen.map(|test| run::run(&file, test, setting, options, &mut coverage)).collect();

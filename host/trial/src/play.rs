@@ -1,7 +1,7 @@
 //! One test, once: a world of its own, a host that may die, and time that moves when the test says so.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use durhai::world::{MemoryWorld, Query, Row, World, decode};
-use durhai::{Clock, Host, HostError, Millis, Run, RunId, RunView, Status, StepId, StepSource};
+use durhai::{Clock, Host, HostError, Millis, Run, RunId, RunView, Status, StepId, StepSource, Value};
 use tokio::runtime::Handle;
 
 use crate::clock::TrialClock;
@@ -56,8 +56,8 @@ pub struct Play {
     order: Vec<RunId>,
     /// How long the mocks of steps take.
     pub delays: BTreeMap<String, Millis>,
-    /// Workflows whose schedules count.
-    schedules: BTreeSet<String>,
+    /// Workflows whose schedules count, and when they are due.
+    schedules: BTreeMap<String, Option<Millis>>,
     /// Counted over all hosts.
     letters: u64,
     struck: Option<String>,
@@ -101,7 +101,7 @@ impl Play {
             ledgers: BTreeMap::new(),
             order: Vec::new(),
             delays: BTreeMap::new(),
-            schedules: BTreeSet::new(),
+            schedules: BTreeMap::new(),
             letters: 0,
             struck: None,
             writes: None,
@@ -180,7 +180,10 @@ impl Play {
     }
 
     /// Has the host do something that may be done twice.
-    pub fn start<F: Future<Output = Result<Run, HostError>>>(&mut self, ask: impl Fn(Host) -> F) -> Result<RunId, Stuck> {
+    pub fn start<F: Future<Output = Result<Run, HostError>>>(
+        &mut self,
+        ask: impl Fn(Host) -> F,
+    ) -> Result<RunId, Stuck> {
         self.ask(ask).map(|run| run.id().clone())
     }
 
@@ -220,7 +223,14 @@ impl Play {
     /// From now on the workflow starts by itself when it is due.
     pub fn schedule(&mut self, workflow: &str) -> Result<(), Stuck> {
         self.ask(|host| async move { host.resume_schedule(workflow).await })?;
-        self.schedules.insert(workflow.into());
+        self.schedules.insert(workflow.into(), None);
+        // It counts from the first time that its host has looked at it.
+        while handled(&*self.world, workflow)?.is_none() {
+            let seen = self.pulse.count();
+            if !self.pulse.wait(seen, self.limit.0) {
+                return Err(self.hangs());
+            }
+        }
         Ok(())
     }
 
@@ -301,11 +311,12 @@ impl Play {
             let Some(ledger) = self.ledgers.get(&row.run) else { return Ok(Look::Busy) };
             let mut wake_at = row.wake_at;
             if !ledger.open.is_empty() {
-                for (step, open) in &ledger.open {
-                    if !self.stage.has(&row.run, step, open.number) {
+                for open in ledger.open.values() {
+                    let call = &ledger.calls[open.call];
+                    if !self.stage.has(call, open) {
                         return Ok(Look::Busy);
                     }
-                    waiting.push(ledger.calls[open.call].clone());
+                    waiting.push(call.clone());
                 }
                 // Its row does not say when it goes on.
                 let events = ledger.last();
@@ -330,7 +341,17 @@ impl Play {
                 Err(_) if self.connection.is_down() => return Ok(Look::Down),
                 Err(error) => return Err(Stuck::Fatal(error.to_string())),
             };
-            for schedule in schedules.iter().filter(|schedule| self.schedules.contains(&schedule.workflow)) {
+            for schedule in schedules {
+                let Some(due) = self.schedules.get_mut(&schedule.workflow) else { continue };
+                // What it is due for now must have been dealt with before the next time counts.
+                let handled = handled(&*self.world, &schedule.workflow)?;
+                if due.is_some_and(|due| due <= now && handled.is_none_or(|handled| handled < due)) {
+                    return Ok(Look::Busy);
+                }
+                if schedule.queued > 0 && schedule.last_run.as_ref().is_none_or(|run| has_ended(&rows, run)) {
+                    return Ok(Look::Busy);
+                }
+                *due = schedule.next;
                 sooner(schedule.next);
             }
         }
@@ -433,7 +454,7 @@ impl Play {
     /// Workflows start by themselves only where the test wants it.
     fn keep_schedules(&mut self) -> Result<(), Stuck> {
         for schedule in self.ask(|host| async move { host.schedules().await })? {
-            let wanted = self.schedules.contains(&schedule.workflow);
+            let wanted = self.schedules.contains_key(&schedule.workflow);
             if !wanted && !schedule.paused {
                 let name = &schedule.workflow;
                 self.ask(|host| async move { host.pause_schedule(name).await })?;
@@ -453,7 +474,7 @@ fn open(
 ) -> Result<(Arc<Connection>, Arc<Stage>, Host), Stuck> {
     let shared: Arc<dyn World> = world.clone();
     let connection = Arc::new(Connection::new(shared, disturbance, pulse.clone()));
-    let stage = Stage::new(cast.clone(), pulse.clone());
+    let stage = Stage::new(cast.clone(), clock.clone(), pulse.clone());
     let mut builder = Host::builder()
         .shared_world(connection.clone())
         .clock(Arc::new(clock.clone()))
@@ -470,6 +491,17 @@ fn open(
     Ok((connection, stage, host))
 }
 
+/// Up to which of its times a host has dealt with a schedule, as it notes it in its world.
+fn handled(world: &dyn World, workflow: &str) -> Result<Option<Millis>, Stuck> {
+    let noted = world.meta(&format!("schedule/{workflow}")).map_err(broken)?;
+    let noted: Option<Value> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(noted.and_then(|state| state.get("from").and_then(Value::as_u64)))
+}
+
+fn has_ended(rows: &[Row], run: &RunId) -> bool {
+    rows.iter().any(|row| row.run == *run && row.status.is_terminal())
+}
+
 fn rests(status: Status) -> bool {
     status.is_terminal() || status == Status::Parked
 }
@@ -482,4 +514,3 @@ fn broken(error: durhai::WorldError) -> Stuck {
 fn step_key(id: &StepId) -> Vec<u32> {
     id.as_str().split('.').filter_map(|part| part.parse().ok()).collect()
 }
-

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use durhai::{Value, duration};
+use durhai::Value;
 use serde_json::json;
 
 use crate::connection::Disturbance;
@@ -95,7 +95,10 @@ fn repeat(
         }
     };
     let scene = Rc::new(Scene::new(play, file.arities.clone()));
-    let mut result = file.play(&test.name, scene.clone());
+    let mut result = file.play(&test.name, scene.clone()).map_err(|finding| match finding.line {
+        0 => Finding { line: test.line, column: 1, ..finding },
+        _ => finding,
+    });
     if result.is_ok() {
         result = ends(&scene);
     }
@@ -159,5 +162,8 @@ fn differs(plain: &[Seen], again: &[Seen]) -> Option<Finding> {
 
 /// For people: `12 ms`, `1.5 s`.
 pub fn took(time: Duration) -> String {
-    duration::show(time.as_millis() as u64).replace("ms", " ms")
+    match time.as_millis() {
+        ms if ms < 1_000 => format!("{ms} ms"),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
 }

@@ -120,7 +120,8 @@ impl Scene {
             return Err(EvalAltResult::ErrorRuntime(Dynamic::from(Doomed), at).into());
         }
         if self.answering.get() {
-            let finding = Finding::new("a mock answers its step and nothing else: runs are started and looked at in the test");
+            let finding =
+                Finding::new("a mock answers its step and nothing else: runs are started and looked at in the test");
             return Err(self.doom(at, finding));
         }
         let result = work(&mut self.play.borrow_mut());
@@ -252,9 +253,9 @@ impl Scene {
         });
         let play = self.play.borrow();
         let is_there = play.cast().find(name).is_some();
-        let mut finding = Finding::new(format!("the step {name:?} has no mock")).note(called(call)).note(format!(
-            "give it one: mock({name:?}, |input| …) or mock({name:?}, value)"
-        ));
+        let mut finding = Finding::new(format!("the step {name:?} has no mock"))
+            .note(called(call))
+            .note(format!("give it one: mock({name:?}, |input| …) or mock({name:?}, value)"));
         if let Some(near) = near {
             finding = finding.note(format!("there is a mock of {near:?}: is that the one?"));
         }
@@ -265,9 +266,14 @@ impl Scene {
     }
 }
 
-/// `run-1 calls it at 20:9 with #{ … }`
+/// `run-1 calls it at order.rhai:20:9 with #{ … }`
 fn called(call: &Call) -> String {
-    format!("{} calls it (step {}) with {}", call.run, call.step_id, values::short(&call.input, 200))
+    let site = match &call.site {
+        Some(site) if site.file.is_some() => site.to_string(),
+        Some(site) => format!("{}.rhai:{site}", call.workflow),
+        None => call.workflow.to_string(),
+    };
+    format!("{} calls it at {site} (step {}) with {}", call.run, call.step_id, values::short(&call.input, 200))
 }
 
 /// An error of the test's script as a finding.
@@ -294,7 +300,9 @@ pub fn of_error(error: &EvalAltResult) -> Finding {
     finding.message = match inner {
         EvalAltResult::ErrorRuntime(value, _) => match value.clone().into_string() {
             Ok(text) => text,
-            Err(_) => format!("thrown: {}", values::to_json(value).map_or("a value".into(), |v| values::short(&v, 400))),
+            Err(_) => {
+                format!("thrown: {}", values::to_json(value).map_or("a value".into(), |v| values::short(&v, 400)))
+            }
         },
         EvalAltResult::ErrorTerminated(..) => "stopped: the test takes too long".into(),
         other => {

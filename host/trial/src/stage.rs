@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use durhai::{Attempt, RunId, StepContext, StepError, StepHandler, StepId, StepInfo, StepSource, Value};
 use tokio::sync::oneshot;
 
+use crate::clock::TrialClock;
+use crate::ledger::{Call, Open};
 use crate::pulse::Pulse;
 
 /// How an attempt ends.
@@ -29,17 +31,20 @@ pub struct Cast {
 pub struct Stage {
     waiting: Mutex<BTreeMap<(RunId, StepId), Actor>>,
     cast: Arc<Mutex<Cast>>,
+    clock: TrialClock,
     pulse: Pulse,
 }
 
 struct Actor {
     context: StepContext,
+    /// What its time limit is measured with.
+    nap: Option<u64>,
     tell: oneshot::Sender<Ending>,
 }
 
 impl Stage {
-    pub fn new(cast: Arc<Mutex<Cast>>, pulse: Pulse) -> Arc<Self> {
-        Arc::new(Stage { waiting: Mutex::default(), cast, pulse })
+    pub fn new(cast: Arc<Mutex<Cast>>, clock: TrialClock, pulse: Pulse) -> Arc<Self> {
+        Arc::new(Stage { waiting: Mutex::default(), cast, clock, pulse })
     }
 
     pub fn source(self: &Arc<Self>) -> Arc<dyn StepSource> {
@@ -47,10 +52,13 @@ impl Stage {
     }
 
     /// Whether this attempt waits here to be told, and somebody still wants its result.
-    pub fn has(&self, run: &RunId, step: &StepId, attempt: u32) -> bool {
+    pub fn has(&self, call: &Call, open: &Open) -> bool {
         let waiting = self.waiting();
-        let actor = waiting.get(&(run.clone(), step.clone()));
-        actor.is_some_and(|actor| actor.context.attempt() == attempt && !actor.context.is_cancelled())
+        let Some(actor) = waiting.get(&(call.run.clone(), call.step_id.clone())) else { return false };
+        if let Some(nap) = actor.nap {
+            self.clock.count_from(nap, call.at);
+        }
+        actor.context.attempt() == open.number && !actor.context.is_cancelled()
     }
 
     /// Ends the attempt that waits for this call; `false`: there is none.
@@ -110,10 +118,11 @@ impl StepSource for Entrance {
 impl StepHandler for Entrance {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
         let stage = self.0.clone();
+        let nap = TrialClock::latest_nap();
         Box::pin(async move {
             let key = (context.run_id().clone(), context.step_id().clone());
             let (tell, told) = oneshot::channel();
-            stage.waiting().insert(key.clone(), Actor { context: context.clone(), tell });
+            stage.waiting().insert(key.clone(), Actor { context: context.clone(), nap, tell });
             stage.pulse.beat();
             let ending = tokio::select! {
                 ending = told => ending,

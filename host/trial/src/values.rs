@@ -25,9 +25,8 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
 
 /// A script's value as JSON; the error names what JSON cannot hold.
 pub fn to_json(value: &Dynamic) -> Result<Value, String> {
-    nested(value, DEPTH).map_err(|found| {
-        format!("{found} is no value for a run; use maps, arrays, strings, numbers, booleans and ()")
-    })
+    nested(value, DEPTH)
+        .map_err(|found| format!("{found} is no value for a run; use maps, arrays, strings, numbers, booleans and ()"))
 }
 
 fn nested(value: &Dynamic, depth: usize) -> Result<Value, String> {

@@ -37,9 +37,10 @@ fn one(view: &RunView, wait: &Value, now: Millis) -> String {
         "tasks" => "for its tasks".into(),
         kind => format!("for a {kind}"),
     };
-    let until = wait.get("until").and_then(Value::as_u64).map_or(String::new(), |until| {
-        format!(" until {} from now", duration::show(until.saturating_sub(now)))
-    });
+    let until = wait
+        .get("until")
+        .and_then(Value::as_u64)
+        .map_or(String::new(), |until| format!(" until {} from now", duration::show(until.saturating_sub(now))));
     let site = field("site");
     // A place in a module names it.
     let file = if site.matches(':').count() > 1 { String::new() } else { format!("{}.rhai:", view.workflow) };

@@ -6,9 +6,11 @@ use crate::{FileReport, Finding, Outcome, Report};
 pub fn junit(report: &Report) -> String {
     let (passed, failed) = report.counts();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let errors = report.files.iter().filter(|file| file.broken.is_some()).count();
     out.push_str(&format!(
-        "<testsuites name=\"durhai\" tests=\"{}\" failures=\"{failed}\" time=\"{:.3}\">\n",
+        "<testsuites name=\"durhai\" tests=\"{}\" failures=\"{}\" errors=\"{errors}\" time=\"{:.3}\">\n",
         passed + failed,
+        failed - errors,
         report.took.as_secs_f64()
     ));
     report.files.iter().for_each(|file| suite(&mut out, file));
@@ -19,7 +21,7 @@ pub fn junit(report: &Report) -> String {
 fn suite(out: &mut String, file: &FileReport) {
     let path = escape(&file.path.display().to_string());
     let failed = file.tests.iter().filter(|test| test.failure.is_some()).count();
-    let seconds: f64 = file.tests.iter().map(|test| test.took.as_secs_f64()).sum();
+    let seconds = file.tests.iter().fold(0.0, |sum, test| sum + test.took.as_secs_f64());
     out.push_str(&format!(
         "  <testsuite name=\"{path}\" tests=\"{}\" failures=\"{failed}\" errors=\"{}\" time=\"{seconds:.3}\">\n",
         file.tests.len() + usize::from(file.broken.is_some()),

@@ -66,9 +66,7 @@ pub fn failures(report: &Report, command: &str, style: Style) -> String {
             if let Some(disturbance) = test.disturbance {
                 let seed = if report.seed > 0 { format!(" --seed {}", report.seed) } else { String::new() };
                 let filter = format!("--filter '{path}::{}'", test.name);
-                out.push_str(&format!(
-                    "  just that again: {command} {path} {filter} --only '{disturbance}'{seed}\n"
-                ));
+                out.push_str(&format!("  just that again: {command} {path} {filter} --only '{disturbance}'{seed}\n"));
             }
             out.push('\n');
         }
@@ -96,8 +94,7 @@ fn place(file: &FileReport, finding: &Finding, style: Style) -> String {
             None => {
                 out.push_str(&format!("  {path}:{line}:{column}\n"));
                 let source = file.source.lines().nth(line - 1).unwrap_or_default();
-                let pad: String =
-                    source.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+                let pad: String = source.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
                 let number = line.to_string();
                 out.push_str(&format!("   {number} | {source}\n   {:w$} | {pad}^\n", "", w = number.len()));
             }
