@@ -1,8 +1,11 @@
 //! The tests of durhai as a whole: one binary, scenarios as data where they can be.
 
 mod bad_input;
+mod check;
 mod crash;
 mod embed;
+mod fork;
+mod gate;
 mod guide;
 mod kill;
 mod layers;
@@ -15,3 +18,4 @@ mod scenarios;
 mod schedules;
 mod stdlib;
 mod together;
+mod trace;

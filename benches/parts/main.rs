@@ -2,6 +2,7 @@
 //! told by `durhai bench`.
 
 mod commit;
+mod gate;
 mod host;
 mod log;
 mod replay;
@@ -23,6 +24,10 @@ fn main() {
     script::bench(&mut criterion);
     let ratios = commit::bench(&mut criterion);
     host::bench(&mut criterion);
+    gate::bench(&mut criterion);
     criterion.final_summary();
     ratios.print();
+    if std::env::args().any(|arg| arg == "gate") {
+        gate::print();
+    }
 }

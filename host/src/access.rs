@@ -145,7 +145,12 @@ impl Inner {
     /// A run's row with what is in the first and the last events of its log.
     pub async fn view(self: &Arc<Self>, run: &RunId) -> Result<Option<RunView>, HostError> {
         let run = run.clone();
-        self.blocking(move |world| world.row(&run)?.map(|row| view(world, row)).transpose()).await
+        let look = move |world: &dyn World| {
+            let Some(row) = world.row(&run)? else { return Ok(None) };
+            let forks = crate::fork::forks(world, &run)?;
+            Ok(Some(RunView { forks, ..view(world, row)? }))
+        };
+        self.blocking(look).await
     }
 }
 
@@ -169,6 +174,7 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         next: noted("next").and_then(|id| RunId::new(id).ok()),
         previous: None,
         origin: None,
+        forks: Vec::new(),
         events: 0,
         attempt: 1,
         priority: row.gate.as_ref().map_or(0, |gate| gate.priority),

@@ -139,7 +139,7 @@ fn unknown(inner: &Inner, step: &RunStep) -> Input {
 }
 
 /// 128 bits that nobody can guess.
-fn new_token() -> Result<String, WorldError> {
+pub(crate) fn new_token() -> Result<String, WorldError> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|error| WorldError::Unavailable(format!("no randomness: {error}")))?;
     Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())

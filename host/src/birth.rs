@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durhai_core::event::{Created, Parent};
-use durhai_core::replay::{Continue, StartChild};
+use durhai_core::replay::{Continue, StartChild, version_at};
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value, wire};
 use durhai_engine::{Header, schema};
 use durhai_world::{Chunk, Create, Gate, Refused, Row, World, WorldError, Write};
@@ -53,7 +53,7 @@ impl Inner {
         let row = Row {
             run: created.run.clone(),
             workflow: created.workflow.clone(),
-            version: created.version.clone(),
+            version: version_at(&events, u64::MAX).unwrap_or(&created.version).clone(),
             status: if running { Status::Running } else { Status::Pending },
             tags: created.tags.clone(),
             parent: created.parent.as_ref().map(|parent| parent.run.clone()),

@@ -250,8 +250,9 @@ impl HostBuilder {
             holder,
             clock: self.clock,
             limits,
+            sandbox: config.clone(),
             registry: Registry { own: self.steps, sources: self.sources },
-            catalog: Catalog::new(self.folder),
+            catalog: Catalog::new(self.folder, self.texts),
             rules,
             mask: self.mask,
             tokio,
@@ -273,19 +274,18 @@ impl HostBuilder {
             adopter: Default::default(),
             scheduler: Default::default(),
             purger: Default::default(),
+            forking: Default::default(),
             threads: Mutex::default(),
             committer: Mutex::default(),
             closing: CancellationToken::new(),
         });
 
-        // The texts first: runs that are taken up want them.
-        let (texts, first_config, first) = (self.texts, config.clone(), inner.clone());
+        // The texts first: runs that are taken up want them. Versions that have to go through the gate come to it when the
+        // host is up.
+        let first = inner.clone();
         let load = move || -> Result<(), WorldError> {
-            let sandbox = crate::catalog::sandbox(&first_config);
-            for (name, source) in texts {
-                first.catalog.take(&*first.world, &sandbox, &name, Some(source))?;
-            }
-            first.catalog.scan(&*first.world, &sandbox).map(drop)
+            let sandbox = crate::catalog::sandbox(&first.sandbox);
+            first.catalog.scan(&*first.world, &sandbox, first.clock.now()).map(drop)
         };
         inner.tokio.spawn_blocking(load).await.map_err(|_| HostError::Closed)??;
 

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
-use durhai_core::{Site, Value, Version};
+use durhai_core::{Millis, Site, Value, Version};
+use durhai_engine::header::OnReload;
 use durhai_engine::{Bundle, Header, Program, Sandbox, SandboxConfig, diagnostic};
 use durhai_world::{World, WorldError};
 use tokio::sync::broadcast;
 
 use crate::folder;
+use crate::gate::{self, Blocking, Candidate};
+use crate::versions;
 use crate::view::{Report, WorkflowView};
 
 /// Texts kept in memory beside those that serve, at most.
@@ -17,7 +20,11 @@ const TEXTS: usize = 256;
 
 pub(crate) struct Catalog {
     pub folder: Option<PathBuf>,
+    /// Texts that the embedder gave.
+    own: BTreeMap<String, String>,
     entries: RwLock<BTreeMap<String, Entry>>,
+    /// Versions that serve since the host came up, and whose live runs have not been looked at.
+    served: Mutex<Vec<Candidate>>,
     texts: Mutex<HashMap<Version, Arc<Bundle>>>,
     pub reports: broadcast::Sender<Report>,
 }
@@ -32,6 +39,16 @@ struct Entry {
     seen: Option<Seen>,
     /// Whether the file is there: without it nothing starts.
     present: bool,
+    /// The text compiles, but these runs stand in its way.
+    refused: Option<Vec<Blocking>>,
+}
+
+/// What a text came to.
+pub(crate) enum Taken {
+    Nothing,
+    Told(Report),
+    /// It has to go through the gate.
+    Candidate(Box<Candidate>),
 }
 
 /// The version of a workflow that new starts get.
@@ -50,8 +67,16 @@ enum Seen {
 }
 
 impl Catalog {
-    pub fn new(folder: Option<PathBuf>) -> Self {
-        Catalog { folder, entries: RwLock::default(), texts: Mutex::default(), reports: broadcast::channel(256).0 }
+    pub fn new(folder: Option<PathBuf>, own: impl IntoIterator<Item = (String, String)>) -> Self {
+        let own = own.into_iter().collect();
+        Catalog {
+            folder,
+            own,
+            entries: RwLock::default(),
+            served: Mutex::default(),
+            texts: Mutex::default(),
+            reports: broadcast::channel(256).0,
+        }
     }
 
     /// The version that a start of this workflow gets; the error says why there is none.
@@ -78,6 +103,7 @@ impl Catalog {
                 description: entry.description.clone(),
                 error: entry.error.clone(),
                 header: entry.serving.as_ref().map_or(Value::Null, |serving| serving.header.raw().clone()),
+                live: Vec::new(),
             })
             .collect()
     }
@@ -109,108 +135,227 @@ impl Catalog {
         let Ok(bundle) = self.bundle(world, version) else { return String::new() };
         let text = match &site.file {
             None => Some(bundle.source.as_str()),
-            Some(file) => bundle.modules.get(file.trim_end_matches(".rhai")).map(String::as_str),
+            Some(file) => match file.trim_end_matches(".rhai") {
+                main if main == bundle.name => Some(bundle.source.as_str()),
+                module => bundle.modules.get(module).map(String::as_str),
+            },
         };
         text.map(|text| diagnostic::source_line(text, site.line).trim().to_owned()).unwrap_or_default()
     }
 
-    /// Takes a workflow's text (or its absence) as it is now, and says what changed by it.
+    /// Takes a workflow's text (or its absence) as it is now, and says what changed by it. A version that compiled and is
+    /// another one than serves has to go through the gate; until it is through, the one that serves goes on serving.
     pub fn take(
         &self,
         world: &dyn World,
         sandbox: &Sandbox,
+        now: Millis,
         name: &str,
         source: Option<String>,
-    ) -> Result<Option<Report>, WorldError> {
+    ) -> Result<Taken, WorldError> {
         let before = self.entries.read().expect("not poisoned").get(name).cloned().unwrap_or_default();
         let mut after = before.clone();
-        let report = match source {
+        let mut taken = Taken::Nothing;
+        match source {
             None if before.present => {
-                after.present = false;
-                after.seen = None;
-                Some(Report::Removed { workflow: name.into() })
+                after = Entry {
+                    serving: after.serving,
+                    description: after.description,
+                    error: after.error,
+                    ..Entry::default()
+                };
+                taken = Taken::Told(Report::Removed { workflow: name.into() });
             }
-            None => None,
+            None => {}
             Some(source) => {
                 after.present = true;
                 match self.compile(sandbox, name, source) {
                     Ok((bundle, program)) => {
                         let version = bundle.version();
-                        let header = program.header().clone();
-                        after.description = program.description().to_owned();
-                        after.error = None;
-                        after.seen = Some(Seen::Good(version.clone()));
-                        (before.seen != after.seen)
-                            .then(|| -> Result<_, WorldError> {
-                                let bytes = serde_json::to_vec(&bundle).expect("texts are JSON");
-                                if world.program(&version)?.is_none() {
-                                    world.put_program(&version, &bytes)?;
-                                }
-                                if before.serving.as_ref().is_none_or(|serving| serving.version != version) {
-                                    world.put_meta(&pointer(name), version.as_str().as_bytes())?;
-                                }
-                                if let Some(concurrency) = header.concurrency.as_ref().filter(|by| by.key.is_none()) {
-                                    world.set_limit(name, concurrency.limit)?;
-                                }
-                                self.keep(version.clone(), bundle);
-                                after.serving = Some(Serving { version: version.clone(), header });
-                                Ok(Report::Loaded { workflow: name.into(), version })
-                            })
-                            .transpose()?
+                        let same = before.seen.as_ref() == Some(&Seen::Good(version.clone()));
+                        if same && !self.may_pass(world, &before)? {
+                            return Ok(Taken::Nothing);
+                        }
+                        if world.program(&version)?.is_none() {
+                            let bytes = serde_json::to_vec(&bundle).expect("texts are JSON");
+                            world.put_program(&version, &bytes)?;
+                        }
+                        versions::note(world, now, name, &version)?;
+                        if before.serving.is_none() {
+                            self.serve_last(world, sandbox, name, &mut after)?;
+                        }
+                        let mut candidate = Candidate {
+                            workflow: name.into(),
+                            from: after
+                                .serving
+                                .as_ref()
+                                .map_or_else(|| version.clone(), |serving| serving.version.clone()),
+                            version: version.clone(),
+                            bundle: self.keep(version.clone(), bundle),
+                            header: program.header().clone(),
+                            description: program.description().to_owned(),
+                            served: false,
+                        };
+                        self.entries.write().expect("not poisoned").insert(name.into(), after);
+                        if candidate.from != version && gate::any_live(world, name)? {
+                            // A host that comes up has nothing to wait for where the gate decides over runs only.
+                            if before.serving.is_none() && candidate.header.on_reload != OnReload::Refuse {
+                                candidate.served = true;
+                                gate::note_upgrade(world, &candidate)?;
+                                self.serve(world, &candidate)?;
+                                self.served.lock().expect("not poisoned").push(candidate);
+                                return Ok(Taken::Nothing);
+                            }
+                            return Ok(Taken::Candidate(Box::new(candidate)));
+                        }
+                        let report = self.serve(world, &candidate)?;
+                        let _ = self.reports.send(report.clone());
+                        return Ok(Taken::Told(report));
                     }
                     Err(error) => {
-                        if before.serving.is_none()
-                            && let Some(bytes) = world.meta(&pointer(name))?
-                        {
-                            // The version that served when the host was last up still does.
-                            let version = Version::from_digest(&String::from_utf8_lossy(&bytes));
-                            let program = self.bundle(world, &version).map(|bundle| sandbox.compile(&bundle));
-                            if let Ok(Ok(program)) = program {
-                                after.description = program.description().to_owned();
-                                after.serving = Some(Serving { version, header: program.header().clone() });
-                            }
+                        if before.serving.is_none() {
+                            self.serve_last(world, sandbox, name, &mut after)?;
                         }
                         after.error = Some(error.clone());
+                        after.refused = None;
                         after.seen = Some(Seen::Bad(error.clone()));
-                        (before.seen != after.seen).then(|| Report::Broken { workflow: name.into(), error })
+                        if before.seen != after.seen {
+                            taken = Taken::Told(Report::Broken { workflow: name.into(), error });
+                        }
                     }
                 }
             }
-        };
+        }
         self.entries.write().expect("not poisoned").insert(name.into(), after);
-        if let Some(report) = &report {
+        if let Taken::Told(report) = &taken {
             let _ = self.reports.send(report.clone());
         }
-        Ok(report)
+        Ok(taken)
     }
 
-    /// Looks at the whole folder.
-    pub fn scan(&self, world: &dyn World, sandbox: &Sandbox) -> Result<Vec<Report>, WorldError> {
-        let Some(folder) = &self.folder else { return Ok(Vec::new()) };
+    /// The version that served when the host was last up still does.
+    fn serve_last(
+        &self,
+        world: &dyn World,
+        sandbox: &Sandbox,
+        name: &str,
+        entry: &mut Entry,
+    ) -> Result<(), WorldError> {
+        let Some(version) = versions::pointed(world, name)? else { return Ok(()) };
+        let program = self.bundle(world, &version).map(|bundle| sandbox.compile(&bundle));
+        if let Ok(Ok(program)) = program {
+            entry.description = program.description().to_owned();
+            entry.serving = Some(Serving { version, header: program.header().clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether a version that was refused may be let through now.
+    fn may_pass(&self, world: &dyn World, entry: &Entry) -> Result<bool, WorldError> {
+        match &entry.refused {
+            Some(blocking) => gate::out_of_the_way(world, blocking),
+            None => Ok(false),
+        }
+    }
+
+    /// New starts get it from now on.
+    pub fn serve(&self, world: &dyn World, candidate: &Candidate) -> Result<Report, WorldError> {
+        let Candidate { workflow, version, header, description, .. } = candidate;
+        let mut after = self.entries.read().expect("not poisoned").get(workflow).cloned().unwrap_or_default();
+        if versions::pointed(world, workflow)?.as_ref() != Some(version) {
+            world.put_meta(&pointer(workflow), version.as_str().as_bytes())?;
+        }
+        if let Some(concurrency) = header.concurrency.as_ref().filter(|by| by.key.is_none()) {
+            world.set_limit(workflow, concurrency.limit)?;
+        }
+        after.serving = Some(Serving { version: version.clone(), header: header.clone() });
+        after.description.clone_from(description);
+        after.error = None;
+        after.refused = None;
+        after.seen = Some(Seen::Good(version.clone()));
+        self.entries.write().expect("not poisoned").insert(workflow.clone(), after);
+        Ok(Report::Loaded { workflow: workflow.clone(), version: version.clone() })
+    }
+
+    /// What serves goes on serving until these runs are out of the way.
+    pub fn refuse(&self, candidate: &Candidate, error: String, blocking: Vec<Blocking>) -> Report {
+        let Candidate { workflow, version, .. } = candidate;
+        if let Some(entry) = self.entries.write().expect("not poisoned").get_mut(workflow) {
+            entry.error = Some(error.clone());
+            entry.refused = Some(blocking);
+            entry.seen = Some(Seen::Good(version.clone()));
+        }
+        Report::Broken { workflow: workflow.clone(), error }
+    }
+
+    /// Versions that serve without having been at the gate; each is given out once.
+    pub fn take_served(&self) -> Vec<Candidate> {
+        std::mem::take(&mut self.served.lock().expect("not poisoned"))
+    }
+
+    /// Whether versions wait for runs to end.
+    pub fn any_refused(&self) -> bool {
+        self.entries.read().expect("not poisoned").values().any(|entry| entry.refused.is_some())
+    }
+
+    /// The version that a workflow's text has now, if it compiles.
+    pub fn current(&self, sandbox: &Sandbox, name: &str) -> Option<Version> {
+        let source = match self.own.get(name) {
+            Some(source) => source.clone(),
+            None => std::fs::read_to_string(self.folder.as_ref()?.join(format!("{name}.rhai"))).ok()?,
+        };
+        Some(self.compile(sandbox, name, source).ok()?.0.version())
+    }
+
+    /// Looks at every text: what changed, and which versions have to go through the gate.
+    pub fn scan(
+        &self,
+        world: &dyn World,
+        sandbox: &Sandbox,
+        now: Millis,
+    ) -> Result<(Vec<Report>, Vec<Candidate>), WorldError> {
+        let (mut reports, mut candidates) = (Vec::new(), Vec::new());
+        let mut sort = |taken| match taken {
+            Taken::Nothing => {}
+            Taken::Told(report) => reports.push(report),
+            Taken::Candidate(candidate) => candidates.push(*candidate),
+        };
+        for (name, source) in &self.own {
+            // It never changes: it is looked at until it serves.
+            let waits = self
+                .entries
+                .read()
+                .expect("not poisoned")
+                .get(name)
+                .is_none_or(|entry| entry.seen.is_none() || entry.refused.is_some());
+            if waits {
+                sort(self.take(world, sandbox, now, name, Some(source.clone()))?);
+            }
+        }
+        let Some(folder) = &self.folder else { return Ok((reports, candidates)) };
         let found = match folder::workflows(folder) {
             Ok(found) => found,
             Err(error) => {
                 // A folder that cannot be read says nothing about the workflows in it.
                 let error = format!("{}: {error}", folder.display());
-                return Ok(vec![Report::Broken { workflow: String::new(), error }]);
+                return Ok((vec![Report::Broken { workflow: String::new(), error }], candidates));
             }
         };
-        let mut reports = Vec::new();
         let known: Vec<_> = self.entries.read().expect("not poisoned").keys().cloned().collect();
-        for gone in known.into_iter().filter(|name| !found.contains_key(name)) {
-            reports.extend(self.take(world, sandbox, &gone, None)?);
+        for gone in known.into_iter().filter(|name| !found.contains_key(name) && !self.own.contains_key(name)) {
+            sort(self.take(world, sandbox, now, &gone, None)?);
         }
         for (name, path) in found {
             match std::fs::read_to_string(&path) {
-                Ok(source) => reports.extend(self.take(world, sandbox, &name, Some(source))?),
+                Ok(source) => sort(self.take(world, sandbox, now, &name, Some(source))?),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let error = format!("{}: {error}", path.display());
-                    reports.push(Report::Broken { workflow: name, error });
+                    sort(Taken::Told(Report::Broken { workflow: name, error }));
                 }
             }
         }
-        Ok(reports)
+        Ok((reports, candidates))
     }
 
     fn compile(&self, sandbox: &Sandbox, name: &str, source: String) -> Result<(Bundle, Program), String> {

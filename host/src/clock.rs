@@ -1,5 +1,7 @@
 //! Time, as the host sees it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use durhai_core::Millis;
@@ -14,9 +16,18 @@ pub trait Clock: Send + Sync + 'static {
         Duration::from_millis(until.saturating_sub(self.now()))
     }
 
+    /// Resolves when so much time has passed: what `timeout` and `deadline` of a step are measured with. Default: on the
+    /// machine's clock.
+    fn sleep(&self, wait: Duration) -> Nap {
+        Box::pin(tokio::time::sleep(wait))
+    }
+
     /// Registers somebody who wants to know when the clock jumps.
     fn on_jump(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
 }
+
+/// What [`Clock::sleep`] gives.
+pub type Nap = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]

@@ -11,6 +11,7 @@ use durhai_world::{Creation, Refused, WorldError, Write, Written};
 use tokio::sync::oneshot;
 
 use crate::inner::{Inner, RunShared};
+use crate::migrate::Told;
 use crate::runner::{self, Begin};
 use crate::view::Committed;
 use crate::worker::Msg;
@@ -35,6 +36,8 @@ pub(crate) enum Then {
     Reply(oneshot::Sender<Answer>),
     /// A claim was given back.
     Released(Arc<RunShared>),
+    /// The run's worker waits until all before this is durable.
+    Durable(Arc<RunShared>),
 }
 
 pub(crate) type Answer = Result<Result<Written, Refused>, Arc<WorldError>>;
@@ -51,6 +54,8 @@ pub(crate) struct TurnDone {
     pub status: Status,
     /// Somebody may wait for the end of the run.
     pub rests: bool,
+    /// Who wants to know that the run has moved to another version.
+    pub moved: Option<oneshot::Sender<Told>>,
 }
 
 /// Runs until every sender is gone.
@@ -106,6 +111,13 @@ fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>, atte
             inner.waiters.wake(&run.id, &None);
             inner.send(run.worker, Msg::Released { run: run.id.clone() });
         }
+        Then::Durable(run) => {
+            let msg = match result {
+                Ok(_) => Msg::AllDurable { run: run.clone() },
+                Err(refused) => Msg::Lost { run: run.clone(), why: refused.to_string() },
+            };
+            inner.send(run.worker, msg);
+        }
         Then::Turn(turn) => match result {
             Ok(written) => durable(inner, *turn, written, attempts),
             Err(refused) => inner.send(turn.run.worker, Msg::Lost { run: turn.run.clone(), why: refused.to_string() }),
@@ -148,6 +160,9 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut 
             status: turn.status,
         };
         let _ = inner.commits.send(committed);
+    }
+    if let Some(moved) = turn.moved {
+        let _ = moved.send(Told::Moved);
     }
     if let Some(rest) = rest {
         inner.waiters.wake(&turn.run.id, &rest);

@@ -19,7 +19,7 @@ use crate::inner::{Inner, Rest};
 use crate::letter::Message;
 use crate::payload;
 use crate::slot::LOG_STREAM;
-use crate::view::{LogEntry, ReplayView, RunView};
+use crate::view::{LogEntry, Outlook, RunView};
 use crate::worker::Msg;
 
 /// A start being described; see [`Host::run`]. Errors are kept until [`start`](Start::start).
@@ -189,6 +189,14 @@ impl Run {
         Ok(view)
     }
 
+    /// How far it is in this host's memory; none if it is not there.
+    pub async fn outlook(&self) -> Result<Option<Outlook>, HostError> {
+        let inner = self.host.inner()?;
+        let (reply, answer) = oneshot::channel();
+        inner.send(inner.worker_of(&self.id), Msg::Outlook { run: self.id.clone(), reply });
+        Ok(answer.await.ok())
+    }
+
     pub async fn status(&self) -> Result<Status, HostError> {
         Ok(self.host.inner()?.row(&self.id).await?.ok_or_else(|| self.unknown())?.status)
     }
@@ -338,18 +346,6 @@ impl Run {
         crate::retry::retry(self).await
     }
 
-    /// Runs the log again, under the run's own text: says what came of it, or where the script does not fit. Nothing is
-    /// written, no step is started.
-    pub async fn replay(&self) -> Result<ReplayView, HostError> {
-        let inner = self.host.inner()?;
-        let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
-        let id = self.id.clone();
-        let history = inner.blocking(move |world| crate::log::read(world, &id).map_err(WorldError::Corrupt)).await?.0;
-        let (reply, answer) = oneshot::channel();
-        inner.send(inner.worker_of(&self.id), Msg::Probe { version: row.version, history, reply });
-        answer.await.map_err(|_| HostError::Closed)?.map_err(HostError::Script)
-    }
-
     /// Lets a parked run try again.
     pub async fn unpark(&self) -> Result<(), HostError> {
         let inner = self.host.inner()?;
@@ -358,7 +354,8 @@ impl Run {
             return Err(HostError::Conflict(format!("run {} is {status}, not parked", self.id)));
         }
         let claim = inner.claim_run(&self.id).await?;
-        let row = Row { status: Status::Pending, wake_at: Some(0), note: Value::Null, ..claim.row.clone() };
+        let status = if claim.row.started_at.is_some() { Status::Running } else { Status::Pending };
+        let row = Row { status, wake_at: Some(0), note: Value::Null, ..claim.row.clone() };
         inner.commit_row(&claim, row).await?;
         inner.release(&claim).await?;
         inner.adopter.ring();

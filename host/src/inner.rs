@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use durhai_core::replay::Limits;
 use durhai_core::{Body, RunId, StepId};
+use durhai_engine::SandboxConfig;
 use durhai_world::{Holder, World, WorldError};
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub(crate) struct Inner {
     pub holder: Holder,
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    /// How sandboxes are made.
+    pub sandbox: SandboxConfig,
     pub registry: Registry,
     pub catalog: Catalog,
     pub rules: Rules,
@@ -55,6 +58,8 @@ pub(crate) struct Inner {
     pub scheduler: Bell,
     /// Wakes whoever removes runs whose time is over.
     pub purger: Bell,
+    /// Held while a run is told that another one takes over its log.
+    pub forking: tokio::sync::Mutex<()>,
     pub threads: Mutex<Vec<JoinHandle<()>>>,
     pub committer: Mutex<Option<JoinHandle<()>>>,
     /// Cancelled when the host has stopped: nobody waits for anything any more.

@@ -25,15 +25,21 @@
 
 mod access;
 mod adopter;
+mod altered;
 mod answers;
 mod birth;
 mod builder;
 mod catalog;
+mod check;
 mod clock;
 mod committer;
+mod diff_logs;
 mod doctor;
 mod error;
+mod export;
 mod folder;
+mod fork;
+mod gate;
 mod handle;
 mod hook;
 mod host;
@@ -42,10 +48,12 @@ mod letter;
 mod limiter;
 mod log;
 mod mask;
+mod migrate;
 mod outputs;
 mod payload;
 mod people;
 mod registry;
+mod replaying;
 mod retention;
 mod retry;
 mod rules;
@@ -54,28 +62,44 @@ mod schedules;
 mod slot;
 mod step;
 mod told;
+mod trace_text;
+mod versions;
 mod view;
 mod worker;
 
 pub use builder::HostBuilder;
-pub use clock::{Clock, SystemClock};
+pub use check::{CheckOptions, Code as FindingCode, Finding, Graph, Severity, check, graph};
+pub use clock::{Clock, Nap, SystemClock};
+pub use diff_logs::{Difference, DifferenceKind, LogDiff, LogSide, diff_logs};
 pub use error::{HostError, RunError};
+pub use export::{ExportError, ExportHeader, ExportOptions, ExportSummary, Exported, ExportedRun};
+pub use gate::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
+pub use fork::Fork;
 pub use handle::{Run, Start};
 pub use host::Host;
 pub use limiter::Rate;
 pub use outputs::DEFAULT_STREAM;
+pub use replaying::{ReplayOptions, Script};
 pub use rules::StepRule;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
+pub use trace_text::TraceText;
 pub use view::{
-    Committed, Health, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
-    ScheduleView, Stats, StreamView, Suspension, WorkflowView,
+    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
+    ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView, WorkflowView,
 };
 
 pub use durhai_core::duration;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
 pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
+pub use durhai_engine::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
 pub use durhai_engine::{CALLS, CallDoc};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
+
+/// For those who write a world of their own, or stand between a host and its world.
+pub mod world {
+    pub use durhai_core::wire::decode;
+    pub use durhai_world::*;
+}
 #[cfg(feature = "sled")]
 pub use durhai_world_sled::SledWorld;
 

@@ -15,7 +15,7 @@ use crate::view::{OutputEntry, StreamView};
 pub const DEFAULT_STREAM: &str = "default";
 
 /// In front of the names of output streams, among the streams of a run.
-const OUTPUT: &str = "out/";
+pub(crate) const OUTPUT: &str = "out/";
 
 /// One value of an output stream, as it is stored.
 #[derive(Serialize, Deserialize)]

@@ -182,15 +182,17 @@ impl Inner {
                 let pointer = last_of_chain(&*self.world, row)?;
                 let (reply, answer) = oneshot::channel();
                 self.write(Job { write: Write::Delete { run: row.run.clone() }, then: Then::Reply(reply) });
-                replies.push((pointer, answer));
+                replies.push((row, pointer, answer));
             }
-            for (pointer, answer) in replies {
+            for (row, pointer, answer) in replies {
                 let answer = answer.blocking_recv().map_err(|_| HostError::Closed)?;
                 if answer.map_err(|error| HostError::world(&error))?.is_ok() {
                     removed += 1;
                 }
                 // After the run, never before: what finds a run by it must not miss one that is there.
-                if let Some(pointer) = pointer {
+                let forks = crate::fork::forks_of(&row.run);
+                let forks = self.world.meta(&forks)?.is_some().then_some(forks);
+                for pointer in pointer.into_iter().chain(forks) {
                     self.world.remove_meta(&pointer)?;
                 }
             }

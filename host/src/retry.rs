@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use durhai_core::event::Origin;
+use durhai_core::replay::version_at;
 use durhai_core::{Body, Event, Kind, RunId, StepId};
 use tokio::sync::oneshot;
 
@@ -29,29 +30,30 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
     };
     created.seed.get_or_insert_with(|| run.id.to_string());
     created.keys_of.get_or_insert_with(|| run.id.clone());
-    created.origin = Some(Origin { run: run.id.clone(), seq });
+    created.origin = Some(Origin { run: run.id.clone(), seq, file: None });
     created.run = new.clone();
     created.attempt += 1;
     // Nobody waits for it any more.
     created.parent = None;
-    let own = created.version.clone();
     rename_children(&mut kept, &new);
     let serving = inner.catalog.serving(&row.workflow).ok();
     let header = serving.as_ref().map(|serving| serving.header.clone()).unwrap_or_default();
-    if let Some(serving) = serving
-        && serving.version != own
-    {
-        let mut candidate = kept.clone();
-        if let Body::RunCreated(created) = &mut candidate[0].body {
-            created.version = serving.version.clone();
-        }
+    // The text that the run had last fits all of its log.
+    let mut version = row.version.clone();
+    if let Some(serving) = serving.filter(|serving| serving.version != version) {
         let (reply, answer) = oneshot::channel();
-        inner.send(inner.worker_of(&new), Msg::Probe { version: serving.version, history: candidate.clone(), reply });
+        let history = kept.clone();
+        inner.send(inner.worker_of(&new), Msg::Probe { version: serving.version.clone(), history, reply });
         if let Ok(Ok(view)) = answer.await
             && view.divergence.is_none()
         {
-            kept = candidate;
+            version = serving.version;
         }
+    }
+    let (at, from) = (kept.last().map_or(0, |event| event.at), version_at(&kept, seq).cloned());
+    if let Some(from) = from.filter(|from| *from != version) {
+        let body = Body::RunMigrated { from, to: version };
+        kept.push(Event { seq: seq + 1, at, step_id: None, site: None, body });
     }
     let newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
     inner.create(newborn).await?.map_err(crate::handle::refusal)?;

@@ -111,9 +111,17 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
         let mut work = guarded(&handler, context, input);
         let result = match timeout {
             None => watch(&mut work, &token, &inner).await,
-            Some(ms) => match tokio::time::timeout(Duration::from_millis(ms), watch(&mut work, &token, &inner)).await {
-                Ok(result) => result,
-                Err(_) => {
+            Some(ms) => {
+                // Kept until the attempt is over: a clock that is told when to go on sees that somebody still reacts.
+                let mut nap = inner.clock.sleep(Duration::from_millis(ms));
+                let ended = tokio::select! {
+                    biased;
+                    result = watch(&mut work, &token, &inner) => Some(result),
+                    () = &mut nap => None,
+                };
+                if let Some(result) = ended {
+                    result
+                } else {
                     token.cancel();
                     let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
                     let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Turn, Verdict};
-use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, StepId, Value, wire};
+use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::birth::{self, Newborn};
 use crate::committer::{Job, Then, TurnDone};
 use crate::inner::{Inner, RunShared};
 use crate::letter::Message;
+use crate::migrate::Told;
 use crate::outputs;
 
 pub(crate) struct Slot {
@@ -40,6 +42,20 @@ pub(crate) struct Slot {
     pub idle: u64,
     /// The claim counts crashes before it, which the next commit resets.
     suspect: bool,
+    /// It is to move to another version.
+    pub moving: Option<Moving>,
+    /// Nothing is given to the script until all that was committed is durable; what came meanwhile.
+    pub frozen: bool,
+    pub held: Vec<(Millis, Input)>,
+    /// It has moved: the row says so with the next commit, and then whoever wanted it is told.
+    rewrite: bool,
+    moved: Option<oneshot::Sender<Told>>,
+}
+
+/// A move that somebody waits for.
+pub(crate) struct Moving {
+    pub to: Version,
+    pub reply: oneshot::Sender<Told>,
 }
 
 /// Entries of `waiting_for` that are kept with the row.
@@ -68,11 +84,31 @@ impl Slot {
             dirty: false,
             idle: 0,
             suspect: claim.tries > 0,
+            moving: None,
+            frozen: false,
+            held: Vec::new(),
+            rewrite: false,
+            moved: None,
         }
     }
 
     pub fn deliver(&mut self, at: Millis, input: Input) {
-        self.exec.replay_mut().deliver(at, input);
+        match self.frozen {
+            true => self.held.push((at, input)),
+            false => self.exec.replay_mut().deliver(at, input),
+        }
+    }
+
+    /// Another version's execution, which has come to the end of the same log, takes the place of the one there is.
+    pub fn go_over(&mut self, mut exec: Execution, log_bytes: u64, to: Version, reply: oneshot::Sender<Told>) {
+        let replay = exec.replay_mut();
+        replay.take_over(self.exec.replay());
+        replay.show_state_again();
+        replay.add_log_bytes(log_bytes);
+        self.exec = exec;
+        self.row.version = to;
+        self.rewrite = true;
+        self.moved = Some(reply);
     }
 
     /// What the turn brought, as one write; `None`: nothing.
@@ -148,6 +184,7 @@ impl Slot {
             emitted: turn.emitted,
             status,
             rests: status.is_terminal(),
+            moved: self.moved.take(),
         };
         Ok(Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) }))
     }
@@ -177,7 +214,8 @@ impl Slot {
                     let pointer = birth::chain(&next.chain.first);
                     commit.meta.push((pointer, Some(next.next.as_str().as_bytes().to_vec())));
                     let header = self.exec.program().header().clone();
-                    let newborn = inner.successor(self.exec.replay().created(), &header, (**next).clone());
+                    let created = Created { version: self.row.version.clone(), ..self.exec.replay().created().clone() };
+                    let newborn = inner.successor(&created, &header, (**next).clone());
                     born.push((next.next.clone(), newborn.events));
                     commit.create.push(newborn.create);
                 }
@@ -266,8 +304,8 @@ impl Slot {
     pub fn divergence(&self, inner: &Inner) -> Option<String> {
         let Some(Verdict::Diverged(divergence)) = self.exec.replay().verdict() else { return None };
         let mut divergence = divergence.clone();
-        let recorded_text = &self.exec.replay().created().version;
-        for (side, version) in [(&mut divergence.asked, &self.row.version), (&mut divergence.recorded, recorded_text)] {
+        let recorded = self.exec.replay().version_at(divergence.seq);
+        for (side, version) in [(&mut divergence.asked, &self.row.version), (&mut divergence.recorded, recorded)] {
             if let Some(side) = side {
                 side.source = inner.catalog.source_line(&*inner.world, version, &side.site);
             }
@@ -298,8 +336,9 @@ impl Slot {
             _ if replay.has_attempts() => Some(0),
             _ => replay.wake_at(),
         };
+        let rewrite = std::mem::take(&mut self.rewrite);
         let said = self.exec.replay().status_text() != self.status_text.as_deref();
-        if status == self.row.status && wake_at == self.row.wake_at && !said {
+        if status == self.row.status && wake_at == self.row.wake_at && !said && !rewrite {
             return None;
         }
         let replay = self.exec.replay();
@@ -309,7 +348,8 @@ impl Slot {
         row.started_at = row.started_at.or(replay.started_at());
         row.ended_at = status.is_terminal().then_some(now.max(row.created_at));
         row.note = Value::Null;
-        if matches!(status, Status::Waiting | Status::Suspended) {
+        // Nobody can ask it while it is not in memory, which it stays in while attempts are under way.
+        if !status.is_terminal() && status != Status::Pending && !replay.has_attempts() {
             let waits: Vec<_> = replay.waiting_for().into_iter().take(NOTED).collect();
             row.note = json!({ "waiting_for": waits });
         }
@@ -346,6 +386,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
         emitted: Vec::new(),
         status: Status::Parked,
         rests: false,
+        moved: None,
     };
     let release = Write::Release { run: shared.id.clone(), fence };
     [

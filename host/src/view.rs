@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use durhai_core::event::Origin;
 use durhai_core::replay::{Divergence, Emitted, LogLine};
 use durhai_core::{Event, Failure, Millis, RunId, Status, StepId, Value, Version};
+use durhai_engine::trace::Snapshot;
 use serde::{Deserialize, Serialize};
+
+use crate::gate::GateReport;
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub struct RunView {
     /// The run whose log this one took over, and up to which event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// Runs that took over a part of this one's log, where one run is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<RunId>,
     /// The number of events in its log.
     #[serde(default)]
     pub events: u64,
@@ -123,6 +129,43 @@ pub struct WorkflowView {
     /// Its `const WORKFLOW`, as it is written; null without one.
     #[serde(default)]
     pub header: Value,
+    /// Its live runs by version, that which serves first; only where [`Host::workflow_list`](crate::Host::workflow_list)
+    /// made it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live: Vec<LiveVersion>,
+}
+
+/// Live runs that have one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveVersion {
+    pub version: Version,
+    pub runs: u64,
+    pub serving: bool,
+}
+
+/// A version of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionView {
+    pub version: Version,
+    /// When a host saw it first; none for one that only a run knows.
+    pub first_seen: Option<Millis>,
+    /// New starts get it.
+    pub serving: bool,
+    /// Runs that have it and have not ended.
+    pub live: u64,
+    /// All runs that have it.
+    pub runs: u64,
+    /// Of its texts as they are stored; 0: they are not.
+    pub bytes: u64,
+}
+
+/// The texts of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceView {
+    pub version: Version,
+    pub workflow: String,
+    /// By file: `order.rhai`, `lib/money.rhai`, and `std/saga` for what is of the standard library.
+    pub files: BTreeMap<String, String>,
 }
 
 /// A workflow that starts by itself.
@@ -166,6 +209,15 @@ pub struct Purged {
     pub texts: u64,
 }
 
+/// How far a run is that is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// In its log, those counted that are not durable yet.
+    pub events: u64,
+    /// When it goes on by itself at the latest, whatever its steps do.
+    pub wake_at: Option<Millis>,
+}
+
 /// A line of a run's log, with its place in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogEntry {
@@ -193,6 +245,8 @@ pub struct Committed {
 pub enum Report {
     /// A new version serves.
     Loaded { workflow: String, version: Version },
+    /// A new version was held against the live runs of its workflow. What follows says whether it serves.
+    Gated(Box<GateReport>),
     /// The text is wrong; the last good version, if there was one, still serves.
     Broken { workflow: String, error: String },
     /// The file is gone; live runs go on.
@@ -218,6 +272,57 @@ pub struct ReplayView {
     pub divergence: Option<Divergence>,
     /// How long it took, the reading of the log not counted.
     pub micros: u64,
+    /// How many of the events were used: fewer than there are where a result was replaced and the rest does not fit any
+    /// more, or where another text need not fail as the run did.
+    #[serde(default)]
+    pub used: u64,
+    /// What the open tasks wait for at the end of the log, as in [`RunView::waiting_for`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<Value>,
+    /// What the script asks for beyond the log: what it would do next.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<NextCall>,
+    /// What there is to see where it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Snapshot>,
+    /// How many statements were run, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statements: Option<u64>,
+}
+
+/// A durable call that a log does not have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NextCall {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_id: Option<StepId>,
+    /// `use_step("charge")`, `a timer`, …
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub input: Value,
+    /// `18:5`, or `lib/money:3:9`.
+    pub site: String,
+    /// The line of the script there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+}
+
+impl ReplayView {
+    /// A log of so many events that came to this status, and nothing else known of it.
+    pub(crate) fn new(status: Status, events: u64, micros: u64) -> Self {
+        ReplayView {
+            status,
+            output: Value::Null,
+            error: None,
+            events,
+            divergence: None,
+            micros,
+            used: events,
+            waiting_for: Vec::new(),
+            next: Vec::new(),
+            stopped: None,
+            statements: None,
+        }
+    }
 }
 
 /// Counters since the host started.

@@ -3,6 +3,8 @@
 //! Messages come in, every run they touch gets a *turn* (its tasks go on until all wait), each turn is one commit. A run
 //! lives on one worker, so nothing in here is shared but what is said in [`RunShared`].
 
+mod moving;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
@@ -19,8 +21,9 @@ use tokio::sync::oneshot;
 use crate::committer::{Job, Then};
 use crate::inner::{Inner, RunShared};
 use crate::letter::Message;
+use crate::migrate::Told;
 use crate::slot::Slot;
-use crate::view::ReplayView;
+use crate::view::{Outlook, ReplayView};
 
 /// What a worker is told.
 pub(crate) enum Msg {
@@ -69,11 +72,26 @@ pub(crate) enum Msg {
         run: RunId,
         reply: oneshot::Sender<Vec<Value>>,
     },
+    /// How far is it, and when does it go on by itself?
+    Outlook {
+        run: RunId,
+        reply: oneshot::Sender<Outlook>,
+    },
     /// What comes of this log under that version? Nothing is written, nothing is started.
     Probe {
         version: Version,
         history: Vec<Event>,
         reply: oneshot::Sender<Result<ReplayView, String>>,
+    },
+    /// Let the run go on with that version, if its log fits.
+    Migrate {
+        run: RunId,
+        to: Version,
+        reply: oneshot::Sender<Told>,
+    },
+    /// All that the run has committed until it was frozen is durable.
+    AllDurable {
+        run: Arc<RunShared>,
     },
     /// The clock jumped, or somebody wants the timers looked at.
     Tick,
@@ -237,9 +255,17 @@ impl Worker {
                     let _ = reply.send(slot.waiting_for());
                 }
             }
+            Msg::Outlook { run, reply } => {
+                if let Some(slot) = self.slots.get(&run) {
+                    let replay = slot.exec.replay();
+                    let _ = reply.send(Outlook { events: replay.last_seq(), wake_at: replay.wake_at() });
+                }
+            }
             Msg::Probe { version, history, reply } => {
                 let _ = reply.send(self.probe(&version, history));
             }
+            Msg::Migrate { run, to, reply } => self.migrate(&run, to, reply),
+            Msg::AllDurable { run } => self.all_durable(&run),
             Msg::Tick => {}
             Msg::Drain => self.drain(),
         }
@@ -247,6 +273,7 @@ impl Worker {
 
     fn touch(&mut self, run: RunId) {
         if let Some(slot) = self.slots.get_mut(&run)
+            && !slot.frozen
             && !std::mem::replace(&mut slot.dirty, true)
         {
             self.dirty.push_back(run);
@@ -309,6 +336,9 @@ impl Worker {
             self.idle.push_back((now, slot.idle, slot.shared.id.clone()));
         } else {
             slot.idle = 0;
+        }
+        if slot.moving.is_some() {
+            moving::freeze(&self.inner, &mut slot);
         }
         self.slots.insert(slot.shared.id.clone(), slot);
     }
@@ -495,14 +525,7 @@ impl Worker {
         let mut exec = Execution::new(program, replay);
         while exec.turn(&self.sandbox, &|| false) == Turn::Preempted {}
         let replay = exec.replay();
-        let mut view = ReplayView {
-            status: replay.status(),
-            output: Value::Null,
-            error: None,
-            events,
-            divergence: None,
-            micros: began.elapsed().as_micros() as u64,
-        };
+        let mut view = ReplayView::new(replay.status(), events, began.elapsed().as_micros() as u64);
         match replay.verdict() {
             Some(Verdict::Ended(Body::RunCompleted { output })) => view.output = output.clone(),
             Some(Verdict::Ended(Body::RunFailed { error })) => view.error = Some(error.clone()),
@@ -532,7 +555,7 @@ impl Worker {
         let now = self.inner.clock.now();
         let old = self.inner.evict_after.as_millis() as Millis;
         while let Some((since, number, run)) = self.idle.front() {
-            let valid = self.slots.get(run).is_some_and(|slot| slot.idle == *number && !slot.dirty);
+            let valid = self.slots.get(run).is_some_and(|slot| slot.idle == *number && !slot.dirty && !slot.frozen);
             if valid && since + old > now {
                 break;
             }
@@ -549,7 +572,7 @@ impl Worker {
             return;
         }
         while let Some((_, number, run)) = self.idle.pop_front() {
-            if self.slots.get(&run).is_some_and(|slot| slot.idle == number && !slot.dirty) {
+            if self.slots.get(&run).is_some_and(|slot| slot.idle == number && !slot.dirty && !slot.frozen) {
                 return self.release(&run);
             }
         }
@@ -577,6 +600,7 @@ impl Worker {
     /// The host stops: what waits is given back now, the rest when its attempts have ended.
     fn drain(&mut self) {
         self.draining = true;
+        self.thaw_all();
         let all: Vec<_> = self.slots.keys().cloned().collect();
         for run in all {
             self.touch(run);

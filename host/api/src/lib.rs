@@ -26,7 +26,7 @@ mod server;
 pub use config::{Config, Token};
 pub use feed::{Feed, Item, Want};
 pub use problem::{PROBLEMS, Problem, ProblemKind};
-pub use routes::{Purging, Started, router};
+pub use routes::{Migrating, Purging, Started, router};
 pub use server::{ServeError, serve};
 
 /// The largest request body, in bytes.

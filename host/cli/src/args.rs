@@ -67,6 +67,10 @@ pub enum Command {
     Terminate(End),
     /// Start a failed or cancelled run anew; it takes over what was done before the failure.
     Retry(OneRun),
+    /// Run a run's log again, writing nothing: as it is, line by line, under an edited script, with other results.
+    Replay(Replay),
+    /// Start a new run that takes over another one's log up to a step, and goes on from there.
+    Fork(ForkArgs),
     /// Let a parked run try again.
     Unpark(OneRun),
     /// Remove runs that have ended, with all they left.
@@ -77,8 +81,18 @@ pub enum Command {
     Schedules(Schedules),
     /// List workflows, and what is wrong with those that do not load.
     Workflows(Workflows),
+    /// List the versions a workflow has had, and which runs have them.
+    Versions(Versions),
+    /// Show what changed between two versions of a workflow, or between the logs of two runs; exit 1 if something did.
+    Diff(Diff),
+    /// Let live runs go on with another version, those whose log fits it; exit 1 if one does not.
+    Migrate(Migrate),
     /// Call a step by hand, outside of any run; without a name, list the steps.
     Step(Step),
+    /// Say what is wrong in a folder of scripts, or in some of them, without running any; exit 1 if there is an error.
+    Check(Check),
+    /// Draw a workflow as a graph: steps, waits, branches, loops, tasks; with --run what happened in it.
+    Graph(Graph),
     /// Write a starter workflow with a step.
     New(New),
     /// Say what scripts can call: everything, or one call, module or function.
@@ -200,6 +214,90 @@ pub struct List {
 pub struct OneRun {
     /// The id of a run.
     pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The id of a run.
+    pub run: String,
+    /// Under this text instead of the run's own; it imports from the scripts folder, or from its own.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Another result of a step; can be repeated. The run goes on as far as the log allows.
+    #[arg(long, value_name = "STEP=JSON")]
+    pub set: Vec<String>,
+    /// Stop before the statement that calls this step, and show the variables there.
+    #[arg(long, value_name = "STEP", conflicts_with = "stop_at")]
+    pub at: Option<String>,
+    /// Stop before this line of the script, or of a module.
+    #[arg(long = "break", value_name = "[FILE:]LINE")]
+    pub stop_at: Option<String>,
+    /// Show this expression where it stops, instead of the variables. It has no effects.
+    #[arg(short, long, value_name = "EXPR")]
+    pub print: Option<String>,
+    /// Show every statement, what it asked for, what it was answered and what it changed.
+    #[arg(long, conflicts_with = "interactive")]
+    pub trace: bool,
+    /// With --trace: every pass of every loop.
+    #[arg(long, requires = "trace")]
+    pub all: bool,
+    /// Walk through the run: forward and back, to the next step, printing variables. `h` lists the commands.
+    #[arg(short, long, conflicts_with = "json")]
+    pub interactive: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ForkArgs {
+    /// The id of a run; it is left as it is.
+    pub run: String,
+    /// Before the call of this step: the new run makes it anew.
+    #[arg(long, value_name = "STEP", required_unless_present = "after", conflicts_with = "after")]
+    pub at: Option<String>,
+    /// After this step, whose result is kept.
+    #[arg(long, value_name = "STEP")]
+    pub after: Option<String>,
+    /// Under this text instead of the run's own. It must fit what is taken over.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Another result of a step that is taken over; can be repeated.
+    #[arg(long, value_name = "STEP=JSON")]
+    pub set: Vec<String>,
+    /// Names the new run; the same command gives the same run again.
+    #[arg(long)]
+    pub id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Versions {
+    /// The name of a workflow.
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "durhai diff NAME VERSION VERSION\n       durhai diff RUN RUN")]
+pub struct Diff {
+    /// The name of a workflow, or the id of a run.
+    #[arg(value_name = "NAME|RUN")]
+    pub first: String,
+    /// A version: the first digits of its digest, `serving`, or a FILE.rhai as it is now. After a run: another run.
+    #[arg(value_name = "VERSION|RUN")]
+    pub left: String,
+    /// The version to compare it with.
+    #[arg(value_name = "VERSION")]
+    pub right: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// The id of a run, or the name of a workflow: all its live runs.
+    #[arg(value_name = "RUN|NAME")]
+    pub target: String,
+    /// The version to go on with: `serving`, or the first digits of its digest.
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<String>,
+    /// Only say what would come of it.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -339,6 +437,43 @@ pub struct Step {
     pub input: Option<String>,
     #[command(flatten)]
     pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The folder with the scripts, or single scripts, which are looked at within their folder. Default: --scripts.
+    #[arg(value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// One line each, for editors: `file:line:column: error[code]: message`.
+    #[arg(long)]
+    pub short: bool,
+    /// Exit 1 for a warning too.
+    #[arg(long)]
+    pub strict: bool,
+    /// A step that the scripts will find elsewhere, such as in a host that embeds durhai; `billing.*` for all that begin so.
+    #[arg(long, value_name = "NAME")]
+    pub assume_step: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The name of a workflow, or its file.
+    #[arg(value_name = "NAME|FILE", required_unless_present = "run")]
+    pub name: Option<String>,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+    pub format: GraphFormat,
+    /// Draw the text that this run has, coloured by what is done, failed, waits, or was never reached.
+    #[arg(long)]
+    pub run: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GraphFormat {
+    /// GitHub, GitLab and most editors show it.
+    Mermaid,
+    /// For Graphviz: `durhai graph NAME --format dot | dot -Tsvg`.
+    Dot,
 }
 
 #[derive(Debug, Args)]
@@ -506,6 +641,29 @@ mod tests {
             ("purge --status waiting", false),
             ("purge --older-than x", false),
             ("serve --public-url https://x.example", true),
+            ("graph order --format dot", true),
+            ("graph --run order-42", true),
+            ("graph", false),
+            ("graph order --format png", false),
+            ("check", true),
+            ("check dir a.rhai --short --strict --assume-step pay.* --assume-step x", true),
+            ("check --assume-step", false),
+            ("replay r --at 3 --print x", true),
+            ("replay r --trace --all --script a.rhai --set 1={} --set 2=1", true),
+            ("replay r --all", false),
+            ("replay r --at 3 --break 4", false),
+            ("replay r -i --json", false),
+            ("fork r --at 3 --id x --set 1=2", true),
+            ("fork r --after 3 --script a.rhai", true),
+            ("fork r", false),
+            ("fork r --at 1 --after 2", false),
+            ("versions order", true),
+            ("versions", false),
+            ("diff order 1234 serving", true),
+            ("diff r-1 r-2", true),
+            ("diff order", false),
+            ("migrate order --to 1234 --dry-run", true),
+            ("migrate", false),
             ("completions bash", true),
             ("completions cobol", false),
             ("bogus", false),

@@ -128,7 +128,7 @@ fn by_file(path: &Path, given: Option<&Path>) -> Result<Target, Fail> {
 }
 
 /// Has what only a scripts folder has. A `lib` without scripts is somebody else's.
-fn is_root(folder: &Path) -> bool {
+pub fn is_root(folder: &Path) -> bool {
     folder.join("durhai.toml").is_file() || ["steps", "lib"].iter().any(|name| holds_scripts(&folder.join(name)))
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod board;
 mod client;
 mod commands;
+mod debugger;
 mod exit;
 mod folder;
 mod hostfile;

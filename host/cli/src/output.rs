@@ -74,6 +74,11 @@ impl Out {
         table.to_string().lines().for_each(|line| self.line(line.trim_end()));
     }
 
+    /// Text in an ANSI colour, where there are colours.
+    pub fn colored(&self, code: u8, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
+    }
+
     /// A status in its colour.
     pub fn status(&self, status: Status) -> String {
         let code = match status {

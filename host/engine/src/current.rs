@@ -14,6 +14,7 @@ use crate::bindings::saga::Saga;
 use crate::bindings::{failure_to_error, throw};
 use crate::fiber;
 use crate::program::Program;
+use crate::trace::{self, Tracer};
 
 /// What a native function or a step of the interpreter gives back when it fails.
 pub type Thrown = Box<EvalAltResult>;
@@ -39,6 +40,8 @@ pub struct State {
     pub thrown: Option<Failure>,
     /// A limit was broken: the run fails with this, whatever the script does.
     pub doomed: Option<Failure>,
+    /// Who watches; not there while it looks.
+    pub tracer: Option<Box<Tracer>>,
 }
 
 /// Why a fiber stopped.
@@ -86,6 +89,7 @@ impl State {
             max_operations,
             thrown: None,
             doomed: None,
+            tracer: None,
         }
     }
 }
@@ -144,6 +148,10 @@ pub fn run<R>(ctx: &NativeCallContext<'_>, f: impl FnOnce(&mut State) -> R) -> R
     })
 }
 
+pub fn modules() -> Rc<Modules> {
+    MODULES.with_borrow(Rc::clone)
+}
+
 pub fn module(path: &str) -> Option<Shared<rhai::Module>> {
     MODULES.with_borrow(|modules| modules.get(path).cloned())
 }
@@ -151,19 +159,24 @@ pub fn module(path: &str) -> Option<Shared<rhai::Module>> {
 /// Makes a durable call and waits for its answer. `keep` is told the group that an [`Call::Open`] opened, before any of
 /// its branches begins.
 pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State, GroupKey)) -> Result<Answer, Thrown> {
-    let reply = run(ctx, |state| {
+    let (reply, traced) = run(ctx, |state| {
         let site = site(ctx, &state.program);
         state.operations = 0;
         LEFT.set(SLICE);
+        let watched = state.tracer.as_ref().map(|_| (call.clone(), site.clone(), state.replay.last_seq()));
         let reply = state.replay.call(state.task, call, site);
+        let traced = watched.and_then(|(call, site, before)| trace::note_call(state, &call, &site, before));
         match &reply {
             Reply::Wait(Some(group)) | Reply::Now(Answer::Opened(group) | Answer::Decided(group, _)) => {
                 keep(state, *group);
             }
             _ => {}
         }
-        reply
+        (reply, traced)
     })?;
+    if traced.as_ref().is_some_and(|traced| traced.stop) {
+        stop();
+    }
     let answer = match reply {
         Reply::Now(answer) => answer,
         Reply::Wait(_) => {
@@ -172,6 +185,9 @@ pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State
         }
         Reply::Stop => stop(),
     };
+    if let Some(traced) = traced {
+        with(|state| trace::note_answer(state, traced.step_id, &answer));
+    }
     match answer {
         Answer::Failure(failure) => Err(failure_to_error(failure)),
         answer => Ok(answer),

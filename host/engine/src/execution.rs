@@ -16,6 +16,7 @@ use crate::fiber::{self, Fiber};
 use crate::program::Program;
 use crate::sandbox::Sandbox;
 use crate::schema;
+use crate::trace::Tracer;
 
 /// A run under way. Dropping it unwinds its fibers; the run itself is in its log.
 pub struct Execution {
@@ -41,6 +42,19 @@ impl Execution {
     pub fn new(program: Rc<Program>, replay: Replay) -> Self {
         let state = State::new(program, replay, u64::MAX);
         Execution { state: Some(Box::new(state)), fibers: HashMap::new(), preempted: None }
+    }
+
+    /// One that `tracer` watches; it needs a traced sandbox. Its log is all it gets: nobody delivers anything.
+    pub fn traced(program: Rc<Program>, replay: Replay, tracer: Tracer) -> Self {
+        let mut execution = Execution::new(program, replay);
+        if let Some(state) = &mut execution.state {
+            state.tracer = Some(Box::new(tracer));
+        }
+        execution
+    }
+
+    pub fn tracer_mut(&mut self) -> Option<&mut Tracer> {
+        self.state.as_mut()?.tracer.as_deref_mut()
     }
 
     /// Runs the script until every task waits, or until it has had a slice of operations and `should_yield` says that
@@ -105,7 +119,12 @@ fn run(
             state.pause = Pause::Call;
         });
         current::begin_slice();
-        match catch_unwind(AssertUnwindSafe(|| fiber.resume())) {
+        let resumed = catch_unwind(AssertUnwindSafe(|| fiber.resume()));
+        if current::with(|state| state.tracer.as_ref().is_some_and(|tracer| tracer.is_over())) == Some(true) {
+            fibers.clear();
+            return Turn::Stopped;
+        }
+        match resumed {
             Ok(true) => drop(fibers.remove(&task)),
             Ok(false) => {
                 if current::with(|state| state.pause) == Some(Pause::Slice) {

@@ -6,18 +6,21 @@
 //! async in here.
 
 mod bindings;
+pub mod check;
 mod convert;
 pub mod cron;
 mod current;
 pub mod diagnostic;
 mod execution;
 mod fiber;
+pub mod graph;
 pub mod header;
 mod natives;
 mod program;
 mod sandbox;
 mod show;
 mod suggest;
+pub mod trace;
 
 pub use bindings::{CALLS, CallDoc};
 pub use cron::Cron;

@@ -68,7 +68,15 @@ impl Bundle {
 
     /// The digest of the text, all it imports and the version of the standard library.
     pub fn version(&self) -> Version {
-        let main = [("main", self.source.as_str()), ("std", durhai_stdlib::VERSION)];
+        self.version_with(Self::STD)
+    }
+
+    /// The version of the standard library that a new version is made with.
+    pub const STD: &str = durhai_stdlib::VERSION;
+
+    /// The same under another version of the standard library.
+    pub fn version_with(&self, std: &str) -> Version {
+        let main = [("main", self.source.as_str()), ("std", std)];
         let modules = self.modules.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         Version::of(main.into_iter().chain(modules))
     }
@@ -130,7 +138,7 @@ fn missing(path: &str, refuse: &dyn Fn(String) -> Diagnostic) -> Diagnostic {
     }
 }
 
-fn bad_path(path: &str) -> Option<&'static str> {
+pub(crate) fn bad_path(path: &str) -> Option<&'static str> {
     let part = |part: &str| part.is_empty() || part == "." || part == "..";
     match path {
         "" => Some("the path is empty"),
@@ -271,6 +279,11 @@ impl Texts {
 
     pub fn text(&self, source: &str) -> Option<&str> {
         self.sources.get(source).map(String::as_str)
+    }
+
+    /// Every text by the name Rhai knows it under.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sources.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
     pub fn file_name(&self, source: &str) -> String {

@@ -19,7 +19,7 @@ use crate::current::{self, Modules};
 use crate::diagnostic::{self, Diagnostic};
 use crate::fiber;
 use crate::program::{self, Bundle, Program, Texts, file_name};
-use crate::{bindings, header, natives};
+use crate::{bindings, header, natives, trace};
 
 /// Limits of the language, the same in debug and release builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,16 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new(config: &SandboxConfig) -> Self {
+        Sandbox::make(config, false)
+    }
+
+    /// One whose runs can be watched: see [`Execution::traced`](crate::Execution::traced). Slower, and no different
+    /// otherwise.
+    pub fn traced(config: &SandboxConfig) -> Self {
+        Sandbox::make(config, true)
+    }
+
+    fn make(config: &SandboxConfig, traced: bool) -> Self {
         let mut engine = Engine::new_raw();
 
         // In: what computes and nothing else. Left out are BasicTimePackage (the system's clock) and LanguageCorePackage
@@ -128,6 +138,9 @@ impl Sandbox {
 
         config.limits.apply(&mut engine);
         engine.on_progress(|_| (!current::progress()).then_some(Dynamic::UNIT));
+        if traced {
+            trace::register(&mut engine);
+        }
         Sandbox { engine: Rc::new(engine), limits: config.limits.clone() }
     }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
+    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Query, Record, Refused, Row, Snapshot, Watcher, World,
+    WorldError, Write, Written,
 };
 
 use crate::pulse::Pulse;
@@ -175,6 +176,18 @@ impl World for FaultWorld {
 
     fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
         self.world()?.hook(token)
+    }
+
+    fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
+        self.world()?.snapshot(runs)
+    }
+
+    fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
+        self.world()?.copy(take)
+    }
+
+    fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError> {
+        self.world()?.restore(next)
     }
 
     fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {

@@ -2,9 +2,12 @@
 
 use sled::{Db, IVec};
 
+/// An entry that is set, or removed where there is no value.
+pub type Change = (IVec, Option<IVec>);
+
 /// Entries to be written together.
 #[derive(Default)]
-pub struct Batch(Vec<(IVec, Option<IVec>)>);
+pub struct Batch(Vec<Change>);
 
 impl Batch {
     pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
@@ -18,6 +21,10 @@ impl Batch {
     /// Inserts, or removes where there is no value.
     pub fn set(&mut self, key: impl Into<IVec>, value: Option<impl Into<IVec>>) {
         self.0.push((key.into(), value.map(Into::into)));
+    }
+
+    pub fn changes(&self) -> &[Change] {
+        &self.0
     }
 
     /// One entry is atomic by itself: sled's batch would add a record of its own, with one more write and wait for the

@@ -1,10 +1,10 @@
 //! Claims: of what is due, and of one run.
 
 use durhai_core::{Millis, RunId};
-use durhai_world::{Claim, WorldError};
+use durhai_world::{Claim, Place, WorldError};
 
 use crate::keys;
-use crate::state::{Place, Run};
+use crate::state::Run;
 use crate::write::Turn;
 
 /// How many runs are looked at before what became of them is made visible: many may be due that have to wait.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Change};
+use crate::copy::Recorder;
 use durhai_world::WorldError;
 use sled::{Db, IVec};
 
@@ -28,6 +29,8 @@ pub struct Disk {
     applied: AtomicU64,
     synced: Mutex<Synced>,
     syncs: AtomicU64,
+    /// While a copy is made; held from before a batch is applied until it is recorded.
+    recorder: Mutex<Option<Recorder>>,
     /// Why nothing can be written any more.
     failed: OnceLock<String>,
     /// Held as long as the store is open; must be dropped last.
@@ -66,6 +69,7 @@ impl Disk {
             applied: AtomicU64::new(0),
             synced: Mutex::default(),
             syncs: AtomicU64::new(0),
+            recorder: Mutex::default(),
             failed: OnceLock::new(),
             _lock: lock,
         };
@@ -137,9 +141,28 @@ impl Disk {
     /// Applies the batch, all of it or nothing; visible at once, durable after [`sync`](Self::sync).
     pub fn apply(&self, batch: Batch) -> Result<(), WorldError> {
         self.check()?;
+        // sled takes one batch at a time anyway.
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = recorder.as_ref().map(|_| batch.changes().to_vec());
         let done = self.guard("write to", || batch.apply(&self.db));
         self.applied.fetch_add(1, Ordering::AcqRel);
+        if let (Some(recorder), Some(changes)) = (&mut *recorder, recorded) {
+            recorder.add(changes);
+        }
+        drop(recorder);
         self.keep_failure(done)
+    }
+
+    /// Records from now on what is written, until the value is dropped.
+    pub fn record(&self) -> Result<Recording<'_>, WorldError> {
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorder.is_some() {
+            return Err(WorldError::Unavailable(
+                "a copy of this store is being made already, and one at a time can be: try again later".into(),
+            ));
+        }
+        *recorder = Some(Recorder::default());
+        Ok(Recording { disk: self })
     }
 
     /// Makes everything durable that was applied before the call. Callers that come meanwhile share the next one.
@@ -223,6 +246,36 @@ impl Disk {
             Ok(Err(error)) => Err(self.corrupt(error)),
             Err(panic) => Err(self.corrupt(panic_text(&*panic))),
         }
+    }
+}
+
+/// What is written while a copy is made.
+pub struct Recording<'a> {
+    disk: &'a Disk,
+}
+
+impl Recording<'_> {
+    /// How many bytes wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Recorder::bytes)
+    }
+
+    /// Takes what was written since the last time.
+    pub fn take(&self) -> Result<Vec<Change>, WorldError> {
+        let mut recorder = self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.as_mut().map_or(Ok(Vec::new()), Recorder::take)
+    }
+
+    /// The same, and nothing is recorded any more.
+    pub fn end(self) -> Result<Vec<Change>, WorldError> {
+        let recorder = self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        recorder.map_or(Ok(Vec::new()), |mut recorder| recorder.take())
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -14,6 +14,12 @@ const STEP: usize = 1000;
 
 /// Makes sure that the store can be read: an empty one gets the format, an older one is brought up to it.
 pub fn check(disk: &Disk) -> Result<(), WorldError> {
+    if disk.has(keys::named(keys::OWN, crate::restore::RESTORING))? {
+        return Err(WorldError::Unavailable(format!(
+            "a backup was being restored into the store in {}, and that was cut off: remove the folder, then restore again",
+            disk.folder().display()
+        )));
+    }
     let Some(found) = disk.get(keys::named(keys::OWN, "format"))? else {
         if disk.prefix([]).next().transpose()?.is_some() {
             return Err(disk.corrupt("it says nothing of its format"));

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use durhai_core::RunId;
-use durhai_world::{Notice, WorldError};
+use durhai_world::{Notice, Place, WorldError};
 
 use crate::disk::Disk;
 use crate::keys;
-use crate::state::{Place, Run, State, row_of};
+use crate::state::{Run, State, row_of, value_of};
 use crate::write::Turn;
 
 /// What is known of a gate. While somebody waits there is no room.
@@ -45,7 +45,7 @@ impl Gate {
         })
     }
 
-    fn value(&self) -> Vec<u8> {
+    pub fn value(&self) -> Vec<u8> {
         let mut value = self.limit.to_be_bytes().to_vec();
         value.extend_from_slice(&self.inside.to_be_bytes());
         value.extend_from_slice(&self.members.to_be_bytes());
@@ -178,7 +178,7 @@ impl Turn<'_> {
         let Some(run) = self.state.runs.get_mut(id) else { return };
         let Run { key, place: ref mut before, .. } = *run;
         *before = place;
-        if let Some(value) = place.value() {
+        if let Some(value) = value_of(place) {
             self.batch.insert(&keys::one(keys::PLACE, key), value);
         }
     }

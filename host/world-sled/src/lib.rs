@@ -9,12 +9,14 @@
 mod batch;
 mod claim;
 mod commit;
+mod copy;
 mod disk;
 mod format;
 mod gate;
 mod hook;
 mod keys;
 mod read;
+mod restore;
 mod state;
 mod sweep;
 mod verify;
@@ -25,7 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
+    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher, World,
+    WorldError, Write, Written,
 };
 
 use batch::Batch;
@@ -221,13 +224,33 @@ impl World for SledWorld {
         hook::hook(&self.disk, token)
     }
 
+    fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
+        // Nobody writes meanwhile.
+        let _quiet = self.state();
+        runs.iter().map(|run| copy::snapshot(&self.disk, run)).collect()
+    }
+
+    fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
+        copy::copy(&self.disk, take)
+    }
+
+    fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError> {
+        self.disk.check()?;
+        let mut state = self.state();
+        restore::restore(&self.disk, next)?;
+        *state = State::recover(&self.disk)?;
+        drop(state);
+        self.notify(vec![Notice::Due]);
+        Ok(())
+    }
+
     fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {
         self.turn(|turn| turn.set_limit(gate, limit))
     }
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
         let mut state = self.state();
-        let waits = state.run(&self.disk, run)?.is_some_and(|found| found.place == state::Place::Waiting);
+        let waits = state.run(&self.disk, run)?.is_some_and(|found| found.place == Place::Waiting);
         state.let_go(run);
         Ok(waits)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Status};
-use durhai_world::{Claim, Row, WorldError};
+use durhai_world::{Claim, Place, Row, WorldError};
 
 use crate::batch::Batch;
 use crate::disk::Disk;
@@ -41,16 +41,6 @@ pub struct Run {
     /// Its part of [`State::reserved`].
     pub reserved: Vec<Arc<str>>,
     pub place: Place,
-}
-
-/// Where a run is as its gate sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Not there yet.
-    Away,
-    Waiting,
-    /// Also where all are that have no gate.
-    Inside,
 }
 
 impl State {
@@ -140,7 +130,7 @@ impl Run {
         let tries = disk.get(keys::one(keys::TRIES, key))?;
         let tries = tries.and_then(|value| Some(u32::from_be_bytes(*value.first_chunk()?))).unwrap_or(0);
         let place = match row.gate {
-            Some(_) => Place::of_value(disk.get(keys::one(keys::PLACE, key))?.as_deref()),
+            Some(_) => place_of(disk.get(keys::one(keys::PLACE, key))?.as_deref()),
             None => Place::Inside,
         };
         Ok(Some(Run { tries, taken, last_letter, ..Run::new(key, row, place) }))
@@ -189,22 +179,21 @@ impl Run {
     }
 }
 
-impl Place {
-    /// How it is stored: `None` where nothing is.
-    pub fn value(self) -> Option<&'static [u8]> {
-        match self {
-            Place::Away => None,
-            Place::Waiting => Some(b"w"),
-            Place::Inside => Some(b"i"),
-        }
+/// How a place is stored: `None` where nothing is.
+pub fn value_of(place: Place) -> Option<&'static [u8]> {
+    match place {
+        Place::Away => None,
+        Place::Waiting => Some(b"w"),
+        Place::Inside => Some(b"i"),
     }
+}
 
-    pub fn of_value(value: Option<&[u8]>) -> Self {
-        match value {
-            Some(b"i") => Place::Inside,
-            Some(b"w") => Place::Waiting,
-            _ => Place::Away,
-        }
+/// Undoes [`value_of`].
+pub fn place_of(value: Option<&[u8]>) -> Place {
+    match value {
+        Some(b"i") => Place::Inside,
+        Some(b"w") => Place::Waiting,
+        _ => Place::Away,
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai_core::{Millis, RunId};
-use durhai_world::{Claim, Create, Notice, Refused, Row, WorldError, Write, Written};
+use durhai_world::{Claim, Create, Notice, Place, Refused, Row, WorldError, Write, Written};
 use sled::IVec;
 
 use crate::batch::Batch;
 use crate::disk::Disk;
 use crate::keys;
-use crate::state::{Place, Run, State};
+use crate::state::{Run, State};
 
 /// How many entries of a deleted run go with it at once; the others are swept up later, so that nobody waits for them.
 const AT_ONCE: usize = 1000;

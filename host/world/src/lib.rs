@@ -8,9 +8,11 @@
 //! Calls may block on a disk or a network: make them from threads that may wait, never from async code.
 
 pub mod conformance;
+mod copy;
 mod memory;
 mod types;
 
+pub use copy::{Place, Record, Snapshot};
 pub use memory::MemoryWorld;
 pub use types::*;
 
@@ -69,6 +71,20 @@ pub trait World: Send + Sync + 'static {
 
     /// The open hook of a token.
     fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError>;
+
+    /// How these runs stand at one and the same moment; `None` for one that is unknown.
+    fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError>;
+
+    /// Gives out everything as it is at one moment, which lies before the end of the call, while others go on writing. A
+    /// record that comes later counts more than an earlier one of the same thing; those of one run follow each other,
+    /// except for hooks and for what changed meanwhile. An error of `take` ends it.
+    ///
+    /// [`WorldError::Unavailable`] if `take` cannot keep up with those who write.
+    fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError>;
+
+    /// Puts what [`copy`](World::copy) gave out, of any world, into this one, which must be empty: the same runs, in the same
+    /// order, nobody holding any. All or nothing: after an error the world is of no use.
+    fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError>;
 
     /// Changes the limit of a gate, and admits those for which there is room now. Durable on return. A gate is there from
     /// the first run created with it until none is left that has not ended; for one that is not there this does nothing,

@@ -1,5 +1,6 @@
 //! The specification of a world, executable: everything in ordered maps behind one lock, nothing on a disk.
 
+mod copy;
 mod run;
 mod state;
 
@@ -8,9 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Query, Refused, Row, Watcher, World, WorldError, Write, Written,
+    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher, World,
+    WorldError, Write, Written,
 };
-use run::{Place, Run};
+use run::Run;
 use state::State;
 
 /// A world that lives as long as its value: for tests, and to read what the other worlds must do.
@@ -148,6 +150,28 @@ impl World for MemoryWorld {
 
     fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
         Ok(self.state().hooks.get(token).cloned())
+    }
+
+    fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
+        let state = self.state();
+        Ok(runs.iter().map(|run| state.snapshot(run)).collect())
+    }
+
+    fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
+        let records = self.state().records();
+        records.into_iter().try_for_each(take)
+    }
+
+    fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError> {
+        let restored = State::restore(next)?;
+        let mut state = self.state();
+        if !state.is_empty() {
+            return Err(WorldError::Invalid("this world is not empty: a copy is restored into an empty one".into()));
+        }
+        *state = restored;
+        drop(state);
+        self.notify(vec![Notice::Due]);
+        Ok(())
     }
 
     fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {

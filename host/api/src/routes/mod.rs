@@ -6,7 +6,9 @@ mod live;
 mod people;
 mod runs;
 mod schedules;
+mod seeing;
 mod system;
+mod versions;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::{BODY_LIMIT, Config};
 
 pub use runs::{Purging, Started};
+pub use versions::Migrating;
 
 /// What every route knows.
 pub(crate) struct App {
@@ -43,6 +46,10 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
     let app = Arc::new(App { host, config, close });
     let api = Router::new()
         .route("/workflows", get(system::workflows))
+        .route("/workflows/{name}/versions", get(versions::list))
+        .route("/workflows/{name}/versions/{version}", get(versions::source))
+        .route("/workflows/{name}/gate", get(versions::gate))
+        .route("/workflows/{name}/migrate", post(versions::migrate_all))
         .route("/steps", get(system::steps))
         .route("/steps/{name}", post(system::call_step))
         .route("/doctor", get(system::doctor))
@@ -60,6 +67,10 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/runs/{id}/terminate", post(actions::terminate))
         .route("/runs/{id}/retry", post(actions::retry))
         .route("/runs/{id}/unpark", post(actions::unpark))
+        .route("/runs/{id}/migrate", post(versions::migrate))
+        .route("/runs/{id}/replay", post(seeing::replay))
+        .route("/runs/{id}/trace", get(seeing::trace).post(seeing::trace_with))
+        .route("/runs/{id}/fork", post(seeing::fork))
         .route("/schedules", get(schedules::list))
         .route("/schedules/{name}/pause", post(schedules::pause))
         .route("/schedules/{name}/resume", post(schedules::resume))

@@ -20,8 +20,8 @@ pub(super) struct Call {
 }
 
 /// `GET /workflows`: `{ workflows }`.
-pub(super) async fn workflows(State(app): State<Shared>) -> Json<Value> {
-    Json(json!({ "workflows": app.host.workflows() }))
+pub(super) async fn workflows(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
+    Ok(Json(json!({ "workflows": app.host.workflow_list().await? })))
 }
 
 /// `GET /steps`: `{ steps }`.

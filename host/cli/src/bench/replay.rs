@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use durhai::ReplayOptions;
+
 use super::{Figures, figure, live, median};
 
 const STEPS: i64 = 10_000;
@@ -14,7 +16,7 @@ pub async fn measure(dir: &Path) -> anyhow::Result<Figures> {
     let mut times = Vec::new();
     let mut events = 0;
     for _ in 0..7 {
-        let view = run.replay().await?;
+        let view = run.replay(ReplayOptions::default()).await?;
         anyhow::ensure!(view.divergence.is_none() && view.output == STEPS, "the replay gave {view:?}");
         events = view.events;
         times.push(Duration::from_micros(view.micros));

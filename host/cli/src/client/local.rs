@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use durhai::{Host, RunView, SledWorld, WorldError};
+use durhai::{Host, ReplayOptions, ReplayView, RunView, SledWorld, TraceEvent, Version, WorldError};
 use durhai_api::{Feed, Want};
 
 use super::{AGAIN, Client, Following, PATIENCE, Starting};
@@ -80,6 +80,35 @@ impl Local {
             start = start.elsewhere();
         }
         Ok(start.start().await?.view().await?)
+    }
+
+    /// `watch` gets what is seen on this thread, so it need not be sent to another one.
+    pub async fn trace(
+        &self,
+        id: &str,
+        options: &ReplayOptions,
+        watch: &mut dyn FnMut(TraceEvent) -> bool,
+    ) -> Result<ReplayView, Fail> {
+        const AHEAD: usize = 1024;
+        let run = self.host.get(id).await?;
+        let (tx, mut rx) = tokio::sync::mpsc::channel(AHEAD);
+        let options = options.clone();
+        let work = tokio::spawn(async move { run.trace(options, move |event| tx.blocking_send(event).is_ok()).await });
+        while let Some(event) = rx.recv().await {
+            if !watch(event) {
+                // The next thing that is seen finds nobody who wants it.
+                rx.close();
+            }
+        }
+        Ok(work.await.map_err(Fail::unreachable)??)
+    }
+
+    /// What is meant by `serving`, or by the first digits of a digest.
+    pub async fn version(&self, workflow: &str, text: Option<&str>) -> Result<Option<Version>, Fail> {
+        match text {
+            Some(text) => Ok(Some(self.host.version(workflow, text).await?)),
+            None => Ok(None),
+        }
     }
 
     pub async fn follow(&self, id: &str, want: Want) -> Result<Following, Fail> {

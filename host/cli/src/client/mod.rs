@@ -8,16 +8,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use durhai::{
-    Event, HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, Query, RunView, ScheduleView, SledWorld,
-    StreamView, Suspension, Value, WorkflowView, WorldError,
-};
+use durhai::{Event, Fork, GateReport, HookRequest, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView, WorldError};
 use durhai_api::{Item, Want};
 
 pub use local::{Local, open_world, store_path};
 pub use remote::Remote;
 
-use crate::exit::Fail;
+use crate::exit::{Exit, Fail};
 use crate::hostfile::HostFile;
 
 /// Whom the commands talk to.
@@ -92,7 +89,7 @@ impl Client {
 
     pub async fn workflows(&self) -> Result<Vec<WorkflowView>, Fail> {
         match self {
-            Client::Local(local) => Ok(local.host.workflows()),
+            Client::Local(local) => Ok(local.host.workflow_list().await?),
             Client::Remote(remote) => remote.workflows().await,
         }
     }
@@ -211,10 +208,90 @@ impl Client {
         }
     }
 
+    /// Runs the log again; nothing is written.
+    pub async fn replay(&self, id: &str, options: &ReplayOptions) -> Result<ReplayView, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.replay(options.clone()).await?),
+            Client::Remote(remote) => remote.replay(id, options).await,
+        }
+    }
+
+    /// The same, and `watch` gets what is seen, until it gives `false`.
+    pub async fn trace(
+        &self,
+        id: &str,
+        options: &ReplayOptions,
+        watch: &mut dyn FnMut(TraceEvent) -> bool,
+    ) -> Result<ReplayView, Fail> {
+        match self {
+            Client::Local(local) => local.trace(id, options, watch).await,
+            Client::Remote(remote) => remote.trace(id, options, watch).await,
+        }
+    }
+
+    /// The new run.
+    pub async fn fork(&self, id: &str, fork: &Fork) -> Result<RunView, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.fork(fork.clone()).await?.view().await?),
+            Client::Remote(remote) => remote.fork(id, fork).await,
+        }
+    }
+
     pub async fn unpark(&self, id: &str) -> Result<(), Fail> {
         match self {
             Client::Local(local) => Ok(local.host.get(id).await?.unpark().await?),
             Client::Remote(remote) => remote.unpark(id).await,
+        }
+    }
+
+    pub async fn versions(&self, workflow: &str) -> Result<Vec<VersionView>, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.versions(workflow).await?),
+            Client::Remote(remote) => remote.versions(workflow).await,
+        }
+    }
+
+    /// `version`: `serving`, or the first digits of a digest.
+    pub async fn source(&self, workflow: &str, version: &str) -> Result<SourceView, Fail> {
+        match self {
+            Client::Local(local) => {
+                let version = local.host.version(workflow, version).await?;
+                Ok(local.host.source(&version).await?)
+            }
+            Client::Remote(remote) => remote.source(workflow, version).await,
+        }
+    }
+
+    /// What came of the last new version that live runs stood before.
+    pub async fn gate_report(&self, workflow: &str) -> Result<Option<GateReport>, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.gate_report(workflow).await?),
+            Client::Remote(remote) => match remote.gate_report(workflow).await {
+                Err(fail) if fail.exit == Exit::NotFound => Ok(None),
+                report => report.map(Some),
+            },
+        }
+    }
+
+    pub async fn migrate_run(&self, id: &str, to: Option<&str>, dry_run: bool) -> Result<Migration, Fail> {
+        match self {
+            Client::Local(local) => {
+                let run = local.host.get(id).await?;
+                let to = local.version(&run.view().await?.workflow, to).await?;
+                Ok(run.migrate(to, dry_run).await?)
+            }
+            Client::Remote(remote) => remote.migrate_run(id, to, dry_run).await,
+        }
+    }
+
+    pub async fn migrate_all(&self, workflow: &str, to: Option<&str>, dry_run: bool) -> Result<MigrateReport, Fail> {
+        match self {
+            Client::Local(local) => {
+                let to = local.version(workflow, to).await?;
+                let query = Query { workflow: Some(workflow.into()), ..Query::default() };
+                Ok(local.host.migrate(query, to, dry_run).await?)
+            }
+            Client::Remote(remote) => remote.migrate_all(workflow, to, dry_run).await,
         }
     }
 

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use durhai::{
-    Event, Listing, LogEntry, OutputEntry, Purge, Purged, Query, RunView, ScheduleView, StreamView, Suspension, Value,
-    WorkflowView,
-};
-use durhai_api::{Item, Problem, Purging, Want};
+use durhai::{Event, Fork, GateReport, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView};
+use durhai_api::{Item, Migrating, Problem, Purging, Want};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -209,8 +206,83 @@ impl Remote {
         self.ask(self.request(Method::POST, &run(id, "/retry"))).await
     }
 
+    pub async fn replay(&self, id: &str, options: &ReplayOptions) -> Result<ReplayView, Fail> {
+        self.ask(self.request(Method::POST, &run(id, "/replay")).json(options)).await
+    }
+
+    pub async fn fork(&self, id: &str, fork: &Fork) -> Result<RunView, Fail> {
+        self.ask(self.request(Method::POST, &run(id, "/fork")).json(fork)).await
+    }
+
+    /// Each line is something that was seen; the last is what came of it.
+    pub async fn trace(
+        &self,
+        id: &str,
+        options: &ReplayOptions,
+        watch: &mut dyn FnMut(TraceEvent) -> bool,
+    ) -> Result<ReplayView, Fail> {
+        #[derive(Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        enum Last {
+            End { replay: Box<ReplayView> },
+            Error { detail: String },
+        }
+        let request = self.request(Method::POST, &run(id, "/trace")).json(options);
+        let mut response = self.send(request).await?;
+        let (mut text, mut wanted) = (Vec::new(), true);
+        loop {
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                match serde_json::from_slice::<Last>(&line) {
+                    Ok(Last::End { replay }) => return Ok(*replay),
+                    Ok(Last::Error { detail }) => return Err(Fail::usage(detail)),
+                    Err(_) if !wanted => {}
+                    Err(_) => match serde_json::from_slice(&line) {
+                        Ok(event) => wanted = watch(event),
+                        Err(error) => {
+                            return Err(Fail::unreachable(format!("the host's trace cannot be read: {error}")));
+                        }
+                    },
+                }
+            }
+            match response.chunk().await.map_err(|error| self.gone(&error))? {
+                Some(bytes) => text.extend_from_slice(&bytes),
+                None => return Err(Fail::unreachable("the host stopped while the trace was read")),
+            }
+        }
+    }
+
     pub async fn unpark(&self, id: &str) -> Result<(), Fail> {
         self.tell(self.request(Method::POST, &run(id, "/unpark"))).await
+    }
+
+    pub async fn versions(&self, workflow: &str) -> Result<Vec<VersionView>, Fail> {
+        #[derive(Deserialize)]
+        struct Answer {
+            versions: Vec<VersionView>,
+        }
+        let path = format!("workflows/{}/versions", segment(workflow));
+        Ok(self.ask::<Answer>(self.request(Method::GET, &path)).await?.versions)
+    }
+
+    pub async fn source(&self, workflow: &str, version: &str) -> Result<SourceView, Fail> {
+        let path = format!("workflows/{}/versions/{}", segment(workflow), segment(version));
+        self.ask(self.request(Method::GET, &path)).await
+    }
+
+    pub async fn gate_report(&self, workflow: &str) -> Result<GateReport, Fail> {
+        self.ask(self.request(Method::GET, &format!("workflows/{}/gate", segment(workflow)))).await
+    }
+
+    pub async fn migrate_run(&self, id: &str, to: Option<&str>, dry_run: bool) -> Result<Migration, Fail> {
+        let body = Migrating { to: to.map(Into::into), dry_run };
+        self.ask(self.request(Method::POST, &run(id, "/migrate")).json(&body)).await
+    }
+
+    pub async fn migrate_all(&self, workflow: &str, to: Option<&str>, dry_run: bool) -> Result<MigrateReport, Fail> {
+        let body = Migrating { to: to.map(Into::into), dry_run };
+        let path = format!("workflows/{}/migrate", segment(workflow));
+        self.ask(self.request(Method::POST, &path).json(&body)).await
     }
 
     pub async fn delete(&self, id: &str) -> Result<(), Fail> {

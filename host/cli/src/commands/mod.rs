@@ -3,19 +3,27 @@
 mod act;
 mod definitions;
 mod docs;
+mod diff;
+pub mod diff_runs;
+mod check;
 mod doctor;
 mod follow;
+mod graph;
+mod fork;
 mod list;
+mod migrate;
 mod new;
 mod output;
 mod outside;
 mod purge;
+pub mod replay;
 mod run;
 mod schedules;
 mod serve;
 mod show;
 mod start;
 mod step;
+mod versions;
 mod workflows;
 
 use clap::CommandFactory;
@@ -44,10 +52,17 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Cancel(args) => act::end(globals, args, act::How::Cancel, out).await,
         Command::Terminate(args) => act::end(globals, args, act::How::Terminate, out).await,
         Command::Retry(args) => act::retry(globals, args, out).await,
+        Command::Replay(args) => replay::replay(globals, args, out).await,
+        Command::Fork(args) => fork::fork(globals, args, out).await,
         Command::Unpark(args) => act::unpark(globals, args, out).await,
         Command::Delete(args) => act::delete(globals, args, out).await,
         Command::Workflows(args) => workflows::workflows(globals, args, out).await,
+        Command::Versions(args) => versions::versions(globals, args, out).await,
+        Command::Diff(args) => diff::diff(globals, args, out).await,
+        Command::Migrate(args) => migrate::migrate(globals, args, out).await,
         Command::Step(args) => step::step(globals, args, out).await,
+        Command::Check(args) => check::check(globals, args, out),
+        Command::Graph(args) => graph::graph(globals, args, out).await,
         Command::New(args) => new::new(globals, args, out),
         Command::Docs(args) => docs::docs(args, out),
         Command::Definitions(args) => definitions::definitions(globals, args, out),

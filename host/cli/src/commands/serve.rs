@@ -159,6 +159,9 @@ impl News<'_> {
             Report::Loaded { workflow, version } if !self.quiet => {
                 self.out.line(format!("{now} {workflow} loaded, version {}", version.short()));
             }
+            // `refuse`: what follows says so, with all of this.
+            Report::Gated(report) if report.served => self.out.line(format!("{now} {report}")),
+            Report::Gated(_) => {}
             Report::Broken { workflow, error } => {
                 self.out.line(format!("{now} {workflow} does not load; what served before still does:\n{error}"));
             }

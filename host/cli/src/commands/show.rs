@@ -124,6 +124,9 @@ fn print(shown: &Shown, local: bool, out: &Out) {
     if let Some(origin) = &view.origin {
         field("took over", &format!("events 1 to {} of run {}", origin.seq, origin.run));
     }
+    for fork in &view.forks {
+        field("forked to", fork.as_str());
+    }
     if view.attempt > 1 {
         field("attempt", &view.attempt.to_string());
     }

@@ -20,7 +20,7 @@ pub async fn workflows(globals: &Globals, args: Workflows, out: &Out) -> Outcome
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    out.table(&["WORKFLOW", "VERSION", "SCHEDULE", "DESCRIPTION"], &rows);
+    out.table(&["WORKFLOW", "VERSION", "LIVE RUNS", "SCHEDULE", "DESCRIPTION"], &rows);
     if rows.is_empty() {
         note("no workflows here; `durhai new hello` writes one");
     }
@@ -46,7 +46,17 @@ fn row(workflow: &WorkflowView) -> Vec<String> {
     };
     let first = workflow.description.lines().next().unwrap_or_default();
     let text = if workflow.error.is_some() { "does not load" } else { first };
-    vec![workflow.name.clone(), version, schedule(&workflow.header["schedule"]), text.into()]
+    vec![workflow.name.clone(), version, live(workflow), schedule(&workflow.header["schedule"]), text.into()]
+}
+
+/// How many have the version that serves, and how many each older one.
+fn live(workflow: &WorkflowView) -> String {
+    let of = |live: &durhai::LiveVersion| match live.serving {
+        true => live.runs.to_string(),
+        false => format!("{} on {}", live.runs, live.version.short()),
+    };
+    let all: Vec<_> = workflow.live.iter().map(of).collect();
+    if all.is_empty() { "-".into() } else { all.join(", ") }
 }
 
 /// A cron text, or a map with one.

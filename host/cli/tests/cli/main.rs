@@ -1,13 +1,16 @@
 //! The real binary, as people use it.
 
 mod declared;
+mod checking;
 mod folder;
 mod keeping;
 mod killed;
 mod outside;
 mod permissions;
 mod run;
+mod seeing;
 mod serve;
 mod settings;
 mod store;
 mod tools;
+mod versions;

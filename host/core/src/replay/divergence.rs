@@ -38,10 +38,19 @@ pub struct Side {
 impl Side {
     pub(super) fn of(body: &Body, site: Option<&Site>) -> Self {
         let (what, input) = describe(body);
-        Side { what, input, site: site.map(ToString::to_string).unwrap_or_default(), source: String::new() }
+        let site = match (site, body) {
+            (Some(site), _) => site.to_string(),
+            // The end of a script is no call; its error knows where it came from.
+            (None, Body::RunFailed { error }) => error.place.as_deref().map_or_else(String::new, |place| {
+                format!("{}:{}:{}", place.file.trim_end_matches(".rhai"), place.line, place.column)
+            }),
+            (None, _) => String::new(),
+        };
+        Side { what, input, site, source: String::new() }
     }
 
-    pub(super) fn of_event(event: &Event) -> Self {
+    /// What an event stands for, as a call of a script.
+    pub fn of_event(event: &Event) -> Self {
         Side::of(&event.body, event.site.as_ref())
     }
 }

@@ -16,11 +16,15 @@ impl Replay {
             return;
         }
         while let Some(next) = self.history.front() {
-            if !next.body.is_asked() {
+            // What a version asked for beyond what the version before it did stands behind the move.
+            let moved = matches!(next.body, Body::RunMigrated { .. });
+            if !moved && !next.body.is_asked() {
                 break;
             }
             let next = self.history.pop_front().expect("there is a front");
-            self.recorded.insert((next.step_id.clone(), Phase::of(&next.body)), next);
+            if !moved {
+                self.recorded.insert((next.step_id.clone(), Phase::of(&next.body)), next);
+            }
         }
         self.live = false;
         if let Err(why) = self.apply(event.seq, event.at, event.step_id.as_ref(), &event.body) {

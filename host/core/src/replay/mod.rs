@@ -15,6 +15,7 @@ mod children;
 mod divergence;
 mod inputs;
 mod mail;
+mod moving;
 mod openings;
 mod outputs;
 mod people;
@@ -29,6 +30,7 @@ use rand_chacha::ChaCha8Rng;
 pub use self::call::*;
 use self::children::OpenChild;
 pub use self::divergence::{Divergence, Side};
+pub use self::moving::version_at;
 use self::mail::{Mail, OpenHook};
 use self::openings::{Opening, What};
 use self::outputs::Shown;
@@ -38,7 +40,7 @@ use self::turn::OpenStep;
 pub use self::turn::{AttemptError, Command, Continue, Emitted, Input, RunStep, StartChild, Turn, Verdict, WaitingFor};
 use crate::event::Created;
 use crate::legal::{BadLog, LogCheck};
-use crate::{Body, Event, Failure, Kind, Millis, RunId, Site, Status, StepId, Value, rng};
+use crate::{Body, Event, Failure, Kind, Millis, RunId, Site, Status, StepId, Value, Version, rng};
 
 /// Limits that a run obeys; an error names the limit and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,8 @@ impl Default for Limits {
 /// One run: its history, where the script is in it, and what is open.
 pub struct Replay {
     created: Created,
+    /// Where the log says that the run moved to another version, and to which.
+    moves: Vec<(u64, Version)>,
     limits: Limits,
     /// Recorded events that were not yet handed over.
     history: VecDeque<Event>,
@@ -155,8 +159,12 @@ impl Replay {
     /// Takes a run's whole log, or any prefix of it that holds at least `run_created`.
     pub fn new(history: Vec<Event>, limits: Limits) -> Result<Self, BadLog> {
         let mut check = LogCheck::default();
+        let mut moves = Vec::new();
         for event in &history {
             check.next(event)?;
+            if let Body::RunMigrated { to, .. } = &event.body {
+                moves.push((event.seq, to.clone()));
+            }
         }
         let mut history = VecDeque::from(history);
         let Some(Event { at, body: Body::RunCreated(mut created), .. }) = history.pop_front() else {
@@ -168,6 +176,7 @@ impl Replay {
             created.chain.as_mut().map(|chain| std::mem::take(&mut chain.signal_ids)).unwrap_or_default();
         Ok(Replay {
             created: *created,
+            moves,
             limits,
             history,
             recorded: HashMap::new(),
@@ -393,6 +402,11 @@ impl Replay {
             .get(&task)
             .filter(|task| task.ordinal > 0)
             .map_or_else(String::new, |task| task.last_call().to_string())
+    }
+
+    /// The path of a task (`2.1`); empty for the body, and for one that has ended.
+    pub fn task_path(&self, task: TaskKey) -> &str {
+        self.tasks.get(&task).map_or("", |task| &task.path)
     }
 
     pub fn limits(&self) -> &Limits {

@@ -53,6 +53,10 @@ impl Replay {
         Ok(())
     }
 
+    pub(super) fn shown_state(&self) -> impl Iterator<Item = (String, Value)> {
+        self.shown.state.iter().map(|(key, (value, _))| (key.clone(), value.clone()))
+    }
+
     pub fn get_state(&self, key: &str) -> Option<&Value> {
         self.shown.state.get(key).map(|(value, _)| value)
     }

@@ -109,7 +109,7 @@ fn child_options(form: Form, value: &Dynamic) -> Result<ChildOptions, Thrown> {
     Ok(options)
 }
 
-fn tags(what: &str, value: &Dynamic) -> Result<std::collections::BTreeMap<String, String>, Thrown> {
+pub fn tags(what: &str, value: &Dynamic) -> Result<std::collections::BTreeMap<String, String>, Thrown> {
     let Ok(map) = value.as_map_ref() else {
         return invalid(format!(
             "{what} must be a map of strings like #{{ customer: \"42\" }}, found {}",

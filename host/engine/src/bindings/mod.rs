@@ -1,6 +1,6 @@
 //! The durable calls, as scripts see them. Each file registers one family.
 
-mod args;
+pub(crate) mod args;
 mod calls;
 mod child;
 mod error;
@@ -16,10 +16,12 @@ mod step;
 mod time;
 
 pub use self::calls::{CALLS, CallDoc};
+pub(crate) use self::child::tags;
 pub use self::error::{failure_to_error, failure_to_map, map_to_failure, throw};
 pub use self::group::TaskHandle;
 pub use self::hook::HookHandle;
 pub use self::saga::SagaHandle;
+pub(crate) use self::step::positive;
 pub use self::time::Timestamp;
 
 use rhai::Engine;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use durhai_world::{Row, WorldError};
+use durhai_world::{Place, Row, WorldError};
 
 use super::{hex, name, row};
 use crate::disk::Disk;
 use crate::gate::{Gate, rank};
 use crate::keys;
-use crate::state::Place;
+use crate::state::place_of;
 
 pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     let mut gates = count(disk, report)?;
@@ -44,7 +44,7 @@ fn count(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<BTreeMap<String,
         let (at, value) = entry?;
         let (Some(key), Ok(row)) = (keys::last_number(&at), serde_json::from_slice::<Row>(&value)) else { continue };
         let Some(its) = row.gate.filter(|_| !row.status.is_terminal()) else { continue };
-        let place = Place::of_value(disk.get(keys::one(keys::PLACE, key))?.as_deref());
+        let place = place_of(disk.get(keys::one(keys::PLACE, key))?.as_deref());
         let queued = disk.has(keys::waiting(&its.key, rank(&its), key))?;
         if queued != (place == Place::Waiting) {
             let is = if queued { "stands in" } else { "is missing in" };

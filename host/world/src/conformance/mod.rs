@@ -5,6 +5,7 @@
 //! is printed, `DURHAI_SEED` runs that one again.
 
 mod claims;
+mod copies;
 mod gates;
 mod hooks;
 mod listing;
@@ -48,6 +49,7 @@ pub fn cases() -> Vec<Case> {
         together::CASES,
         hooks::CASES,
         gates::CASES,
+        copies::CASES,
         random::CASES,
     ]
     .concat()

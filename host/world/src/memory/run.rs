@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, Status};
 
-use crate::{Chunk, Letter, Row};
+use crate::{Chunk, Letter, Place, Row};
 
 pub struct Run {
     /// Its place in the order of creation.
@@ -26,16 +26,6 @@ pub struct Run {
 pub struct Held {
     pub by: Arc<str>,
     pub fence: u64,
-}
-
-/// Where a run is as its gate sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Not there yet.
-    Away,
-    Waiting,
-    /// Also where all are that have no gate.
-    Inside,
 }
 
 impl Run {

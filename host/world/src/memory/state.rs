@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Version};
 
-use super::run::{Held, Place, Run};
+use super::run::{Held, Run};
 use crate::{
-    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Refused, Row, Write, Written,
+    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Place, Refused, Row, Write,
+    Written,
 };
 
 #[derive(Default)]
@@ -25,7 +26,7 @@ pub struct State {
     pub reserved: HashMap<Arc<str>, (RunId, u64)>,
     /// Of the gates of all runs that have not ended.
     pub limits: HashMap<String, u32>,
-    last_key: u64,
+    pub last_key: u64,
     last_fence: u64,
 }
 

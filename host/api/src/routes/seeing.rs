@@ -1,0 +1,102 @@
+//! Seeing into a run: its log run again, line by line if asked, and forks of it.
+
+use axum::Json;
+use axum::body::{Body as Stream, Bytes};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use durhai::{Fork, HostError, ReplayOptions, ReplayView, Run, RunView, StepId, Stop, TraceEvent};
+use futures_util::stream;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::extract::{Body, OfRun, Params};
+use crate::problem::Problem;
+
+/// Events of a trace that wait for the reader; the trace waits where there are more.
+const AHEAD: usize = 1024;
+
+/// Events written as one piece, at most.
+const PIECE: usize = 256;
+
+/// `POST /runs/{id}/replay`: 200 with what came of it. Nothing is written.
+pub(super) async fn replay(OfRun(run): OfRun, Body(options): Body<ReplayOptions>) -> Result<Json<ReplayView>, Problem> {
+    Ok(Json(run.replay(options).await?))
+}
+
+/// `GET /runs/{id}/trace?at=STEP&break=[FILE:]LINE`: NDJSON, one line for each thing that is seen; the last has the type `end`
+/// and what came of the replay, or `error` and the reason.
+pub(super) async fn trace(OfRun(run): OfRun, mut params: Params) -> Result<Response, Problem> {
+    let mut options = ReplayOptions::default();
+    if let Some(step) = params.one("at")? {
+        let step_id = StepId::parse(&step).ok_or_else(|| Problem::invalid(format!("{step:?} is no step id")))?;
+        options.stop = Some(Stop::Step { step_id });
+    }
+    if let Some(place) = params.one("break")? {
+        let stop = Stop::place(&place).ok_or_else(|| {
+            Problem::invalid(format!(
+                "`break` is {place:?}; it must be a line, or a module and a line like lib/money:12"
+            ))
+        })?;
+        options.stop = Some(stop);
+    }
+    options.value_bytes = params.read("value_bytes")?;
+    params.done()?;
+    traced(run, options).await
+}
+
+/// `POST /runs/{id}/trace`: the same with all that a replay can be told.
+pub(super) async fn trace_with(OfRun(run): OfRun, Body(options): Body<ReplayOptions>) -> Result<Response, Problem> {
+    traced(run, options).await
+}
+
+/// `POST /runs/{id}/fork`: 201 with the new run.
+pub(super) async fn fork(OfRun(run): OfRun, Body(fork): Body<Fork>) -> Result<(StatusCode, Json<RunView>), Problem> {
+    Ok((StatusCode::CREATED, Json(run.fork(fork).await?.view().await?)))
+}
+
+type Tracing = JoinHandle<Result<ReplayView, HostError>>;
+
+async fn traced(run: Run, options: ReplayOptions) -> Result<Response, Problem> {
+    let (tx, mut rx) = mpsc::channel(AHEAD);
+    let work: Tracing =
+        tokio::spawn(async move { run.trace(options, move |event| tx.blocking_send(event).is_ok()).await });
+    // What is wrong from the beginning is answered as a problem.
+    let Some(first) = rx.recv().await else {
+        let view = work.await.map_err(|_| HostError::Closed)??;
+        return Ok(ndjson(Stream::from(end(Ok(view)))));
+    };
+    let lines = stream::unfold((vec![first], rx, Some(work)), |(mut seen, mut rx, work)| async move {
+        let mut work = work?;
+        if seen.is_empty() && rx.recv_many(&mut seen, PIECE).await == 0 {
+            let view = (&mut work).await.unwrap_or(Err(HostError::Closed));
+            return Some((Ok::<_, std::convert::Infallible>(end(view)), (seen, rx, None)));
+        }
+        let mut text = Vec::with_capacity(seen.len() * 160);
+        for event in seen.drain(..) {
+            line(&mut text, &event);
+        }
+        Some((Ok(Bytes::from(text)), (seen, rx, Some(work))))
+    });
+    Ok(ndjson(Stream::from_stream(lines)))
+}
+
+fn line(text: &mut Vec<u8>, event: &TraceEvent) {
+    // Its keys are strings, so it is always JSON.
+    serde_json::to_writer(&mut *text, event).expect("events are always JSON");
+    text.push(b'\n');
+}
+
+fn end(view: Result<ReplayView, HostError>) -> Bytes {
+    let mut last = match view {
+        Ok(view) => json!({ "type": "end", "replay": view }),
+        Err(error) => json!({ "type": "error", "detail": error.to_string() }),
+    }
+    .to_string();
+    last.push('\n');
+    Bytes::from(last)
+}
+
+fn ndjson(body: Stream) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}

@@ -1,0 +1,99 @@
+//! One log against one version.
+
+use std::rc::Rc;
+
+use durhai_core::replay::Verdict;
+use durhai_core::{Event, Replay, Version};
+use durhai_engine::{Bundle, Execution, Program, Sandbox, Turn};
+use durhai_world::Row;
+
+use super::report::GateVerdict;
+use crate::inner::Inner;
+
+/// A version, ready to run on one thread.
+pub(crate) struct Trial<'a> {
+    pub inner: &'a Inner,
+    sandbox: Sandbox,
+    pub version: Version,
+    program: Result<Rc<Program>, String>,
+}
+
+/// How a log and a version go together.
+pub(crate) enum Fit {
+    /// The script stands at the end of the log; what it wants beyond that is in its turn.
+    Fits(Box<Execution>),
+    Not(GateVerdict),
+    /// The run has ended meanwhile.
+    Ended,
+    /// Somebody wanted it stopped.
+    Stopped,
+}
+
+impl<'a> Trial<'a> {
+    /// A text that does not compile here is said of each run.
+    pub fn new(inner: &'a Inner, version: Version, bundle: &Bundle) -> Self {
+        let sandbox = Sandbox::new(&inner.sandbox);
+        let program = sandbox.compile(bundle).map(Rc::new).map_err(|diagnostics| {
+            let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+            format!("the script of version {} does not compile here: {}", version.short(), all.join("\n"))
+        });
+        Trial { inner, sandbox, version, program }
+    }
+
+    /// Reads a run's log and replays it; `bytes` of the log come with it.
+    pub fn run(&self, row: &Row, stop: &dyn Fn() -> bool) -> (Fit, u64) {
+        let program = match &self.program {
+            Ok(program) => program.clone(),
+            Err(reason) => return (Fit::Not(GateVerdict::Unreadable { reason: reason.clone() }), 0),
+        };
+        match crate::log::read(&*self.inner.world, &row.run) {
+            Ok((history, bytes)) => (fit(self.inner, &self.sandbox, program, &self.version, row, history, stop), bytes),
+            Err(reason) => (Fit::Not(GateVerdict::Unreadable { reason }), 0),
+        }
+    }
+}
+
+/// Replays a log under a program of this version.
+pub(crate) fn fit(
+    inner: &Inner,
+    sandbox: &Sandbox,
+    program: Rc<Program>,
+    version: &Version,
+    row: &Row,
+    history: Vec<Event>,
+    stop: &dyn Fn() -> bool,
+) -> Fit {
+    if history.last().is_some_and(|event| event.body.is_terminal()) {
+        return Fit::Ended;
+    }
+    let mut replay = match Replay::new(history, inner.limits.clone()) {
+        Ok(replay) => replay,
+        Err(error) => return Fit::Not(GateVerdict::Unreadable { reason: format!("damaged log: {error}") }),
+    };
+    if *version != row.version {
+        replay.migrate(inner.clock.now(), row.version.clone(), version.clone());
+    }
+    let mut exec = Execution::new(program, replay);
+    while exec.turn(sandbox, stop) == Turn::Preempted {
+        if stop() {
+            return Fit::Stopped;
+        }
+    }
+    let replay = exec.replay();
+    match replay.verdict() {
+        Some(Verdict::Diverged(divergence)) => {
+            let mut divergence = divergence.clone();
+            let recorded = replay.version_at(divergence.seq).clone();
+            for (side, version) in [(&mut divergence.asked, version), (&mut divergence.recorded, &recorded)] {
+                if let Some(side) = side {
+                    side.source = inner.catalog.source_line(&*inner.world, version, &side.site);
+                }
+            }
+            Fit::Not(GateVerdict::Diverges { divergence }.shorten())
+        }
+        _ => match replay.new_failure() {
+            Some(error) => Fit::Not(GateVerdict::Fails { error: Box::new(error.clone()) }.shorten()),
+            None => Fit::Fits(Box::new(exec)),
+        },
+    }
+}

@@ -1,0 +1,516 @@
+//! One test, once: a world of its own, a host that may die, and time that moves when the test says so.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use durhai::world::{MemoryWorld, Query, Row, World, decode};
+use durhai::{Clock, Host, HostError, Millis, Run, RunId, RunView, Status, StepId, StepSource, Value};
+use tokio::runtime::Handle;
+
+use crate::clock::TrialClock;
+use crate::connection::{Connection, Disturbance};
+use crate::ledger::{Call, Ledger};
+use crate::pulse::Pulse;
+use crate::stage::{Cast, Ending, Stage};
+use crate::waits;
+
+/// What all tests of a folder have in common.
+#[derive(Clone)]
+pub struct Setting {
+    /// The scripts folder.
+    pub folder: PathBuf,
+    /// Steps that a test may ask for instead of mocks.
+    pub steps: Vec<Arc<dyn StepSource>>,
+    pub tokio: Handle,
+    pub seed: u64,
+}
+
+/// Why a test cannot go on.
+#[derive(Debug)]
+pub enum Stuck {
+    /// The host said no to what the test asked for. The script can catch it.
+    Refused(String),
+    /// Something that no script gets over.
+    Fatal(String),
+}
+
+pub struct Play {
+    setting: Setting,
+    disturbance: Disturbance,
+    /// When, on the machine's clock, the test has taken too long.
+    limit: (Instant, Duration),
+    world: Arc<MemoryWorld>,
+    clock: TrialClock,
+    pulse: Pulse,
+    cast: Arc<Mutex<Cast>>,
+    connection: Arc<Connection>,
+    stage: Arc<Stage>,
+    host: Host,
+    /// By run; the order they were created in is in `order`.
+    ledgers: BTreeMap<RunId, Ledger>,
+    order: Vec<RunId>,
+    /// How long the mocks of steps take.
+    pub delays: BTreeMap<String, Millis>,
+    /// Workflows whose schedules count, and when they are due.
+    schedules: BTreeMap<String, Option<Millis>>,
+    /// Counted over all hosts.
+    letters: u64,
+    struck: Option<String>,
+    writes: Option<u64>,
+    started: usize,
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub enum Next {
+    /// An attempt wants to know how it ends.
+    Asks(Box<Call>),
+    /// Nothing, before that moment (or ever) or until somebody does something.
+    Rests(Option<Millis>),
+}
+
+enum Look {
+    Busy,
+    Down,
+    Next(Next),
+}
+
+impl Play {
+    pub fn new(setting: Setting, disturbance: Disturbance, limit: Duration) -> Result<Play, Stuck> {
+        let (world, pulse) = (Arc::new(MemoryWorld::new()), Pulse::default());
+        let clock = TrialClock::new(pulse.clone());
+        let cast = Arc::new(Mutex::new(Cast { sources: setting.steps.clone(), ..Cast::default() }));
+        let parts = (&world, &clock, &pulse, &cast);
+        let (connection, stage, host) = open(&setting, disturbance, disturbance, parts)?;
+        let mut play = Play {
+            setting,
+            disturbance,
+            limit: (Instant::now() + limit, limit),
+            world,
+            clock,
+            pulse,
+            cast,
+            connection,
+            stage,
+            host,
+            ledgers: BTreeMap::new(),
+            order: Vec::new(),
+            delays: BTreeMap::new(),
+            schedules: BTreeMap::new(),
+            letters: 0,
+            struck: None,
+            writes: None,
+            started: 0,
+        };
+        play.keep_schedules()?;
+        Ok(play)
+    }
+
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    pub fn cast(&self) -> MutexGuard<'_, Cast> {
+        self.cast.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// When the test has taken too long.
+    pub fn limit(&self) -> Instant {
+        self.limit.0
+    }
+
+    /// The write that the crash hit, if it has come to it.
+    pub fn struck(&self) -> Option<String> {
+        self.struck.clone().or_else(|| self.connection.struck())
+    }
+
+    /// Writes of the first host at which a crash makes a difference.
+    pub fn writes(&self) -> u64 {
+        self.writes.unwrap_or_else(|| self.connection.writes())
+    }
+
+    /// A name for the next run.
+    pub fn next_id(&mut self) -> String {
+        self.started += 1;
+        format!("run-{}", self.started)
+    }
+
+    /// Runs in the order they were created.
+    pub fn runs(&mut self) -> Result<Vec<Row>, Stuck> {
+        let rows = self.rows()?;
+        self.read(&rows)?;
+        Ok(rows)
+    }
+
+    pub fn ledger(&self, run: &RunId) -> Option<&Ledger> {
+        self.ledgers.get(run)
+    }
+
+    /// Attempts of all runs, in the order they began.
+    pub fn calls(&mut self) -> Result<Vec<Call>, Stuck> {
+        self.runs()?;
+        let place = |run: &RunId| self.order.iter().position(|known| known == run);
+        let mut calls: Vec<_> = self.ledgers.values().flat_map(|ledger| ledger.calls.iter().cloned()).collect();
+        calls.sort_by_key(|call| (call.at, place(&call.run), step_key(&call.step_id), call.attempt));
+        Ok(calls)
+    }
+
+    /// Asks the host for something that changes nothing.
+    pub fn ask<T, F: Future<Output = Result<T, HostError>>>(&mut self, ask: impl Fn(Host) -> F) -> Result<T, Stuck> {
+        loop {
+            match self.setting.tokio.block_on(ask(self.host.clone())) {
+                Err(_) if self.connection.is_down() => self.restart()?,
+                Err(error) => return Err(Stuck::Refused(error.to_string())),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// Has the host do something that may be done twice.
+    pub fn start<F: Future<Output = Result<Run, HostError>>>(
+        &mut self,
+        ask: impl Fn(Host) -> F,
+    ) -> Result<RunId, Stuck> {
+        self.ask(ask).map(|run| run.id().clone())
+    }
+
+    /// Has the host do something that comes to one letter. If it dies meanwhile it is asked again, unless the letter was
+    /// stored.
+    pub fn tell<F: Future<Output = Result<(), HostError>>>(&mut self, ask: impl Fn(Host) -> F) -> Result<(), Stuck> {
+        loop {
+            let before = self.letters + self.connection.letters();
+            match self.setting.tokio.block_on(ask(self.host.clone())) {
+                Ok(()) => return Ok(()),
+                Err(_) if self.connection.is_down() => {
+                    self.restart()?;
+                    if self.letters > before {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(Stuck::Refused(error.to_string())),
+            }
+        }
+    }
+
+    /// A run, and the last of those that continue it.
+    pub fn view(&mut self, run: &RunId) -> Result<RunView, Stuck> {
+        let mut id = run.clone();
+        loop {
+            let view = self.ask(|host| {
+                let id = id.clone();
+                async move { host.get(id.as_str()).await?.view().await }
+            })?;
+            match view.next {
+                Some(next) => id = next,
+                None => return Ok(view),
+            }
+        }
+    }
+
+    /// From now on the workflow starts by itself when it is due.
+    pub fn schedule(&mut self, workflow: &str) -> Result<(), Stuck> {
+        self.ask(|host| async move { host.resume_schedule(workflow).await })?;
+        self.schedules.insert(workflow.into(), None);
+        // It counts from the first time that its host has looked at it.
+        while handled(&*self.world, workflow)?.is_none() {
+            let seen = self.pulse.count();
+            if !self.pulse.wait(seen, self.limit.0) {
+                return Err(self.hangs());
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves time on to that moment.
+    pub fn set_time(&mut self, now: Millis) {
+        self.clock.set(now);
+    }
+
+    /// Waits until nothing goes on any more, or an attempt wants to know how it ends.
+    pub fn next(&mut self) -> Result<Next, Stuck> {
+        loop {
+            let seen = self.pulse.count();
+            match self.look()? {
+                Look::Next(next) => return Ok(next),
+                Look::Down => self.restart()?,
+                Look::Busy if self.pulse.wait(seen, self.limit.0) => {}
+                Look::Busy => return Err(self.hangs()),
+            }
+            if Instant::now() > self.limit.0 {
+                return Err(self.hangs());
+            }
+        }
+    }
+
+    /// Tells the attempt that asked.
+    pub fn answer(&mut self, call: &Call, ending: Ending) {
+        self.stage.end(&call.run, &call.step_id, ending);
+    }
+
+    /// The test has taken too long: what everybody waits for.
+    pub fn hangs(&mut self) -> Stuck {
+        let mut text = format!("the test does not come to an end: stopped after {} s", self.limit.1.as_secs());
+        for row in self.rows().unwrap_or_default().iter().filter(|row| !row.status.is_terminal()) {
+            let waits = self.setting.tokio.block_on(async {
+                let look = async { self.host.get(row.run.as_str()).await?.view().await };
+                tokio::time::timeout(Duration::from_secs(1), look).await
+            });
+            text.push_str(&match waits {
+                Ok(Ok(view)) => format!("\n  {}", waits::describe(&view, self.clock.now())),
+                _ => format!("\n  run {} ({}) is {} and does not answer", row.run, row.workflow, row.status),
+            });
+        }
+        Stuck::Fatal(text)
+    }
+
+    /// Ends it. The write that the crash hit is known afterwards.
+    pub fn close(&mut self) {
+        self.connection.cut();
+        self.setting.tokio.block_on(self.host.shutdown());
+    }
+
+    fn look(&mut self) -> Result<Look, Stuck> {
+        if self.connection.is_down() {
+            return Ok(Look::Down);
+        }
+        let (changes, now) = (self.connection.changes(), self.clock.now());
+        if self.world.next_wake().map_err(broken)?.is_some_and(|at| at <= now) {
+            return Ok(Look::Busy);
+        }
+        let rows = self.rows()?;
+        self.read(&rows)?;
+        let mut next: Option<Millis> = None;
+        let mut sooner = |at: Option<Millis>| next = next.into_iter().chain(at).min();
+        let mut waiting = Vec::new();
+        for row in rows.iter().filter(|row| !rests(row.status)) {
+            if row.started_at.is_none() {
+                // It begins later, or waits for its turn.
+                let later = row.wake_at.filter(|at| *at > now);
+                if later.is_none() && !self.world.waits(&row.run).map_err(broken)? {
+                    return Ok(Look::Busy);
+                }
+                sooner(later);
+                continue;
+            }
+            if !self.world.inbox(&row.run, 0, 1).map_err(broken)?.is_empty() {
+                return Ok(Look::Busy);
+            }
+            let Some(ledger) = self.ledgers.get(&row.run) else { return Ok(Look::Busy) };
+            let mut wake_at = row.wake_at;
+            if !ledger.open.is_empty() {
+                for open in ledger.open.values() {
+                    let call = &ledger.calls[open.call];
+                    if !self.stage.has(call, open) {
+                        return Ok(Look::Busy);
+                    }
+                    waiting.push(call.clone());
+                }
+                // Its row does not say when it goes on.
+                let events = ledger.last();
+                let id = row.run.clone();
+                let host = self.host.clone();
+                let outlook = self.setting.tokio.block_on(async move { host.get(id.as_str()).await?.outlook().await });
+                match outlook {
+                    Ok(Some(outlook)) if outlook.events == events => wake_at = outlook.wake_at,
+                    _ => return Ok(Look::Busy),
+                }
+            }
+            if wake_at.is_some_and(|at| at <= now) {
+                return Ok(Look::Busy);
+            }
+            sooner(wake_at);
+        }
+        let nap = self.clock.next();
+        sooner(nap);
+        if !self.schedules.is_empty() {
+            let schedules = match self.setting.tokio.block_on(self.host.schedules()) {
+                Ok(schedules) => schedules,
+                Err(_) if self.connection.is_down() => return Ok(Look::Down),
+                Err(error) => return Err(Stuck::Fatal(error.to_string())),
+            };
+            for schedule in schedules {
+                let Some(due) = self.schedules.get_mut(&schedule.workflow) else { continue };
+                // What it is due for now must have been dealt with before the next time counts.
+                let handled = handled(&*self.world, &schedule.workflow)?;
+                if due.is_some_and(|due| due <= now && handled.is_none_or(|handled| handled < due)) {
+                    return Ok(Look::Busy);
+                }
+                if schedule.queued > 0 && schedule.last_run.as_ref().is_none_or(|run| has_ended(&rows, run)) {
+                    return Ok(Look::Busy);
+                }
+                *due = schedule.next;
+                sooner(schedule.next);
+            }
+        }
+        if next.is_some_and(|at| at <= now) {
+            return Ok(Look::Busy);
+        }
+        let mut ready = Vec::new();
+        for call in waiting {
+            match self.done_at(&call) {
+                Some(at) if at > now => next = next.into_iter().chain([at]).min(),
+                _ => ready.push(call),
+            }
+        }
+        // What was seen must be of one moment.
+        if self.connection.is_down() {
+            return Ok(Look::Down);
+        }
+        if self.connection.changes() != changes {
+            self.pulse.beat();
+            return Ok(Look::Busy);
+        }
+        let seed = self.setting.seed;
+        let first = ready.into_iter().min_by_key(|call| self.turn(seed, call));
+        Ok(Look::Next(match first {
+            Some(call) => Next::Asks(Box::new(call)),
+            None => Next::Rests(next),
+        }))
+    }
+
+    /// When the mock of a step has an answer, if it takes its time.
+    fn done_at(&self, call: &Call) -> Option<Millis> {
+        self.delays.get(&*call.name).map(|delay| call.at.saturating_add(*delay))
+    }
+
+    /// Which of several attempts ends first: without a seed, that of the run that was created first, in the order of its
+    /// script.
+    fn turn(&self, seed: u64, call: &Call) -> (u64, usize, Vec<u32>) {
+        let place = self.order.iter().position(|run| *run == call.run).unwrap_or(usize::MAX);
+        let chance = match seed {
+            0 => 0,
+            seed => {
+                let mut hasher = DefaultHasher::new();
+                (seed, call.run.as_str(), call.step_id.as_str(), call.attempt).hash(&mut hasher);
+                hasher.finish()
+            }
+        };
+        (chance, place, step_key(&call.step_id))
+    }
+
+    fn rows(&self) -> Result<Vec<Row>, Stuck> {
+        let mut query = Query { limit: 1_000, ..Query::default() };
+        let mut rows = Vec::new();
+        loop {
+            let page = self.world.list(&query).map_err(broken)?;
+            rows.extend(page.rows);
+            match page.next {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => break,
+            }
+        }
+        rows.reverse();
+        Ok(rows)
+    }
+
+    /// Reads what is new in the logs.
+    fn read(&mut self, rows: &[Row]) -> Result<(), Stuck> {
+        for row in rows {
+            if !self.ledgers.contains_key(&row.run) {
+                self.order.push(row.run.clone());
+            }
+            let ledger = self.ledgers.entry(row.run.clone()).or_default();
+            let tail = self.world.log_tail(&row.run).map_err(broken)?;
+            if tail.is_none_or(|tail| tail.first + u64::from(tail.count) - 1 == ledger.last()) {
+                continue;
+            }
+            let from = ledger.last() + 1;
+            let mut events = Vec::new();
+            for chunk in self.world.log(&row.run, from, usize::MAX).map_err(broken)? {
+                decode(&chunk.bytes, &mut events).map_err(|error| Stuck::Fatal(error.to_string()))?;
+            }
+            for event in events.into_iter().filter(|event| event.seq >= from) {
+                ledger.read(&row.run, event);
+            }
+        }
+        Ok(())
+    }
+
+    /// The host is dead: another one takes over, and that one lives.
+    fn restart(&mut self) -> Result<(), Stuck> {
+        self.setting.tokio.block_on(self.host.shutdown());
+        self.letters += self.connection.letters();
+        self.writes.get_or_insert(self.connection.writes());
+        self.struck = self.struck.take().or_else(|| self.connection.struck());
+        self.world.crash();
+        let parts = (&self.world, &self.clock, &self.pulse, &self.cast);
+        (self.connection, self.stage, self.host) = open(&self.setting, Disturbance::None, self.disturbance, parts)?;
+        self.keep_schedules()
+    }
+
+    /// Workflows start by themselves only where the test wants it.
+    fn keep_schedules(&mut self) -> Result<(), Stuck> {
+        for schedule in self.ask(|host| async move { host.schedules().await })? {
+            let wanted = self.schedules.contains_key(&schedule.workflow);
+            if !wanted && !schedule.paused {
+                let name = &schedule.workflow;
+                self.ask(|host| async move { host.pause_schedule(name).await })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Parts<'a> = (&'a Arc<MemoryWorld>, &'a TrialClock, &'a Pulse, &'a Arc<Mutex<Cast>>);
+
+fn open(
+    setting: &Setting,
+    disturbance: Disturbance,
+    always: Disturbance,
+    (world, clock, pulse, cast): Parts<'_>,
+) -> Result<(Arc<Connection>, Arc<Stage>, Host), Stuck> {
+    let shared: Arc<dyn World> = world.clone();
+    let connection = Arc::new(Connection::new(shared, disturbance, pulse.clone()));
+    let stage = Stage::new(cast.clone(), clock.clone(), pulse.clone());
+    let mut builder = Host::builder()
+        .shared_world(connection.clone())
+        .clock(Arc::new(clock.clone()))
+        .workflows(&setting.folder)
+        .watch(false)
+        .workers(1)
+        // One host at a time, and the clock jumps.
+        .lease(Duration::from_secs(1 << 40))
+        .steps(stage.source());
+    if always == Disturbance::Evicted {
+        builder = builder.evict_after(Duration::ZERO);
+    }
+    let host = setting.tokio.block_on(builder.start()).map_err(|error| Stuck::Fatal(error.to_string()))?;
+    Ok((connection, stage, host))
+}
+
+/// Up to which of its times a host has dealt with a schedule, as it notes it in its world.
+fn handled(world: &dyn World, workflow: &str) -> Result<Option<Millis>, Stuck> {
+    let noted = world.meta(&format!("schedule/{workflow}")).map_err(broken)?;
+    let noted: Option<Value> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(noted.and_then(|state| state.get("from").and_then(Value::as_u64)))
+}
+
+fn has_ended(rows: &[Row], run: &RunId) -> bool {
+    rows.iter().any(|row| row.run == *run && row.status.is_terminal())
+}
+
+fn rests(status: Status) -> bool {
+    status.is_terminal() || status == Status::Parked
+}
+
+fn broken(error: durhai::WorldError) -> Stuck {
+    Stuck::Fatal(format!("the world of the test is broken: {error}"))
+}
+
+/// In the order of the script, not of the text: 2 before 10.
+fn step_key(id: &StepId) -> Vec<u32> {
+    id.as_str().split('.').filter_map(|part| part.parse().ok()).collect()
+}

@@ -1,0 +1,185 @@
+//! A store made from a copy.
+
+use std::collections::HashMap;
+
+use durhai_world::{Place, Record, WorldError};
+
+use crate::batch::Batch;
+use crate::copy::{Cursor, OF_RUNS};
+use crate::disk::Disk;
+use crate::gate::{Gate, rank};
+use crate::keys;
+use crate::state::{self, Run, row_of};
+
+/// Says that a copy is being put into this store.
+pub const RESTORING: &str = "restoring";
+
+/// Entries that are written at a time, and their bytes.
+const STEP: usize = 2_000;
+const STEP_BYTES: usize = 4 << 20;
+
+/// The store must be empty.
+pub fn restore(disk: &Disk, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError> {
+    let foreign = disk.prefix([]).find(|entry| entry.as_ref().is_ok_and(|(key, _)| key[0] != keys::OWN));
+    if foreign.is_some() {
+        return Err(WorldError::Invalid(format!(
+            "the store in {} is not empty: a copy is restored into an empty one",
+            disk.folder().display()
+        )));
+    }
+    let mark = keys::named(keys::OWN, RESTORING);
+    let mut batch = Batch::default();
+    batch.insert(mark.clone(), &[]);
+    disk.apply(batch)?;
+    disk.sync()?;
+    let mut batch = Batch::default();
+    let (mut count, mut bytes) = (0, 0);
+    while let Some(record) = next()? {
+        count += 1;
+        bytes += place(record, &mut batch);
+        if count >= STEP || bytes >= STEP_BYTES {
+            disk.apply(std::mem::take(&mut batch))?;
+            (count, bytes) = (0, 0);
+        }
+    }
+    disk.apply(batch)?;
+    complete(disk)?;
+    disk.sync()?;
+    let mut batch = Batch::default();
+    batch.remove(mark);
+    disk.apply(batch)?;
+    disk.sync()
+}
+
+/// Puts a record where it belongs, and says how large it is.
+fn place(record: Record, batch: &mut Batch) -> usize {
+    let (key, value) = match record {
+        Record::Meta { key, value } => (keys::named(keys::META, &key), value),
+        Record::Program { version, value } => (keys::named(keys::PROGRAM, version.as_str()), value),
+        Record::Gate { key, value } => {
+            let gate = value.map(|limit| Gate { limit, ..Gate::default() }.value());
+            (keys::named(keys::GATE, &key), gate)
+        }
+        Record::Run { number, value } => {
+            (keys::one(keys::ROW, number).to_vec(), value.map(|row| crate::write::json(&row)))
+        }
+        Record::Tries { number, value } => {
+            (keys::one(keys::TRIES, number).to_vec(), (value > 0).then(|| value.to_be_bytes().to_vec()))
+        }
+        Record::Place { number, value } => {
+            (keys::one(keys::PLACE, number).to_vec(), state::value_of(value).map(<[u8]>::to_vec))
+        }
+        Record::Taken { number, value } => {
+            (keys::one(keys::TAKEN, number).to_vec(), (value > 0).then(|| value.to_be_bytes().to_vec()))
+        }
+        Record::Log { number, first, count, value } => {
+            let value = value.map(|bytes| [&count.to_be_bytes(), bytes.as_slice()].concat());
+            (keys::two(keys::LOG, number, first).to_vec(), value)
+        }
+        Record::Letter { number, index, at, value } => {
+            (keys::two(keys::LETTER, number, index).to_vec(), value.map(|bytes| keys::dated(at, &bytes).to_vec()))
+        }
+        Record::Entry { number, stream, index, value } => (keys::under(&keys::stream(number, &stream), index), value),
+        Record::Value { number, name, value } => (keys::of_run(keys::VALUE, number, &name), value),
+        Record::Hook { token, number, value } => {
+            (keys::named(keys::HOOK, &token), value.map(|info| keys::dated(number, &info).to_vec()))
+        }
+        Record::Unreadable { .. } => return 0,
+    };
+    let size = key.len() + value.as_ref().map_or(0, Vec::len);
+    batch.set(key, value);
+    size
+}
+
+/// Makes what is found by other things than its name, and removes what belongs to no run.
+fn complete(disk: &Disk) -> Result<(), WorldError> {
+    let mut gates: HashMap<String, Gate> = HashMap::new();
+    let mut hooks = Steps::new(disk);
+    let mut cursor = Cursor::new(keys::HOOK);
+    while let Some((key, value)) = cursor.next(disk)? {
+        let token = String::from_utf8_lossy(&key[1..]).into_owned();
+        let number = keys::split_dated(&value).map_or(0, |(number, _)| number);
+        match row_of(disk, number)?.filter(|row| !row.status.is_terminal()) {
+            Some(_) => hooks.batch.insert(keys::of_run(keys::OPEN, number, &token), &[]),
+            None => hooks.batch.remove(key),
+        }
+        hooks.step()?;
+    }
+    hooks.end()?;
+    let mut steps = Steps::new(disk);
+    for tag in OF_RUNS {
+        let mut cursor = Cursor::new(tag);
+        let mut known = (0, true);
+        while let Some((key, _)) = cursor.next(disk)? {
+            let number = keys::first_number(&key).unwrap_or(0);
+            if tag != keys::ROW {
+                if known.0 != number {
+                    known = (number, disk.has(keys::one(keys::ROW, number))?);
+                }
+                if !known.1 {
+                    steps.batch.remove(key);
+                    steps.step()?;
+                }
+                continue;
+            }
+            let Some(run) = Run::of_key(disk, number)? else { continue };
+            steps.batch.insert(keys::named(keys::ID, run.row.run.as_str()), &number.to_be_bytes());
+            for index in keys::of_row(&run.row, number) {
+                steps.batch.insert(index, &[]);
+            }
+            if !run.row.status.is_terminal() {
+                run.queue(&mut steps.batch);
+                if let Some(of) = &run.row.gate {
+                    let gate =
+                        gates.entry(of.key.clone()).or_insert_with(|| Gate { limit: of.limit, ..Gate::default() });
+                    gate.members += 1;
+                    gate.inside += u64::from(run.place == Place::Inside);
+                    if run.place == Place::Waiting {
+                        steps.batch.insert(keys::waiting(&of.key, rank(of), number), &[]);
+                    }
+                }
+            }
+            steps.step()?;
+        }
+    }
+    let mut cursor = Cursor::new(keys::GATE);
+    while let Some((key, value)) = cursor.next(disk)? {
+        let limit = Gate::of_value(&value).map(|gate| gate.limit);
+        match (std::str::from_utf8(&key[1..]).ok().and_then(|name| gates.get_mut(name)), limit) {
+            (Some(gate), Some(limit)) => gate.limit = limit,
+            _ => steps.batch.remove(key),
+        }
+        steps.step()?;
+    }
+    for (name, gate) in gates {
+        steps.batch.insert(keys::named(keys::GATE, &name), gate.value());
+        steps.step()?;
+    }
+    steps.end()
+}
+
+/// A batch that is applied whenever it has grown.
+struct Steps<'a> {
+    disk: &'a Disk,
+    batch: Batch,
+    count: usize,
+}
+
+impl<'a> Steps<'a> {
+    fn new(disk: &'a Disk) -> Self {
+        Steps { disk, batch: Batch::default(), count: 0 }
+    }
+
+    fn step(&mut self) -> Result<(), WorldError> {
+        self.count += 1;
+        if self.count >= STEP {
+            self.count = 0;
+            self.disk.apply(std::mem::take(&mut self.batch))?;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), WorldError> {
+        self.disk.apply(self.batch)
+    }
+}

@@ -1,0 +1,335 @@
+//! Forks: what is taken over is not made again, what is not is; nobody else is disturbed; crashes change nothing.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use durhai::{
+    Body, Clock, DifferenceKind, Event, Fork, Host, HostError, MemoryWorld, ReplayOptions, Run, Script, Status,
+    StepContext, StepError, StepId, Value, World, diff_logs,
+};
+use durhai_core::legal::LogCheck;
+use durhai_testkit::{Fault, FaultWorld, Pulse, Quiet, SimClock, events, quiet};
+use serde_json::json;
+
+/// A world with the attempts that were made in it.
+struct Stage {
+    world: Arc<MemoryWorld>,
+    clock: Arc<SimClock>,
+    pulse: Pulse,
+    made: Arc<Mutex<Vec<String>>>,
+}
+
+fn id(text: &str) -> StepId {
+    StepId::parse(text).expect("a step id")
+}
+
+impl Stage {
+    fn new() -> Self {
+        Stage {
+            world: Arc::new(MemoryWorld::new()),
+            clock: Arc::new(SimClock::new()),
+            pulse: Pulse::default(),
+            made: Arc::default(),
+        }
+    }
+
+    async fn host(&self, script: &str, fault: Fault) -> (Arc<FaultWorld>, Host) {
+        let shared: Arc<dyn World> = self.world.clone();
+        let connection = Arc::new(FaultWorld::new(shared, fault, self.pulse.clone()));
+        let made = self.made.clone();
+        let host = Host::builder()
+            .shared_world(connection.clone())
+            .clock(self.clock.clone())
+            .workers(2)
+            .workflow("flow", script)
+            .workflow("child", "use_step(\"echo\", input) + 1")
+            .step("echo", move |context: StepContext, input: Value| {
+                made.lock().expect("attempts").push(format!("{} {}", context.run_id(), context.step_id()));
+                async move { Ok::<_, StepError>(input) }
+            })
+            .step("bad", |_: StepContext, _: Value| async move { Err::<Value, _>(StepError::fatal("broken")) })
+            .start()
+            .await
+            .expect("a host starts");
+        (connection, host)
+    }
+
+    /// Lets everything happen that happens by itself. `false`: the host died.
+    async fn settle(&self, connection: &FaultWorld) -> bool {
+        loop {
+            let look = || {
+                if connection.is_down() {
+                    return Some(None);
+                }
+                match quiet(&*self.world, self.clock.now()) {
+                    Quiet::Busy => None,
+                    Quiet::Until(next) => Some(Some(next)),
+                }
+            };
+            match self.pulse.until(look, || "a host that rests").await {
+                None => return false,
+                Some(Some(next)) => self.clock.set(next),
+                Some(None) => return true,
+            }
+        }
+    }
+
+    fn log(&self, run: &Run) -> Vec<Event> {
+        events(&*self.world, run.id())
+    }
+
+    fn made(&self) -> Vec<String> {
+        std::mem::take(&mut *self.made.lock().expect("attempts"))
+    }
+}
+
+fn check(log: &[Event], what: &str) {
+    let mut check = LogCheck::default();
+    log.iter().try_for_each(|event| check.next(event)).unwrap_or_else(|bad| panic!("{what}: {bad}"));
+}
+
+/// Scripts whose output says all that matters; none looks at the time or at its own name.
+const SCRIPTS: &[(&str, &str)] = &[
+    ("steps", r#"let a = use_step("echo", 1); let b = use_step("echo", a + 1); [a, b, use_step("echo", a + b)]"#),
+    (
+        "branches",
+        r#"let got = parallel([|| { let x = use_step("echo", 1); use_step("echo", x + 1) }, || { sleep(5); use_step("echo", 3) }]);
+           got.push(use_step("echo", 9)); got"#,
+    ),
+    ("children", r#"let a = run_workflow("child", 4); let b = use_step("echo", a); [b, run_workflow("child", b)]"#),
+    (
+        "chance",
+        r#"let a = rand(0, 1000000); let b = use_step("echo", a); let c = rand(0, 1000000); [a, b, c, use_step("echo", c)]"#,
+    ),
+    ("errors", r#"let why = (); try { use_step("bad", 1) } catch (e) { why = e.kind; } [why, use_step("echo", 2)]"#),
+    ("each", r#"foreach([1, 2, 3], |n| { sleep(n); use_step("echo", n * 2) }, #{ concurrency: 2 })"#),
+    (
+        "race",
+        r#"let r = race(#{ a: || { sleep(9); 1 }, b: || use_step("echo", 2) }); [r.winner, use_step("echo", r.value)]"#,
+    ),
+    ("state", r#"set_state("n", use_step("echo", 1)); emit(1); [get_state("n"), use_step("echo", 5)]"#),
+    (
+        "signals",
+        r#"sleep(50); let a = wait_for("go", #{ timeout: 50 }); let b = use_step("echo", a); [b, poll_signal("go"), use_step("echo", 3)]"#,
+    ),
+    (
+        "timeout",
+        r#"let r = (); try { with_timeout(3, || { sleep(10); 1 }) } catch (e) { r = e.kind; } [r, use_step("echo", 7)]"#,
+    ),
+];
+
+#[tokio::test]
+async fn at_every_step_the_fork_comes_to_the_same() {
+    for (name, script) in SCRIPTS {
+        let stage = Stage::new();
+        let (connection, host) = stage.host(script, Fault::Never).await;
+        let run = host.run("flow").id("first").start().await.expect("it starts");
+        if *name == "signals" {
+            run.signal("go", &json!("one")).await.expect("it is sent");
+            run.signal("go", &json!("two")).await.expect("it is sent");
+        }
+        assert!(stage.settle(&connection).await);
+        let output: Value = run.output().await.expect("it completes");
+        let log = stage.log(&run);
+        let steps: BTreeSet<StepId> = log.iter().filter_map(|event| event.step_id.clone()).collect();
+        assert!(!steps.is_empty(), "{name}");
+        stage.made();
+        let mut compared = 0;
+        for step in steps {
+            for (how, fork) in [("at", Fork::at(step.clone())), ("after", Fork::after(step.clone()))] {
+                let what = format!("{name} {how} {step}");
+                let fork = match run.fork(fork).await {
+                    Ok(fork) => fork,
+                    // A call that was cancelled by another branch has no result of its own.
+                    Err(error) => {
+                        assert!(how == "after" && error.to_string().contains("no result yet"), "{what}: {error}");
+                        continue;
+                    }
+                };
+                assert!(stage.settle(&connection).await);
+                let view = fork.view().await.expect("it is there");
+                let own = stage.log(&fork);
+                let signals = |log: &[Event]| {
+                    log.iter().filter(|event| matches!(event.body, Body::SignalReceived { .. })).count()
+                };
+                assert_eq!(view.status, Status::Completed, "{what}: {view:?}");
+                // Signals that came behind the cut are not there.
+                if signals(&own) == signals(&log) {
+                    assert_eq!(view.output, output, "{what}: {view:?}");
+                    compared += 1;
+                }
+                check(&own, &what);
+                let origin = view.origin.expect("it knows where it came from");
+                assert_eq!(origin.run, *run.id(), "{what}");
+                // What was taken over had ended: its attempts are not made again.
+                let taken: BTreeSet<&str> = own[..origin.seq as usize]
+                    .iter()
+                    .filter(|event| matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. }))
+                    .filter_map(|event| Some(event.step_id.as_ref()?.as_str()))
+                    .collect();
+                for made in stage.made() {
+                    let (of, step) = made.split_once(' ').expect("a run and a step");
+                    assert!(of != fork.id().as_str() || !taken.contains(step), "{what}: {made} was made again");
+                }
+                let again = fork.replay(ReplayOptions::default()).await.expect("it replays");
+                assert_eq!((again.divergence, again.status), (None, Status::Completed), "{what}");
+            }
+        }
+        assert!(compared >= 2, "{name}");
+        assert_eq!(stage.log(&run), log, "{name}: the run that was forked is as it was");
+        assert!(!run.view().await.expect("it is there").forks.is_empty());
+        host.shutdown().await;
+    }
+}
+
+const ORDER: &str = r#"
+let paid = use_step("echo", #{ cents: input });
+let sent = use_step("echo", paid.cents * 2);
+use_step("echo", `${sent} for ${paid.cents}`)
+"#;
+
+#[tokio::test]
+async fn results_and_texts_can_be_others() {
+    let stage = Stage::new();
+    let (connection, host) = stage.host(ORDER, Fault::Never).await;
+    let run = host.run("flow").id("order").input(&5).tag("team", "red").start().await.expect("it starts");
+    assert!(stage.settle(&connection).await);
+    stage.made();
+    let fork = run.fork(Fork::at(id("2")).set(id("1"), json!({ "cents": 7 })).id("seven")).await.expect("it forks");
+    assert!(stage.settle(&connection).await);
+    let view = fork.view().await.expect("it is there");
+    assert_eq!((view.output, view.input, view.tags["team"].as_str()), (json!("14 for 7"), json!(5), "red"));
+    assert_eq!(stage.made(), ["seven 2", "seven 3"]);
+    let edited = Script { source: ORDER.replace("* 2", "* 3"), ..Script::default() };
+    let fork = run.fork(Fork::after(id("1")).script(edited.clone())).await.expect("it fits the first step");
+    assert!(stage.settle(&connection).await);
+    assert_eq!(fork.output::<String>().await.expect("it completes"), "15 for 5");
+    assert_ne!(fork.view().await.expect("it is there").version, run.view().await.expect("it is there").version);
+    // Behind the second step the text differs from what was done.
+    let before = host.list(Default::default()).await.expect("runs").runs.len();
+    let error = run.fork(Fork::after(id("2")).script(edited)).await.expect_err("it does not fit");
+    let text = error.to_string();
+    assert!(matches!(error, HostError::Conflict(_)), "{text}");
+    for part in ["at step 2", "with 10", "with 15", "paid.cents * 2", "paid.cents * 3", "Nothing was created"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for (fork, says) in [
+        (Fork::at(id("9")), "the log has no step 9; the last in it is 3"),
+        (Fork::at(id("2")).set(id("2"), json!(1)), "step 2 has no result to be set"),
+        (Fork::at(id("2")).set(id("9"), json!(1)), "those that have are 1"),
+        (Fork::default(), "give one of `at` and `after`"),
+    ] {
+        let error = run.fork(fork).await.expect_err(says);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    // The name of another run is refused, that of the same fork gives the same run.
+    let taken = run.fork(Fork::at(id("2")).id("order")).await.expect_err("the name is taken");
+    assert!(matches!(&taken, HostError::Conflict(_)), "{taken}");
+    let same = run.fork(Fork::at(id("2")).set(id("1"), json!({ "cents": 7 })).id("seven")).await.expect("it is there");
+    assert_eq!(same.output::<String>().await.expect("its output"), "14 for 7");
+    assert_eq!(host.list(Default::default()).await.expect("runs").runs.len(), before);
+    let forks: Vec<_> = run.view().await.expect("it is there").forks;
+    assert_eq!(forks.len(), 2, "{forks:?}");
+    // Where they differ.
+    let diff = diff_logs(&stage.log(&run), &stage.log(&same));
+    let found: Vec<_> = diff.differences.iter().map(|d| (d.step_id.as_ref().map(|s| s.to_string()), d.what)).collect();
+    let step = |n: &str| Some(n.to_owned());
+    assert_eq!(
+        found,
+        [
+            (step("1"), DifferenceKind::Result),
+            (step("2"), DifferenceKind::Call),
+            (step("3"), DifferenceKind::Call),
+            (None, DifferenceKind::End)
+        ]
+    );
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_live_run_is_not_disturbed_and_its_hooks_stay_its_own() {
+    let script = r#"
+        let h = hook();
+        use_step("echo", #{ url: h.url, run: run_id() });
+        let got = h.wait();
+        use_step("echo", got.body)
+    "#;
+    let stage = Stage::new();
+    let (connection, host) = stage.host(script, Fault::Never).await;
+    let run = host.run("flow").id("live").start().await.expect("it starts");
+    assert!(stage.settle(&connection).await);
+    let before = stage.log(&run);
+    let fork = run.fork(Fork::after(id("2")).id("copy")).await.expect("it forks");
+    assert!(stage.settle(&connection).await);
+    assert_eq!(stage.log(&run), before);
+    let token = |log: &[Event]| {
+        log.iter()
+            .find_map(|event| if let Body::HookOpened { token, .. } = &event.body { Some(token.clone()) } else { None })
+    };
+    let (old, new) = (token(&before).expect("a hook"), token(&stage.log(&fork)).expect("a hook"));
+    assert_ne!(old, new);
+    for (run, token, n) in [(&fork, &new, 2), (&run, &old, 1)] {
+        let request = durhai::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
+        host.deliver_hook(token, request, None).await.expect("the hook is open");
+        assert!(stage.settle(&connection).await);
+        assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
+    }
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_token_the_script_named_is_not_taken_from_a_live_run() {
+    let script = r#"let h = hook(#{ token: "till-7" }); use_step("echo", 1); h.wait().body"#;
+    let stage = Stage::new();
+    let (connection, host) = stage.host(script, Fault::Never).await;
+    let run = host.run("flow").id("live").start().await.expect("it starts");
+    assert!(stage.settle(&connection).await);
+    let error = run.fork(Fork::at(id("2"))).await.expect_err("the token is taken");
+    assert!(error.to_string().contains("till-7"), "{error}");
+    assert_eq!(host.list(Default::default()).await.expect("runs").runs.len(), 1);
+    run.terminate("enough").await.expect("it ends");
+    assert!(stage.settle(&connection).await);
+    let fork = run.fork(Fork::at(id("2"))).await.expect("the token is free");
+    assert!(stage.settle(&connection).await);
+    let request = durhai::HookRequest { method: "POST".into(), body: json!(3), ..Default::default() };
+    host.deliver_hook("till-7", request, None).await.expect("it is the fork's now");
+    assert!(stage.settle(&connection).await);
+    assert_eq!(fork.output::<i64>().await.expect("it completes"), 3);
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_fork_survives_a_crash_at_every_write() {
+    let script = SCRIPTS.iter().find(|(name, _)| *name == "branches").expect("it is there").1;
+    let mut crashes = 0;
+    for write in 1..40 {
+        for fault in [Fault::Before(write), Fault::After(write)] {
+            let stage = Stage::new();
+            let (connection, host) = stage.host(script, Fault::Never).await;
+            let run = host.run("flow").id("first").start().await.expect("it starts");
+            assert!(stage.settle(&connection).await);
+            let output: Value = run.output().await.expect("it completes");
+            host.shutdown().await;
+            let fork = || Fork::at(id("1.2.2")).id("second");
+            let (mut connection, mut host) = stage.host(script, fault).await;
+            let first = host.get("first").await.expect("it is there").fork(fork()).await;
+            let mut alive = stage.settle(&connection).await;
+            assert!(first.is_ok() || !alive, "{fault:?}: {first:?}");
+            if !alive {
+                crashes += 1;
+                host.shutdown().await;
+                stage.world.crash();
+                (connection, host) = stage.host(script, Fault::Never).await;
+                host.get("first").await.expect("it is there").fork(fork()).await.expect("it forks, or has");
+                alive = stage.settle(&connection).await;
+            }
+            assert!(alive);
+            let second = host.get("second").await.expect("it is there");
+            assert_eq!(second.output::<Value>().await.expect("it completes"), output, "{fault:?}");
+            check(&stage.log(&second), &format!("{fault:?}"));
+            assert_eq!(host.get("first").await.expect("it is there").view().await.expect("a view").forks.len(), 1);
+            host.shutdown().await;
+        }
+    }
+    assert!(crashes >= 6, "{crashes} crashes");
+}

@@ -1,0 +1,107 @@
+//! Texts that change while their runs live: the verdicts of the gate, its policies, and moves.
+
+mod crashes;
+mod edits;
+mod many;
+mod moving;
+mod policies;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use durhai::{
+    Body, Clock, Event, GateReport, Host, HostBuilder, MemoryWorld, Report, RunId, Status, StepContext, StepError,
+    Value, Version, World,
+};
+use durhai_core::{legal::LogCheck, wire};
+use durhai_testkit::{Quiet, SimClock, events, quiet};
+use durhai_world::{Chunk, Create, Row, Write};
+
+/// What steps were made: `RUN/STEP`, name and attempt.
+type Journal = Arc<Mutex<Vec<(String, String, u32)>>>;
+
+/// Every step gives its input, or 7 without one, and writes that it was made.
+fn host(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>, folder: &Path, journal: &Journal) -> HostBuilder {
+    let shared: Arc<dyn World> = world.clone();
+    let mut builder =
+        Host::builder().shared_world(shared).clock(clock.clone()).workers(2).watch(false).workflows(folder);
+    for name in
+        ["reserve", "price", "small", "review", "pack", "charge", "bill", "mail", "archive", "audit", "extra", "side"]
+    {
+        let journal = journal.clone();
+        builder = builder.step(name, move |context: StepContext, input: Value| {
+            let made = (context.idempotency_key(), context.name().to_owned(), context.attempt());
+            journal.lock().expect("a journal").push(made);
+            async move { Ok::<_, StepError>(if input.is_null() { Value::from(7) } else { input }) }
+        });
+    }
+    builder
+}
+
+/// Until nothing happens any more unless time goes on.
+async fn rests(world: &MemoryWorld, clock: &SimClock) -> Option<u64> {
+    loop {
+        match quiet(world, clock.now()) {
+            Quiet::Until(next) => return next,
+            Quiet::Busy => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Lets time go on until nothing will ever happen by itself.
+async fn to_the_end(world: &MemoryWorld, clock: &SimClock) {
+    while let Some(next) = rests(world, clock).await {
+        clock.set(next);
+    }
+}
+
+/// A run whose log is the beginning of another one's.
+fn stopped_at(world: &MemoryWorld, log: &[Event], seq: usize, id: &str) -> RunId {
+    let run = RunId::new(id).expect("an id");
+    let mut events = log[..seq].to_vec();
+    let Body::RunCreated(created) = &mut events[0].body else { panic!("a log begins with run_created") };
+    created.run = run.clone();
+    let row = Row {
+        run: run.clone(),
+        workflow: created.workflow.clone(),
+        version: created.version.clone(),
+        status: if seq > 1 { Status::Running } else { Status::Pending },
+        tags: Default::default(),
+        parent: None,
+        created_at: events[0].at,
+        started_at: (seq > 1).then_some(events[0].at),
+        ended_at: None,
+        wake_at: Some(0),
+        note: Value::Null,
+        purge_at: None,
+        gate: None,
+    };
+    let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
+    let create = Write::Create(Box::new(Create { row, events: chunk, claim: None }));
+    world.write(vec![create]).expect("it answers")[0].as_ref().expect("it is new");
+    run
+}
+
+fn gated(reports: &[Report]) -> &GateReport {
+    let found = reports.iter().find_map(|report| if let Report::Gated(report) = report { Some(report) } else { None });
+    found.unwrap_or_else(|| panic!("no report of the gate in {reports:?}"))
+}
+
+fn serving(host: &Host, workflow: &str) -> Version {
+    let all = host.workflows();
+    let view = all.iter().find(|view| view.name == workflow).expect("it is there");
+    view.version.clone().expect("it serves")
+}
+
+/// The log is legal, and says which versions the run had.
+fn versions_in(world: &MemoryWorld, run: &RunId) -> Vec<Version> {
+    let log = events(world, run);
+    let mut check = LogCheck::default();
+    log.iter().try_for_each(|event| check.next(event)).unwrap_or_else(|bad| panic!("{run}: {bad}"));
+    let version = |event: &Event| match &event.body {
+        Body::RunCreated(created) => Some(created.version.clone()),
+        Body::RunMigrated { to, .. } => Some(to.clone()),
+        _ => None,
+    };
+    log.iter().filter_map(version).collect()
+}

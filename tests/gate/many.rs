@@ -1,0 +1,69 @@
+//! Many runs at a gate.
+
+use std::sync::Arc;
+
+use durhai::MemoryWorld;
+use durhai_testkit::SimClock;
+
+use super::*;
+
+const TEXT: &str = "const WORKFLOW = #{ on_reload: \"upgrade\" };\nlet n = 0;\nfor i in 0..3 { n += use_step(\"pack\", i); }\nwait_for(\"go\");\nn";
+
+/// Half of them in memory, half at rest in the world.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_runs_move() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("order.rhai"), TEXT).unwrap();
+    let (world, clock, journal) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Journal::default());
+    let host = host(&world, &clock, folder.path(), &journal).max_live_runs(500).start().await.unwrap();
+    let mut runs = Vec::new();
+    for n in 0..1_000 {
+        runs.push(host.run("order").id(format!("run-{n}")).start().await.unwrap());
+    }
+    rests(&world, &clock).await;
+    std::fs::write(folder.path().join("order.rhai"), TEXT.replace("\nn", "\n-n")).unwrap();
+    let reports = host.reload().await.unwrap();
+    let report = gated(&reports);
+    assert_eq!((report.live, report.compatible, report.moved), (1_000, 1_000, 1_000), "{report}");
+    for run in &runs {
+        run.signal("go", &()).await.unwrap();
+    }
+    for run in &runs {
+        assert_eq!(run.output::<i64>().await.unwrap(), -3);
+        assert_eq!(versions_in(&world, run.id()).len(), 2);
+    }
+    assert_eq!(journal.lock().unwrap().len(), 3_000, "no step was made again");
+    host.shutdown().await;
+}
+
+/// A save while a gate is at work: what was saved last counts, and the one before never serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_save_takes_the_place_of_the_one_at_the_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let pin = TEXT.replace("upgrade", "pin");
+    std::fs::write(folder.path().join("order.rhai"), &pin).unwrap();
+    let (world, clock, journal) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Journal::default());
+    let host = host(&world, &clock, folder.path(), &journal).start().await.unwrap();
+    for n in 0..300 {
+        host.run("order").id(format!("run-{n}")).start().await.unwrap();
+    }
+    rests(&world, &clock).await;
+    // It spins: a gate that nobody stops takes very long.
+    let spins =
+        pin.replace("\nn", "\nlet x = 0; while x < 100_000_000 { x += 1; }\nn").replace("wait_for(\"go\");", "");
+    std::fs::write(folder.path().join("order.rhai"), spins).unwrap();
+    let first = tokio::spawn({
+        let host = host.clone();
+        async move { host.reload().await }
+    });
+    tokio::task::yield_now().await;
+    std::fs::write(folder.path().join("order.rhai"), pin.replace("\nn", "\nn + 1")).unwrap();
+    let reports = host.reload().await.unwrap();
+    first.await.unwrap().unwrap();
+    assert_eq!(reports.iter().filter(|report| matches!(report, Report::Loaded { .. })).count(), 1, "{reports:?}");
+    assert_eq!(gated(&reports).compatible, 300);
+    let versions = host.versions("order").await.unwrap();
+    assert_eq!(versions.iter().filter(|version| version.serving).count(), 1);
+    assert_eq!(versions[0].version, gated(&reports).to);
+    host.shutdown().await;
+}

@@ -1,0 +1,232 @@
+//! What `on_reload` decides.
+
+use std::sync::Arc;
+
+use durhai::{HostError, MemoryWorld, Status};
+use durhai_testkit::SimClock;
+use serde_json::json;
+
+use super::*;
+
+fn text(policy: &str, body: &str) -> String {
+    format!("const WORKFLOW = #{{ on_reload: \"{policy}\" }};\n{body}")
+}
+
+const OLD: &str =
+    "let a = use_step(\"reserve\", input);\nwait_for(\"go\");\nlet b = use_step(\"charge\", a);\nwait_for(\"on\");\nb";
+/// Fits those that have not charged.
+const NEW: &str =
+    "let a = use_step(\"reserve\", input);\nwait_for(\"go\");\nlet b = use_step(\"bill\", a);\nwait_for(\"on\");\n[b]";
+
+struct Scene {
+    folder: tempfile::TempDir,
+    world: Arc<MemoryWorld>,
+    clock: Arc<SimClock>,
+    journal: Journal,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("order.rhai"), OLD).unwrap();
+        let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
+        Scene { folder, world, clock, journal: Journal::default() }
+    }
+
+    async fn host(&self) -> Host {
+        host(&self.world, &self.clock, self.folder.path(), &self.journal).start().await.unwrap()
+    }
+
+    fn save(&self, text: &str) {
+        std::fs::write(self.folder.path().join("order.rhai"), text).unwrap();
+    }
+
+    /// Two runs: `early` waits for the first signal, `late` for the second.
+    async fn two(&self, host: &Host) {
+        for id in ["early", "late"] {
+            host.run("order").id(id).input(&3).start().await.unwrap();
+        }
+        rests(&self.world, &self.clock).await;
+        host.get("late").await.unwrap().signal("go", &()).await.unwrap();
+        rests(&self.world, &self.clock).await;
+        rest_of(host, "late", 7).await;
+    }
+
+    fn versions(&self, run: &str) -> usize {
+        versions_in(&self.world, &RunId::new(run).unwrap()).len()
+    }
+}
+
+/// Until the log of a run has so many events.
+async fn rest_of(host: &Host, run: &str, count: usize) {
+    while host.get(run).await.unwrap().events(1, 1_000).await.unwrap().len() < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn end(host: &Host, run: &str) -> Value {
+    let run = host.get(run).await.unwrap();
+    run.signal("go", &()).await.unwrap();
+    run.signal("on", &()).await.unwrap();
+    run.output().await.unwrap()
+}
+
+#[tokio::test]
+async fn pin_serves_at_once_and_leaves_the_runs_where_they_are() {
+    let scene = Scene::new();
+    let host = scene.host().await;
+    scene.two(&host).await;
+    let old = serving(&host, "order");
+    scene.save(&text("pin", NEW));
+    let reports = host.reload().await.unwrap();
+    let report = gated(&reports);
+    assert_eq!((report.live, report.compatible, report.diverging, report.moved), (2, 1, 1, 0));
+    assert_eq!((report.policy.as_str(), report.served), ("pin", true));
+    let shown = report.to_string();
+    assert!(shown.starts_with("order: 2 live runs: 1 can move, 1 diverges, first at order.rhai:4"), "{shown}");
+    assert!(shown.contains("recorded use_step(\"charge\") with 3 at 3:9: let b = use_step(\"charge\", a);"), "{shown}");
+    assert!(shown.contains("asked    use_step(\"bill\") with 3 at 4:9: let b = use_step(\"bill\", a);"), "{shown}");
+    assert!(matches!(reports.last(), Some(Report::Loaded { .. })), "{reports:?}");
+    assert_eq!(host.gate_report("order").await.unwrap().as_ref(), Some(report));
+    let versions = host.versions("order").await.unwrap();
+    let counts: Vec<_> = versions.iter().map(|v| (v.version == old, v.serving, v.live, v.runs, v.bytes > 0)).collect();
+    assert_eq!(counts.len(), 2);
+    assert!(counts.contains(&(true, false, 2, 2, true)) && counts.contains(&(false, true, 0, 0, true)), "{counts:?}");
+    let list = host.workflow_list().await.unwrap();
+    assert_eq!((list[0].live.len(), list[0].live[0].runs, list[0].live[0].serving), (1, 2, false));
+    // What starts now has the new text.
+    host.run("order").id("fresh").input(&3).start().await.unwrap();
+    assert_eq!(
+        (end(&host, "fresh").await, end(&host, "early").await, end(&host, "late").await),
+        (json!([3]), json!(3), json!(3))
+    );
+    assert_eq!((scene.versions("early"), scene.versions("late")), (1, 1));
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn upgrade_moves_those_that_fit() {
+    let scene = Scene::new();
+    let host = scene.host().await;
+    scene.two(&host).await;
+    scene.save(&text("upgrade", NEW));
+    let reports = host.reload().await.unwrap();
+    let report = gated(&reports);
+    assert_eq!((report.live, report.compatible, report.diverging, report.moved, report.served), (2, 1, 1, 1, true));
+    assert_eq!((scene.versions("early"), scene.versions("late")), (2, 1));
+    assert_eq!(host.get("early").await.unwrap().view().await.unwrap().version, serving(&host, "order"));
+    assert_eq!((end(&host, "early").await, end(&host, "late").await), (json!([3]), json!(3)));
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() {
+    let scene = Scene::new();
+    let host = scene.host().await;
+    scene.two(&host).await;
+    let old = serving(&host, "order");
+    scene.save(&text("refuse", NEW));
+    let reports = host.reload().await.unwrap();
+    assert!(!gated(&reports).served);
+    assert!(matches!(reports.last(), Some(Report::Broken { error, .. }) if error.contains("late")), "{reports:?}");
+    assert_eq!(serving(&host, "order"), old);
+    let error = host.workflows()[0].error.clone().unwrap();
+    assert!(error.contains("order: 2 live runs: 1 can move, 1 diverges"), "{error}");
+    // Nothing has changed: it is not looked at again, and old starts go on.
+    assert_eq!(host.reload().await.unwrap(), []);
+    host.run("order").id("meanwhile").input(&1).start().await.unwrap();
+    assert_eq!(end(&host, "late").await, json!(3));
+    // Those that are left fit.
+    let reports = host.reload().await.unwrap();
+    let report = gated(&reports);
+    assert_eq!((report.live, report.compatible, report.served, report.moved), (2, 2, true, 0));
+    assert_ne!(serving(&host, "order"), old);
+    assert_eq!(host.workflows()[0].error, None);
+    // A text that goes back to what serves goes through no gate.
+    scene.save(&text("refuse", "use_step(\"mail\")"));
+    assert!(!gated(&host.reload().await.unwrap()).served);
+    scene.save(&text("refuse", NEW));
+    assert_eq!(host.workflows()[0].error.is_some(), true);
+    let reports = host.reload().await.unwrap();
+    assert!(matches!(reports.as_slice(), [Report::Loaded { .. }]), "{reports:?}");
+    assert_eq!(host.workflows()[0].error, None);
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_text_that_changed_while_the_host_was_down_goes_through_the_gate_too() {
+    let scene = Scene::new();
+    let host = scene.host().await;
+    scene.two(&host).await;
+    let old = serving(&host, "order");
+    host.shutdown().await;
+    scene.save(&text("refuse", NEW));
+    let host = scene.host().await;
+    assert_eq!(serving(&host, "order"), old, "what served goes on serving");
+    host.reload().await.unwrap();
+    assert_eq!(serving(&host, "order"), old);
+    assert!(!host.gate_report("order").await.unwrap().unwrap().served);
+    host.shutdown().await;
+    scene.save(&text("upgrade", NEW));
+    let host = scene.host().await;
+    host.reload().await.unwrap();
+    assert_ne!(serving(&host, "order"), old);
+    assert_eq!((scene.versions("early"), scene.versions("late")), (2, 1));
+    assert_eq!(end(&host, "early").await, json!([3]));
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn another_standard_library_is_another_version() {
+    // The same text under another digest: what a host with an older library has left.
+    let scene = Scene::new();
+    let host = scene.host().await;
+    scene.two(&host).await;
+    let now = serving(&host, "order");
+    host.shutdown().await;
+    let older = Version::from_digest(&"0".repeat(64));
+    let text = scene.world.program(&now).unwrap().unwrap();
+    scene.world.put_program(&older, &text).unwrap();
+    scene.world.put_meta("serving/order", older.as_str().as_bytes()).unwrap();
+    let host = scene.host().await;
+    host.reload().await.unwrap();
+    let report = host.gate_report("order").await.unwrap().unwrap();
+    assert_eq!((report.from, report.to), (Some(older), now));
+    assert_eq!((report.live, report.compatible), (2, 2));
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_run_that_diverged_goes_on_when_a_text_fits_again() {
+    let scene = Scene::new();
+    let host = scene.host().await;
+    scene.two(&host).await;
+    host.shutdown().await;
+    // Its row is set to a text that does not fit: it parks.
+    std::fs::write(scene.folder.path().join("order.rhai"), text("pin", NEW)).unwrap();
+    let host = scene.host().await;
+    host.reload().await.unwrap();
+    let to = serving(&host, "order");
+    host.shutdown().await;
+    let late = RunId::new("late").unwrap();
+    super::edits::force(&scene.world, &late, &to);
+    let host = scene.host().await;
+    let run = host.get("late").await.unwrap();
+    run.signal("on", &()).await.unwrap();
+    while run.status().await.unwrap() != Status::Parked {
+        tokio::task::yield_now().await;
+    }
+    let shown = run.view().await.unwrap().reason.unwrap();
+    assert!(shown.starts_with("diverged") && shown.contains("use_step(\"bill\")"), "{shown}");
+    // By hand to a text that does not fit: it stays parked. A new text that fits: it goes on by itself.
+    let same = run.migrate(None, false).await.unwrap();
+    assert!(!same.moved && !same.verdict.is_compatible(), "{same:?}");
+    assert_eq!(run.status().await.unwrap(), Status::Parked);
+    scene.save(&text("upgrade", &OLD.replace("\nb", "\n[b, b]")));
+    let reports = host.reload().await.unwrap();
+    assert_eq!((gated(&reports).compatible, gated(&reports).moved), (2, 2));
+    assert_eq!(run.output::<Value>().await.unwrap(), json!([3, 3]));
+    let ended = run.migrate(None, false).await.unwrap_err();
+    assert!(matches!(&ended, HostError::Conflict(text) if text.contains("completed")), "{ended}");
+    host.shutdown().await;
+}
