@@ -50,6 +50,11 @@ pub fn prepare(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]
     Ok(Prepared { builder, following: Following { outside, source } })
 }
 
+/// The same, where nothing is followed.
+pub fn builder(globals: &Globals, root: &Path, allow: &Allow) -> Result<HostBuilder, Fail> {
+    Ok(prepare(globals, root, allow, &[])?.builder)
+}
+
 /// The file that `--config` names, or the one in the scripts folder, or that in the current folder, and what was granted
 /// beside it.
 pub fn source(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]) -> Result<SettingsSource, Fail> {

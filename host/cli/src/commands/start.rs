@@ -75,7 +75,7 @@ async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Out
 
 /// In the store, for whoever hosts it next.
 async fn leave(globals: &Globals, target: &Target, starting: Starting, allow: &Allow, out: &Out) -> Outcome {
-    let builder = hosting::prepare(globals, &target.root, allow, &[])?.builder;
+    let builder = hosting::builder(globals, &target.root, allow)?;
     let world = open_world(&globals.data, &store_path(&globals.data)).await?;
     let host = builder.world(world).adopt(false).watch(false).start().await?;
     let client = Client::Local(Local { host });

@@ -24,7 +24,7 @@ pub async fn step(globals: &Globals, args: Step, out: &Out) -> Outcome {
     let root = folder::scripts(globals.scripts.as_deref())?;
     let input = input::json(args.input.as_deref(), "the input")?;
     // Steps need no store; it may be in use.
-    let builder = hosting::prepare(globals, &root, &args.allow, &[])?.builder;
+    let builder = hosting::builder(globals, &root, &args.allow)?;
     let host = builder.watch(false).workers(1).start().await?;
     let outcome = match args.name {
         None => list(&host, out),
