@@ -29,7 +29,7 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
         return Err(HostError::Conflict(format!("the log of run {} has no beginning", run.id)));
     };
     created.seed.get_or_insert_with(|| run.id.to_string());
-    created.origin = Some(Origin { run: run.id.clone(), seq });
+    created.origin = Some(Origin { run: run.id.clone(), seq, file: None });
     created.run = new.clone();
     created.attempt += 1;
     // Nobody waits for it any more.

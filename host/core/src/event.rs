@@ -177,6 +177,9 @@ pub struct Chain {
 pub struct Origin {
     pub run: RunId,
     pub seq: u64,
+    /// The file it was imported from, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 impl Created {
