@@ -287,7 +287,10 @@ impl Play {
             return Ok(Look::Down);
         }
         let (changes, now) = (self.connection.changes(), self.clock.now());
-        if self.world.next_wake().map_err(broken)?.is_some_and(|at| at <= now) {
+        // Before the attempts are looked at: one whose time is over leaves its nap last.
+        let nap = self.clock.next();
+        let due = self.world.next_wake().map_err(broken)?;
+        if due.into_iter().chain(nap).any(|at| at <= now) {
             return Ok(Look::Busy);
         }
         let rows = self.rows()?;
@@ -333,8 +336,7 @@ impl Play {
             }
             sooner(wake_at);
         }
-        let nap = self.clock.next();
-        sooner(nap);
+        sooner(self.clock.next());
         if !self.schedules.is_empty() {
             let schedules = match self.setting.tokio.block_on(self.host.schedules()) {
                 Ok(schedules) => schedules,
