@@ -10,5 +10,6 @@ mod seeing;
 mod serve;
 mod settings;
 mod store;
+mod testing;
 mod tools;
 mod versions;
