@@ -25,7 +25,7 @@ async fn a_script_calls_steps_and_gives_its_output() {
     assert_eq!(again.output::<i64>().await.unwrap(), 50);
     let other = host.run("sum").id("sum-1").input(&6).start().await.unwrap_err();
     assert!(other.to_string().contains("another input"), "{other}");
-    assert_eq!(host.doctor().await.unwrap(), Vec::<String>::new());
+    assert_eq!(host.doctor().await.unwrap().findings, []);
     host.shutdown().await;
 }
 
@@ -99,7 +99,7 @@ async fn a_step_that_had_no_time_to_begin_is_not_interrupted() {
     assert_eq!(begun.load(Ordering::SeqCst), 1);
     let lines: Vec<_> = run.logs(0, 10).await.unwrap().into_iter().map(|entry| entry.line.message).collect();
     assert_eq!(lines, ["between"]);
-    assert_eq!(host.doctor().await.unwrap(), Vec::<String>::new());
+    assert_eq!(host.doctor().await.unwrap().findings, []);
     host.shutdown().await;
 }
 

@@ -78,6 +78,7 @@ fn each_layer_knows_those_below_it_only() {
         ("Cargo.toml", &["clap", "axum", "tower", "reqwest", "durhai-api", "durhai-cli", "durhai-steps"]),
         ("host/steps/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled", "axum", "clap"]),
         ("host/api/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled", "clap", "rhai"]),
+        ("host/trial/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled", "axum", "clap"]),
         // `durhai bench` compares with plain Rhai.
         ("host/cli/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled"]),
     ];

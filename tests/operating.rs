@@ -248,7 +248,7 @@ async fn parked_runs_can_be_ended() {
     assert!(matches!(b.signal("x", &1).await, Err(HostError::Conflict(_))), "a run that has ended takes no signal");
     b.delete().await.unwrap();
     assert!(matches!(second.get("b").await, Err(HostError::NotFound(_))));
-    assert_eq!(second.doctor().await.unwrap(), Vec::<String>::new());
+    assert_eq!(second.doctor().await.unwrap().findings, []);
     second.shutdown().await;
 }
 
@@ -288,7 +288,7 @@ async fn a_failed_run_is_tried_again_from_the_step_that_failed() {
     }
     assert_eq!(seen["step_completed"], 3);
     assert!(matches!(again.retry().await, Err(HostError::Conflict(_))), "it did not fail");
-    assert_eq!(host.doctor().await.unwrap(), Vec::<String>::new());
+    assert_eq!(host.doctor().await.unwrap().findings, []);
     host.shutdown().await;
 }
 

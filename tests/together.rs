@@ -137,7 +137,7 @@ async fn all(runs: u64, mut rng: Option<Rng>) -> Came {
             },
         }
     }
-    assert_eq!(host.doctor().await.expect("a doctor"), Vec::<String>::new());
+    assert_eq!(host.doctor().await.expect("a doctor").findings, []);
     host.shutdown().await;
     let mut came = BTreeMap::new();
     let query = Query { limit: 1_000_000, ..Query::default() };

@@ -285,6 +285,7 @@ impl HostBuilder {
         let first = inner.clone();
         let load = move || -> Result<(), WorldError> {
             let sandbox = crate::catalog::sandbox(&first.sandbox);
+            crate::import::clean_up(&first)?;
             first.catalog.scan(&*first.world, &sandbox, first.clock.now()).map(drop)
         };
         inner.tokio.spawn_blocking(load).await.map_err(|_| HostError::Closed)??;

@@ -50,13 +50,11 @@ impl HostBuilder {
                 None => name == pattern,
             })
         };
-        let knows = |name: &str| {
-            steps.contains(name) || assumed(name) || self.sources.iter().any(|source| source.knows(name))
-        };
+        let knows =
+            |name: &str| steps.contains(name) || assumed(name) || self.sources.iter().any(|source| source.knows(name));
         let steps: Vec<String> = steps.iter().cloned().collect();
         let config = self.sandbox();
-        let folder =
-            durhai_engine::check::Folder { files: &files, knows_step: &knows, steps: &steps, workflows: &[] };
+        let folder = durhai_engine::check::Folder { files: &files, knows_step: &knows, steps: &steps, workflows: &[] };
         found.extend(durhai_engine::check::check(&folder, &config));
         found.sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
         Ok(found)

@@ -6,6 +6,8 @@ pub(crate) mod masking;
 pub(crate) mod read;
 mod write;
 
+pub(crate) use write::unwritten;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
@@ -104,14 +106,14 @@ impl Exported {
             let Some(run) = exported.runs.last_mut() else {
                 match item {
                     Item::Text(version, bundle) => exported.add_text(version, bundle),
-                    Item::Run { row, .. } => exported.runs.push(ExportedRun::new(row)),
+                    Item::Run { row } => exported.runs.push(ExportedRun::new(row)),
                     _ => {}
                 }
                 continue;
             };
             match item {
                 Item::Text(version, bundle) => exported.add_text(version, bundle),
-                Item::Run { row, .. } => exported.runs.push(ExportedRun::new(row)),
+                Item::Run { row } => exported.runs.push(ExportedRun::new(row)),
                 Item::Event(event) => run.events.push(*event),
                 Item::Log(line) => run.logs.extend(serde_json::from_value(line)),
                 Item::Output { stream, entry } => {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::builder::HostBuilder;
+use crate::doctor::Diagnosis;
 use crate::error::HostError;
 use crate::folder::Look;
 use crate::handle::{Run, Start};
@@ -161,8 +162,9 @@ impl Host {
         self.inner.stats()
     }
 
-    /// Checks every log in the world against the table of legal events, and the world itself; one line each finding.
-    pub async fn doctor(&self) -> Result<Vec<String>, HostError> {
+    /// Checks every log in the world against the table of legal events, what else is known of each run against its log, and
+    /// the world itself. [`repair`](crate::repair) mends.
+    pub async fn doctor(&self) -> Result<Diagnosis, HostError> {
         self.inner()?.blocking(crate::doctor::examine).await
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use durhai::{Body, Event, Failure, GateVerdict, Host, MemoryWorld, Query, RunError, Status, Value, World};
+use durhai::{Body, Event, Failure, GateVerdict, Host, MemoryWorld, Query, RunError, Status, World};
 use durhai_testkit::{SimClock, events};
 use durhai_world::{Commit, Holder, Row, Write};
 use serde_json::json;

@@ -137,7 +137,7 @@ pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) 
     played.ended = show::end(&last);
     played.lines.sort();
     played.crashes = played.crashes.max(u32::from(writes.struck()));
-    assert_eq!(play.host.doctor().await.expect("a doctor"), Vec::<String>::new(), "{}", scenario.title);
+    assert_eq!(play.host.doctor().await.expect("a doctor").findings, [], "{}", scenario.title);
     play.leave().await;
     played
 }

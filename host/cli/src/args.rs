@@ -91,6 +91,8 @@ pub enum Command {
     Step(Step),
     /// Say what is wrong in a folder of scripts, or in some of them, without running any; exit 1 if there is an error.
     Check(Check),
+    /// Run the tests beside the workflows (*.test.rhai), each also with a crash before and after every write.
+    Test(Test),
     /// Draw a workflow as a graph: steps, waits, branches, loops, tasks; with --run what happened in it.
     Graph(Graph),
     /// Write a starter workflow with a step.
@@ -99,12 +101,67 @@ pub enum Command {
     Docs(Docs),
     /// Write definition files, with which editors complete and explain what scripts call.
     Definitions(Definitions),
+    /// Write a run into a file, with its log, its texts and all it showed.
+    Export(Export),
+    /// Bring in a run from a file: parked unless it had ended. Or a whole store from a backup.
+    Import(Import),
+    /// Write the whole store into a file, while it is in use.
+    Backup(Backup),
     /// Check every log in the store, the store itself and the settings; exit 1 if something is found.
-    Doctor,
+    Doctor(Doctor),
     /// Measure this machine's disk, and how much of it durhai uses.
     Bench(crate::bench::BenchArgs),
     /// Print completions for a shell.
     Completions { shell: Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The id of a run, live or not.
+    pub run: String,
+    /// The file. Default: standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The runs it started too, and those that continue it, all as they stand at one moment.
+    #[arg(long)]
+    pub children: bool,
+    /// Leave the tokens of hooks as they are: whoever has the file can speak to the run.
+    #[arg(long)]
+    pub with_tokens: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// A file that `durhai export` wrote; `-` for standard input.
+    pub file: PathBuf,
+    /// The name of the run here. Default: a new one; those of the runs it started follow from it.
+    #[arg(long, conflicts_with_all = ["as_is", "backup"])]
+    pub id: Option<String>,
+    /// Under the names they had, with logs that do not tell of it.
+    #[arg(long, conflicts_with = "backup")]
+    pub as_is: bool,
+    /// Let what had not ended go on at once: attempts that were under way are made again, with the new run's keys. Without
+    /// this it is parked, so that an import never has effects by itself.
+    #[arg(long, conflicts_with = "backup")]
+    pub go: bool,
+    /// The file is a backup: restore it into a data folder without a store.
+    #[arg(long)]
+    pub backup: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The file. Default: standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Make the store anew of what is sound, while no host serves. The damaged one stays beside it, and a file lists what was
+    /// left out or changed.
+    #[arg(long)]
+    pub repair: bool,
 }
 
 #[derive(Debug, Args)]
@@ -477,6 +534,45 @@ pub enum GraphFormat {
 }
 
 #[derive(Debug, Args)]
+pub struct Test {
+    /// Folders with tests, or test files. Default: the scripts folder.
+    #[arg(value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// Only tests with this text in FILE::NAME.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Which of several steps that could end at once ends first; 0: the one that was begun first.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Each test once, undisturbed.
+    #[arg(long, conflicts_with = "only")]
+    pub no_crash: bool,
+    /// Crashes of one test, at most; those of longer tests are chosen evenly.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub max_crashes: usize,
+    /// Only this repetition, beside the undisturbed one: `evicted`, 'crash before 7', 'crash after 7'.
+    #[arg(long, value_name = "WHAT")]
+    pub only: Option<durhai_trial::Disturbance>,
+    /// How long one repetition of one test may take. Default: what its file says, else a minute.
+    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
+    pub limit: Option<u64>,
+    /// Files that are run at a time. Default: one a core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Show which lines of workflows were run.
+    #[arg(long)]
+    pub coverage: bool,
+    /// Write that in the format of lcov.
+    #[arg(long, value_name = "FILE")]
+    pub lcov: Option<PathBuf>,
+    /// Write a report in JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+#[derive(Debug, Args)]
 pub struct New {
     /// The name of the workflow: `hello`, `billing/invoice`.
     pub name: String,
@@ -664,6 +760,21 @@ mod tests {
             ("diff order", false),
             ("migrate order --to 1234 --dry-run", true),
             ("migrate", false),
+            ("test", true),
+            ("test a b.test.rhai --filter x --seed 3 --coverage --lcov l --junit j --jobs 2 --limit 5s", true),
+            ("test --jobs 0", false),
+            ("test --only undisturbed", true),
+            ("test --only sometimes", false),
+            ("test --only evicted --no-crash", false),
+            ("export r -o f --children --with-tokens", true),
+            ("export", false),
+            ("import f --id x --go", true),
+            ("import - --as-is", true),
+            ("import f --id x --as-is", false),
+            ("import f --backup --go", false),
+            ("import", false),
+            ("backup -o f", true),
+            ("doctor --repair", true),
             ("completions bash", true),
             ("completions cobol", false),
             ("bogus", false),

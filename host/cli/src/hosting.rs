@@ -155,7 +155,7 @@ impl Serving {
     }
 }
 
-fn permissions(allow: &Allow) -> Result<Permissions, Fail> {
+pub fn permissions(allow: &Allow) -> Result<Permissions, Fail> {
     if allow.allow_all {
         return Ok(Permissions::all());
     }

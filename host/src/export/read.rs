@@ -20,7 +20,6 @@ pub(crate) enum Item {
     Text(Version, Option<Bundle>),
     Run {
         row: Box<Row>,
-        events: u64,
     },
     Event(Box<Event>),
     Log(Value),
@@ -172,7 +171,7 @@ impl<R: BufRead> Reader<R> {
                 self.named.entry(row.version.clone()).or_insert(number);
                 let (check, indexes) = (LogCheck::default(), BTreeMap::new());
                 self.now = Some(Current { row: row.clone(), events, read: 0, check, indexes });
-                Item::Run { row, events }
+                Item::Run { row }
             }
             Line::Log { index, line } => {
                 self.counted("log", index)?;

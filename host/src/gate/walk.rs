@@ -14,8 +14,9 @@ use super::trial::{Fit, Trial};
 use crate::inner::Inner;
 use crate::migrate::{Begun, Outcome};
 
-/// Rows of one page, and those on their way to the threads.
-const PAGE: usize = 256;
+/// Rows of one page, and those on their way to the threads. A row has some hundred bytes; a world looks for its best index
+/// anew for each page.
+const PAGE: usize = 4_000;
 const AHEAD: usize = 32;
 
 /// Moves under way on one thread: they share flushes.

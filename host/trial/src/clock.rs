@@ -80,16 +80,20 @@ impl TrialClock {
     }
 
     /// A nap counts from that moment on, if that is earlier: an attempt that only a crash interrupted is the same one, and
-    /// has no more time than before.
-    pub fn count_from(&self, nap: u64, begin: Millis) {
+    /// has no more time than before. `false`: that was all of its time.
+    pub fn count_from(&self, nap: u64, begin: Millis) -> bool {
         let woken = {
             let mut state = self.shared.state();
             let now = state.now;
-            let Some(sleep) = state.sleepers.get_mut(&nap) else { return };
+            let Some(sleep) = state.sleepers.get_mut(&nap) else { return false };
             sleep.until = sleep.until.min(begin.saturating_add(sleep.wait));
-            if sleep.until <= now { sleep.waker.take() } else { None }
+            if sleep.until > now {
+                return true;
+            }
+            sleep.waker.take()
         };
         woken.into_iter().for_each(Waker::wake);
+        false
     }
 }
 

@@ -55,8 +55,8 @@ impl Stage {
     pub fn has(&self, call: &Call, open: &Open) -> bool {
         let waiting = self.waiting();
         let Some(actor) = waiting.get(&(call.run.clone(), call.step_id.clone())) else { return false };
-        if let Some(nap) = actor.nap {
-            self.clock.count_from(nap, call.at);
+        if actor.nap.is_some_and(|nap| !self.clock.count_from(nap, call.at)) {
+            return false;
         }
         actor.context.attempt() == open.number && !actor.context.is_cancelled()
     }

@@ -1,6 +1,7 @@
 //! The routes.
 
 mod actions;
+mod files;
 mod hooks;
 mod live;
 mod people;
@@ -57,6 +58,7 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/runs/{id}", get(runs::show).delete(runs::delete))
         .route("/runs/{id}/events", get(live::events))
         .route("/runs/{id}/logs", get(live::logs))
+        .route("/runs/{id}/export", get(files::export))
         .route("/runs/{id}/state", get(runs::state))
         .route("/runs/{id}/streams", get(runs::streams))
         .route("/runs/{id}/output", get(live::output))
@@ -75,6 +77,8 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/schedules/{name}/pause", post(schedules::pause))
         .route("/schedules/{name}/resume", post(schedules::resume))
         .route("/schedules/{name}/trigger", post(schedules::trigger))
+        .route("/backup", get(files::backup))
+        .route("/import", post(files::import))
         .route("/purge", post(runs::purge));
     Router::new()
         .nest("/api/v1", api)

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use durhai::Value;
+use durhai::{Diagnosis, Value};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -39,9 +39,9 @@ pub(super) async fn call_step(
     Ok(Json(json!({ "output": output })))
 }
 
-/// `GET /doctor`: `{ findings }`, empty when all is well.
-pub(super) async fn doctor(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
-    Ok(Json(json!({ "findings": app.host.doctor().await? })))
+/// `GET /doctor`: `{ runs, events, findings }`, without findings when all is well.
+pub(super) async fn doctor(State(app): State<Shared>) -> Result<Json<Diagnosis>, Problem> {
+    Ok(Json(app.host.doctor().await?))
 }
 
 /// `GET /healthz`: the process answers. Needs no token.

@@ -5,10 +5,11 @@ mod remote;
 mod sse;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use durhai::{Event, Fork, GateReport, HookRequest, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView, WorldError};
+use durhai::{Diagnosis, ExportOptions, ImportOptions, Imported, Event, Fork, GateReport, HookRequest, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView, WorldError};
 use durhai_api::{Item, Want};
 
 pub use local::{Local, open_world, store_path};
@@ -338,7 +339,30 @@ impl Client {
         }
     }
 
-    pub async fn doctor(&self) -> Result<Vec<String>, Fail> {
+    /// Writes a run into `out`.
+    pub async fn export(&self, id: &str, options: ExportOptions, out: Box<dyn Write + Send>) -> Result<(), Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.get(id).await?.export(options, out).await.map(drop)?),
+            Client::Remote(remote) => remote.export(id, options, out).await,
+        }
+    }
+
+    pub async fn import(&self, input: Box<dyn Read + Send>, options: ImportOptions) -> Result<Imported, Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.import(input, options).await?),
+            Client::Remote(remote) => remote.import(input, options).await,
+        }
+    }
+
+    /// Writes the whole store into `out`.
+    pub async fn backup(&self, out: Box<dyn Write + Send>) -> Result<(), Fail> {
+        match self {
+            Client::Local(local) => Ok(local.host.backup(out).await.map(drop)?),
+            Client::Remote(remote) => remote.backup(out).await,
+        }
+    }
+
+    pub async fn doctor(&self) -> Result<Diagnosis, Fail> {
         match self {
             Client::Local(local) => Ok(local.host.doctor().await?),
             Client::Remote(remote) => remote.doctor().await,

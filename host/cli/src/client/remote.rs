@@ -1,8 +1,9 @@
 //! The host that serves the data folder, over HTTP.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
-use durhai::{Event, Fork, GateReport, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView};
+use durhai::{Diagnosis, ExportOptions, ImportOptions, Imported, Event, Fork, GateReport, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView};
 use durhai_api::{Item, Migrating, Problem, Purging, Want};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
@@ -289,12 +290,35 @@ impl Remote {
         self.tell(self.request(Method::DELETE, &run(id, ""))).await
     }
 
-    pub async fn doctor(&self) -> Result<Vec<String>, Fail> {
-        #[derive(Deserialize)]
-        struct Answer {
-            findings: Vec<String>,
+    pub async fn export(&self, id: &str, options: ExportOptions, out: Box<dyn Write + Send>) -> Result<(), Fail> {
+        let query = [("children", options.children), ("tokens", options.tokens)];
+        let response = self.send(self.request(Method::GET, &run(id, "/export")).query(&query)).await?;
+        self.pour(response, out).await
+    }
+
+    pub async fn backup(&self, out: Box<dyn Write + Send>) -> Result<(), Fail> {
+        let response = self.send(self.request(Method::GET, "backup")).await?;
+        self.pour(response, out).await
+    }
+
+    async fn pour(&self, mut response: Response, mut out: Box<dyn Write + Send>) -> Result<(), Fail> {
+        let unwritten = |error| Fail::usage(format!("the file cannot be written: {error}"));
+        while let Some(piece) = response.chunk().await.map_err(|error| self.gone(&error))? {
+            out.write_all(&piece).map_err(unwritten)?;
         }
-        Ok(self.ask::<Answer>(self.request(Method::GET, "doctor")).await?.findings)
+        out.flush().map_err(unwritten)
+    }
+
+    pub async fn import(&self, mut input: Box<dyn Read + Send>, options: ImportOptions) -> Result<Imported, Fail> {
+        let mut file = Vec::new();
+        input.read_to_end(&mut file).map_err(|error| Fail::usage(format!("the file cannot be read: {error}")))?;
+        let mut query = vec![("as_is", options.as_is.to_string()), ("go", options.go.to_string()), ("file", options.file)];
+        query.extend(options.id.map(|id| ("id", id)));
+        self.ask(self.request(Method::POST, "import").query(&query).body(file)).await
+    }
+
+    pub async fn doctor(&self) -> Result<Diagnosis, Fail> {
+        self.ask(self.request(Method::GET, "doctor")).await
     }
 
     pub async fn follow(&self, id: &str, want: Want) -> Result<Stream, Fail> {

@@ -3,13 +3,16 @@
 mod act;
 mod definitions;
 mod docs;
+mod backup;
 mod diff;
 pub mod diff_runs;
 mod check;
 mod doctor;
+mod export;
 mod follow;
 mod graph;
 mod fork;
+mod import;
 mod list;
 mod migrate;
 mod new;
@@ -23,6 +26,7 @@ mod serve;
 mod show;
 mod start;
 mod step;
+mod test;
 mod versions;
 mod workflows;
 
@@ -62,12 +66,16 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Migrate(args) => migrate::migrate(globals, args, out).await,
         Command::Step(args) => step::step(globals, args, out).await,
         Command::Check(args) => check::check(globals, args, out),
+        Command::Test(args) => test::test(globals, args, out),
         Command::Graph(args) => graph::graph(globals, args, out).await,
         Command::New(args) => new::new(globals, args, out),
         Command::Docs(args) => docs::docs(args, out),
         Command::Definitions(args) => definitions::definitions(globals, args, out),
         Command::Bench(args) => crate::bench::run(args, &globals.data, out).await,
-        Command::Doctor => doctor::doctor(globals, out).await,
+        Command::Export(args) => export::export(globals, args, out).await,
+        Command::Import(args) => import::import(globals, args, out).await,
+        Command::Backup(args) => backup::backup(globals, args, out).await,
+        Command::Doctor(args) => doctor::doctor(globals, args, out).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "durhai", &mut script);

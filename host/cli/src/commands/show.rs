@@ -122,7 +122,8 @@ fn print(shown: &Shown, local: bool, out: &Out) {
         field(name, run.as_str());
     }
     if let Some(origin) = &view.origin {
-        field("took over", &format!("events 1 to {} of run {}", origin.seq, origin.run));
+        let file = origin.file.as_ref().map_or(String::new(), |file| format!(", imported from {file}"));
+        field("took over", &format!("events 1 to {} of run {}{file}", origin.seq, origin.run));
     }
     for fork in &view.forks {
         field("forked to", fork.as_str());

@@ -218,5 +218,5 @@ fn the_doctor_looks_at_settings() {
     assert!(!found.contains("double"), "{found}");
     write(&folder, "durhai.toml", "[steps]\nx = 1\n");
     let found = folder.durhai(&["doctor", "--json"]).is(1).json();
-    assert!(found["findings"][0].as_str().expect("a text").starts_with("durhai.toml:2:5: "), "{found}");
+    assert!(found["settings"][0].as_str().expect("a text").starts_with("durhai.toml:2:5: "), "{found}");
 }

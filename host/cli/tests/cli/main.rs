@@ -12,5 +12,6 @@ mod seeing;
 mod serve;
 mod settings;
 mod store;
+mod testing;
 mod tools;
 mod versions;

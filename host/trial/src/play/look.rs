@@ -1,0 +1,158 @@
+//! Whether anything goes on, read from what is durable in the world of the test.
+//!
+//! A host reacts to four things: results of attempts, letters, time, and what is due when it comes up. Each of them shows until
+//! the reaction is durable: an attempt that is open in the log and not on the stage, a letter in an inbox, a moment that has
+//! passed, a run that is due and that nobody holds. So where none is seen, nothing goes on.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use durhai::world::{Row, World};
+use durhai::{Clock, Millis, RunId, Status, Value};
+
+use super::{Next, Play, Stuck, broken, step_key};
+use crate::ledger::Call;
+
+pub enum Look {
+    Busy,
+    Down,
+    Next(Next),
+}
+
+impl Play {
+    pub(super) fn look(&mut self) -> Result<Look, Stuck> {
+        if self.connection.is_down() {
+            return Ok(Look::Down);
+        }
+        let (changes, now) = (self.connection.changes(), self.clock.now());
+        // Before the attempts are looked at: one whose time is over leaves its nap last.
+        let nap = self.clock.next();
+        let due = self.world.next_wake().map_err(broken)?;
+        if due.into_iter().chain(nap).any(|at| at <= now) {
+            return Ok(Look::Busy);
+        }
+        let rows = self.rows()?;
+        self.read(&rows)?;
+        let mut next: Option<Millis> = None;
+        let mut sooner = |at: Option<Millis>| next = next.into_iter().chain(at).min();
+        let mut waiting = Vec::new();
+        for row in rows.iter().filter(|row| !rests(row.status)) {
+            if row.started_at.is_none() {
+                // It begins later, or waits for its turn.
+                let later = row.wake_at.filter(|at| *at > now);
+                if later.is_none() && !self.world.waits(&row.run).map_err(broken)? {
+                    return Ok(Look::Busy);
+                }
+                sooner(later);
+                continue;
+            }
+            if !self.world.inbox(&row.run, 0, 1).map_err(broken)?.is_empty() {
+                return Ok(Look::Busy);
+            }
+            let Some(ledger) = self.ledgers.get(&row.run) else { return Ok(Look::Busy) };
+            let mut wake_at = row.wake_at;
+            if !ledger.open.is_empty() {
+                for open in ledger.open.values() {
+                    let call = &ledger.calls[open.call];
+                    if !self.stage.has(call, open) {
+                        return Ok(Look::Busy);
+                    }
+                    waiting.push(call.clone());
+                }
+                // Its row does not say when it goes on.
+                let events = ledger.last();
+                let id = row.run.clone();
+                let host = self.host.clone();
+                let outlook = self.setting.tokio.block_on(async move { host.get(id.as_str()).await?.outlook().await });
+                match outlook {
+                    Ok(Some(outlook)) if outlook.events == events => wake_at = outlook.wake_at,
+                    _ => return Ok(Look::Busy),
+                }
+            }
+            if wake_at.is_some_and(|at| at <= now) {
+                return Ok(Look::Busy);
+            }
+            sooner(wake_at);
+        }
+        sooner(self.clock.next());
+        if !self.schedules.is_empty() {
+            let schedules = match self.setting.tokio.block_on(self.host.schedules()) {
+                Ok(schedules) => schedules,
+                Err(_) if self.connection.is_down() => return Ok(Look::Down),
+                Err(error) => return Err(Stuck::Fatal(error.to_string())),
+            };
+            for schedule in schedules {
+                let Some(due) = self.schedules.get_mut(&schedule.workflow) else { continue };
+                // What it is due for now must have been dealt with before the next time counts.
+                let handled = handled(&*self.world, &schedule.workflow)?;
+                if due.is_some_and(|due| due <= now && handled.is_none_or(|handled| handled < due)) {
+                    return Ok(Look::Busy);
+                }
+                if schedule.queued > 0 && schedule.last_run.as_ref().is_none_or(|run| has_ended(&rows, run)) {
+                    return Ok(Look::Busy);
+                }
+                *due = schedule.next;
+                sooner(schedule.next);
+            }
+        }
+        if next.is_some_and(|at| at <= now) {
+            return Ok(Look::Busy);
+        }
+        let mut ready = Vec::new();
+        for call in waiting {
+            match self.done_at(&call) {
+                Some(at) if at > now => next = next.into_iter().chain([at]).min(),
+                _ => ready.push(call),
+            }
+        }
+        // What was seen must be of one moment.
+        if self.connection.is_down() {
+            return Ok(Look::Down);
+        }
+        if self.connection.changes() != changes {
+            self.pulse.beat();
+            return Ok(Look::Busy);
+        }
+        let seed = self.setting.seed;
+        let first = ready.into_iter().min_by_key(|call| self.turn(seed, call));
+        Ok(Look::Next(match first {
+            Some(call) => Next::Asks(Box::new(call)),
+            None => Next::Rests(next),
+        }))
+    }
+
+    /// When the mock of a step has an answer, if it takes its time.
+    fn done_at(&self, call: &Call) -> Option<Millis> {
+        self.delays.get(&*call.name).map(|delay| call.at.saturating_add(*delay))
+    }
+
+    /// Which of several attempts ends first: without a seed, that of the run that was created first, in the order of its
+    /// script.
+    fn turn(&self, seed: u64, call: &Call) -> (u64, usize, Vec<u32>) {
+        let place = self.order.iter().position(|run| *run == call.run).unwrap_or(usize::MAX);
+        let chance = match seed {
+            0 => 0,
+            seed => {
+                let mut hasher = DefaultHasher::new();
+                (seed, call.run.as_str(), call.step_id.as_str(), call.attempt).hash(&mut hasher);
+                hasher.finish()
+            }
+        };
+        (chance, place, step_key(&call.step_id))
+    }
+}
+
+/// Up to which of its times a host has dealt with a schedule, as it notes it in its world.
+pub fn handled(world: &dyn World, workflow: &str) -> Result<Option<Millis>, Stuck> {
+    let noted = world.meta(&format!("schedule/{workflow}")).map_err(broken)?;
+    let noted: Option<Value> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(noted.and_then(|state| state.get("from").and_then(Value::as_u64)))
+}
+
+fn has_ended(rows: &[Row], run: &RunId) -> bool {
+    rows.iter().any(|row| row.run == *run && row.status.is_terminal())
+}
+
+fn rests(status: Status) -> bool {
+    status.is_terminal() || status == Status::Parked
+}
