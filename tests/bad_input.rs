@@ -288,7 +288,7 @@ async fn a_store_that_is_damaged_is_said_to_be() {
                         whole += 1;
                     }
                 }
-                let said_so = findings.as_ref().map_or(true, |lines| !lines.is_empty());
+                let said_so = findings.as_ref().map_or(true, |lines| !lines.findings.is_empty());
                 said += u32::from(said_so);
                 assert!(said_so || whole == 40, "{what}: {whole} of 40 runs are there, and the doctor finds nothing");
                 second.shutdown().await;

@@ -1,10 +1,18 @@
 //! What can be typed.
 
+mod test;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use durhai::Status;
+
+mod files;
+
+pub use files::{Backup, Doctor, Export, Import};
+
+pub use self::test::Test;
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
 #[derive(Debug, Parser)]
@@ -107,55 +115,6 @@ pub enum Command {
     Bench(crate::bench::BenchArgs),
     /// Print completions for a shell.
     Completions { shell: Shell },
-}
-
-#[derive(Debug, Args)]
-pub struct Export {
-    /// The id of a run, live or not.
-    pub run: String,
-    /// The file. Default: standard output.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// The runs it started too, and those that continue it, all as they stand at one moment.
-    #[arg(long)]
-    pub children: bool,
-    /// Leave the tokens of hooks as they are: whoever has the file can speak to the run.
-    #[arg(long)]
-    pub with_tokens: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Import {
-    /// A file that `durhai export` wrote; `-` for standard input.
-    pub file: PathBuf,
-    /// The name of the run here. Default: a new one; those of the runs it started follow from it.
-    #[arg(long, conflicts_with_all = ["as_is", "backup"])]
-    pub id: Option<String>,
-    /// Under the names they had, with logs that do not tell of it.
-    #[arg(long, conflicts_with = "backup")]
-    pub as_is: bool,
-    /// Let what had not ended go on at once: attempts that were under way are made again, with the new run's keys. Without
-    /// this it is parked, so that an import never has effects by itself.
-    #[arg(long, conflicts_with = "backup")]
-    pub go: bool,
-    /// The file is a backup: restore it into a data folder without a store.
-    #[arg(long)]
-    pub backup: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// The file. Default: standard output.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct Doctor {
-    /// Make the store anew of what is sound, while no host serves. The damaged one stays beside it, and a file lists what was
-    /// left out or changed.
-    #[arg(long)]
-    pub repair: bool,
 }
 
 #[derive(Debug, Args)]
@@ -525,45 +484,6 @@ pub enum GraphFormat {
     Mermaid,
     /// For Graphviz: `durhai graph NAME --format dot | dot -Tsvg`.
     Dot,
-}
-
-#[derive(Debug, Args)]
-pub struct Test {
-    /// Folders with tests, or test files. Default: the scripts folder.
-    #[arg(value_name = "DIR|FILE")]
-    pub paths: Vec<PathBuf>,
-    /// Only tests with this text in FILE::NAME.
-    #[arg(long, value_name = "TEXT")]
-    pub filter: Option<String>,
-    /// Which of several steps that could end at once ends first; 0: the one that was begun first.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// Each test once, undisturbed.
-    #[arg(long, conflicts_with = "only")]
-    pub no_crash: bool,
-    /// Crashes of one test, at most; those of longer tests are chosen evenly.
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    pub max_crashes: usize,
-    /// Only this repetition, beside the undisturbed one: `evicted`, 'crash before 7', 'crash after 7'.
-    #[arg(long, value_name = "WHAT")]
-    pub only: Option<durhai_trial::Disturbance>,
-    /// How long one repetition of one test may take. Default: what its file says, else a minute.
-    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
-    pub limit: Option<u64>,
-    /// Files that are run at a time. Default: one a core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
-    /// Show which lines of workflows were run.
-    #[arg(long)]
-    pub coverage: bool,
-    /// Write that in the format of lcov.
-    #[arg(long, value_name = "FILE")]
-    pub lcov: Option<PathBuf>,
-    /// Write a report in JUnit's XML.
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    #[command(flatten)]
-    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]
