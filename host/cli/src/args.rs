@@ -1,6 +1,6 @@
 //! What can be typed.
 
-mod test;
+mod scripts;
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ mod files;
 
 pub use files::{Backup, Doctor, Export, Import};
 
-pub use self::test::Test;
+pub use self::scripts::{Check, Graph, Test};
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
 #[derive(Debug, Parser)]
@@ -447,35 +447,6 @@ pub struct Step {
     pub input: Option<String>,
     #[command(flatten)]
     pub allow: Allow,
-}
-
-#[derive(Debug, Args)]
-pub struct Check {
-    /// The folder with the scripts, or single scripts, which are looked at within their folder. Default: --scripts.
-    #[arg(value_name = "DIR|FILE")]
-    pub paths: Vec<PathBuf>,
-    /// One line each, for editors: `file:line:column: error[code]: message`.
-    #[arg(long)]
-    pub short: bool,
-    /// Exit 1 for a warning too.
-    #[arg(long)]
-    pub strict: bool,
-    /// A step that the scripts will find elsewhere, such as in a host that embeds durhai; `billing.*` for all that begin so.
-    #[arg(long, value_name = "NAME")]
-    pub assume_step: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Graph {
-    /// The name of a workflow, or its file.
-    #[arg(value_name = "NAME|FILE", required_unless_present = "run")]
-    pub name: Option<String>,
-    /// How it is written.
-    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
-    pub format: GraphFormat,
-    /// Draw the text that this run has, coloured by what is done, failed, waits, or was never reached.
-    #[arg(long)]
-    pub run: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
