@@ -258,7 +258,7 @@ impl<'a> Pass<'a> {
         }
         for (first, last) in std::mem::take(&mut self.chains) {
             let there = RunId::new(&last).is_ok_and(|last| self.world.row(&last).is_ok_and(|row| row.is_some()));
-            let now = self.world.meta(&format!("chain/{first}").as_str());
+            let now = self.world.meta(&format!("chain/{first}"));
             if !there && now.is_ok_and(|now| now.is_some_and(|now| now == last.as_bytes())) {
                 let what = format!("the chain that began with run {first} leads to run {last}, which is not there");
                 self.findings.push(Damage::told(

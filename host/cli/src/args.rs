@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod files;
 mod scripts;
 
 use std::path::PathBuf;
@@ -8,9 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use durhai::Status;
 
-mod files;
-
-pub use files::{Backup, Doctor, Export, Import};
+pub use self::files::{Backup, Doctor, Export, Import};
 
 pub use self::scripts::{Check, Graph, Test};
 
