@@ -3,7 +3,9 @@
 mod bad_input;
 mod check;
 mod crash;
+mod doctor;
 mod embed;
+mod export;
 mod fork;
 mod gate;
 mod guide;

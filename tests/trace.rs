@@ -137,8 +137,7 @@ async fn watch(host: &Host, log: &[Event], own: &Script) -> Vec<TraceEvent> {
     });
     let view = host.replay_log(log.to_vec(), own.clone(), ReplayOptions::default(), Some(watch)).await.expect("traced");
     assert_eq!(view.divergence, None);
-    let seen = std::mem::take(&mut *seen.lock().expect("events"));
-    seen
+    std::mem::take(&mut *seen.lock().expect("events"))
 }
 
 const SHOP: &str = r#"
@@ -288,7 +287,7 @@ async fn a_long_run_can_be_traced() {
     };
     let view = run.trace(ReplayOptions::default(), watch).await.expect("it can be traced");
     let took = began.elapsed();
-    let mut seen = count.lock().expect("events");
+    let mut seen = std::mem::take(&mut *count.lock().expect("events"));
     let rest = seen.1.finish();
     seen.2.extend(rest);
     assert_eq!((view.events, view.output), (10_003, json!(5000)));

@@ -60,7 +60,8 @@ async fn standing(count: u64) -> (tempfile::TempDir, Host) {
     for n in 0..count {
         host.run("w").id(format!("run-{n}")).start().await.expect("a run");
     }
-    let waiting = || Query { status: vec![durhai::Status::Running, durhai::Status::Pending], limit: 1, ..Query::default() };
+    let waiting =
+        || Query { status: vec![durhai::Status::Running, durhai::Status::Pending], limit: 1, ..Query::default() };
     while !host.list(waiting()).await.expect("a list").runs.is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

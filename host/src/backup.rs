@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use durhai_core::Millis;
 use durhai_world::{Record, World, WorldError};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::error::HostError;
 use crate::export::lines::{LinesIn, LinesOut};
@@ -71,7 +70,7 @@ pub(crate) fn backup(world: &dyn World, now: Millis, out: impl Write) -> Result<
     }
     copied?;
     summary.bytes = lines.bytes();
-    lines.end(json!({ "records": summary.records })).map_err(crate::export::unwritten)?;
+    lines.end(&[("records", summary.records)]).map_err(crate::export::unwritten)?;
     Ok(summary)
 }
 

@@ -6,11 +6,11 @@
 mod repair;
 mod ward;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use durhai_core::{RunId, Version};
 use durhai_engine::Bundle;
-use durhai_world::{Record, Row, World, WorldError};
+use durhai_world::{Record, World, WorldError};
 use serde::{Deserialize, Serialize};
 
 pub use repair::{Repaired, repair};
@@ -65,30 +65,38 @@ pub(crate) fn examine(world: &dyn World) -> Result<Diagnosis, WorldError> {
     pass.end()?;
     diagnosis.runs = pass.runs;
     diagnosis.events = pass.events;
-    let (found, touched) = (std::mem::take(&mut pass.findings), std::mem::take(&mut pass.again));
-    let mut again = BTreeSet::new();
+    let (found, hooks) = (std::mem::take(&mut pass.findings), std::mem::take(&mut pass.stray));
+    let mut again: BTreeMap<RunId, Vec<Damage>> = BTreeMap::new();
     for damage in found {
         match &damage.run {
             // What was seen of it may have been of two moments.
-            Some(run) if touched || world.row(run).is_ok_and(|row| row.is_some_and(|row| lives(&row))) => {
-                again.insert(run.clone());
-            }
-            _ => diagnosis.findings.push(damage),
+            Some(run) => again.entry(run.clone()).or_default().push(damage),
+            None => diagnosis.findings.push(damage),
         }
     }
-    for run in again {
+    for (token, damage) in hooks {
+        match world.hook(&token) {
+            Ok(None) => {}
+            Ok(Some(hook)) => drop(again.entry(hook.run).or_default()),
+            Err(_) => diagnosis.findings.push(damage),
+        }
+    }
+    for (run, found) in again {
         let mut pass = Pass::new(world, false);
-        if look_again(world, &run, &mut pass)? {
-            diagnosis.findings.append(&mut pass.findings);
+        match look_again(world, &run, &mut pass) {
+            Ok(true) => {
+                diagnosis.findings.append(&mut pass.findings);
+                diagnosis.findings.extend(pass.stray.into_iter().map(|(_, damage)| damage));
+            }
+            // Removed meanwhile, unless something is left of it.
+            Ok(false) if matches!(world.log_tail(&run), Ok(None)) => {}
+            // As far as it can be read, it was.
+            _ => diagnosis.findings.extend(found),
         }
     }
     diagnosis.findings.sort();
     diagnosis.findings.dedup();
     Ok(diagnosis)
-}
-
-fn lives(row: &Row) -> bool {
-    !row.status.is_terminal()
 }
 
 /// One run at one moment; `false`: it is gone.
@@ -116,8 +124,20 @@ fn look_again(world: &dyn World, run: &RunId, pass: &mut Pass<'_>) -> Result<boo
     for letter in snapshot.letters {
         pass.take(Record::Letter { number, index: letter.index, at: letter.at, value: Some(letter.bytes) })?;
     }
+    for (stream, count) in snapshot.streams {
+        let mut index = 0;
+        while index < count {
+            let entries = world.stream(run, &stream, index, 256.min((count - index) as usize))?;
+            if entries.is_empty() {
+                break;
+            }
+            for bytes in entries {
+                pass.take(Record::Entry { number, stream: stream.clone(), index, value: Some(bytes) })?;
+                index += 1;
+            }
+        }
+    }
     for (token, info) in snapshot.hooks {
-        pass.hooks.insert(token.clone());
         pass.take(Record::Hook { token, number, value: Some(info) })?;
     }
     pass.end()?;
@@ -132,8 +152,9 @@ pub(crate) struct Pass<'a> {
     ward: Option<Ward>,
     /// Numbers of runs come in order, unless somebody writes meanwhile.
     last: u64,
-    again: bool,
     pub findings: Vec<Damage>,
+    /// Hooks that no run has, by token.
+    pub stray: Vec<(String, Damage)>,
     /// What is sound or was mended, to be taken by the caller.
     pub out: Vec<Record>,
     /// What was left out or changed, with the reason, to be taken by the caller.
@@ -155,8 +176,8 @@ impl<'a> Pass<'a> {
             keep,
             ward: None,
             last: 0,
-            again: false,
             findings: Vec::new(),
+            stray: Vec::new(),
             out: Vec::new(),
             aside: Vec::new(),
             runs: 0,
@@ -196,7 +217,7 @@ impl<'a> Pass<'a> {
                             self.open.insert(token.clone(), other);
                         }
                         let what = format!("the hook {token:?} is open, but no run that lives has opened it");
-                        self.findings.push(Damage::mended(None, what.clone()));
+                        self.stray.push((token, Damage::mended(None, what.clone())));
                         self.aside.push((None, what, record));
                     }
                 }
@@ -211,8 +232,7 @@ impl<'a> Pass<'a> {
                 if self.ward.as_ref().is_none_or(|ward| ward.number != number) {
                     self.leave()?;
                     if number <= self.last {
-                        // What changed while we looked.
-                        self.again = true;
+                        // What changed while we looked: it is the same run, or will be looked at once more.
                         return Ok(());
                     }
                     self.last = number;
@@ -238,7 +258,8 @@ impl<'a> Pass<'a> {
         }
         for (first, last) in std::mem::take(&mut self.chains) {
             let there = RunId::new(&last).is_ok_and(|last| self.world.row(&last).is_ok_and(|row| row.is_some()));
-            if !there {
+            let now = self.world.meta(&format!("chain/{first}"));
+            if !there && now.is_ok_and(|now| now.is_some_and(|now| now == last.as_bytes())) {
                 let what = format!("the chain that began with run {first} leads to run {last}, which is not there");
                 self.findings.push(Damage::told(
                     RunId::new(&first).ok().as_ref(),

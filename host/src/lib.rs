@@ -77,8 +77,8 @@ pub use diff_logs::{Difference, DifferenceKind, LogDiff, LogSide, diff_logs};
 pub use doctor::{Damage, Diagnosis, Repaired, repair};
 pub use error::{HostError, RunError};
 pub use export::{ExportError, ExportHeader, ExportOptions, ExportSummary, Exported, ExportedRun};
-pub use gate::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
 pub use fork::Fork;
+pub use gate::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
 pub use handle::{Run, Start};
 pub use host::Host;
 pub use import::{ImportOptions, Imported};
@@ -89,8 +89,8 @@ pub use rules::StepRule;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
 pub use trace_text::TraceText;
 pub use view::{
-    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, Purge, Purged, ReplayView, Report, RunView,
-    ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView, WorkflowView,
+    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, Purge, Purged,
+    ReplayView, Report, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView, WorkflowView,
 };
 
 pub use durhai_core::duration;

@@ -130,7 +130,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                     let _ = tokio::time::timeout(inner.grace, work).await;
                     return;
                 }
-            },
+            }
         };
         if let Some(result) = result {
             let result = mask::result(inner.mask.as_ref(), result).map_err(attempt_error);

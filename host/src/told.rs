@@ -43,7 +43,8 @@ impl Told {
             Note::Log(mut line) => {
                 if line.message.len() > MOST_BYTES {
                     let bytes = line.message.len();
-                    line.message.truncate(line.message.floor_char_boundary(MOST_BYTES));
+                    let end = (0..=MOST_BYTES).rev().find(|end| line.message.is_char_boundary(*end));
+                    line.message.truncate(end.unwrap_or_default());
                     line.message.push_str(&format!("… ({bytes} bytes, {MOST_BYTES} are kept)"));
                 }
                 line.fields = short(line.fields);

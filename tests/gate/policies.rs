@@ -146,7 +146,7 @@ async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() 
     scene.save(&text("refuse", "use_step(\"mail\")"));
     assert!(!gated(&host.reload().await.unwrap()).served);
     scene.save(&text("refuse", NEW));
-    assert_eq!(host.workflows()[0].error.is_some(), true);
+    assert!(host.workflows()[0].error.is_some());
     let reports = host.reload().await.unwrap();
     assert!(matches!(reports.as_slice(), [Report::Loaded { .. }]), "{reports:?}");
     assert_eq!(host.workflows()[0].error, None);

@@ -1,5 +1,8 @@
 //! What can be typed.
 
+mod files;
+mod scripts;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +10,10 @@ use clap_complete::Shell;
 use durhai::Status;
 
 use crate::output::quoted;
+
+pub use self::files::{Backup, Doctor, Export, Import};
+
+pub use self::scripts::{Check, Graph, Test};
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
 #[derive(Debug, Parser)]
@@ -113,55 +120,6 @@ pub enum Command {
     Bench(crate::bench::BenchArgs),
     /// Print completions for a shell.
     Completions { shell: Shell },
-}
-
-#[derive(Debug, Args)]
-pub struct Export {
-    /// The id of a run, live or not.
-    pub run: String,
-    /// The file. Default: standard output.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// The runs it started too, and those that continue it, all as they stand at one moment.
-    #[arg(long)]
-    pub children: bool,
-    /// Leave the tokens of hooks as they are: whoever has the file can speak to the run.
-    #[arg(long)]
-    pub with_tokens: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Import {
-    /// A file that `durhai export` wrote; `-` for standard input.
-    pub file: PathBuf,
-    /// The name of the run here. Default: a new one; those of the runs it started follow from it.
-    #[arg(long, conflicts_with_all = ["as_is", "backup"])]
-    pub id: Option<String>,
-    /// Under the names they had, with logs that do not tell of it.
-    #[arg(long, conflicts_with = "backup")]
-    pub as_is: bool,
-    /// Let what had not ended go on at once: attempts that were under way are made again, with the new run's keys. Without
-    /// this it is parked, so that an import never has effects by itself.
-    #[arg(long, conflicts_with = "backup")]
-    pub go: bool,
-    /// The file is a backup: restore it into a data folder without a store.
-    #[arg(long)]
-    pub backup: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// The file. Default: standard output.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct Doctor {
-    /// Make the store anew of what is sound, while no host serves. The damaged one stays beside it, and a file lists what was
-    /// left out or changed.
-    #[arg(long)]
-    pub repair: bool,
 }
 
 #[derive(Debug, Args)]
@@ -496,80 +454,12 @@ pub struct Step {
     pub allow: Allow,
 }
 
-#[derive(Debug, Args)]
-pub struct Check {
-    /// The folder with the scripts, or single scripts, which are looked at within their folder. Default: --scripts.
-    #[arg(value_name = "DIR|FILE")]
-    pub paths: Vec<PathBuf>,
-    /// One line each, for editors: `file:line:column: error[code]: message`.
-    #[arg(long)]
-    pub short: bool,
-    /// Exit 1 for a warning too.
-    #[arg(long)]
-    pub strict: bool,
-    /// A step that the scripts will find elsewhere, such as in a host that embeds durhai; `billing.*` for all that begin so.
-    #[arg(long, value_name = "NAME")]
-    pub assume_step: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Graph {
-    /// The name of a workflow, or its file.
-    #[arg(value_name = "NAME|FILE", required_unless_present = "run")]
-    pub name: Option<String>,
-    /// How it is written.
-    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
-    pub format: GraphFormat,
-    /// Draw the text that this run has, coloured by what is done, failed, waits, or was never reached.
-    #[arg(long)]
-    pub run: Option<String>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum GraphFormat {
     /// GitHub, GitLab and most editors show it.
     Mermaid,
     /// For Graphviz: `durhai graph NAME --format dot | dot -Tsvg`.
     Dot,
-}
-
-#[derive(Debug, Args)]
-pub struct Test {
-    /// Folders with tests, or test files. Default: the scripts folder.
-    #[arg(value_name = "DIR|FILE")]
-    pub paths: Vec<PathBuf>,
-    /// Only tests with this text in FILE::NAME.
-    #[arg(long, value_name = "TEXT")]
-    pub filter: Option<String>,
-    /// Which of several steps that could end at once ends first; 0: the one that was begun first.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
-    /// Each test once, undisturbed.
-    #[arg(long, conflicts_with = "only")]
-    pub no_crash: bool,
-    /// Crashes of one test, at most; those of longer tests are chosen evenly.
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    pub max_crashes: usize,
-    /// Only this repetition, beside the undisturbed one: `evicted`, 'crash before 7', 'crash after 7'.
-    #[arg(long, value_name = "WHAT")]
-    pub only: Option<durhai_trial::Disturbance>,
-    /// How long one repetition of one test may take. Default: what its file says, else a minute.
-    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
-    pub limit: Option<u64>,
-    /// Files that are run at a time. Default: one a core.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
-    /// Show which lines of workflows were run.
-    #[arg(long)]
-    pub coverage: bool,
-    /// Write that in the format of lcov.
-    #[arg(long, value_name = "FILE")]
-    pub lcov: Option<PathBuf>,
-    /// Write a report in JUnit's XML.
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    #[command(flatten)]
-    pub allow: Allow,
 }
 
 #[derive(Debug, Args)]

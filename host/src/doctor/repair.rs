@@ -53,7 +53,7 @@ pub fn repair(from: &dyn World, to: &dyn World, aside: impl Write + Send) -> Res
     repaired.findings.append(&mut findings);
     repaired.findings.sort();
     repaired.findings.dedup();
-    lines.end(json!({ "entries": set_aside })).map_err(crate::export::unwritten)?;
+    lines.end(&[("entries", set_aside)]).map_err(crate::export::unwritten)?;
     Ok(repaired)
 }
 
@@ -92,5 +92,7 @@ fn sort<W: Write>(
     })?;
     pass.end()?;
     hand_over(&mut pass)?;
+    let stray = std::mem::take(&mut pass.stray).into_iter().map(|(_, damage)| damage);
+    pass.findings.extend(stray);
     Ok((pass.runs, pass.findings, set_aside))
 }

@@ -230,13 +230,16 @@ impl Ward {
                 by_log
             }
             (Some(row), None) => {
-                if self.cut.is_none() {
-                    findings.push(Damage::mended(id.as_ref(), "its log is empty: nothing tells how it began"));
+                let what = "its log has no beginning that can be read: nothing tells how it came to be";
+                let todo = "restore a backup, or terminate and delete it";
+                findings.push(Damage::told(id.as_ref(), what, todo));
+                if row.status.is_terminal() || row.status == Status::Parked {
+                    *row
+                } else {
+                    let parked = parked(&row, &format!("{what}: {todo}"));
+                    changed(*row, what, &mut aside);
+                    parked
                 }
-                let parked =
-                    parked(&row, "its log has no beginning that can be read: restore a backup, or terminate it");
-                changed(*row, "the log has no beginning", &mut aside);
-                parked
             }
             (Some(row), Some(by_log)) => {
                 let wrong = self.differences(&row, &by_log);

@@ -4,7 +4,6 @@
 use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::ExportError;
@@ -52,16 +51,14 @@ impl<W: Write> LinesOut<W> {
     }
 
     /// Adds the last line, with further fields in front, and gives what was written to back.
-    pub fn end(mut self, fields: Value) -> io::Result<W> {
-        let mut line = Map::new();
-        line.insert("type".into(), "end".into());
-        if let Value::Object(fields) = fields {
-            line.extend(fields);
+    pub fn end(mut self, fields: &[(&str, u64)]) -> io::Result<W> {
+        let mut line = "{\"type\":\"end\"".to_owned();
+        for (name, value) in fields {
+            line += &format!(",\"{name}\":{value}");
         }
-        line.insert("lines".into(), self.lines.into());
-        line.insert("sha256".into(), hex(&self.hash.finalize_reset()).into());
-        serde_json::to_writer(&mut self.out, &line)?;
-        self.out.write_all(b"\n")?;
+        let sha256 = hex(&self.hash.finalize_reset());
+        line += &format!(",\"lines\":{},\"sha256\":\"{sha256}\"}}\n", self.lines);
+        self.out.write_all(line.as_bytes())?;
         self.out.flush()?;
         Ok(self.out)
     }

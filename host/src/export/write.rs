@@ -6,7 +6,6 @@ use std::io::{self, BufWriter, Write};
 use durhai_core::{Body, Event, Millis, RunId, Value, Version, wire};
 use durhai_engine::Bundle;
 use durhai_world::{Snapshot, World, WorldError};
-use serde_json::json;
 
 use super::format::{ExportHeader, FORMAT, Line, TextLine, Texts};
 use super::lines::LinesOut;
@@ -49,7 +48,7 @@ pub fn export(
         export.run(snapshot)?;
     }
     let summary = ExportSummary { runs: snapshots.len() as u64, events: export.events, bytes: export.lines.bytes() };
-    export.lines.end(json!({ "runs": summary.runs, "events": summary.events })).map_err(unwritten)?;
+    export.lines.end(&[("runs", summary.runs), ("events", summary.events)]).map_err(unwritten)?;
     Ok(summary)
 }
 

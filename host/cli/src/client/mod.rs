@@ -9,7 +9,11 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use durhai::{Diagnosis, ExportOptions, ImportOptions, Imported, Event, Fork, GateReport, HookRequest, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView, WorldError};
+use durhai::{
+    Diagnosis, Event, ExportOptions, Fork, GateReport, HookRequest, ImportOptions, Imported, Listing, LogEntry,
+    MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView,
+    SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView, WorldError,
+};
 use durhai_api::{Item, Want};
 
 pub use local::{Local, open_world, store_path};

@@ -3,7 +3,11 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use durhai::{Diagnosis, ExportOptions, ImportOptions, Imported, Event, Fork, GateReport, Listing, LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView};
+use durhai::{
+    Diagnosis, Event, ExportOptions, Fork, GateReport, ImportOptions, Imported, Listing, LogEntry, MigrateReport,
+    Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SourceView,
+    StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView,
+};
 use durhai_api::{Item, Migrating, Problem, Purging, Want};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
@@ -312,7 +316,8 @@ impl Remote {
     pub async fn import(&self, mut input: Box<dyn Read + Send>, options: ImportOptions) -> Result<Imported, Fail> {
         let mut file = Vec::new();
         input.read_to_end(&mut file).map_err(|error| Fail::usage(format!("the file cannot be read: {error}")))?;
-        let mut query = vec![("as_is", options.as_is.to_string()), ("go", options.go.to_string()), ("file", options.file)];
+        let mut query =
+            vec![("as_is", options.as_is.to_string()), ("go", options.go.to_string()), ("file", options.file)];
         query.extend(options.id.map(|id| ("id", id)));
         self.ask(self.request(Method::POST, "import").query(&query).body(file)).await
     }

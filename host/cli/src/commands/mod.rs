@@ -1,17 +1,17 @@
 //! The commands, one file each.
 
 mod act;
-mod definitions;
-mod docs;
 mod backup;
+mod check;
+mod definitions;
 mod diff;
 pub mod diff_runs;
-mod check;
+mod docs;
 mod doctor;
 mod export;
 mod follow;
-mod graph;
 mod fork;
+mod graph;
 mod import;
 mod list;
 mod migrate;

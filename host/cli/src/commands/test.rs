@@ -13,7 +13,7 @@ use crate::args::{Globals, Test};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::hosting;
-use crate::output::Out;
+use crate::output::{Out, quoted};
 
 pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
     let groups = by_folder(globals, &args.paths)?;
@@ -58,7 +58,7 @@ pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
     if out.json {
         out.row(&report::end(&all));
     } else {
-        let failures = report::failures(&all, "durhai test", style);
+        let failures = report::failures(&all, &again(std::env::args()), style);
         if !failures.is_empty() {
             out.line(format!("\n{}", failures.trim_end()));
         }
@@ -71,6 +71,22 @@ pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
         });
     }
     Ok(if all.passed() { Exit::Done } else { Exit::Failed })
+}
+
+/// The beginning of a command that repeats a test: what was typed, without what chooses tests.
+fn again(typed: impl Iterator<Item = String>) -> String {
+    let mut command = String::from("durhai test");
+    let mut value_follows = false;
+    for word in typed.skip(1) {
+        let with_value = ["--scripts", "--config", "--limit"].contains(&word.as_str());
+        let kept = ["--scripts=", "--config=", "--limit=", "--allow"].iter().any(|start| word.starts_with(start));
+        if with_value || value_follows || kept || word == "-A" {
+            command.push(' ');
+            command.push_str(&quoted(&word));
+        }
+        value_follows = with_value;
+    }
+    command
 }
 
 /// Test files by the scripts folder they belong to.
@@ -121,4 +137,20 @@ fn write(file: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), Fail>
         std::fs::create_dir_all(folder).map_err(no)?;
     }
     std::fs::write(file, text()).map_err(no)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::again;
+
+    #[test]
+    fn what_is_typed_to_repeat_a_test() {
+        for (typed, kept) in [
+            ("durhai test a --filter x", "durhai test"),
+            ("durhai --scripts s test -A --seed 3", "durhai test --scripts s -A"),
+            ("durhai test --limit 3s --allow-read=x,y b", "durhai test --limit 3s --allow-read=x,y"),
+        ] {
+            assert_eq!(again(typed.split(' ').map(ToOwned::to_owned)), kept);
+        }
+    }
 }

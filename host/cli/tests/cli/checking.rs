@@ -6,7 +6,9 @@ use crate::folder::Folder;
 fn what_is_wrong_is_found_without_running() {
     let folder = Folder::new();
     let ended = folder.durhai(&["check"]).is(1).says("error");
-    for part in ["scripts/broken.rhai", "error[syntax]", "2 | let x = ;", "error[unknown-step]: there is no step \"t.ehco\""] {
+    for part in
+        ["scripts/broken.rhai", "error[syntax]", "2 | let x = ;", "error[unknown-step]: there is no step \"t.ehco\""]
+    {
         assert!(ended.stdout.contains(part), "no {part:?} in {ended:?}");
     }
     let ended = folder.durhai(&["check", "scripts/echo.rhai"]).is(0).says("1 script: nothing found");

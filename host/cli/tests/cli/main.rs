@@ -1,7 +1,7 @@
 //! The real binary, as people use it.
 
-mod declared;
 mod checking;
+mod declared;
 mod folder;
 mod keeping;
 mod killed;

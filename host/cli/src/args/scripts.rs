@@ -1,0 +1,75 @@
+//! What the commands can be told that look at scripts: `check`, `graph`, `test`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Allow, GraphFormat};
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The folder with the scripts, or single scripts, which are looked at within their folder. Default: --scripts.
+    #[arg(value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// One line each, for editors: `file:line:column: error[code]: message`.
+    #[arg(long)]
+    pub short: bool,
+    /// Exit 1 for a warning too.
+    #[arg(long)]
+    pub strict: bool,
+    /// A step that the scripts will find elsewhere, such as in a host that embeds durhai; `billing.*` for all that begin so.
+    #[arg(long, value_name = "NAME")]
+    pub assume_step: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The name of a workflow, or its file.
+    #[arg(value_name = "NAME|FILE", required_unless_present = "run")]
+    pub name: Option<String>,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+    pub format: GraphFormat,
+    /// Draw the text that this run has, coloured by what is done, failed, waits, or was never reached.
+    #[arg(long)]
+    pub run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Folders with tests, or test files. Default: the scripts folder.
+    #[arg(value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+    /// Only tests with this text in FILE::NAME.
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Which of several steps that could end at once ends first; 0: the one that was begun first.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Each test once, undisturbed.
+    #[arg(long, conflicts_with = "only")]
+    pub no_crash: bool,
+    /// Crashes of one test, at most; those of longer tests are chosen evenly.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub max_crashes: usize,
+    /// Only this repetition, beside the undisturbed one: `evicted`, 'crash before 7', 'crash after 7'.
+    #[arg(long, value_name = "WHAT")]
+    pub only: Option<durhai_trial::Disturbance>,
+    /// How long one repetition of one test may take. Default: what its file says, else a minute.
+    #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
+    pub limit: Option<u64>,
+    /// Files that are run at a time. Default: one a core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Show which lines of workflows were run.
+    #[arg(long)]
+    pub coverage: bool,
+    /// Write that in the format of lcov.
+    #[arg(long, value_name = "FILE")]
+    pub lcov: Option<PathBuf>,
+    /// Write a report in JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub allow: Allow,
+}
