@@ -233,7 +233,7 @@ pub struct OneRun {
 
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// The id of a run.
+    /// The id of a run, or a file that `durhai export` wrote.
     pub run: String,
     /// Under this text instead of the run's own; it imports from the scripts folder, or from its own.
     #[arg(long, value_name = "FILE")]

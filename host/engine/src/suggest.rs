@@ -70,6 +70,11 @@ fn function_not_found(signature: &str, texts: &Texts) -> String {
     if name.starts_with("anon$") {
         return format!("the closure cannot be called with {} arguments ({})", arguments.len(), arguments.join(", "));
     }
+    if COMMON.contains(&name) {
+        let missing =
+            if arguments.contains(&"unit") { "; () is what a map gives for a field that it does not have" } else { "" };
+        return format!("{called} does not fit: {name} is for other values{missing}");
+    }
     match near(name, CALLS.iter().map(|call| call.name).chain(texts.functions()).chain(COMMON.iter().copied())) {
         Some(close) => format!("there is no function {called}; did you mean `{close}`?"),
         None => format!("there is no function {called}"),

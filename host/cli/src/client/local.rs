@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use durhai::{Host, ReplayOptions, ReplayView, RunView, SledWorld, TraceEvent, Version, WorldError};
+use durhai::{Host, ImportOptions, ReplayOptions, ReplayView, RunView, SledWorld, TraceEvent, Version, WorldError};
 use durhai_api::{Feed, Want};
 
 use super::{AGAIN, Client, Following, PATIENCE, Starting};
@@ -56,6 +56,16 @@ pub fn explain(data: &Path, error: WorldError) -> Fail {
 }
 
 impl Local {
+    /// A host that has nothing but what is in an exported file; and the run that the file is about.
+    pub async fn of_file(path: &Path) -> Result<(Local, String), Fail> {
+        let named = |error: &dyn std::fmt::Display| Fail::usage(format!("{}: {error}", path.display()));
+        let file = std::fs::File::open(path).map_err(|error| named(&error))?;
+        let host = Host::builder().adopt(false).watch(false).workers(1).start().await?;
+        let options = ImportOptions { as_is: true, file: path.display().to_string(), ..ImportOptions::default() };
+        let imported = host.import(file, options).await.map_err(|error| named(&error))?;
+        Ok((Local { host }, imported.run.to_string()))
+    }
+
     /// A host on a store, to look at it and to write to inboxes.
     pub async fn open(world: SledWorld) -> Result<Local, Fail> {
         Ok(Local { host: Host::builder().world(world).adopt(false).workers(1).start().await? })

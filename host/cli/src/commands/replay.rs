@@ -7,7 +7,7 @@ use durhai::{Divergence, ReplayOptions, ReplayView, Script, Snapshot, StepId, St
 use serde_json::json;
 
 use crate::args::{Globals, Replay};
-use crate::client::Client;
+use crate::client::{Client, Local};
 use crate::debugger;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
@@ -27,17 +27,30 @@ pub async fn replay(globals: &Globals, args: Replay, out: &Out) -> Outcome {
             "--print shows an expression where the replay stops: give --at STEP or --break LINE too",
         ));
     }
-    let client = Client::connect(&globals.data).await?;
+    let (client, run) = match exported(&args.run) {
+        Some(file) => {
+            let (local, run) = Local::of_file(file).await?;
+            (Client::Local(local), run)
+        }
+        None => (Client::connect(&globals.data).await?, args.run.clone()),
+    };
     let outcome = match (args.interactive, args.trace) {
-        (true, _) => debugger::debug(&client, &args.run, options, out).await,
-        (false, true) => trace(&client, &args.run, options, args.all, out).await,
-        (false, false) => match client.replay(&args.run, &options).await {
+        (true, _) => debugger::debug(&client, &run, options, out).await,
+        (false, true) => trace(&client, &run, options, args.all, out).await,
+        (false, false) => match client.replay(&run, &options).await {
             Ok(view) => Ok(print(&view, out)),
             Err(fail) => Err(fail),
         },
     };
     client.close().await;
     outcome
+}
+
+/// A file with an exported run, if that is meant and no run.
+fn exported(run: &str) -> Option<&Path> {
+    let path = Path::new(run);
+    let meant = run.ends_with(".ndjson") || run.contains('/');
+    (meant && path.is_file()).then_some(path)
 }
 
 /// A script with what it imports: from the scripts folder if the file is in it, else from its own folder.

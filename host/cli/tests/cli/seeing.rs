@@ -119,3 +119,41 @@ fn walking_through_a_run() {
     }
     assert_eq!(folder.durhai(&["events", "b1", "--json"]).is(0).rows().len(), 5, "nothing was written");
 }
+
+/// An exported run is looked at like one of the store, on a machine that has neither its store nor its scripts. So are the
+/// ways of a run and of a whole store from one folder to another.
+#[test]
+fn files_of_runs() {
+    for served in [false, true] {
+        let folder = failed();
+        let host = served.then(|| folder.serve(&[]).0);
+        folder.durhai(&["export", "b1", "-o", "b1.ndjson"]).is(0);
+        folder.durhai(&["backup", "-o", "all.ndjson"]).is(0);
+        let again = folder.durhai(&["import", "b1.ndjson", "--id", "b2"]).is(0).stdout;
+        assert_eq!(again.trim(), "b2");
+        let told = folder.durhai(&["show", "b2"]).is(0).stdout;
+        assert!(told.contains("failed") && told.contains("b1"), "{told}");
+        folder.durhai(&["import", "b1.ndjson", "--as-is"]).is(2);
+        let doctor = folder.durhai(&["doctor", "--json"]).is(0).json();
+        assert_eq!(doctor["findings"], serde_json::json!([]));
+        drop(host);
+
+        let other = Folder::new();
+        for file in ["b1.ndjson", "all.ndjson"] {
+            std::fs::copy(folder.path().join(file), other.path().join(file)).expect("a copy");
+        }
+        for args in [&["replay", "b1.ndjson"][..], &["replay", "./b1.ndjson", "--trace"]] {
+            let seen = other.durhai(args).is(0).stdout;
+            assert!(seen.contains("bill.rhai:8") && seen.contains("paid.amount"), "{seen}");
+        }
+        let text = std::fs::read_to_string(other.path().join("b1.ndjson")).expect("a text");
+        std::fs::write(other.path().join("cut.ndjson"), &text[..text.len() / 2]).expect("a file");
+        let cut = other.durhai(&["replay", "cut.ndjson"]).is(2).stderr;
+        assert!(cut.contains("cut.ndjson"), "{cut}");
+
+        other.durhai(&["import", "--backup", "all.ndjson"]).is(0);
+        let restored = other.durhai(&["show", "b1"]).is(0).stdout;
+        assert!(restored.contains("failed"), "{restored}");
+        other.durhai(&["import", "--backup", "all.ndjson"]).is(2);
+    }
+}
