@@ -68,14 +68,14 @@ pub async fn exported(run: &Run, options: ExportOptions) -> Vec<u8> {
     bytes
 }
 
-/// Waits until the run waits for a signal.
+/// Waits until the run waits for a signal, and the world knows it.
 pub async fn until_waiting(run: &Run) {
     for _ in 0..10_000 {
         let view = run.view().await.unwrap();
-        if view.waiting_for.iter().any(|wait| wait["kind"] == "signal") {
+        if view.status == durhai::Status::Waiting && view.waiting_for.iter().any(|wait| wait["kind"] == "signal") {
             return;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     panic!("{:#?}", run.view().await.unwrap());
 }

@@ -1,6 +1,6 @@
 //! A new run that takes over the beginning of another one's log and goes on from there by itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use durhai_core::event::{Created, Origin};
 use durhai_core::{Body, Event, RunId, StepId, Value, Version, wire};
@@ -14,6 +14,7 @@ use crate::error::HostError;
 use crate::handle::Run;
 use crate::inner::Inner;
 use crate::replaying::{Again, Script};
+use crate::retry::rename_children;
 
 /// What a fork is to be; see [`Run::fork`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -254,22 +255,6 @@ fn is_result(body: &Body) -> bool {
             | Body::ChildCompleted { .. }
             | Body::ChildFailed { .. }
     )
-}
-
-/// Children that had not ended belong to the old run; the new one begins its own.
-fn rename_children(log: &mut [Event], new: &RunId) {
-    let ended: HashSet<_> = log
-        .iter()
-        .filter(|event| matches!(event.body, Body::ChildCompleted { .. } | Body::ChildFailed { .. }))
-        .filter_map(|event| event.step_id.clone())
-        .collect();
-    for event in log {
-        if let (Body::ChildStarted { run_id, detached: false, .. }, Some(id)) = (&mut event.body, &event.step_id)
-            && !ended.contains(id)
-        {
-            *run_id = new.child(id);
-        }
-    }
 }
 
 /// Gives hooks that are open tokens of their own, wherever the log mentions the old ones.

@@ -61,7 +61,7 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
 }
 
 /// Children that had not ended belong to the old run; the new one begins its own.
-fn rename_children(log: &mut [Event], new: &RunId) {
+pub(crate) fn rename_children(log: &mut [Event], new: &RunId) {
     let ended: HashSet<_> = log
         .iter()
         .filter(|event| matches!(event.body, Body::ChildCompleted { .. } | Body::ChildFailed { .. }))
