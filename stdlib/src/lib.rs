@@ -4,6 +4,7 @@
 pub mod docs;
 mod native;
 pub mod schema;
+pub mod value;
 
 /// Part of the version of every workflow: raise it whenever a result of the library changes.
 pub const VERSION: &str = "2";

@@ -2,7 +2,7 @@
 
 use durhai_core::replay::Limits;
 use durhai_core::{Failure, Kind, Value};
-use rhai::{Dynamic, Map};
+use rhai::Dynamic;
 use serde_json::Number;
 
 use crate::show;
@@ -33,21 +33,7 @@ pub fn to_value(value: &Dynamic, name: &str, budget: Budget) -> Result<Value, Fa
 
 /// Gives a stored value to a script. Numbers above `i64::MAX` cannot come from a script; a step that returns one gives a
 /// float.
-pub fn to_dynamic(value: &Value) -> Dynamic {
-    match value {
-        Value::Null => Dynamic::UNIT,
-        Value::Bool(yes) => (*yes).into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(int) => int.into(),
-            None => number.as_f64().unwrap_or_default().into(),
-        },
-        Value::String(text) => text.as_str().into(),
-        Value::Array(items) => items.iter().map(to_dynamic).collect::<rhai::Array>().into(),
-        Value::Object(fields) => {
-            fields.iter().map(|(key, value)| (key.as_str().into(), to_dynamic(value))).collect::<Map>().into()
-        }
-    }
-}
+pub use durhai_stdlib::value::to_dynamic;
 
 struct Walk<'a> {
     name: &'a str,
@@ -168,6 +154,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use rhai::Map;
 
     const BUDGET: Budget = Budget { bytes: 1_000, depth: 8 };
 

@@ -59,6 +59,14 @@ pub fn register(engine: &mut Engine) {
             },
         );
     }
+    for name in ["order", "order_by"] {
+        engine.register_fn(
+            name,
+            |ctx: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| -> Result<Array, Thrown> {
+                sort(&ctx, array.clone(), &comparer)
+            },
+        );
+    }
     engine.register_fn(
         "dedup",
         |ctx: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| -> Result<(), Thrown> {

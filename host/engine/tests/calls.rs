@@ -24,6 +24,7 @@ fn steps() {
         ("fn twice(x) { use_step(\"double\", use_step(\"double\", x)) } twice(3)", json!(12)),
         ("[1, 2].map(|x| use_step(\"double\", x))", json!([2, 4])),
         ("let a = [3, 1, 2]; a.sort(|x, y| { use_step(\"echo\", x); x - y }); a", json!([1, 2, 3])),
+        ("let a = [3, 1, 2]; [a.order(|x, y| { use_step(\"echo\", x); x - y }), a]", json!([[1, 2, 3], [3, 1, 2]])),
         ("const WORKFLOW = #{ timeout: \"2h\" }; input.n", json!(3)),
         ("return 5; 6", json!(5)),
         ("exit(7); 6", json!(7)),

@@ -1,17 +1,15 @@
 //! Programs that settings declare, as steps.
 #![cfg(unix)]
 
-mod place;
-
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::place::{Place, call, declared, ended, environment, everything, gone, log, shell, start};
 use durhai::{Kind, MemoryWorld, RunId, StepRule, Value, World};
 use durhai_steps::{Declared, Outside, ProgramStep, Provisions, SecretSource, ServiceStep};
 use durhai_testkit::{Fault, FaultWorld, Pulse};
-use place::{Place, call, declared, ended, environment, everything, gone, log, shell, start};
 use serde_json::json;
 
 /// They need no permission.

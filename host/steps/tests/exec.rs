@@ -1,14 +1,12 @@
 //! `exec.run` and the module `exec`: programs under permissions.
 #![cfg(unix)]
 
-mod place;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use crate::place::{Place, call, ended, environment, everything, gone, log, names, start, until};
 use durhai::{Kind, Value};
 use durhai_steps::{ExecGrant, PathGrant, Permissions, Provisions};
-use place::{Place, call, ended, environment, everything, gone, log, names, start, until};
 use serde_json::json;
 
 /// The built-in step and the function of scripts.

@@ -1,12 +1,6 @@
 //! What an attempt may come to, for every kind of step alike: a function in Rust or in a script, a declared program or
 //! service, a built-in program or request.
 
-#[path = "place/mod.rs"]
-mod place;
-#[path = "http/server.rs"]
-#[allow(dead_code, reason = "other tests use the rest of it")]
-mod server;
-
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -14,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http::server::{Reply, Server, answer};
+use crate::place::{Place, ended, environment, shell};
 use durhai::{Body, Host, Kind, MemoryWorld, Run, StepContext, StepError, Value, World};
 use durhai_steps::{Declared, ExecGrant, NetGrant, Outside, Permissions, Provisions, ServiceStep};
-use durhai_testkit::{Fault, FaultWorld, Pulse};
-use place::{Place, ended, environment, shell};
+use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse};
 use serde_json::json;
-use server::{Reply, Server, answer};
 
 /// Where the steps of a test write down that they were asked, one idempotency key a line.
 const JOURNAL: &str = "journal";
@@ -149,7 +143,7 @@ impl Bench {
             "http.post" => json!({ "url": self.server.url("/act"), "json": act, "response": "json", "timeout": "1h" }),
             _ => json!({ "act": act, "journal": journal }),
         };
-        place::start(host, kind, &input, options).await
+        crate::place::start(host, kind, &input, options).await
     }
 
     /// The keys of the attempts that were made since this was asked last.
@@ -224,15 +218,16 @@ async fn every_outcome_has_its_attempts() {
 async fn a_wait_that_is_asked_for_is_kept() {
     let bench = Bench::new().await;
     let host = bench.host().await;
+    let mut commits = host.commits();
     // A program has no words for it.
     for kind in ["rust", "script.act", "service", "http.post"] {
         let run = bench.start(&host, kind, "after", json!({ "retry": { "initial": 0 } })).await;
         let event = loop {
-            let events = run.events(1, 10).await.unwrap();
-            if let Some(event) = events.into_iter().find(|event| matches!(event.body, Body::StepRetrying { .. })) {
+            let committed = tokio::time::timeout(PATIENCE, commits.recv()).await.expect("it is tried again").unwrap();
+            let mut events = committed.events.into_iter().filter(|_| committed.run == *run.id());
+            if let Some(event) = events.find(|event| matches!(event.body, Body::StepRetrying { .. })) {
                 break event;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
         };
         let Body::StepRetrying { retry_at, .. } = event.body else { unreachable!() };
         assert_eq!(retry_at - event.at, 3_600_000, "{kind}");
@@ -318,7 +313,7 @@ async fn what_is_not_there_is_said() {
         ("http.post", json!({ "url": url }), 3, "refused"),
         ("script.none", json!(null), 1, "no step"),
     ] {
-        let error = place::call(&host, kind, &input).await.unwrap_err();
+        let error = crate::place::call(&host, kind, &input).await.unwrap_err();
         assert_eq!(error.attempts.max(1), attempts, "{kind}: {error}");
         assert!(error.message.contains(part), "{kind}: {error}");
     }

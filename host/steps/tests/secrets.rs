@@ -1,17 +1,15 @@
 //! No secret is kept, whatever steps do with it.
 #![cfg(unix)]
 
-mod place;
-
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::place::{Place, call, declared, ended, environment, log, shell, start};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use durhai::{SledWorld, Value};
 use durhai_steps::{Outside, PathGrant, Permissions, ProgramStep, Provisions, SecretSource};
-use place::{Place, call, declared, ended, environment, log, shell, start};
 use serde_json::json;
 
 const STRIPE: &str = "sk_live_4f9a7c/\"x\"+e81b";
@@ -83,7 +81,7 @@ fn bench() -> Bench {
             read: PathGrant::paths([&place.root]).unwrap(),
             write: PathGrant::Nothing,
             // A secret of that kind must be named.
-            env: place::names(&["STRIPE_KEY", "DIGITS", "DURHAI_SECRET_LOOSE"]),
+            env: crate::place::names(&["STRIPE_KEY", "DIGITS", "DURHAI_SECRET_LOOSE"]),
             ..Permissions::all()
         },
         environment: environment(&[("STRIPE_KEY", STRIPE), ("DIGITS", "7203958146"), ("DURHAI_SECRET_LOOSE", LOOSE)]),

@@ -1,66 +1,8 @@
 //! Values: between script and JSON, compared, and shown as a script would write them.
 
 use durhai::Value;
-use rhai::{Dynamic, Map};
 
-/// Nesting beyond this is refused.
-const DEPTH: usize = 100;
-
-/// JSON as a script sees it.
-pub fn to_dynamic(value: &Value) -> Dynamic {
-    match value {
-        Value::Null => Dynamic::UNIT,
-        Value::Bool(flag) => (*flag).into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(int) => int.into(),
-            None => number.as_f64().unwrap_or_default().into(),
-        },
-        Value::String(text) => text.as_str().into(),
-        Value::Array(items) => items.iter().map(to_dynamic).collect::<rhai::Array>().into(),
-        Value::Object(fields) => {
-            fields.iter().map(|(key, value)| (key.as_str().into(), to_dynamic(value))).collect::<Map>().into()
-        }
-    }
-}
-
-/// A script's value as JSON; the error names what JSON cannot hold.
-pub fn to_json(value: &Dynamic) -> Result<Value, String> {
-    nested(value, DEPTH)
-        .map_err(|found| format!("{found} is no value for a run; use maps, arrays, strings, numbers, booleans and ()"))
-}
-
-fn nested(value: &Dynamic, depth: usize) -> Result<Value, String> {
-    if depth == 0 {
-        return Err(format!("what nests more than {DEPTH} levels deep"));
-    }
-    let value = value.flatten_clone();
-    if value.is_unit() {
-        return Ok(Value::Null);
-    }
-    if let Ok(flag) = value.as_bool() {
-        return Ok(flag.into());
-    }
-    if let Ok(int) = value.as_int() {
-        return Ok(int.into());
-    }
-    if let Ok(float) = value.as_float() {
-        return serde_json::Number::from_f64(float).map(Value::Number).ok_or_else(|| format!("the number {float}"));
-    }
-    if let Ok(letter) = value.as_char() {
-        return Ok(letter.to_string().into());
-    }
-    if let Ok(text) = value.as_immutable_string_ref() {
-        return Ok(text.as_str().into());
-    }
-    if let Ok(items) = value.as_array_ref() {
-        return items.iter().map(|item| nested(item, depth - 1)).collect::<Result<_, _>>().map(Value::Array);
-    }
-    if let Ok(fields) = value.as_map_ref() {
-        let fields = fields.iter().map(|(key, item)| Ok((key.to_string(), nested(item, depth - 1)?)));
-        return fields.collect::<Result<_, String>>().map(Value::Object);
-    }
-    Err(format!("a value of type {}", value.type_name()))
-}
+pub use durhai_stdlib::value::{to_dynamic, to_json};
 
 /// As scripts compare: 1 and 1.0 are the same.
 pub fn equal(a: &Value, b: &Value) -> bool {

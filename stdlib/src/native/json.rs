@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::Thrown;
 use super::args::{self, Room, fail};
-use super::value::{self, DEPTH, to_dynamic, to_json};
+use super::value::{self, DEPTH, to_json};
+use crate::value::to_dynamic;
 
 type Ctx<'a> = NativeCallContext<'a>;
 
@@ -48,7 +49,7 @@ pub fn register(engine: &mut Engine) {
             let room = Room::of(&ctx);
             let from = to_json("json::diff: the old value", &from, room)?;
             let to = to_json("json::diff: the new value", &to, room)?;
-            Ok(to_dynamic(diff(&from, &to).unwrap_or_else(|| Value::Object(serde_json::Map::new()))))
+            Ok(to_dynamic(&diff(&from, &to).unwrap_or_else(|| Value::Object(serde_json::Map::new()))))
         });
 }
 

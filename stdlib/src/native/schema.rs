@@ -4,8 +4,9 @@ use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::Thrown;
 use super::args::{Cache, Room, fail, wrong};
-use super::value::{to_dynamic, to_json};
+use super::value::to_json;
 use crate::schema::{Schema, list};
+use crate::value::to_dynamic;
 
 type Ctx<'a> = NativeCallContext<'a>;
 
@@ -27,7 +28,7 @@ pub fn register(engine: &mut Engine) {
             let room = Room::of(&ctx);
             let schema = compile(&defaults, FUNCTION, &schema, room)?;
             match schema.accept(to_json("schema::with_defaults: the value", &value, room)?) {
-                Ok(value) => Ok(to_dynamic(value)),
+                Ok(value) => Ok(to_dynamic(&value)),
                 Err(problems) => fail(format!("{FUNCTION}: the value does not fit: {}", list(&problems))),
             }
         });

@@ -102,23 +102,6 @@ impl Walk {
     }
 }
 
-/// A JSON value as a script holds it. Numbers above `i64::MAX` become floats.
-pub fn to_dynamic(value: Value) -> Dynamic {
-    match value {
-        Value::Null => Dynamic::UNIT,
-        Value::Bool(yes) => yes.into(),
-        Value::Number(number) => match number.as_i64() {
-            Some(int) => int.into(),
-            None => number.as_f64().unwrap_or_default().into(),
-        },
-        Value::String(text) => text.into(),
-        Value::Array(items) => items.into_iter().map(to_dynamic).collect::<Array>().into(),
-        Value::Object(fields) => {
-            fields.into_iter().map(|(key, value)| (key.into(), to_dynamic(value))).collect::<Map>().into()
-        }
-    }
-}
-
 /// Reads JSON straight into script values, counting them: a text of 8 MB could hold four million arrays.
 pub fn parse(text: &str, room: Room) -> Result<Dynamic, serde_json::Error> {
     let left = Left { items: Cell::new(room.items), entries: Cell::new(room.entries), room };

@@ -261,7 +261,7 @@ mod tests {
     fn definitions_are_functions_without_a_body() {
         let engine = rhai::Engine::new_raw();
         let mut count = 0;
-        for (name, text) in files(Path::new("/work/.definitions"), Path::new("/work/scripts")) {
+        for (name, text) in files(Path::new("/flows/.definitions"), Path::new("/flows/scripts")) {
             assert!(text.starts_with(MARK), "{name}");
             let declared = text.lines().filter(|line| line.starts_with("module ")).count();
             assert_eq!(declared, 1, "{name}");

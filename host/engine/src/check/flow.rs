@@ -162,10 +162,7 @@ impl Flow<'_, '_> {
         if self.file.role.durable() && call.path.is_empty() {
             let waiting = call.args.iter().find(|argument| waits(argument));
             if let Some(argument) = waiting.filter(|_| COMPARERS.contains(&name)) {
-                let what = match name {
-                    "order" | "order_by" => "what it throws is lost, a cancellation too",
-                    _ => "how often it is called depends on the order of the elements",
-                };
+                let what = "how often it is called depends on the order of the elements";
                 let message = format!("the comparer of `{name}` makes durable calls: {what}");
                 let help = "get the values first, with foreach(…), and compare those";
                 report.help(Code::CallInComparer, argument.at, message, help);

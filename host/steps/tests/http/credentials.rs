@@ -6,8 +6,8 @@ use std::fs;
 use durhai_steps::{Provisions, SecretSource};
 use serde_json::{Value, json};
 
-use crate::server::{Seen, Server, answer};
-use crate::{Place, provisions, resolves_to};
+use super::server::{Seen, Server, answer};
+use super::{Place, provisions, resolves_to};
 
 const SECRET: &str = "sk-live/4242";
 

@@ -3,8 +3,8 @@
 use durhai::{Kind, Status};
 use serde_json::json;
 
-use crate::Place;
-use crate::server::{Reply, Server, written};
+use super::Place;
+use super::server::{Reply, Server, written};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_given_up_after_its_timeout() {

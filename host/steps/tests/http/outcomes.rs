@@ -3,8 +3,8 @@
 use durhai::{Body, Kind, Value};
 use serde_json::json;
 
-use crate::server::{Reply, Seen, Server, answer};
-use crate::{Place, provisions, resolves_to};
+use super::server::{Reply, Seen, Server, answer};
+use super::{Place, provisions, resolves_to};
 
 const ZIPPED: [u8; 32] = [
     31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 170, 202, 44, 80, 178, 42, 41, 42, 77, 173, 5, 0, 3, 124, 165, 25, 12, 0,

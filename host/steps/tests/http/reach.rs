@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use durhai_steps::{Environment, Resolver};
 use serde_json::json;
 
-use crate::server::{Server, answer};
-use crate::{Place, provisions, resolves_to};
+use super::server::{Server, answer};
+use super::{Place, provisions, resolves_to};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_granted_is_neither_resolved_nor_connected_to() {

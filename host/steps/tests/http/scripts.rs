@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::Place;
-use crate::server::{Seen, Server, answer};
+use super::Place;
+use super::server::{Seen, Server, answer};
 
-fn reply(seen: &Seen, _: usize) -> crate::server::Reply {
+fn reply(seen: &Seen, _: usize) -> super::server::Reply {
     match &*seen.target {
         "/number" => answer(200, &[("content-type", "application/json")], "[1, 1.5, null]"),
         "/huge" => answer(200, &[("content-type", "application/json")], "18446744073709551615"),

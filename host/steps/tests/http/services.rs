@@ -8,9 +8,9 @@ use durhai::{Kind, Status};
 use durhai_steps::{Declared, Provisions, SecretSource, ServiceStep};
 use serde_json::{Value, json};
 
-use crate::Place;
-use crate::resolves_to;
-use crate::server::{Reply, Seen, Server, answer};
+use super::Place;
+use super::resolves_to;
+use super::server::{Reply, Seen, Server, answer};
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 

@@ -12,8 +12,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::server::{Server, answer};
-use crate::{Place, provisions, resolves_to};
+use super::server::{Server, answer};
+use super::{Place, provisions, resolves_to};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_must_be_signed_by_whom_the_settings_trust_and_for_the_name() {

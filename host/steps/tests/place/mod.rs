@@ -1,5 +1,4 @@
 //! A folder, and hosts with every kind of step in it.
-#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +33,7 @@ fn names(input) { [env::get("APP_A"), env::get("APP_B", "no"), env::has("APP_A")
 "#;
 
 pub struct Place {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     pub root: PathBuf,
 }
 
@@ -42,7 +41,7 @@ impl Place {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
-        let place = Place { folder, root };
+        let place = Place { _folder: folder, root };
         place.write("scripts/call.rhai", CALL);
         place.write("scripts/steps/t.rhai", STEPS);
         place

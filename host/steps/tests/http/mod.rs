@@ -5,7 +5,7 @@ mod limits;
 mod outcomes;
 mod reach;
 mod scripts;
-mod server;
+pub mod server;
 mod services;
 mod tls;
 
