@@ -99,15 +99,19 @@ impl Stop {
         self.called.notify_waiters();
     }
 
-    /// Resolves when it is asked to stop, or at the time limit.
+    /// Resolves when a call of the script that waits for the outside must end: when it is asked to stop, or as late after
+    /// that as it may take to end by itself, and at the time limit.
     pub async fn ended(&self) {
         let called = self.called.notified();
-        if self.asked().is_some() {
-            return;
+        if self.asked().is_none() {
+            tokio::select! {
+                () = called => {}
+                () = tokio::time::sleep_until(self.deadline.into()) => {}
+            }
         }
-        tokio::select! {
-            () = called => {}
-            () = tokio::time::sleep_until(self.deadline.into()) => {}
+        let end = self.asked().map_or(self.deadline, |asked| self.deadline.min(asked + self.patience()));
+        if Instant::now() < end {
+            tokio::time::sleep_until(end.into()).await;
         }
     }
 
@@ -130,8 +134,7 @@ impl Stop {
         if now >= self.deadline {
             return Some(End::Deadline);
         }
-        let patience = if self.polite.load(Ordering::Relaxed) { PATIENCE } else { Duration::ZERO };
-        self.asked().is_some_and(|asked| now >= asked + patience).then_some(End::Asked)
+        self.asked().is_some_and(|asked| now >= asked + self.patience()).then_some(End::Asked)
     }
 
     /// Waits so long, or until it is asked to stop or the time limit is reached.
@@ -146,6 +149,11 @@ impl Stop {
             }
             asked = self.woken.wait_timeout(asked, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// How long after it was asked it may go on.
+    fn patience(&self) -> Duration {
+        if self.polite.load(Ordering::Relaxed) { PATIENCE } else { Duration::ZERO }
     }
 
     fn asked(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -175,6 +183,27 @@ mod tests {
         stop.ask();
         assert!(stop.is_asked());
         assert_eq!(stop.must_end(), None);
+    }
+
+    #[tokio::test]
+    async fn calls_of_a_script_that_asks_end_with_its_patience() {
+        async fn has_ended(stop: &Stop) -> bool {
+            tokio::select! {
+                biased;
+                () = stop.ended() => true,
+                () = tokio::task::yield_now() => false,
+            }
+        }
+        let (rude, polite) = (Stop::after(Duration::from_secs(3_600)), Stop::after(Duration::from_secs(3_600)));
+        assert!(!polite.is_asked());
+        for stop in [&rude, &polite] {
+            assert!(!has_ended(stop).await);
+            stop.ask();
+        }
+        assert!(has_ended(&rude).await);
+        assert!(!has_ended(&polite).await);
+        *polite.asked() = Instant::now().checked_sub(PATIENCE);
+        assert!(has_ended(&polite).await);
     }
 
     #[test]

@@ -496,6 +496,26 @@ async fn a_cancelled_program_may_put_its_things_in_order() {
 }
 
 #[tokio::test]
+async fn a_script_that_asks_can_run_programs_when_it_is_cancelled() {
+    let place = Place::new();
+    let script = r#"
+        fn hold(file) {
+            let note = |word| exec::run("sh", ["-c", `echo ${word} >> "$0"`, file]);
+            note.call("held");
+            while !is_cancelled() { sleep(1_000) }
+            note.call("freed")
+        }
+    "#;
+    place.write("scripts/steps/lock.rhai", script);
+    let host = place.host(everything(&[])).await;
+    let run = start(&host, "lock.hold", &place.text("lock").into(), json!({})).await;
+    place.lines("lock", 1).await;
+    run.cancel("enough").await.unwrap();
+    assert_eq!(place.lines("lock", 2).await, ["held", "freed"]);
+    host.shutdown().await;
+}
+
+#[tokio::test]
 async fn one_that_does_not_listen_is_killed() {
     let place = Place::new();
     let host = place.host(everything(&[])).await;

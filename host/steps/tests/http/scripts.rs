@@ -1,5 +1,6 @@
 //! The module `http` of steps in scripts.
 
+use durhai_testkit::PATIENCE;
 use serde_json::json;
 
 use super::Place;
@@ -77,4 +78,27 @@ async fn an_error_nobody_catches_decides_over_the_step() {
         assert_eq!((error.attempts, server.seen().len()), (attempts, attempts as usize));
         assert!(error.data["status"].is_number(), "{:?}", error.data);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_asks_can_undo_what_it_did_when_it_is_cancelled() {
+    let server = Server::start(reply).await;
+    let place = Place::granted("127.0.0.1").await;
+    let script = r#"
+        fn book(url) {
+            http::post(url + "/book");
+            while !is_cancelled() { sleep(1_000) }
+            http::delete(url + "/book");
+            http::post(url + "/told")
+        }
+    "#;
+    place.script("room", script);
+    let run = place.start("booked", "room.book", &json!(server.url("")), 1).await;
+    server.came().await;
+    run.cancel("enough").await.unwrap();
+    for _ in 0..2 {
+        tokio::time::timeout(PATIENCE, server.came()).await.expect("the script tidies up");
+    }
+    let seen: Vec<_> = server.seen().into_iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect();
+    assert_eq!(seen, ["POST /book", "DELETE /book", "POST /told"]);
 }
