@@ -121,7 +121,7 @@ impl Stage {
             if operations % 32 != 0 && !too_many {
                 return None;
             }
-            let stop = sitting(&watched)?.stop;
+            let stop = watched.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.stop.clone();
             if too_many {
                 stop.break_off(End::Operations);
             } else if guard.exceeded() {
@@ -227,7 +227,7 @@ fn present(seat: &Seat) -> Sitting {
     sitting(seat).expect("a script runs only as a step")
 }
 
-/// Waits on this thread for something outside, unless the attempt is told to end before.
+/// Waits on this thread for something outside, unless the attempt must end before.
 fn wait_for<T>(seat: &Seat, work: impl Future<Output = Result<T, StepError>>) -> Fallible<T> {
     let Sitting { stop, tokio, .. } = present(seat);
     let outcome = tokio.block_on(async {

@@ -1,6 +1,7 @@
 //! Kinds of IP addresses, as far as permissions tell them apart.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
 
@@ -18,6 +19,17 @@ pub enum Reach {
     /// Only for those who name it: see [`special`].
     Special,
 }
+
+/// What the tables below hold, read once.
+struct Ranges {
+    special: Vec<(IpNet, &'static str)>,
+    private: Vec<IpNet>,
+}
+
+static RANGES: LazyLock<Ranges> = LazyLock::new(|| Ranges {
+    special: SPECIAL.iter().map(|(range, what)| (parsed(range), *what)).collect(),
+    private: PRIVATE.iter().map(|range| parsed(range)).collect(),
+});
 
 /// Ranges that no name, no wildcard and no `--allow-net` without a list leads to: link-local, multicast and broadcast
 /// addresses, and where clouds answer their machines with credentials.
@@ -99,7 +111,7 @@ pub fn reach(address: IpAddr) -> Reach {
         _ if special(address).next().is_some() => Reach::Special,
         _ if this_network || address.is_unspecified() => Reach::Unspecified,
         _ if address.is_loopback() => Reach::Loopback,
-        _ if PRIVATE.iter().any(|range| parsed(range).contains(&address)) => Reach::Private,
+        _ if RANGES.private.iter().any(|range| range.contains(&address)) => Reach::Private,
         _ => Reach::Public,
     }
 }
@@ -108,8 +120,7 @@ pub fn reach(address: IpAddr) -> Reach {
 /// within the range itself: who grants `0.0.0.0/0` has not thought of credentials.
 pub fn special(address: IpAddr) -> impl Iterator<Item = (IpNet, &'static str)> {
     let address = canonical(address);
-    let ranges = SPECIAL.iter().map(|(range, what)| (parsed(range), *what));
-    ranges.filter(move |(range, _)| range.contains(&address))
+    RANGES.special.iter().copied().filter(move |(range, _)| range.contains(&address))
 }
 
 /// Whether a range that was granted counts for an address.
@@ -128,7 +139,7 @@ fn net(address: IpAddr, prefix: u8) -> IpNet {
 }
 
 fn parsed(range: &str) -> IpNet {
-    range.parse().expect("the tables above hold ranges")
+    range.parse().expect("the tables hold ranges")
 }
 
 #[cfg(test)]
