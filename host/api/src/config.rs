@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use sha2::{Digest, Sha256};
 
 /// How the API is served. The default fits loopback: no token, and only requests that name this machine as loopback.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Every call below `/api` must bring it as `Authorization: Bearer`.
     pub token: Option<Token>,
@@ -20,6 +20,22 @@ pub struct Config {
     pub instance: Option<String>,
     /// Runs that are started are recorded, and left to whoever serves the world next: for a process that will not stay.
     pub leave_starts: bool,
+    /// Whether the page is served beside the API, at `/` and below `/page`.
+    pub page: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            token: None,
+            listen: None,
+            allowed_hosts: Vec::new(),
+            hook_hosts: Vec::new(),
+            instance: None,
+            leave_starts: false,
+            page: true,
+        }
+    }
 }
 
 /// A secret, kept as its digest.

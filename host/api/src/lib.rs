@@ -19,6 +19,7 @@ mod config;
 mod extract;
 mod feed;
 mod guard;
+mod page;
 mod problem;
 mod routes;
 mod server;

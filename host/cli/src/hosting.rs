@@ -131,6 +131,8 @@ impl Serving {
             token: Some(Token::new(&secret).map_err(Fail::usage)?),
             instance: Some(file.instance.clone()),
             leave_starts: true,
+            // Its token is a secret of the data folder, which nobody could type.
+            page: false,
             ..Config::default()
         };
         Ok(Serving::start(host, listener, config, file.publish(data)?))

@@ -106,6 +106,7 @@ impl News<'_> {
             root.display(),
             globals.data.display()
         ));
+        self.out.line(format!("open http://{address}/ in a browser"));
         let good: Vec<&str> =
             workflows.iter().filter(|workflow| workflow.version.is_some()).map(|workflow| &*workflow.name).collect();
         match good.len() {
