@@ -247,6 +247,7 @@ fn forms_of(value: &str) -> Vec<String> {
         forms.extend([json.to_owned(), json.replace('/', "\\/")]);
         if part.len() > MANY_FORMS {
             forms.extend([STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)]);
+            forms.extend(inside(bytes, &STANDARD));
             continue;
         }
         forms.push(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
@@ -264,18 +265,22 @@ fn forms_of(value: &str) -> Vec<String> {
         }
         for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
             forms.push(engine.encode(bytes));
-            // Inside something longer (`user:secret`) the first and last letters depend on what stands beside it.
-            for shift in 0..3 {
-                let mut shifted = vec![0; shift];
-                shifted.extend_from_slice(bytes);
-                let text = engine.encode(&shifted);
-                let (start, end) = ((shift * 8).div_ceil(6), shifted.len() * 8 / 6);
-                forms.push(text[start..end].to_owned());
-            }
+            forms.extend(inside(bytes, &engine));
         }
     }
     forms.retain(|form| form.len() >= SHORTEST);
     forms
+}
+
+/// What a value is in base64 inside something longer (`user:secret`): its first and last letters depend on what stands
+/// beside it, and are left out.
+fn inside(bytes: &[u8], engine: &impl Engine) -> impl Iterator<Item = String> {
+    (0..3).map(move |shift| {
+        let mut shifted = vec![0; shift];
+        shifted.extend_from_slice(bytes);
+        let (start, end) = ((shift * 8).div_ceil(6), shifted.len() * 8 / 6);
+        engine.encode(&shifted)[start..end].to_owned()
+    })
 }
 
 fn percent(bytes: &[u8], upper: bool, spare: &str) -> String {
@@ -333,6 +338,12 @@ mod tests {
             let basic = STANDARD.encode(format!("{user}:{KEY}:more"));
             let hidden = mask(&basic).unwrap_or_else(|| panic!("{basic} is not hidden"));
             assert!(hidden.contains("[secret stripe]") && hidden.len() < "[secret stripe]".len() + 20, "{hidden}");
+        }
+        let key = "0123456789abcdef-".repeat(MANY_FORMS / 16);
+        let mask_key = outside(&[("DURHAI_SECRET_KEY", &key)], &[]).mask();
+        for user in ["u", "us", "use"] {
+            let hidden = mask_key(&STANDARD.encode(format!("{user}:{key}"))).expect("it is hidden");
+            assert!(hidden.contains("[secret key]") && hidden.len() < "[secret key]".len() + 10, "{hidden}");
         }
         let long = format!("{KEY}{KEY}{KEY}{KEY}{KEY}{KEY}");
         let mask_long = outside(&[("DURHAI_SECRET_LONG", &long)], &[]).mask();

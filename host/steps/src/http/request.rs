@@ -199,8 +199,6 @@ impl Request {
                 if let Some(name) = parts.keys().next() {
                     return Err(StepError::fatal(format!("`basic` has no {name:?}: it is #{{ user, password }}")));
                 }
-                // As it goes out it does not look like the secret.
-                kit.known.learn(&secret, &both);
                 self.header("authorization", &format!("Basic {}", STANDARD.encode(both)), true)?;
             }
             "secrets" => {
@@ -367,4 +365,28 @@ fn length(name: &str, value: &Value) -> Result<Duration, StepError> {
 fn wrong(what: &str, wanted: &str, found: &Value) -> StepError {
     let found: String = found.to_string().chars().take(60).collect();
     StepError::fatal(format!("{what} of an HTTP request is {found}, but must be {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Environment, Outside, Provisions};
+
+    #[test]
+    fn every_user_of_a_password_adds_nothing_to_look_for() {
+        let variable = ("DURHAI_SECRET_PASS".to_owned(), "open-sesame".to_owned());
+        let environment = Environment::from_iter([variable]);
+        let kit = Outside::new(Provisions { environment, ..Provisions::default() }).kit();
+        let mut looked_for = Vec::new();
+        for user in ["ann", "bob", "carol"] {
+            let basic = serde_json::json!({ "user": user, "password": "pass" });
+            let input = serde_json::json!({ "url": "http://api.test/", "basic": basic });
+            let request = Request::read(&kit, Some(Method::GET), input).unwrap();
+            let sent = request.headers[AUTHORIZATION].to_str().unwrap();
+            let hidden = kit.known.hide(sent).expect("it holds the password");
+            assert!(hidden.contains("[secret pass]"), "{hidden}");
+            looked_for.push(format!("{:?}", kit.known));
+        }
+        assert!(looked_for.iter().all(|forms| *forms == looked_for[0]), "{looked_for:?}");
+    }
 }
