@@ -179,6 +179,7 @@ fn mistakes_are_named() {
         &[
             ("text::upper([])", "throws text::upper: the text must be a string, found an array"),
             ("text::upper(())", "throws text::upper: the text must be a string, found ()"),
+            ("__text_case(\"swap\", \"a\")", "throws text::swap: there is no such case"),
             ("text::fill(\"{a}\", 5)", "throws text::fill: the values must be a map, found 5"),
             ("text::fill(\"{a\", #{})", "throws text::fill: a \"{\" has no partner in \"{a\"; {{ is the letter itself"),
             ("text::fill(\"a}\", #{})", "throws text::fill: a \"}\" has no partner in \"a}\"; }} is the letter itself"),

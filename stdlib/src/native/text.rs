@@ -19,7 +19,8 @@ pub fn register(engine: &mut Engine) {
             let source = args::plain(&format!("{function}: the text"), &source)?;
             // What comes of it is at most three times as long.
             Room::of(&ctx).bytes(&function, source.len())?;
-            Ok(words::case(name, &source))
+            // The functions behind the library are there for every script.
+            words::case(name, &source).map_or_else(|| fail(format!("{function}: there is no such case")), Ok)
         })
         .register_fn("__text_words", |ctx: Ctx<'_>, source: Dynamic| -> Result<Array, Thrown> {
             let source = args::plain("text::words: the text", &source)?;

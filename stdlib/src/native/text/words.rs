@@ -35,10 +35,11 @@ pub fn words(source: &str) -> Vec<String> {
     words
 }
 
-pub fn case(name: &str, source: &str) -> String {
+/// None for a case that there is not.
+pub fn case(name: &str, source: &str) -> Option<String> {
     let words = || words(source).into_iter().map(|word| word.replace('\'', ""));
     let join = |separator: &str| words().map(|word| word.to_lowercase()).collect::<Vec<_>>().join(separator);
-    match name {
+    Some(match name {
         "upper" => source.to_uppercase(),
         "lower" => source.to_lowercase(),
         "capitalize" => capitalized(source, false),
@@ -50,8 +51,8 @@ pub fn case(name: &str, source: &str) -> String {
             let rest = words().skip(1).map(|word| capitalized(&word, true));
             words().take(1).map(|word| word.to_lowercase()).chain(rest).collect()
         }
-        other => unreachable!("text.rhai asks for the case {other}"),
-    }
+        _ => return None,
+    })
 }
 
 /// ASCII letters and digits, in small letters, with `-` between words.
