@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use durhai::Run;
+use durhai::{Run, Status};
 use serde::de::DeserializeOwned;
 
 use crate::BODY_LIMIT;
@@ -103,6 +103,14 @@ impl Params {
                 Err(error) => Err(Problem::invalid(format!("the parameter `{name}` is {text:?}: {error}"))),
             },
         }
+    }
+
+    /// Every `status`, read.
+    pub fn statuses(&mut self) -> Result<Vec<Status>, Problem> {
+        self.all("status")
+            .iter()
+            .map(|status| status.parse().map_err(|error: String| Problem::invalid(error)))
+            .collect()
     }
 
     /// All of them, by name; of a repeated one the last.

@@ -9,10 +9,10 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use durhai::DEFAULT_STREAM;
 use futures_util::stream::{self, Stream};
-use serde::Serialize;
 use serde_json::json;
 
-use super::{App, Shared};
+use super::{App, Shared, json_data};
+use crate::cut::Cut;
 use crate::extract::{OfRun, Params};
 use crate::feed::{Feed, Item, Want};
 use crate::problem::Problem;
@@ -30,15 +30,16 @@ pub(super) async fn events(
     let from = params.read::<u64>("from")?.unwrap_or(1).max(1);
     let limit = limit(&mut params)?;
     let logs = params.read::<bool>("logs")?.unwrap_or(false);
+    let cut = Cut::read(&mut params)?;
     params.done()?;
     if wants_stream(&headers) {
         let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
         let want = Want { events: Some(from), lines: logs.then_some(0), output: None };
-        return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
+        return Ok(follow(&app, run.id().as_str(), want, cut).await?.into_response());
     }
     let events = run.events(from, limit).await?;
     let next = (events.len() == limit).then(|| from + limit as u64);
-    Ok(Json(json!({ "events": events, "next": next })).into_response())
+    Ok(Json(json!({ "events": cut.of(events), "next": next })).into_response())
 }
 
 /// `GET /runs/{id}/logs?from=0&limit=1000`: `{ lines, next }`. By SSE each line is a message with its index as id.
@@ -50,15 +51,16 @@ pub(super) async fn logs(
 ) -> Result<Response, Problem> {
     let from = params.read::<u64>("from")?.unwrap_or(0);
     let limit = limit(&mut params)?;
+    let cut = Cut::read(&mut params)?;
     params.done()?;
     if wants_stream(&headers) {
         let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
         let want = Want { lines: Some(from), ..Want::default() };
-        return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
+        return Ok(follow(&app, run.id().as_str(), want, cut).await?.into_response());
     }
     let lines = run.logs(from, limit).await?;
     let next = (lines.len() == limit).then(|| from + limit as u64);
-    Ok(Json(json!({ "lines": lines, "next": next })).into_response())
+    Ok(Json(json!({ "lines": cut.of(lines), "next": next })).into_response())
 }
 
 /// `GET /runs/{id}/output?stream=default&from=0&limit=1000`: `{ entries, next }`, each entry `{ index, at, value }`. By SSE
@@ -72,15 +74,16 @@ pub(super) async fn output(
     let stream = params.one("stream")?.unwrap_or_else(|| DEFAULT_STREAM.into());
     let from = params.read::<u64>("from")?.unwrap_or(0);
     let limit = limit(&mut params)?;
+    let cut = Cut::read(&mut params)?;
     params.done()?;
     if wants_stream(&headers) {
         let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
         let want = Want { output: Some((stream, from)), ..Want::default() };
-        return Ok(follow(&app, run.id().as_str(), want).await?.into_response());
+        return Ok(follow(&app, run.id().as_str(), want, cut).await?.into_response());
     }
     let entries = run.emitted(&stream, from, limit).await?;
     let next = (entries.len() == limit).then(|| from + limit as u64);
-    Ok(Json(json!({ "entries": entries, "next": next })).into_response())
+    Ok(Json(json!({ "entries": cut.of(entries), "next": next })).into_response())
 }
 
 fn limit(params: &mut Params) -> Result<usize, Problem> {
@@ -107,6 +110,7 @@ async fn follow(
     app: &App,
     id: &str,
     want: Want,
+    cut: Cut,
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>> + use<>>, Problem> {
     let only_lines = want.events.is_none();
     let feed = Feed::open(&app.host, id, want).await?;
@@ -117,7 +121,7 @@ async fn follow(
             item = feed.next() => item,
         };
         match item {
-            Ok(Some(item)) => Some((Ok(message(item, only_lines)), (feed, closing))),
+            Ok(Some(item)) => Some((Ok(message(cut.of(item), only_lines)), (feed, closing))),
             Ok(None) | Err(_) => None,
         }
     });
@@ -133,9 +137,4 @@ fn message(item: Item, only_lines: bool) -> Message {
         Item::Parked(run) => json_data(Message::default().event("parked"), &run),
         Item::Ended(run) => json_data(Message::default().event("end"), &run),
     }
-}
-
-fn json_data<T: Serialize>(message: Message, data: &T) -> Message {
-    // These types have string keys only, so they are always JSON, and JSON text holds no line break.
-    message.data(serde_json::to_string(data).expect("views are always JSON"))
 }

@@ -1,6 +1,7 @@
 //! The routes.
 
 mod actions;
+mod changes;
 mod files;
 mod hooks;
 mod live;
@@ -15,9 +16,11 @@ use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version, header};
+use axum::response::sse::Event as Message;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
-use durhai::Host;
+use durhai::{Host, Millis};
+use serde::Serialize;
 use tokio::sync::watch;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -37,6 +40,8 @@ pub(crate) struct App {
     pub config: Config,
     /// Becomes true when the server stops: live streams end.
     pub close: watch::Sender<bool>,
+    /// When the server started, in milliseconds since the Unix epoch.
+    pub started_at: Millis,
 }
 
 pub(crate) type Shared = Arc<App>;
@@ -49,9 +54,10 @@ pub fn router(host: Host, config: Config) -> Router {
 /// The same; live streams also end when `close` is told so.
 pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool>) -> Router {
     let page = if config.page { page::routes() } else { Router::new() };
-    let app = Arc::new(App { host, config, close });
+    let app = Arc::new(App { host, config, close, started_at: now() });
     let api = Router::new()
         .route("/workflows", get(system::workflows))
+        .route("/workflows/{name}", get(system::workflow))
         .route("/workflows/{name}/versions", get(versions::list))
         .route("/workflows/{name}/versions/{version}", get(versions::source))
         .route("/workflows/{name}/gate", get(versions::gate))
@@ -59,6 +65,8 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/steps", get(system::steps))
         .route("/steps/{name}", post(system::call_step))
         .route("/doctor", get(system::doctor))
+        .route("/health", get(system::health))
+        .route("/changes", get(changes::changes))
         .route("/runs", get(runs::list).post(runs::start))
         .route("/runs/{id}", get(runs::show).delete(runs::delete))
         .route("/runs/{id}/events", get(live::events))
@@ -116,6 +124,18 @@ fn compression() -> CompressionLayer<impl Predicate> {
         headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
     };
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(1024).and(json))
+}
+
+/// A message of a stream with this as its data.
+fn json_data<T: Serialize>(message: Message, data: &T) -> Message {
+    // These types have string keys only, so they are always JSON, and JSON text holds no line break.
+    message.data(serde_json::to_string(data).expect("views are always JSON"))
+}
+
+/// In milliseconds since the Unix epoch.
+fn now() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
 async fn unknown(uri: Uri) -> Problem {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Shared;
+use crate::cut::Cut;
 use crate::extract::{Body, OfRun, Params};
 use crate::problem::Problem;
 
@@ -100,9 +101,7 @@ pub(super) async fn start(
 /// `tag` may be repeated: any of the statuses, all of the tags.
 pub(super) async fn list(State(app): State<Shared>, mut params: Params) -> Result<Json<Listing>, Problem> {
     let mut query = Query { workflow: params.one("workflow")?, cursor: params.one("cursor")?, ..Query::default() };
-    for status in params.all("status") {
-        query.status.push(status.parse().map_err(|error: String| Problem::invalid(error))?);
-    }
+    query.status = params.statuses()?;
     for tag in params.all("tag") {
         let (key, value) = tag
             .split_once(':')
@@ -126,13 +125,16 @@ pub(super) async fn list(State(app): State<Shared>, mut params: Params) -> Resul
     if !(1..=1000).contains(&query.limit) {
         return Err(Problem::invalid(format!("the limit is {}; it must be from 1 to 1000", query.limit)));
     }
+    let cut = Cut::read(&mut params)?;
     params.done()?;
-    Ok(Json(app.host.list(query).await?))
+    Ok(Json(cut.of(app.host.list(query).await?)))
 }
 
 /// `GET /runs/{id}`
-pub(super) async fn show(OfRun(run): OfRun) -> Result<Json<RunView>, Problem> {
-    Ok(Json(run.view().await?))
+pub(super) async fn show(OfRun(run): OfRun, mut params: Params) -> Result<Json<RunView>, Problem> {
+    let cut = Cut::read(&mut params)?;
+    params.done()?;
+    Ok(Json(cut.of(run.view().await?)))
 }
 
 /// `DELETE /runs/{id}`: 204.

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use durhai::{Diagnosis, Value};
-use serde::Deserialize;
+use durhai::{Diagnosis, GateReport, Health, Millis, Stats, Value, WorkflowView};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Shared;
+use super::{Shared, now};
 use crate::extract::Body;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,9 +19,39 @@ pub(super) struct Call {
     input: Value,
 }
 
+/// A workflow and its last gate.
+#[derive(Serialize)]
+pub(super) struct Detail {
+    #[serde(flatten)]
+    workflow: WorkflowView,
+    gate: Option<GateReport>,
+}
+
+/// How the host is, for people.
+#[derive(Serialize)]
+pub(super) struct HealthView {
+    #[serde(flatten)]
+    health: Health,
+    /// Of durhai.
+    version: &'static str,
+    started_at: Millis,
+    now: Millis,
+    stats: Stats,
+}
+
 /// `GET /workflows`: `{ workflows }`.
 pub(super) async fn workflows(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "workflows": app.host.workflow_list().await? })))
+}
+
+/// `GET /workflows/{name}`: the workflow, and as `gate` what came of the last new version that live runs stood before.
+pub(super) async fn workflow(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Detail>, Problem> {
+    let mut all = app.host.workflow_list().await?;
+    let Some(at) = all.iter().position(|workflow| workflow.name == name) else {
+        return Err(Problem::new(ProblemKind::NotFound, format!("there is no workflow {name:?}")));
+    };
+    let gate = app.host.gate_report(&name).await?;
+    Ok(Json(Detail { workflow: all.swap_remove(at), gate }))
 }
 
 /// `GET /steps`: `{ steps }`.
@@ -42,6 +72,17 @@ pub(super) async fn call_step(
 /// `GET /doctor`: `{ runs, events, findings }`, without findings when all is well.
 pub(super) async fn doctor(State(app): State<Shared>) -> Result<Json<Diagnosis>, Problem> {
     Ok(Json(app.host.doctor().await?))
+}
+
+/// `GET /health`: whether it does its work, since when, and what it has done.
+pub(super) async fn health(State(app): State<Shared>) -> Json<HealthView> {
+    Json(HealthView {
+        health: app.host.health(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: app.started_at,
+        now: now(),
+        stats: app.host.stats(),
+    })
 }
 
 /// `GET /healthz`: the process answers. Needs no token.

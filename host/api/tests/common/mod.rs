@@ -1,9 +1,15 @@
 //! Requests to a router, without a socket.
 
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use std::time::Duration;
+
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, BodyDataStream, to_bytes};
 use axum::http::{Request, StatusCode};
 use durhai::Value;
+use futures_util::StreamExt;
 use tower::ServiceExt;
 
 /// One request, as a client on this machine makes it; the status and the body as JSON (null if it is none).
@@ -30,4 +36,62 @@ pub async fn send(router: &Router, request: Request<Body>) -> (StatusCode, Value
         }
     }
     (status, value)
+}
+
+/// A stream of server-sent events.
+pub struct Messages {
+    body: BodyDataStream,
+    text: String,
+}
+
+/// One of them.
+#[derive(Debug, PartialEq)]
+pub struct Message {
+    /// `message` where it has no name.
+    pub event: String,
+    pub id: Option<String>,
+    pub data: Value,
+}
+
+impl Messages {
+    /// Asks for one, which must be given.
+    pub async fn open(router: &Router, path: &str, after: Option<u64>) -> Messages {
+        let mut request = Request::get(path).header("host", "127.0.0.1:7788").header("accept", "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let response =
+            router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("infallible");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{path}");
+        Messages { body: response.into_body().into_data_stream(), text: String::new() }
+    }
+
+    /// The next message; none when the stream has ended.
+    pub async fn next(&mut self) -> Option<Message> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let message = Message::read(block);
+                self.text = rest.to_owned();
+                match message {
+                    Some(message) => return Some(message),
+                    None => continue,
+                }
+            }
+            let piece = tokio::time::timeout(Duration::from_secs(30), self.body.next()).await;
+            let piece = piece.unwrap_or_else(|_| panic!("nothing came after {:?}", self.text))?;
+            self.text.push_str(std::str::from_utf8(&piece.expect("bytes")).expect("text"));
+        }
+    }
+}
+
+impl Message {
+    /// None for what is no message: a comment that keeps the connection.
+    fn read(block: &str) -> Option<Message> {
+        let field =
+            |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        let data = serde_json::from_str(field("data")?).expect("JSON");
+        let event = field("event").unwrap_or("message").to_owned();
+        Some(Message { event, id: field("id").map(String::from), data })
+    }
 }

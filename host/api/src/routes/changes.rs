@@ -1,0 +1,176 @@
+//! What changes in the whole host, told as it happens.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use durhai::{Committed, Host, Report, RunId, Status};
+use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use super::{Shared, json_data};
+use crate::extract::Params;
+use crate::problem::Problem;
+
+/// How long changes of runs are gathered before they are told.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// Runs that one message names, at most.
+const NAMED: usize = 200;
+
+/// A run that changed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Change {
+    id: RunId,
+    workflow: String,
+    status: Status,
+}
+
+/// Runs that are told of.
+#[derive(Debug, Default)]
+struct Filter {
+    workflow: Option<String>,
+    status: Vec<Status>,
+}
+
+/// One client that looks on.
+struct Onlooker {
+    host: Host,
+    filter: Filter,
+    commits: Receiver<Committed>,
+    reports: Receiver<Report>,
+    gathered: Gathered,
+    /// The first message, until it is sent.
+    hello: Option<Message>,
+}
+
+/// What changed since the last message.
+#[derive(Debug, Default)]
+struct Gathered {
+    /// The latest of each run, with its place in the order of changes.
+    runs: HashMap<RunId, (u64, Status)>,
+    count: u64,
+    /// There were others that nobody told.
+    more: bool,
+    /// When it is told; none while there is nothing.
+    due: Option<Instant>,
+}
+
+/// `GET /changes?workflow=…&status=…` by SSE, until the server stops. First `hello` with `{ instance, started_at }`, then
+/// `runs` with `{ runs, more }` and `workflow` with a report about a file of the scripts folder.
+pub(super) async fn changes(
+    State(app): State<Shared>,
+    mut params: Params,
+) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>> + use<>>, Problem> {
+    let workflow = params.one("workflow")?;
+    let filter = Filter { workflow, status: params.statuses()? };
+    params.done()?;
+    // Listening starts before the first message is sent: whoever reads the runs after it misses nothing.
+    let onlooker = Onlooker {
+        host: app.host.clone(),
+        filter,
+        commits: app.host.commits(),
+        reports: app.host.reports(),
+        gathered: Gathered::default(),
+        hello: Some(json_data(
+            Message::default().event("hello"),
+            &json!({ "instance": app.config.instance, "started_at": app.started_at }),
+        )),
+    };
+    let messages = stream::unfold((onlooker, app.close.subscribe()), |(mut onlooker, mut closing)| async move {
+        let message = tokio::select! {
+            // Whether it says so or is gone: the server stops.
+            _ = closing.wait_for(|closing| *closing) => None,
+            message = onlooker.next() => message,
+        };
+        message.map(|message| (Ok(message), (onlooker, closing)))
+    });
+    Ok(Sse::new(messages).keep_alive(KeepAlive::default()))
+}
+
+impl Onlooker {
+    /// The next message; none when the host is gone.
+    async fn next(&mut self) -> Option<Message> {
+        if let Some(hello) = self.hello.take() {
+            return Some(hello);
+        }
+        loop {
+            let due = self.gathered.due;
+            let wait = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Busy hosts always have a commit ready: what is due goes first.
+                biased;
+                () = wait => match self.tell().await {
+                    Some(message) => return Some(message),
+                    None => continue,
+                },
+                report = self.reports.recv() => match report {
+                    Ok(report) => return Some(json_data(Message::default().event("workflow"), &report)),
+                    Err(RecvError::Lagged(_)) => self.gathered.lost(),
+                    Err(RecvError::Closed) => return None,
+                },
+                commit = self.commits.recv() => match commit {
+                    Ok(commit) => self.gathered.add(commit.run, commit.status),
+                    Err(RecvError::Lagged(_)) => self.gathered.lost(),
+                    Err(RecvError::Closed) => return None,
+                },
+            }
+        }
+    }
+
+    /// What was gathered; none if nothing of it is wanted.
+    async fn tell(&mut self) -> Option<Message> {
+        let Gathered { runs, more, .. } = std::mem::take(&mut self.gathered);
+        let mut latest: Vec<_> = runs.into_iter().map(|(id, (place, status))| (place, id, status)).collect();
+        latest.retain(|(.., status)| self.filter.status.is_empty() || self.filter.status.contains(status));
+        latest.sort_unstable_by_key(|(place, ..)| std::cmp::Reverse(*place));
+        let mut told = Vec::new();
+        let mut left = more;
+        for (_, id, status) in latest {
+            if told.len() == NAMED {
+                left = true;
+                break;
+            }
+            // A run that was removed meanwhile has nothing to be told.
+            let Some(workflow) = self.workflow_of(&id).await else { continue };
+            if self.filter.workflow.as_ref().is_none_or(|wanted| *wanted == workflow) {
+                told.push(Change { id, workflow, status });
+            }
+        }
+        told.reverse();
+        let message = || json_data(Message::default().event("runs"), &json!({ "runs": told, "more": left }));
+        (left || !told.is_empty()).then(message)
+    }
+
+    async fn workflow_of(&self, id: &RunId) -> Option<String> {
+        Some(self.host.get(id.as_str()).await.ok()?.view().await.ok()?.workflow)
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, run: RunId, status: Status) {
+        self.count += 1;
+        self.runs.insert(run, (self.count, status));
+        self.begin();
+    }
+
+    fn lost(&mut self) {
+        self.more = true;
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        self.due.get_or_insert_with(|| Instant::now() + GATHER);
+    }
+}
