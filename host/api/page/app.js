@@ -1,7 +1,7 @@
 // The frame of the page: routes, navigation, the login, the theme, keys.
 
 import { connection, onLogin } from "./lib/api.js";
-import { dialog } from "./lib/dialog.js";
+import { Wrong, dialog } from "./lib/dialog.js";
 import { h, text } from "./lib/dom.js";
 import { shortcuts } from "./lib/keys.js";
 import { go, start } from "./lib/router.js";
@@ -28,7 +28,7 @@ onLogin(async (wrong) => {
     submit: "Log in",
     closable: false,
     done: () => {
-      if (!field.value.trim()) throw Object.assign(new Error("Enter the token."), {});
+      if (!field.value.trim()) throw new Wrong("Enter the token.");
       return true;
     },
   });

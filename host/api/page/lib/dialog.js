@@ -3,6 +3,12 @@
 import { Problem } from "./api.js";
 import { fill, h } from "./dom.js";
 
+/** What somebody has to put right before it can be sent: its text is shown as it is. */
+export class Wrong extends Error {}
+
+/** What `done` of a dialog gives when it is to stay open all the same. */
+export const STAY = Symbol("stay");
+
 /**
  * Shows a form in a dialog. `done(form)` is called when it is sent; what it throws is shown in the dialog, which then stays
  * open. Resolves with what `done` gives, or null if it was closed. `wide` for editors, `danger` for what cannot be undone.
@@ -23,7 +29,9 @@ export function dialog({ title, content, submit = "OK", done, wide = false, dang
       fill(wrong);
       send.disabled = true;
       try {
-        result = (await done(form)) ?? true;
+        const came = (await done(form)) ?? true;
+        if (came === STAY) return;
+        result = came;
         node.close();
       } catch (error) {
         fill(wrong, problem(error));
@@ -49,8 +57,9 @@ export async function confirm({ title, text, submit, danger = true, done }) {
 
 /** An error as it is shown anywhere: what was wrong, with the lines of a script as they are. */
 export function problem(error) {
-  if (!(error instanceof Problem)) console.error(error);
-  const text = error instanceof Problem ? error.message : `The page has a fault: ${error.message}`;
+  const known = error instanceof Problem || error instanceof Wrong;
+  if (!known) console.error(error);
+  const text = known ? error.message : `The page has a fault: ${error.message}`;
   const [first, ...rest] = text.split("\n");
   return h("div", { class: "notice bad" }, h("p", {}, first), rest.length ? h("pre", {}, rest.join("\n")) : null);
 }
