@@ -121,6 +121,19 @@ fn errors_of_a_script() {
         ),
         ("fn add(a, b) { a + b }\nadd(1)", "script: add(integer) does not fit; there is add(a, b)\n  at flow.rhai:2:1"),
         (
+            "let order = #{};\norder.items.len()",
+            "script: len(unit) does not fit: len is for other values; () is what a map gives for a field that it does not have\n  at flow.rhai:2:13",
+        ),
+        ("let n = 5; n.len()", "script: len(integer) does not fit: len is for other values\n  at flow.rhai:1:14"),
+        (
+            "[1].push(2, 3, 4)",
+            "script: push(array, integer, integer, integer) does not fit: push is for other values\n  at flow.rhai:1:5",
+        ),
+        (
+            "let n = 5; n.revers()",
+            "script: there is no function revers(integer); did you mean `reverse`?\n  at flow.rhai:1:14",
+        ),
+        (
             "fn f() { input.n }\nf()",
             "script: there is no variable `input` here: functions do not see it, pass it as an argument",
         ),
