@@ -19,9 +19,9 @@ export function dialog({ title, content, submit = "OK", done, wide = false, dang
     const send = h("button", { class: danger ? "danger" : "primary", type: "submit" }, submit);
     const heading = `dialog-${Math.random().toString(36).slice(2)}`;
     const form = h("form", { method: "dialog", novalidate: true },
-      h("h2", { id: heading }, title), content, wrong,
-      h("div", { class: "buttons" },
-        closable && h("button", { type: "button", onclick: () => node.close() }, "Cancel"), send));
+      h("h2", { id: heading }, title), content,
+      h("div", { class: "foot" }, wrong, h("div", { class: "buttons" },
+        closable && h("button", { type: "button", onclick: () => node.close() }, "Cancel"), send)));
     const node = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": heading }, form);
     let result = null;
     form.addEventListener("submit", async (event) => {

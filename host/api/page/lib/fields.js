@@ -49,7 +49,9 @@ function object(found, context) {
   const known = schema.properties ?? {};
   const needed = new Set(schema.required ?? []);
   const given = value && typeof value === "object" && !Array.isArray(value) ? value : {};
-  const fields = new Map(Object.entries(known).map(([name, part]) =>
+  // The host gives names by the alphabet; what has to be there is looked for first.
+  const order = Object.entries(known).sort(([one], [other]) => needed.has(other) - needed.has(one));
+  const fields = new Map(order.map(([name, part]) =>
     [name, field(part, { root, name, value: given[name], required: needed.has(name), depth: depth + 1 })]));
   const others = Object.keys(given).filter((name) => !(name in known));
   const more = schema.additionalProperties;
