@@ -24,7 +24,7 @@ const LINE = 20;
  * The parts of each line, `[kind, text, kind, text, …]`; the kind of what has no colour is "". Comments nest, strings in
  * back quotes hold code.
  */
-function parts(source) {
+export function parts(source) {
   const text = source.replaceAll("\r\n", "\n");
   const lines = [[]];
   let line = lines[0];
@@ -108,7 +108,8 @@ function kind(token, before, text, end) {
   return called || before === "fn" ? "function" : "";
 }
 
-function nodes(line) {
+/** One line of `parts` as nodes. */
+export function nodes(line) {
   const made = [];
   for (let at = 0; at < line.length; at += 2) {
     made.push(line[at] ? h("span", { class: `t-${line[at]}` }, line[at + 1]) : document.createTextNode(line[at + 1]));
