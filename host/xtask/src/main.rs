@@ -6,7 +6,11 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 /// Programs that tests call, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 1] = [("strace", "strace")];
+const TOOLS: [(&str, &str); 3] = [("strace", "strace"), ("chromium", "chromium"), ("chromedriver", "chromium-driver")];
+
+/// What tests need from PyPI, each with its version, and the place it is put in.
+const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt");
+const VENV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/venv");
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +20,7 @@ fn main() -> ExitCode {
         ["docs"] => docs(),
         _ => {
             eprintln!("usage: cargo xtask test      install what is missing, then run every check");
-            eprintln!("       cargo xtask install   install what the tests need, with apt-get");
+            eprintln!("       cargo xtask install   install what the tests need, with apt-get and pip");
             eprintln!("       cargo xtask docs      write stdlib/README.md from the comments in stdlib/rhai");
             return ExitCode::from(2);
         }
@@ -49,19 +53,51 @@ fn test() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs what is missing. Without root or apt it says what to install, and goes on: the tests that need it say that
-/// they are skipped.
+/// Installs what is missing. Without root, apt or a network it says what to install, and goes on: the tests that need it
+/// say that they are skipped.
 fn install() -> anyhow::Result<()> {
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !has(tool)).map(|(_, package)| *package).collect();
+    let mut missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !has(tool)).map(|(_, package)| *package).collect();
+    let python = || runs(Command::new("python3").args(["-c", "import ensurepip, venv"]));
+    if !python() {
+        missing.push("python3-venv");
+    }
+    packages(&missing);
+    if !python_packages()? {
+        eprintln!("xtask: what {REQUIREMENTS} names could not be installed: without it some tests are skipped");
+    }
+    Ok(())
+}
+
+fn packages(missing: &[&str]) {
     if missing.is_empty() {
-        return Ok(());
+        return;
     }
     let apt = |args: &[&str]| Command::new("apt-get").args(args).status().is_ok_and(|status| status.success());
-    let install = [&["install", "-y", "--no-install-recommends"], &missing[..]].concat();
+    let install = [&["install", "-y", "--no-install-recommends"], missing].concat();
     if !(apt(&install) || apt(&["update"]) && apt(&install)) {
         eprintln!("xtask: please install {}: without it some tests are skipped", missing.join(", "));
     }
-    Ok(())
+}
+
+/// Brings the environment in `target/tools` to what the requirements say; a copy of them tells that it is there.
+fn python_packages() -> anyhow::Result<bool> {
+    let wanted = std::fs::read_to_string(REQUIREMENTS).with_context(|| format!("cannot read {REQUIREMENTS}"))?;
+    let done = format!("{VENV}/requirements.txt");
+    if std::fs::read_to_string(&done).is_ok_and(|there| there == wanted) {
+        return Ok(true);
+    }
+    // axe comes in a package for Playwright, which is large and not needed: so nothing is installed that is not named.
+    let pip = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement", REQUIREMENTS];
+    let made = runs(Command::new("python3").args(["-m", "venv", "--clear", VENV]))
+        && runs(Command::new(format!("{VENV}/bin/pip")).args(pip));
+    if made {
+        std::fs::write(&done, wanted).with_context(|| format!("cannot write {done}"))?;
+    }
+    Ok(made)
+}
+
+fn runs(command: &mut Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Writes what is generated from comments.
