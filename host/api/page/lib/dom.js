@@ -94,9 +94,11 @@ export function throttle(ms, call) {
   };
 }
 
-/** Says something to those who do not see the page. */
+/** Says something to those who do not see the page. While a dialog is open only what is in it is heard. */
 export function say(message) {
-  const place = document.getElementById("said");
+  const around = [...document.querySelectorAll("dialog[open]")].at(-1);
+  let place = around ? around.querySelector(":scope > .said") : document.getElementById("said");
+  if (!place) around.append((place = h("div", { class: "said hidden", role: "status", "aria-live": "polite" })));
   place.textContent = "";
   requestAnimationFrame(() => (place.textContent = message));
 }
