@@ -45,7 +45,6 @@ function failed(feed) {
   const { run } = feed;
   const at = run.error?.step_id ?? null;
   return h("div", { class: "row run-failed" },
-    doing("Try again", async () => (await import("../../lib/actions.js")).retryRun(run), feed, "primary"),
     doing(at ? `Fork from the step that failed (${at})` : "Fork", async () => (await import("./fork.js")).openFork(run, { at: at ?? undefined }), feed),
     run.error?.place ? h("a", { class: "button", href: link(["runs", run.id], { tab: "source", line: run.error.place.line, file: run.error.place.file }) }, "The line in the source") : null);
 }

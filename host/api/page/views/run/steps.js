@@ -40,6 +40,16 @@ export class Calls {
     call.shown = error ? error.message : brief(event.output ?? event.data ?? event.payload ?? (type === "hook_opened" ? event.url : undefined), 160);
   }
 
+  /** Timers stand for the call they belong to: `places` (of texts.js) knows which one that is. */
+  name(places) {
+    for (const call of this.list) {
+      if (call.kind !== "timer" || call.named) continue;
+      call.named = true;
+      call.name = places.called(call.site) ?? call.name;
+      call.label ??= places.argument(call.site);
+    }
+  }
+
   /** How many events a fork takes over: before the first of a call or of what it opened, or up to its result. */
   kept({ at, after }) {
     if (after) return this.byId.get(after)?.result ?? 0;
