@@ -1,5 +1,132 @@
-import { h } from "../lib/dom.js";
+// All workflows: what they do, whether their text serves, and what runs of them are under way.
 
-export function view() {
-  return { title: "workflows", element: h("h1", {}, "workflows") };
+import { api, follow, part } from "../lib/api.js";
+import { problem } from "../lib/dialog.js";
+import { fill, h, reconcile, text, throttle } from "../lib/dom.js";
+import { LIVE, number, relative, short, time } from "../lib/format.js";
+import { go, here, link } from "../lib/router.js";
+import { gateLine } from "./workflow/gate.js";
+import { scheduleText } from "./workflow/facts.js";
+
+export function view({ query, signal }) {
+  let workflows = null;
+  let error = null;
+  let census = [];
+  const schedules = new Map();
+  /** The last report of the gate, by workflow. */
+  const gates = new Map();
+
+  const search = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter by name or description", autocomplete: "off", value: query.get("q") ?? "",
+    oninput: () => go(link(["workflows"], { q: search.value }), { replace: true }) });
+  const total = h("span", { class: "soft" });
+  const list = h("ul", { class: "flows" });
+  const below = h("div", {});
+  const element = h("div", {},
+    h("div", { class: "head" }, h("h1", {}, "Workflows"), total, h("div", { class: "end" }, search)), list, below);
+
+  const draw = () => {
+    if (error) return void fill(below, problem(error), h("button", { type: "button", onclick: load }, "Try again"));
+    if (!workflows) return void fill(below, h("p", { class: "busy" }, "Loading …"));
+    const wanted = search.value.trim().toLowerCase();
+    const found = workflows.filter((one) => `${one.name}\n${one.description}`.toLowerCase().includes(wanted));
+    // What does not load comes first: it is what somebody has to do something about.
+    found.sort((a, b) => Number(Boolean(b.error)) - Number(Boolean(a.error)) || (a.name < b.name ? -1 : 1));
+    text(total, number(workflows.length));
+    reconcile(list, found, (one) => one.name, () => h("li", { class: "card flow" }), change);
+    if (!workflows.length) {
+      fill(below, h("div", { class: "empty" }, h("h2", {}, "No workflow yet"),
+        h("p", {}, "Each .rhai file in the folder this host serves is a workflow. This makes one; the host finds it within a second:"),
+        h("pre", {}, "durhai new hello")));
+    } else if (!found.length) {
+      fill(below, h("div", { class: "empty" }, h("h2", {}, `No workflow has “${search.value}” in its name or description`),
+        h("a", { class: "button", href: "#/workflows" }, "Show all")));
+    } else fill(below);
+  };
+
+  const change = (node, one) => {
+    const counts = census.filter((entry) => entry.workflow === one.name);
+    const gate = gates.get(one.name);
+    const next = schedules.get(one.name);
+    const now = JSON.stringify([one, counts, gate, next]);
+    if (node.dataset.now === now) return;
+    node.dataset.now = now;
+    const place = link(["workflows", one.name]);
+    fill(node,
+      h("div", { class: "flow-head" },
+        h("h2", {}, h("a", { href: place }, one.name)),
+        one.error ? h("span", { class: "status failed" }, one.version ? "last save does not load" : "does not load") : null,
+        one.version ? h("a", { class: "mono faint", href: link(["workflows", one.name], { tab: "source" }), title: `Version ${one.version}` }, short(one.version)) : null,
+        h("span", { class: "end" }, one.version ? h("button", { type: "button", "aria-label": `Start ${one.name}`, onclick: () => start(one) }, "Start") : null)),
+      one.description ? h("p", { class: "soft flow-text" }, one.description.split("\n")[0]) : null,
+      h("div", { class: "row flow-facts" }, liveText(one, counts), countText(one, counts), next ? scheduled(next) : one.header?.schedule ? h("span", {}, scheduleText(one.header.schedule)) : null),
+      one.error ? h("pre", { class: "compiler" }, one.error) : null,
+      gate ? h("p", { class: "gate-line" }, gateLine(gate), " ", h("a", { href: link(["workflows", one.name], { tab: "report" }) }, "Report")) : null);
+  };
+
+  async function start(one) {
+    const { startRun } = await import("../lib/actions.js");
+    startRun(one);
+  }
+
+  async function load() {
+    try {
+      ({ workflows } = await api.get("/workflows", { signal }));
+      error = null;
+    } catch (caught) {
+      if (signal.aborted) return;
+      error = workflows ? null : caught;
+    }
+    draw();
+    if (!workflows) return;
+    const [health, all] = await Promise.all(["/health", "/schedules"].map((path) => api.get(path, { signal }).catch(() => null)));
+    if (signal.aborted) return;
+    census = health?.runs ?? [];
+    schedules.clear();
+    for (const one of all?.schedules ?? []) schedules.set(one.workflow, one);
+    draw();
+    // Only those with runs on another version can have stood before a gate that matters still.
+    for (const one of workflows.filter(({ name, live }) => !gates.has(name) && (live ?? []).some((entry) => !entry.serving)).slice(0, 40)) {
+      const detail = await api.get(`/workflows/${part(one.name)}`, { signal }).catch(() => null);
+      if (signal.aborted) return;
+      gates.set(one.name, detail?.gate ?? null);
+    }
+    draw();
+  }
+
+  const soon = throttle(400, load);
+  const later = throttle(3000, () => !document.hidden && load());
+  let hello = false;
+  follow("/changes", { signal, on: ({ event, data }) => {
+    if (event === "workflow") {
+      if (data.event === "gated") gates.set(data.workflow, data);
+      soon();
+    } else if (event === "runs") later();
+    else if (hello) soon();
+    else hello = true;
+  } }).catch(() => {});
+  draw();
+  load();
+
+  return { title: "Workflows", element, update: () => {
+    search.value = here().query.get("q") ?? "";
+    draw();
+  } };
+}
+
+function liveText({ name, live = [] }) {
+  if (!live.length) return h("span", { class: "faint" }, "no live run");
+  return h("span", { class: "row" }, live.map((entry) => h("a", {
+    class: entry.serving ? "live-count" : "live-count old", href: link(["runs"], { workflow: name, version: entry.version, status: LIVE }),
+    title: entry.serving ? "Live runs with the version that serves" : "Live runs with an older version",
+  }, `${number(entry.runs)} live`, entry.serving ? null : h("span", { class: "mono" }, ` ${short(entry.version)}`))));
+}
+
+function countText({ name }, counts) {
+  const of = (status) => counts.filter((entry) => entry.status === status).reduce((sum, entry) => sum + entry.runs, 0);
+  return ["parked", "failed", "completed"].filter(of).map((status) =>
+    h("a", { class: `count-${status}`, href: link(["runs"], { workflow: name, status }) }, `${number(of(status))} ${status}`));
+}
+
+function scheduled(one) {
+  return h("span", {}, h("code", {}, one.cron), " ", one.paused ? h("span", { class: "tag" }, "paused") : one.next ? time(one.next, relative) : null);
 }
