@@ -98,6 +98,7 @@ export function scripts(files, { main, edited = {}, change, submit }) {
       const name = [file ?? main, `${file}.rhai`].find((one) => one in now);
       if (!name) return;
       if (name !== shown) open(name);
+      compare(false);
       requestAnimationFrame(() => pen.reveal(line));
     },
     reset() {

@@ -9,7 +9,7 @@ import { scripts } from "../../lib/scripts.js";
 import { virtual } from "../../lib/virtual.js";
 import { fits } from "./fits.js";
 import { Calls, resultOf } from "./steps.js";
-import { texts } from "./texts.js";
+import { Places, texts } from "./texts.js";
 
 /** What was edited and not forked yet, by run: a dialog is closed too easily. */
 const drafts = new Map();
@@ -58,6 +58,7 @@ export async function openFork(run, { at, after } = {}) {
   const name = h("input", { id: "fork-id", autocomplete: "off", spellcheck: "false" });
   const check = h("button", { type: "button", onclick: () => tryIt() }, "Check");
   let pens = null;
+  let places = null;
 
   const changed = () => {
     fill(said);
@@ -198,6 +199,7 @@ export async function openFork(run, { at, after } = {}) {
       for (let from = 1; from; ) {
         const page = await api.get(`/runs/${part(run.id)}/events`, { query: { from, limit: 1000, value_bytes: 240 }, signal: closed.signal });
         calls.take(page.events);
+        if (places) calls.name(places);
         filter();
         from = page.next;
       }
@@ -215,6 +217,9 @@ export async function openFork(run, { at, after } = {}) {
     try {
       const files = await texts(run);
       if (closed.signal.aborted) return;
+      places = new Places(files, run.workflow);
+      calls.name(places);
+      filter();
       pens = scripts(files, { main: `${run.workflow}.rhai`, edited: draft.files, change: changed, submit: tryIt });
       fill(body, Object.keys(draft.files ?? {}).length ? h("p", { class: "notice" }, "What you changed here before is still there; “Undo all” takes it back.") : null, pens.element);
       const call = calls.byId.get(chosen.id);
