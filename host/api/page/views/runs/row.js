@@ -1,14 +1,14 @@
 // A run as a row.
 
 import { fill, h, text } from "../../lib/dom.js";
-import { LIVE, brief, duration, relative, status, time, whole } from "../../lib/format.js";
+import { LIVE, brief, duration, moment, status, time, whole } from "../../lib/format.js";
 import { link } from "../../lib/router.js";
 
 const WAITS = { step: "step", retry: "tries again", sleep: "sleeps", signal: "signal", hook: "hook", suspend: "asks", child: "child", tasks: "tasks", task: "task" };
 
 /** `signal approved`, `sleeps until 14:03` and so on, of an entry of `waiting_for`. */
 export function waitText(wait) {
-  const until = wait.until ? ` ${wait.kind === "retry" ? "" : "until "}${relative(wait.until)}` : "";
+  const until = wait.until ? ` ${wait.kind === "retry" ? "at" : "until"} ${moment(wait.until)}` : "";
   const name = wait.kind === "hook" ? "" : wait.name ?? wait.run_id ?? "";
   return `${WAITS[wait.kind] ?? wait.kind}${name ? ` ${name}` : ""}${until}`;
 }
