@@ -27,6 +27,15 @@ struct Info {
 }
 
 impl Host {
+    /// Whether an open hook has this token: for a server that reads a request only if there is somebody who waits for it.
+    ///
+    /// The store looks the token up, which takes a time that depends on where the token's place among the others is. That
+    /// tells nothing about 128 random bits: whoever is a few bits nearer to one has no more to go by than before.
+    pub async fn has_hook(&self, token: &str) -> Result<bool, HostError> {
+        let token = token.to_owned();
+        Ok(self.inner()?.blocking(move |world| world.hook(&token)).await?.is_some())
+    }
+
     /// Delivers a request to the open hook of this token. When this returns the payload is durable: its script gets it,
     /// unless it closes the hook before. The same `id` is delivered once to the hooks of this token in one run, however
     /// often it is sent.

@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use durhai::{Run, Status};
 use serde::de::DeserializeOwned;
 
-use crate::BODY_LIMIT;
+use crate::pace::TooSlow;
 use crate::problem::{Problem, ProblemKind};
 use crate::routes::Shared;
 
@@ -55,8 +55,10 @@ impl FromRequest<Shared> for Raw {
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
         Bytes::from_request(request, state).await.map(Raw).map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                Problem::new(ProblemKind::TooLarge, format!("the body is larger than {BODY_LIMIT} bytes"))
+                let limit = state.config.limits.body_bytes;
+                Problem::new(ProblemKind::TooLarge, format!("the body is larger than {limit} bytes"))
             }
+            _ if TooSlow::is_in(&rejection) => Problem::new(ProblemKind::Timeout, TooSlow.to_string()),
             _ => Problem::invalid(rejection.body_text()),
         })
     }

@@ -15,20 +15,27 @@
 //!
 //! `/hooks/TOKEN` is for strangers: there the hook's own token is all it takes, in any method and with any body.
 
+mod admission;
+mod authority;
 mod config;
 mod extract;
 mod feed;
 mod guard;
+mod limits;
+mod pace;
 mod page;
 mod problem;
 mod routes;
 mod server;
+mod token;
 
-pub use config::{Config, Token};
+pub use config::Config;
 pub use feed::{Feed, Item, Want};
+pub use limits::Limits;
 pub use problem::{PROBLEMS, Problem, ProblemKind};
 pub use routes::{Migrating, Purging, Started, router};
 pub use server::{ServeError, serve};
+pub use token::Token;
 
-/// The largest request body, in bytes.
+/// The largest request body if nothing else is said, in bytes.
 pub const BODY_LIMIT: usize = 4 << 20;

@@ -33,6 +33,9 @@ pub enum ProblemKind {
     NotFound,
     #[serde(rename = "urn:durhai:problem:method")]
     Method,
+    /// The request came too slowly.
+    #[serde(rename = "urn:durhai:problem:timeout")]
+    Timeout,
     #[serde(rename = "urn:durhai:problem:conflict")]
     Conflict,
     #[serde(rename = "urn:durhai:problem:too_large")]
@@ -43,6 +46,12 @@ pub enum ProblemKind {
     Script,
     #[serde(rename = "urn:durhai:problem:step_failed")]
     StepFailed,
+    /// A handler panicked.
+    #[serde(rename = "urn:durhai:problem:internal")]
+    Internal,
+    /// A limit of the server is reached for now.
+    #[serde(rename = "urn:durhai:problem:busy")]
+    Busy,
     #[serde(rename = "urn:durhai:problem:locked")]
     Locked,
     #[serde(rename = "urn:durhai:problem:unavailable")]
@@ -54,17 +63,20 @@ pub enum ProblemKind {
 }
 
 /// Every kind of problem with its status and title.
-pub const PROBLEMS: [(ProblemKind, u16, &str); 14] = [
+pub const PROBLEMS: [(ProblemKind, u16, &str); 17] = [
     (ProblemKind::Invalid, 400, "The request is not valid"),
     (ProblemKind::Unauthorized, 401, "A token is needed"),
     (ProblemKind::Forbidden, 403, "This request is not allowed from there"),
     (ProblemKind::NotFound, 404, "There is no such thing"),
     (ProblemKind::Method, 405, "This cannot be done there"),
+    (ProblemKind::Timeout, 408, "The request took too long"),
     (ProblemKind::Conflict, 409, "It contradicts what is there"),
     (ProblemKind::TooLarge, 413, "The request is too large"),
     (ProblemKind::MediaType, 415, "The body must be JSON"),
     (ProblemKind::Script, 422, "The script is wrong"),
     (ProblemKind::StepFailed, 422, "The step failed"),
+    (ProblemKind::Internal, 500, "Something broke"),
+    (ProblemKind::Busy, 503, "The server has too much to do"),
     (ProblemKind::Locked, 503, "The store is in use elsewhere"),
     (ProblemKind::Unavailable, 503, "The store does not answer"),
     (ProblemKind::Corrupt, 500, "The store is damaged"),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use durhai::{HookRequest, HostError, Value};
@@ -27,12 +27,17 @@ use crate::problem::{Problem, ProblemKind};
 pub(super) async fn deliver(
     State(app): State<Shared>,
     token: Result<Path<String>, PathRejection>,
-    method: Method,
-    headers: HeaderMap,
-    params: Params,
-    Raw(body): Raw,
+    request: Request,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Ok(Path(token)) = token else { return Err(unknown()) };
+    // Before anything else is looked at: strangers must not make this server read what they send.
+    let token = match token {
+        Ok(Path(token)) if app.host.has_hook(&token).await? => token,
+        _ => return Err(unknown()),
+    };
+    let (mut parts, body) = request.into_parts();
+    let params = Params::from_request_parts(&mut parts, &app).await?;
+    let (method, headers) = (parts.method.clone(), parts.headers.clone());
+    let Raw(body) = Raw::from_request(Request::from_parts(parts, body), &app).await?;
     let id = match headers.get("idempotency-key").map(|key| key.to_str()) {
         None => None,
         Some(Ok(key)) => Some(key.trim()).filter(|key| !key.is_empty()),

@@ -15,7 +15,7 @@ mod versions;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, Version, header};
 use axum::response::sse::Event as Message;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
@@ -23,13 +23,15 @@ use durhai::{Host, Millis};
 use serde::Serialize;
 use tokio::sync::watch;
 use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 
+use crate::Config;
+use crate::admission::{Admission, admit, broke};
 use crate::guard::guard;
 use crate::page;
 use crate::problem::{Problem, ProblemKind};
-use crate::{BODY_LIMIT, Config};
 
 pub use runs::{Purging, Started};
 pub use versions::Migrating;
@@ -38,6 +40,7 @@ pub use versions::Migrating;
 pub(crate) struct App {
     pub host: Host,
     pub config: Config,
+    pub admission: Admission,
     /// Becomes true when the server stops: live streams end.
     pub close: watch::Sender<bool>,
     /// When the server started, in milliseconds since the Unix epoch.
@@ -54,7 +57,8 @@ pub fn router(host: Host, config: Config) -> Router {
 /// The same; live streams also end when `close` is told so.
 pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool>) -> Router {
     let page = if config.page { page::routes() } else { Router::new() };
-    let app = Arc::new(App { host, config, close, started_at: now() });
+    let admission = Admission::new(&config.limits);
+    let app = Arc::new(App { host, config, admission, close, started_at: now() });
     let api = Router::new()
         .route("/workflows", get(system::workflows))
         .route("/workflows/{name}", get(system::workflow))
@@ -93,7 +97,7 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/backup", get(files::backup))
         .route("/import", post(files::import))
         .route("/purge", post(runs::purge));
-    Router::new()
+    let routes = Router::new()
         .nest("/api/v1", api)
         // A look is no delivery: HEAD is not GET here.
         .route("/hooks/{token}", any_but_head())
@@ -101,11 +105,19 @@ pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool
         .route("/readyz", get(system::readyz))
         .merge(page)
         .fallback(unknown)
-        .method_not_allowed_fallback(not_there)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .method_not_allowed_fallback(not_there);
+    guarded(routes, app)
+}
+
+/// Everything that stands in front of the routes: the last layer is the first to see a request.
+fn guarded(routes: Router<Shared>, app: Shared) -> Router {
+    routes
+        .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
         .layer(compression())
-        .layer(middleware::map_response(page::harden))
+        .layer(middleware::from_fn_with_state(app.clone(), admit))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
+        .layer(CatchPanicLayer::custom(broke))
+        .layer(middleware::map_response(page::harden))
         .with_state(app)
 }
 
@@ -138,10 +150,11 @@ fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
-async fn unknown(uri: Uri) -> Problem {
-    Problem::new(ProblemKind::NotFound, format!("there is nothing at {}; the API is below /api/v1", uri.path()))
+/// The path is not said again: it may have the token of a hook.
+async fn unknown() -> Problem {
+    Problem::new(ProblemKind::NotFound, "there is nothing here; the API is below /api/v1, the page at /")
 }
 
-async fn not_there(method: Method, uri: Uri) -> Problem {
-    Problem::new(ProblemKind::Method, format!("{method} is not possible at {}", uri.path()))
+async fn not_there(method: Method) -> Problem {
+    Problem::new(ProblemKind::Method, format!("{method} is not possible here"))
 }

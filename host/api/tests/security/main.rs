@@ -1,4 +1,6 @@
 //! What keeps strangers out and the server up, over real connections.
 
+mod asking;
+mod hooks;
 mod page;
 mod wire;

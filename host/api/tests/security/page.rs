@@ -24,8 +24,9 @@ async fn it_is_there_without_a_token_and_nothing_else_is() {
         ("POST /", 405),
         ("PUT /page/index.html", 405),
         ("OPTIONS /", 405),
-        ("GET /index.html", 404),
-        ("GET /page", 404),
+        // What is no file of the page is none of a stranger's business.
+        ("GET /index.html", 401),
+        ("GET /page", 401),
         ("GET /page/", 404),
         ("GET /page/none.js", 404),
         ("GET /page/../Cargo.toml", 404),
