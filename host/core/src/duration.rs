@@ -1,6 +1,6 @@
 //! Lengths of time as people write them: `"250ms"`, `"1h 30m"`, `"3 days"`.
 
-use crate::Millis;
+use crate::{Millis, Value};
 
 /// The longest duration there is: 1000 years.
 pub const MAX: Millis = 1_000 * 366 * 24 * 3_600_000;
@@ -46,6 +46,18 @@ pub fn from_seconds(seconds: f64) -> Result<Millis, String> {
         ms if ms > MAX as f64 => Err(format!("{seconds} s is no duration: it is longer than 1000 years")),
         ms => Ok(ms.round() as Millis),
     }
+}
+
+/// Takes what stands for a duration in JSON: a number of seconds, or text.
+pub fn from_json(value: &Value) -> Result<Millis, String> {
+    let found = match value {
+        Value::String(text) => return parse(text),
+        Value::Number(seconds) => return from_seconds(seconds.as_f64().unwrap_or(f64::NAN)),
+        Value::Array(_) => "an array".into(),
+        Value::Object(_) => "a map".into(),
+        other => other.to_string(),
+    };
+    Err(format!("{found} is no duration: write seconds, or text like \"250ms\", \"1h 30m\" or \"3 days\""))
 }
 
 /// Writes a duration with its two largest units: `1h 30m`, `2.5s`, `250ms`.
@@ -110,6 +122,29 @@ mod tests {
         }
         assert!(from_seconds(f64::NAN).is_err());
         assert!(from_seconds(-1.0).unwrap_err().contains("negative"));
+    }
+
+    #[test]
+    fn durations_in_json() {
+        use serde_json::json;
+        for (value, wanted) in [
+            (json!(90), Ok(90_000)),
+            (json!(0.25), Ok(250)),
+            (json!("1h 30m"), Ok(5_400_000)),
+            (json!(0), Ok(0)),
+            (json!(-1), Err("negative")),
+            (json!(1e300), Err("1000 years")),
+            (json!("soon"), Err("\"soon\" is no duration")),
+            (json!(null), Err("null is no duration: write seconds, or text like")),
+            (json!(true), Err("true is no duration")),
+            (json!([1]), Err("an array is no duration")),
+            (json!({ "s": 1 }), Err("a map is no duration")),
+        ] {
+            match (from_json(&value), wanted) {
+                (Err(error), Err(part)) => assert!(error.contains(part), "{value}: {error}"),
+                (found, wanted) => assert_eq!(found, wanted.map_err(str::to_owned), "{value}"),
+            }
+        }
     }
 
     #[test]

@@ -37,13 +37,21 @@ pub fn read(permissions: &Permissions, path: &str) -> Result<String, StepError> 
     explain("read", path, || {
         let resolved = permissions.resolve(Access::Read, path)?;
         let file = handle::open(&resolved, Open::Read)?;
-        let mut text = String::new();
-        file.take(MAX_READ + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_READ {
-            let message = format!("it is longer than {MAX_READ} bytes, which is as much as a step can hand over");
-            return Err(io::Error::new(ErrorKind::FileTooLarge, message).into());
-        }
-        Ok(text)
+        Ok(whole_text(file, MAX_READ)?)
+    })
+}
+
+/// All that a file holds, as text. One that is too long is cut anywhere, so its length is looked at first.
+pub fn whole_text(file: impl Read, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let message = format!("it is longer than {most} bytes, and more is not read");
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let message = format!("it is no UTF-8 text (byte {})", error.utf8_error().valid_up_to());
+        io::Error::new(ErrorKind::InvalidData, message)
     })
 }
 
@@ -298,11 +306,14 @@ mod tests {
         fs::write(root.join("in/binary"), [0xff, 0xfe]).unwrap();
         fs::write(root.join("in/long"), vec![b'x'; MAX_READ as usize + 1]).unwrap();
         fs::write(root.join("in/limit"), vec![b'x'; MAX_READ as usize]).unwrap();
+        // The last byte that is read is the first of two.
+        fs::write(root.join("in/umlauts"), "ü".repeat(MAX_READ as usize)).unwrap();
         for (path, wanted) in [
             ("in/missing", "No such file"),
             ("in", "directory"),
             ("in/binary", "UTF-8"),
             ("in/long", "longer than 2097152 bytes"),
+            ("in/umlauts", "longer than 2097152 bytes"),
             ("in/binary/x", "directory"),
         ] {
             let error = read(&allowed, &text(&root, path)).unwrap_err();

@@ -177,6 +177,19 @@ impl Known {
         text
     }
 
+    /// At most the first bytes of a text, for an error: secrets are hidden, and `…` stands where something is missing, with
+    /// no beginning of a secret in front of it. `whole`: the text itself was not cut off before.
+    pub fn excerpt(&self, text: &str, most: usize, whole: bool) -> String {
+        // A secret across the cut is only seen in a longer piece.
+        let piece = beginning(text, most.saturating_add(LONGEST));
+        let hidden = self.hide(piece).unwrap_or_else(|| piece.to_owned());
+        let shown = beginning(&hidden, most);
+        if whole && piece.len() == text.len() && shown.len() == hidden.len() {
+            return hidden;
+        }
+        self.hide_cut(shown) + "…"
+    }
+
     fn finder(&self) -> Arc<Finder> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -270,6 +283,15 @@ fn forms_of(value: &str) -> Vec<String> {
     }
     forms.retain(|form| form.len() >= SHORTEST);
     forms
+}
+
+/// The first bytes, so many at most, up to the end of a character.
+fn beginning(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// What a value is in base64 inside something longer (`user:secret`): its first and last letters depend on what stands
@@ -370,6 +392,28 @@ mod tests {
             ("-abcdefabcdef-", "-[secret A][secret A]-"),
         ] {
             assert_eq!(mask(text).as_deref(), Some(wanted));
+        }
+    }
+
+    #[test]
+    fn excerpts() {
+        let known = outside(&[("DURHAI_SECRET_A", "abcdef")], &[]).known();
+        for (text, most, whole, wanted) in [
+            ("", 4, true, ""),
+            ("tea", 4, true, "tea"),
+            ("tea", 3, true, "tea"),
+            ("tea", 3, false, "te…"),
+            ("tea", 2, true, "te…"),
+            ("tüe", 2, true, "t…"),
+            ("-abcdef-", 20, true, "-[secret A]-"),
+            ("-abcdef-", 4, true, "-[se…"),
+            ("-abcdef", 20, false, "-[secret A]…"),
+            ("--abcd", 6, false, "--…"),
+            ("--abcd", 6, true, "--abcd"),
+            ("--abcd", 4, true, "--…"),
+        ] {
+            let wanted = wanted.replace("[secret A]", "[secret a]");
+            assert_eq!(known.excerpt(text, most, whole), wanted, "{text} {most} {whole}");
         }
     }
 

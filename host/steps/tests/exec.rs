@@ -101,6 +101,8 @@ async fn what_goes_wrong() {
         (sh("true", json!({ "output": "xml" })), 1, "unknown variant `xml`"),
         (sh("true", json!({ "tiemout": 5 })), 1, "unknown field `tiemout`"),
         (sh("true", json!({ "timeout": "soon" })), 1, "\"soon\" is no duration"),
+        (sh("true", json!({ "timeout": 0 })), 1, "`timeout` is 0: no program is that fast"),
+        (sh("true", json!({ "timeout": [1] })), 1, "`timeout`: an array is no duration"),
         (sh("true", json!({ "timeout": -1 })), 1, "negative"),
         (sh("true", json!({ "env": { "A": [] } })), 1, "expected text, a number or a truth value"),
         (sh("true", json!({ "env": { "A": "a" }, "secrets": { "A": "a" } })), 1, "stands in env and in secrets"),
@@ -500,6 +502,7 @@ async fn a_script_that_asks_can_run_programs_when_it_is_cancelled() {
     let place = Place::new();
     let script = r#"
         fn hold(file) {
+            if is_cancelled() { return; }
             let note = |word| exec::run("sh", ["-c", `echo ${word} >> "$0"`, file]);
             note.call("held");
             while !is_cancelled() { sleep(1_000) }

@@ -23,6 +23,8 @@ use crate::permissions::{Access, Refusal};
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Bytes of stdout and of stderr that an error carries.
 const EXCERPT: usize = 4 * 1024;
+/// Bytes of stdout that a message shows.
+const BEGINNING: usize = 200;
 
 /// What is asked of `exec.run`.
 #[derive(Debug, Deserialize)]
@@ -139,27 +141,13 @@ pub fn failed(kit: &Kit, name: &str, done: &Done, error: fn(String) -> StepError
         Some(end) if start > 0 => &done.stderr[start + end + 1..],
         _ => &done.stderr,
     };
-    let mut data = json!({ "stdout": excerpt(kit, &done.stdout, EXCERPT), "stderr": stderr });
+    let mut data =
+        json!({ "stdout": kit.known.excerpt(&String::from_utf8_lossy(&done.stdout), EXCERPT, true), "stderr": stderr });
     match done.ending {
         Ending::Status(status) => data["status"] = status.into(),
         Ending::Signal(signal) => data["signal"] = signal.into(),
     }
     error(message).data(data)
-}
-
-/// The beginning of what may be long and may hold secrets.
-pub fn excerpt(kit: &Kit, bytes: &[u8], most: usize) -> String {
-    if bytes.len() <= most {
-        return String::from_utf8_lossy(bytes).into_owned();
-    }
-    // A secret across the cut is only seen as a whole in a longer piece.
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(most + 16 * 1024)]);
-    let mut text = kit.known.hide(&text).unwrap_or_else(|| text.into_owned());
-    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.truncate(end);
-    text = kit.known.hide_cut(&text);
-    text.push('…');
-    text
 }
 
 impl Output {
@@ -184,7 +172,7 @@ pub fn in_json(name: &str, stdout: &[u8], kit: &Kit) -> Result<Value, StepError>
         return Ok(Value::Null);
     }
     serde_json::from_slice(stdout).map_err(|error| {
-        let begins = excerpt(kit, stdout, 200);
+        let begins = kit.known.excerpt(&String::from_utf8_lossy(stdout), BEGINNING, true);
         StepError::fatal(format!("what {name} wrote to stdout is no JSON ({error}): {begins}"))
     })
 }
@@ -205,13 +193,13 @@ fn success() -> Vec<i32> {
 }
 
 fn length<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    let millis = match Value::deserialize(from)? {
-        Value::Null => return Ok(None),
-        Value::Number(seconds) => duration::from_seconds(seconds.as_f64().unwrap_or_default()),
-        Value::String(text) => duration::parse(&text),
-        other => Err(format!("{other} is no duration: write seconds, or text like \"250ms\"")),
-    };
-    millis.map(|millis| Some(Duration::from_millis(millis))).map_err(D::Error::custom)
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        value => match duration::from_json(&value).map_err(|why| D::Error::custom(format!("`timeout`: {why}")))? {
+            0 => Err(D::Error::custom("`timeout` is 0: no program is that fast")),
+            ms => Ok(Some(Duration::from_millis(ms))),
+        },
+    }
 }
 
 impl Word {

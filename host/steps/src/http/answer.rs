@@ -16,7 +16,7 @@ use crate::outside::Kit;
 
 /// Of the answer that an error carries, in bytes.
 const KEPT_OF_FAILURE: usize = 4 * 1024;
-/// Of the answer that a message shows, in characters.
+/// Of the answer that a message shows, in bytes.
 const SHOWN: usize = 200;
 /// A server that asks for more is asked again after this.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
@@ -59,7 +59,7 @@ pub async fn read(kit: &Kit, request: &Request, mut answer: reqwest::Response) -
         return Err(failed(kit, &asked, status, &headers, &body, whole, &url));
     }
     let (body, encoding) = decode(request.form, &headers, &body).map_err(|why| {
-        let text = shown(kit, &String::from_utf8_lossy(&body), SHOWN);
+        let text = kit.known.excerpt(&String::from_utf8_lossy(&body), SHOWN, true);
         StepError::fatal(format!("{asked} answered {status}, but not with JSON ({why}): {text}"))
             .data(json!({ "status": status.as_u16(), "headers": plain(&headers), "body": text, "url": url.as_str() }))
     })?;
@@ -75,15 +75,14 @@ fn failed(
     whole: bool,
     url: &Url,
 ) -> StepError {
-    let text = shown(kit, &String::from_utf8_lossy(body), KEPT_OF_FAILURE);
+    let text = kit.known.excerpt(&String::from_utf8_lossy(body), KEPT_OF_FAILURE, whole);
     let body = match decode(Form::Auto, headers, body) {
         Ok((value, "json" | "empty")) if whole => value,
         _ => text.as_str().into(),
     };
-    let first: String = text.chars().take(SHOWN).collect();
-    let message = match first.trim() {
+    let message = match kit.known.excerpt(&text, SHOWN, true).trim() {
         "" => format!("{asked} answered {status}"),
-        first => format!("{asked} answered {status}: {}", kit.known.hide_cut(first)),
+        first => format!("{asked} answered {status}: {first}"),
     };
     let data = json!({ "status": status.as_u16(), "headers": plain(headers), "body": body, "url": url.as_str() });
     let again = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
@@ -144,12 +143,6 @@ fn plain(headers: &HeaderMap) -> Map<String, Value> {
         map.insert(name.as_str().into(), value);
     }
     map
-}
-
-/// The beginning of a text, with no beginning of a secret at its end.
-fn shown(kit: &Kit, text: &str, most: usize) -> String {
-    let cut: String = text.chars().take(most).collect();
-    kit.known.hide_cut(&cut)
 }
 
 #[cfg(test)]

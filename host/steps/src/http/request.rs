@@ -349,12 +349,7 @@ fn number(name: &str, value: &Value, max: usize) -> Result<usize, StepError> {
 }
 
 fn length(name: &str, value: &Value) -> Result<Duration, StepError> {
-    let wait = match value {
-        Value::String(text) => duration::parse(text),
-        Value::Number(number) => duration::from_seconds(number.as_f64().unwrap_or(f64::NAN)),
-        other => return Err(wrong(&format!("`{name}`"), "seconds, or text like \"5s\"", other)),
-    };
-    match wait {
+    match duration::from_json(value) {
         Ok(ms) if ms > 0 => Ok(Duration::from_millis(ms)),
         Ok(_) => Err(StepError::fatal(format!("`{name}` is 0: no request is that fast"))),
         Err(why) => Err(StepError::fatal(format!("`{name}`: {why}"))),

@@ -9,7 +9,6 @@ mod source;
 mod steps;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use durhai::StepRule;
@@ -20,6 +19,7 @@ pub use resolve::Given;
 pub use source::SettingsSource;
 
 use crate::declared::Declared;
+use crate::files::whole_text;
 use error::Wrong;
 use form::Form;
 
@@ -66,13 +66,8 @@ impl Settings {
     pub fn read(file: impl AsRef<Path>) -> Result<Self, SettingsError> {
         let file = file.as_ref();
         let unreadable = |why: String| SettingsError::whole(file, format!("the settings cannot be read: {why}"));
-        let mut text = String::new();
-        let opened = std::fs::File::open(file).map_err(|error| unreadable(error.to_string()))?;
-        opened.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
-        if text.len() as u64 > LONGEST {
-            return Err(unreadable(format!("they are longer than {LONGEST} bytes")));
-        }
-        Settings::parse(file, &text)
+        let text = std::fs::File::open(file).and_then(|opened| whole_text(opened, LONGEST));
+        Settings::parse(file, &text.map_err(|error| unreadable(error.to_string()))?)
     }
 
     /// The same for a text; `file` is what mistakes name, and its folder is where relative paths begin.

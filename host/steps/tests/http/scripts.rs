@@ -86,6 +86,7 @@ async fn a_script_that_asks_can_undo_what_it_did_when_it_is_cancelled() {
     let place = Place::granted("127.0.0.1").await;
     let script = r#"
         fn book(url) {
+            if is_cancelled() { return; }
             http::post(url + "/book");
             while !is_cancelled() { sleep(1_000) }
             http::delete(url + "/book");
