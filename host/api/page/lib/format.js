@@ -7,6 +7,7 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 const date = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
+const fine = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
 const count = new Intl.NumberFormat();
 
 /** `12,345` */
@@ -22,7 +23,7 @@ export function moment(ms) {
 }
 
 /** `14:03:22.120` */
-export const precise = (ms) => `${clock.format(ms)}.${String(((ms % 1000) + 1000) % 1000).padStart(3, "0")}`;
+export const precise = (ms) => fine.format(ms);
 
 /** In the local zone with date and seconds. */
 export const whole = (ms) => full.format(ms);

@@ -5,13 +5,15 @@ import { json } from "../../lib/json.js";
 import { link } from "../../lib/router.js";
 import { placeLink } from "./place.js";
 
-/** A failure of `run`, with its causes. `whole()` gives it with nothing cut. */
-export function failure(error, { run, whole = null }) {
+/** A failure of `run`, with its causes. `whole()` gives it with nothing cut; `of` is the call that it is shown with. */
+export function failure(error, { run, whole = null, of = null }) {
   const chain = [];
   for (let one = error; one; one = one.cause) chain.push(one);
   return h("div", { class: "failure" }, chain.map((one, depth) => h("div", { class: depth ? "failure-cause" : null },
-    h("p", {}, depth ? h("span", { class: "faint" }, "because ") : null, h("span", { class: "failure-kind" }, one.kind), " ", h("span", { class: "failure-message" }, one.message)),
-    one.step || one.step_id || one.attempts > 1 ? h("p", { class: "soft" },
+    h("p", {}, depth ? h("span", { class: "faint" }, "because ") : null, h("span", { class: "failure-kind" }, one.kind), " ", one.message.split("\n")[0]),
+    // What follows is mostly a line of a script with a caret: it must not wrap.
+    one.message.includes("\n") ? h("pre", { class: "quote", tabindex: "0" }, one.message.slice(one.message.indexOf("\n") + 1)) : null,
+    (one.step || one.step_id || one.attempts > 1) && (of === null || one.step_id !== of) ? h("p", { class: "soft" },
       one.step ? ["in step ", h("code", {}, one.step)] : one.step_id ? "in call" : null,
       one.step_id ? [" ", h("a", { class: "mono", href: link(["runs", run.id], { step: one.step_id }) }, one.step_id)] : null,
       one.attempts > 1 ? `, after ${one.attempts} attempts` : null) : null,

@@ -5,6 +5,7 @@ import { brief, number, precise, utc } from "../../lib/format.js";
 import { json } from "../../lib/json.js";
 import { link } from "../../lib/router.js";
 import { virtual } from "../../lib/virtual.js";
+import { toEnd } from "./end.js";
 
 const LEVELS = ["debug", "info", "warn", "error"];
 
@@ -69,11 +70,11 @@ export function panel({ id, feed, signal }) {
     text(state, list.length === lines.length ? `${number(lines.length)} lines` : `${number(list.length)} of ${number(lines.length)} lines`);
     empty.hidden = list.length > 0 || !feed.linesComplete;
     text(empty, lines.length ? "No line fits." : "It has written nothing yet. print(…) and log(level, message, fields) write here.");
-    if (followed.checked && list.length && !element.closest("[hidden]")) rows.reveal(list.length - 1);
+    if (followed.checked && list.length && !element.closest("[hidden]")) toEnd(rows);
   }
 
   search.addEventListener("input", throttle(200, look));
-  followed.addEventListener("change", () => followed.checked && list.length && rows.reveal(list.length - 1));
+  followed.addEventListener("change", () => followed.checked && list.length && toEnd(rows));
   rows.element.addEventListener("wheel", (event) => event.deltaY < 0 && (followed.checked = false), { passive: true });
   feed.addEventListener("lines", take, { signal });
   feed.wantLines();

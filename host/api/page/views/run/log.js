@@ -5,6 +5,7 @@ import { duration, number, precise, utc } from "../../lib/format.js";
 import { json } from "../../lib/json.js";
 import { link } from "../../lib/router.js";
 import { virtual } from "../../lib/virtual.js";
+import { toEnd } from "./end.js";
 import { words } from "./events.js";
 import { placeLink } from "./place.js";
 
@@ -102,7 +103,7 @@ export function panel({ feed, signal, query }) {
     taken = events.length;
     rows.update(list.length);
     text(state, filtered ? `${number(list.length)} of ${number(taken)} events` : `${number(taken)} events${feed.complete ? "" : ` of ${number(feed.run.events)}`}`);
-    if (followed.checked && list.length && !element.closest("[hidden]")) rows.reveal(list.length - 1);
+    if (followed.checked && list.length && !element.closest("[hidden]")) toEnd(rows);
   }
 
   /** Goes to an event; filters that hide it are dropped. */
@@ -127,7 +128,7 @@ export function panel({ feed, signal, query }) {
   const typed = throttle(200, look);
   for (const field of [step, words_]) field.addEventListener("input", typed);
   jump.addEventListener("change", () => reach(Number(jump.value)));
-  followed.addEventListener("change", () => followed.checked && rows.reveal(list.length - 1));
+  followed.addEventListener("change", () => followed.checked && toEnd(rows));
   // Whoever scrolls away from the end wants to read there.
   rows.element.addEventListener("wheel", (event) => event.deltaY < 0 && (followed.checked = false), { passive: true });
   const soon = throttle(120, () => {

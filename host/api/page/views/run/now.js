@@ -29,6 +29,7 @@ export function now({ feed, signal }) {
     else if (run.status === "failed") fill(rest, failed(feed));
     else if (run.status === "pending") fill(rest, h("p", { class: "soft" }, pending(run)));
     else if (run.status === "continued") fill(rest, h("p", { class: "soft" }, "It goes on as ", h("a", { class: "mono", href: link(["runs", run.next]) }, run.next), "."));
+    else if (run.status === "cancelled") fill(rest, cancelled(feed, stop.signal));
     else if (feed.live) fill(rest, waits(feed));
     else fill(rest);
   }
@@ -39,6 +40,18 @@ export function now({ feed, signal }) {
 
 function pending(run) {
   return run.created_at > Date.now() ? "It begins later." : "It has not begun: it was started with a delay, or waits for its turn (concurrency of its workflow), or no host serves its workflow.";
+}
+
+/** Who cancelled it said why; the log has it. */
+function cancelled(feed, signal) {
+  const node = h("p", { class: "soft" });
+  const look = () => {
+    const end = feed.events.at(-1);
+    if (end?.type === "run_cancelled") fill(node, end.reason ? `Cancelled: ${end.reason}` : "Cancelled without a reason.");
+  };
+  for (const name of ["complete", "events"]) feed.addEventListener(name, look, { signal });
+  look();
+  return node;
 }
 
 function failed(feed) {

@@ -7,6 +7,7 @@ import { number, precise, utc } from "../../lib/format.js";
 import { isCut, json } from "../../lib/json.js";
 import { link } from "../../lib/router.js";
 import { virtual } from "../../lib/virtual.js";
+import { toEnd } from "./end.js";
 
 const PAGE = 1000;
 const BRIEF = 1000;
@@ -78,7 +79,7 @@ function stream(name, feed, signal) {
     text(state, `${number(list.length)} values`);
     empty.hidden = list.length > 0 || !done;
     text(empty, "Nothing was emitted yet. emit(value) in the script writes to this stream.");
-    if (followed.checked && list.length) rows.reveal(list.length - 1);
+    if (followed.checked && list.length) toEnd(rows);
   });
   const take = (entries) => {
     for (const entry of entries) if (entry.index === list.length) list.push(entry);

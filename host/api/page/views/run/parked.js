@@ -14,13 +14,16 @@ export function parked({ feed, signal }) {
   const reason = run.reason ?? "It is not known why.";
   const [first, ...rest] = reason.split("\n");
   const poisoned = /^poisoned/.test(reason);
-  const sides = h("div", {});
+  const more = rest.length ? h("pre", { tabindex: "0" }, rest.join("\n")) : null;
+  const sides = h("div", { class: "stack" });
   const again = doing("Replay again", () => look(), feed);
   let diverged = null;
   async function look() {
     try {
       const view = await api.post(`${feed.path}/replay`, {}, { signal });
       diverged = view.divergence;
+      // Both sides with their lines say more than the reason's own words.
+      if (more) more.hidden = Boolean(view.divergence);
       fill(sides, view.divergence ? compared(view.divergence, run)
         : h("p", { class: "soft" }, "A replay fits the log now: unparked, it goes on."));
     } catch (error) {
@@ -33,7 +36,7 @@ export function parked({ feed, signal }) {
   const step = () => diverged?.step_id ?? undefined;
   return h("section", { class: "notice bad", "aria-label": "Why it is parked" },
     h("h2", {}, "It is parked: it needs an operator"),
-    h("p", {}, first), rest.length ? h("pre", { tabindex: "0" }, rest.join("\n")) : null, sides,
+    h("p", {}, first), more, sides,
     h("p", { class: "soft" }, advice(reason, poisoned)),
     h("div", { class: "row" },
       doing("Unpark", async () => (await import("../../lib/actions.js")).unparkRun(run), feed, "primary"),
@@ -60,8 +63,7 @@ export function compared(divergence, run) {
       one.input === undefined || one.input === null ? null : h("p", { class: "mono side-input" }, brief(one.input, 400)),
     ] : h("p", { class: "soft" }, version === "recorded" ? "Nothing more is recorded." : "The script asks for nothing more."));
   return [
-    h("p", {}, divergence.message),
-    h("p", { class: "soft" }, divergence.step_id ? ["call ", h("code", {}, divergence.step_id), ", "] : null, "event ",
+    h("p", { class: "soft" }, `${divergence.message}: `, divergence.step_id ? ["call ", h("code", {}, divergence.step_id), ", "] : null, "event ",
       h("a", { href: link(["runs", run.id], { tab: "log", seq: divergence.seq }) }, String(divergence.seq))),
     h("div", { class: "sides" }, side("Recorded", divergence.recorded, "recorded"), side("Asked now", divergence.asked, "asked")),
   ];

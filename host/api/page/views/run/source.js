@@ -13,7 +13,7 @@ export function panel({ id, feed, signal, query }) {
   const body = h("div", {}, h("p", { class: "busy" }, "Loading the source …"));
   const element = h("div", { class: "log" }, tabs, body);
   const own = fileOf(feed.run.workflow);
-  /** By file and line: how many calls were made there. */
+  /** By file, line and column: how many calls were made there. */
   const reached = new Map();
   let seen = 0;
   let files = null;
@@ -82,8 +82,9 @@ export function panel({ id, feed, signal, query }) {
     for (let error = run.error; error; error = error.cause) {
       if (error.place && same(fileOf(error.place.file), name)) list.push({ line: error.place.line, kind: "error", text: `${error.kind}: ${error.message}` });
     }
-    for (const [line, count] of reached.get(name) ?? []) {
-      if (count > 1 || !waits.has(line)) list.push({ line, kind: "hit", text: count > 1 ? `reached ${number(count)} times` : null });
+    for (const [line, columns] of reached.get(name) ?? []) {
+      const text = times([...columns].sort(([a], [b]) => a - b).map(([, count]) => count));
+      if (text || !waits.has(line)) list.push({ line, kind: "hit", text });
     }
     return list;
   }
@@ -95,7 +96,9 @@ export function panel({ id, feed, signal, query }) {
       if (!found) continue;
       let lines = reached.get(found.file);
       if (!lines) reached.set(found.file, (lines = new Map()));
-      lines.set(found.line, (lines.get(found.line) ?? 0) + 1);
+      let columns = lines.get(found.line);
+      if (!columns) lines.set(found.line, (columns = new Map()));
+      columns.set(found.column, (columns.get(found.column) ?? 0) + 1);
     }
   }
 
@@ -118,6 +121,14 @@ export function panel({ id, feed, signal, query }) {
 }
 
 const same = (a, b) => a === b || a.replace(/\.rhai$/, "") === b;
+
+/** How often the calls of one line were reached, from left to right. */
+function times(counts) {
+  if (counts.every((count) => count === 1)) return null;
+  if (counts.length === 1) return `reached ${number(counts[0])} times`;
+  if (counts.every((count) => count === counts[0])) return `each of its ${counts.length} calls reached ${number(counts[0])} times`;
+  return `its calls reached ${counts.map((count) => number(count)).join(", ")} times`;
+}
 
 /** What a task does at its line, as text. */
 function waiting({ kind, name, until, run_id: run }) {

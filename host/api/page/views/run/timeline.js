@@ -9,7 +9,7 @@ import { callBars, laneBars, runBars, Window } from "./timeline/bars.js";
 import { detail } from "./timeline/detail.js";
 import { hover } from "./timeline/hover.js";
 import { Model } from "./timeline/model.js";
-import { groupName, kindOf, lasted, nameOf, sentence, taskName } from "./timeline/names.js";
+import { counted, groupName, kindOf, lasted, nameOf, sentence, taskName } from "./timeline/names.js";
 import { above, extent, rows as rowsOf } from "./timeline/rows.js";
 import { scale as scaleOf } from "./timeline/scale.js";
 import { zooming } from "./timeline/zoom.js";
@@ -42,15 +42,32 @@ export function panel({ feed, signal, query }) {
   });
   rows.element.classList.add("tl-rows");
   const frame = h("div", { class: "tl-frame" }, axis, grid, rows.element);
-  const zoom = zooming({ frame, axis, rows: rows.element, view, signal, changed: () => draw() });
+  const zoom = zooming({ frame, axis, rows: rows.element, view, signal, changed: () => draw(), seen: () => {
+    const { from, to } = rows.range;
+    const box = rows.element.getBoundingClientRect();
+    // Rows are made around what is seen too.
+    const first = Math.max(from, Math.floor(rows.element.scrollTop / ROW));
+    const last = Math.min(to, Math.ceil((rows.element.scrollTop + Math.min(box.height, innerHeight - box.top)) / ROW));
+    let [start, end] = [1, 0];
+    for (const row of list.slice(first, last)) {
+      if (row.kind === "run") continue;
+      const { from: began, to: ended } = facts(row);
+      start = Math.min(start, scale.at(began));
+      end = Math.max(end, scale.at(ended ?? window_.now));
+    }
+    return end > start ? [start, end] : null;
+  } });
   const switcher = h("input", { type: "checkbox", id: "tl-compress", checked: compress, onchange: (event) => {
     compress = event.target.checked;
     localStorage.setItem(COMPRESS, compress ? "yes" : "no");
     Object.assign(view, { from: 0, to: 1 });
     draw();
   } });
+  const followed = h("input", { type: "checkbox", id: "tl-follow", checked: feed.live && !query.get("step"), onchange: () => draw() });
+  const follow = h("label", { class: "row" }, followed, "Follow the end");
+  rows.element.addEventListener("wheel", (event) => !event.ctrlKey && event.deltaY < 0 && (followed.checked = false), { passive: true });
   const element = h("div", { class: "tl" },
-    h("div", { class: "row tl-tools" }, state,
+    h("div", { class: "row tl-tools" }, state, follow,
       h("label", { class: "row" }, switcher, "Compress idle time"),
       zoom.buttons),
     h("div", { class: "tl-main" }, frame, beside));
@@ -73,8 +90,10 @@ export function panel({ feed, signal, query }) {
       rows.update(list.length);
     }
     rows.refresh();
+    follow.hidden = !feed.live;
+    if (followed.checked && feed.live) rows.element.scrollTop = rows.element.scrollHeight;
     marks(pixels);
-    text(state, `${number(model.calls.size)} calls in ${duration(now - (model.created ?? now))}${feed.complete ? "" : `, ${number(feed.events.length)} of ${number(feed.run.events)} events loaded`}`);
+    text(state, `${counted(model.calls.size, "call")} in ${duration(now - (model.created ?? now))}${feed.complete ? "" : `, ${number(feed.events.length)} of ${number(feed.run.events)} events loaded`}`);
   }
 
   function marks(pixels) {
@@ -109,7 +128,11 @@ export function panel({ feed, signal, query }) {
     const node = row.group ?? row.task;
     const found = extent(node, now);
     const open = found.state === "running" || found.state === "asking";
-    return { ...found, to: open ? null : found.to, name: row.group ? groupName(row.group, places) : `task ${taskName(row.task, places)}`, now };
+    const name = row.group ? groupName(row.group, places) : `task ${taskName(row.task, places)}`;
+    // Those who lost a race are cancelled: it went as it should.
+    if (name === "race" && found.state === "cancelled") found.state = "completed";
+    if (row.group?.timer?.fired) found.state = "timeout";
+    return { ...found, to: open ? null : found.to, name, now };
   }
 
   function change(node, index) {
@@ -141,8 +164,8 @@ export function panel({ feed, signal, query }) {
       h("span", { class: "tl-name" },
         row.call && kindOf(row.call) ? h("span", { class: "faint" }, `${kindOf(row.call)} `) : null,
         child ? h("a", { href: link(["runs", child]), title: `Run ${child}`, tabindex: "-1" }, known.name) : known.name,
-        row.kind === "group" ? h("span", { class: "faint" }, ` ${number(row.group.tasks.length)} tasks`) : null,
-        row.kind === "task" && !row.open ? h("span", { class: "faint" }, ` ${number(known.calls)} calls`) : null,
+        row.kind === "group" ? h("span", { class: "faint" }, ` ${counted(row.group.tasks.length, "task")}`) : null,
+        row.kind === "task" && !row.open ? h("span", { class: "faint" }, ` ${counted(known.calls, "call")}`) : null,
         row.call?.attempts?.length > 1 ? h("span", { class: "tl-tries" }, `×${row.call.attempts.length}`) : null),
       h("span", { class: "tl-id mono" }, row.kind === "run" ? "" : row.key),
       h("span", { class: "tl-took" }),
@@ -178,6 +201,7 @@ export function panel({ feed, signal, query }) {
   /** Shows a call beside, and in the list if it is hidden there. */
   function choose(id, reveal = false) {
     shown = id;
+    if (id) followed.checked = false;
     const call = id && model.calls.get(id);
     fill(beside, call ? detail(call, { feed, places, signal, close: () => {
       go(link(["runs", feed.id]), { replace: true });
@@ -215,7 +239,7 @@ export function panel({ feed, signal, query }) {
 
   const soon = throttle(120, () => {
     model.take(feed.events);
-    if (feed.complete) model.waits(feed.run.waiting_for);
+    if (feed.complete) model.waits(feed.run.waiting_for, feed.run.events === model.seen);
     if (pending && (model.calls.has(pending) || feed.complete)) {
       choose(model.calls.has(pending) ? pending : null, true);
       pending = null;

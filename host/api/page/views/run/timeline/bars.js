@@ -1,8 +1,7 @@
 // Bars on a track. Their places are percentages of what is seen of the axis, so that a track may have any width.
 
 import { h, styles } from "../../../lib/dom.js";
-import { isOpen } from "./model.js";
-import { below } from "./rows.js";
+import { below, isOpen } from "./model.js";
 
 /** Bars drawn in one lane. */
 const MOST = 600;

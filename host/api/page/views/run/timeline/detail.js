@@ -37,7 +37,7 @@ export function detail(call, { feed, places, close, signal }) {
       child ? fact("Run", child) : null,
       call.url ? fact("Address", h("code", {}, call.url)) : null,
       call.seq || call.done ? fact("Log", [call.seq, call.done].filter(Boolean).filter((seq, at, list) => list.indexOf(seq) === at).map((seq) => [h("a", { href: link(["runs", run.id], { tab: "log", seq }) }, `event ${seq}`), " "])) : null),
-    call.error && !(call.attempts?.length > 1) ? failure(call.error, { run, whole: call.done ? all(call.done, "error") : null }) : null,
+    call.error && !(call.attempts?.length > 1) ? failure(call.error, { run, of: call.id, whole: call.done ? all(call.done, "error") : null }) : null,
     call.attempts?.length > 1 ? attempts(call, run) : null,
     value(call.kind === "suspend" ? "What it shows" : "Input", call.input, call.seq, call.kind === "suspend" ? "payload" : "input"),
     value({ signal: "Payload", suspend: "Answer" }[call.kind] ?? "Output", call.output, call.done, { signal: "payload", suspend: "data" }[call.kind] ?? "output"),
@@ -52,5 +52,5 @@ function attempts(call, run) {
     ? h("li", { class: "faint" }, `${call.attempts.length - 12} more in the log`)
     : h("li", {}, h("p", {}, h("span", { class: `tl-state ${one.state}` }, `${one.number}. ${stateWord(one.state)}`), " ",
       h("span", { class: "faint" }, time(one.from, precise), ", ", one.to === null ? "runs" : duration(one.to - one.from))),
-    one.error ? failure(one.error, { run }) : null))));
+    one.error ? failure(one.error, { run, of: call.id }) : null))));
 }

@@ -4,6 +4,9 @@
 /** Calls by what becomes of them; an open one is `running`, `retrying`, `waiting` or `asking`. */
 const OPEN = new Set(["running", "retrying", "waiting", "asking", "open"]);
 
+/** Calls that are cancelled without an event. */
+const QUIET = new Set(["sleep", "signal", "suspend"]);
+
 export const isOpen = (call) => OPEN.has(call.state);
 
 /** The task that a call belongs to (`""` is the body, `4.1` the first task that the call 4 opened), and its ordinal there. */
@@ -37,8 +40,16 @@ export class Model {
     for (; this.seen < events.length; this.seen += 1) this.#event(events[this.seen]);
   }
 
-  /** The waits that made no event yet (`wait_for` without a timeout makes none until the signal is there). */
-  waits(list) {
+  /**
+   * What is waited for now: `wait_for` without a timeout makes no event until the signal is there, and none when its task is
+   * cancelled. `sure`: the list is as new as the events.
+   */
+  waits(list, sure) {
+    const all = new Set(list.map(({ step_id: id }) => id));
+    for (const call of this.calls.values()) if (call.presumed && all.has(call.id)) this.#reopen(call);
+    if (sure && !this.ended) {
+      for (const call of [...this.openCalls]) if (QUIET.has(call.kind) && call.seq && !all.has(call.id)) this.#presume(call, this.moments.at(-1).at);
+    }
     const wanted = new Map(list.filter(({ kind, step_id: id }) => id && ["signal", "hook"].includes(kind)).map((wait) => [wait.step_id, wait]));
     for (const id of this.assumed) {
       if (wanted.has(id)) continue;
@@ -66,6 +77,28 @@ export class Model {
     }
   }
 
+  /** Its task was cancelled, as far as can be seen: the log goes on without it. */
+  #presume(call, at) {
+    this.#close(call, Math.max(at, call.from), "cancelled");
+    call.presumed = true;
+  }
+
+  #reopen(call) {
+    Object.assign(call, { presumed: false, to: null, state: call.kind === "suspend" ? "asking" : "waiting" });
+    this.openCalls.add(call);
+  }
+
+  /** A task that makes a call is through with the groups before it: who lost a race waits no more. */
+  #settle(task, ordinal, at) {
+    if (!task.groups?.length) return;
+    const over = task.groups.filter((group) => group.ordinal < ordinal);
+    if (!over.length) return;
+    task.groups = task.groups.filter((group) => group.ordinal >= ordinal);
+    for (const group of over) {
+      for (const call of below(group)) if (isOpen(call) && QUIET.has(call.kind)) this.#presume(call, at);
+    }
+  }
+
   #remove(call) {
     const task = this.tasks.get(split(call.id).path);
     task.items.splice(task.items.indexOf(call), 1);
@@ -86,6 +119,7 @@ export class Model {
     // The timer of `with_timeout` has the id of the group it bounds.
     if (group?.tasks) group.timer = call;
     else insert(task.items, call);
+    this.#settle(task, ordinal, fields.from);
     this.structure += 1;
     return call;
   }
@@ -104,6 +138,8 @@ export class Model {
       group = { id: groupId, ordinal, tasks: [], timer, from: this.#since(groupId), name: null, site: null };
       if (timer) parent.items[parent.items.indexOf(timer)] = group;
       else insert(parent.items, group);
+      this.#settle(parent, ordinal, group.from);
+      (parent.groups ??= []).push(group);
     }
     task.group = group;
     insert(group.tasks, task, "number");
@@ -112,6 +148,7 @@ export class Model {
   }
 
   #close(call, at, state) {
+    if (call?.presumed) this.#reopen(call);
     if (!call || !isOpen(call)) return;
     Object.assign(call, { to: at, state });
     this.openCalls.delete(call);
@@ -221,6 +258,7 @@ export class Model {
         this.#close(call, at, event.type === "child_completed" ? "completed" : event.error.kind === "cancelled" ? "cancelled" : "failed");
         break;
       case "cancel_requested":
+        for (const open of [...this.openCalls]) if (QUIET.has(open.kind)) this.#presume(open, at);
         this.#mark(event, "cancel", event.timed_out ? "the run's timeout is over" : `cancel requested${event.reason ? `: ${event.reason}` : ""}`);
         break;
       case "run_migrated":
@@ -242,6 +280,15 @@ export class Model {
     // Several events of one moment are one.
     if (last?.at === at) last.busy = this.running;
     else this.moments.push({ at, busy: this.running });
+  }
+}
+
+/** All calls below a group or a task. */
+export function* below(node) {
+  if (node.timer) yield node.timer;
+  for (const item of node.tasks ?? node.items) {
+    if (item.tasks || item.items) yield* below(item);
+    else yield item;
   }
 }
 

@@ -64,6 +64,9 @@ function first(task) {
   return null;
 }
 
+/** `1 task`, `200 tasks` */
+export const counted = (count, what) => `${number(count)} ${what}${count === 1 ? "" : "s"}`;
+
 /** How long, with what goes on counted up to now. */
 export const lasted = (one, now) => Math.max(0, (one.to ?? now) - one.from);
 
@@ -72,8 +75,8 @@ export function sentence(row, { name, from, to, state, calls, now }) {
   const took = to === null || to === undefined ? `for ${duration(lasted({ from, to: null }, now))} so far` : `took ${duration(to - from)}`;
   const call = row.call;
   const parts = [name];
-  if (row.kind === "group") parts.push(`${number(row.group.tasks.length)} tasks`);
-  if (calls !== undefined) parts.push(`${number(calls)} calls`);
+  if (row.kind === "group") parts.push(counted(row.group.tasks.length, "task"));
+  if (calls !== undefined) parts.push(counted(calls, "call"));
   if (call) parts.push(`call ${call.id}`);
   parts.push(stateWord(state));
   if (call?.attempts?.length > 1) parts.push(`${call.attempts.length} attempts`);

@@ -1,6 +1,6 @@
 // The rows of a timeline: the run, calls by task, tasks by group, what is closed left out.
 
-import { isOpen } from "./model.js";
+import { below, isOpen } from "./model.js";
 
 /** Tasks of one group, and calls of one task, that are shown without being asked for. */
 const FEW_TASKS = 40;
@@ -40,15 +40,6 @@ export function rows(model, chosen) {
 export function above(id) {
   const parts = id.split(".");
   return parts.slice(0, -1).map((_, at) => parts.slice(0, at + 1).join("."));
-}
-
-/** All calls below a group or a task. */
-export function* below(node) {
-  if (node.timer) yield node.timer;
-  for (const item of node.tasks ?? node.items) {
-    if (item.tasks || item.items) yield* below(item);
-    else yield item;
-  }
 }
 
 /** From when to when a group or a task was at work, how many calls it made, and what became of it. */

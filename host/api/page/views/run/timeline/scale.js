@@ -105,16 +105,19 @@ class Scale {
       if (left > pixels) break;
       if (right < 0) continue;
       if (piece.idle) {
-        marks.push({ x: piece.x0 / this.length, x1: piece.x1 / this.length, gap: piece.to - piece.from, at: piece.from, text: right - left > 34 ? duration(piece.to - piece.from) : "" });
+        marks.push({ x: piece.x0 / this.length, x1: piece.x1 / this.length, gap: piece.to - piece.from, at: piece.from, text: right - left > 52 ? duration(piece.to - piece.from) : "" });
+        free = Math.max(free, right);
         continue;
       }
+      // No room for words between what is pressed together.
+      if (right - left < 44 && this.pieces.length > 1) continue;
       const perMs = (right - left) / (piece.to - piece.from);
       const step = STEPS.find((one) => one * perMs >= 84) ?? STEPS.at(-1);
       const seen = Math.max(piece.from, piece.from + (0 - left) / perMs);
       const base = piece.from;
       for (let ms = base + Math.ceil((seen - base) / step) * step; ms <= piece.to; ms += step) {
         const x = left + (ms - base) * perMs;
-        if (x > pixels) break;
+        if (x > pixels || x > right - 24) break;
         if (x < free) continue;
         free = x + 70;
         const first = ms === base;
@@ -136,4 +139,9 @@ class Scale {
   }
 }
 
-const elapsed = (ms) => (ms === 0 ? "0" : ms < 1000 || ms % 1000 ? (ms < 60_000 ? (ms < 1000 ? `${ms} ms` : `${ms / 1000} s`) : duration(ms)) : ms < 60_000 ? `${ms / 1000} s` : duration(ms));
+/** Since a moment, without a digit too many: `0`, `250 ms`, `1.5 s`, `2 min`. */
+function elapsed(ms) {
+  if (ms === 0) return "0";
+  if (ms < 1000) return `${ms} ms`;
+  return ms < 60_000 ? `${ms / 1000} s` : duration(ms);
+}

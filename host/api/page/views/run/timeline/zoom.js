@@ -5,8 +5,11 @@ import { h, styles } from "../../../lib/dom.js";
 /** The smallest part of the axis that is shown. */
 const SMALLEST = 1e-6;
 
-/** Changes `view` (`from` and `to`, from 0 to 1) and calls `changed`. Gives `buttons`, and `dragged()`: the click was the end of a range. */
-export function zooming({ frame, axis, rows, view, signal, changed }) {
+/**
+ * Changes `view` (`from` and `to`, from 0 to 1) and calls `changed`; `seen()` gives what of the axis the rows that are seen
+ * need. Gives `buttons`, and `dragged()`: the click was the end of a range.
+ */
+export function zooming({ frame, axis, rows, view, signal, changed, seen }) {
   let waiting = 0;
   const set = (from, to) => {
     const size = Math.min(1, Math.max(SMALLEST, to - from));
@@ -23,6 +26,12 @@ export function zooming({ frame, axis, rows, view, signal, changed }) {
     set(view.from + share * size, view.to + share * size);
   };
   const reset = () => set(0, 1);
+  const fit = () => {
+    const wanted = seen();
+    if (!wanted) return;
+    const edge = (wanted[1] - wanted[0]) * 0.02;
+    set(wanted[0] - edge, wanted[1] + edge);
+  };
   const place = (event) => {
     const box = axis.getBoundingClientRect();
     return (event.clientX - box.left) / box.width;
@@ -41,7 +50,7 @@ export function zooming({ frame, axis, rows, view, signal, changed }) {
 
   frame.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const run = { "+": () => by(0.6), "=": () => by(0.6), "-": () => by(1 / 0.6), 0: reset, "<": () => pan(-0.3), ">": () => pan(0.3) }[event.key];
+    const run = { "+": () => by(0.6), "=": () => by(0.6), "-": () => by(1 / 0.6), 0: reset, z: fit, "<": () => pan(-0.3), ">": () => pan(0.3) }[event.key];
     if (!run) return;
     event.preventDefault();
     event.stopPropagation();
@@ -87,6 +96,6 @@ export function zooming({ frame, axis, rows, view, signal, changed }) {
     buttons: h("div", { class: "row tl-zoom", role: "group", "aria-label": "Zoom" },
       button("‹", "Earlier", () => pan(-0.3), "<"), button("›", "Later", () => pan(0.3), ">"),
       button("−", "Zoom out", () => by(1 / 0.6), "-"), button("+", "Zoom in", () => by(0.6), "+"),
-      button("Reset", "Show all", reset, "0")),
+      button("Fit", "Fit to the rows that are seen", fit, "z"), button("All", "Show all", reset, "0")),
   };
 }
