@@ -41,8 +41,8 @@ export function view({ params, query, signal }) {
           shown.version ? h("button", { type: "button", class: "primary", onclick: () => start() }, "Start") : null)),
       shown.error ? h("div", { class: "notice bad", role: "alert" },
         h("p", {}, shown.version ? "The last save does not load; the version before it serves on. Save the file again when it is put right." : "The text in the folder does not load, so nothing can be started. Save the file again when it is put right."),
-        h("pre", { class: "compiler" }, shown.error)) : null,
-      shown.gate && (!shown.gate.served || shown.gate.diverging + shown.gate.failing + shown.gate.unreadable > 0)
+        h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": "What the compiler says" }, shown.error)) : null,
+      tab() !== "report" && shown.gate && (!shown.gate.served || shown.gate.diverging + shown.gate.failing + shown.gate.unreadable > 0)
         ? h("div", { class: `notice ${shown.gate.served ? "ask" : "bad"}` }, h("p", {}, gateLine(shown.gate), " ", h("a", { href: link(["workflows", name], { tab: "report" }) }, "Report"))) : null);
     fill(tabs, TABS.map(([one, label]) => h("a", { href: link(["workflows", name], { tab: one }), "aria-current": one === tab() ? "page" : null }, label,
       one === "versions" && versions ? h("span", { class: "faint" }, ` ${number(versions.length)}`) : null)));
@@ -63,7 +63,7 @@ export function view({ params, query, signal }) {
   const liveRuns = () => {
     const all = shown.live ?? [];
     if (!all.length) return h("p", { class: "soft" }, "None.");
-    return h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Version"), h("th", { class: "number" }, "Live runs"), h("th", {}))), h("tbody", {}, all.map((entry) => h("tr", {},
+    return h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Version"), h("th", { class: "number" }, "Live runs"), h("th", {}, h("span", { class: "hidden" }, "Differences")))), h("tbody", {}, all.map((entry) => h("tr", {},
       h("td", {}, h("a", { class: "mono", href: link(["workflows", name], { tab: "source", version: entry.version }), title: entry.version }, short(entry.version)), entry.serving ? " serves" : ""),
       h("td", { class: "number" }, h("a", { href: link(["runs"], { workflow: name, version: entry.version, status: LIVE }) }, number(entry.runs))),
       h("td", {}, entry.serving || !shown.version ? "" : h("a", { href: link(["workflows", name], { tab: "versions", a: entry.version, b: shown.version }) }, "What changed"))))));

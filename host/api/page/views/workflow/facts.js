@@ -12,11 +12,11 @@ export function scheduleText(schedule) {
 
 const amount = (value) => (typeof value === "number" ? h("span", { title: LENGTHS }, `${value} s`) : String(value));
 
-const RETRY = [["max_attempts", "attempts"], ["initial", "first after"], ["factor", "times"], ["max", "at most"], ["jitter", "jitter"]];
+const RETRY = { max_attempts: (n) => `${n} attempts`, initial: (wait) => `first wait ${wait}`, factor: (n) => `×${n}`, max: (wait) => `at most ${wait}`, jitter: (n) => `jitter ${n}` };
 
 function retryText(retry) {
   if (retry === false) return "none";
-  return RETRY.filter(([name]) => name in retry).map(([name, label]) => `${label} ${retry[name]}`).join(", ");
+  return Object.keys(RETRY).filter((name) => name in retry).map((name) => RETRY[name](retry[name])).join(", ");
 }
 
 function concurrencyText(limit) {

@@ -73,7 +73,7 @@ function one(misfit, view, open) {
   };
   if (open) draw();
   return h("li", { class: "card" }, h("details", { open, ontoggle: draw },
-    h("summary", {}, h("a", { class: "mono", href: link(["runs", misfit.run]) }, misfit.run), " ",
+    h("summary", {}, h("span", { class: "mono" }, misfit.run), " ",
       h("span", { class: "tag" }, { diverges: "diverges", fails: "would fail", unreadable: "cannot be read" }[misfit.verdict] ?? misfit.verdict),
       misfit.place ? h("span", { class: "mono soft" }, ` ${misfit.place}`) : null, h("span", { class: "faint mono" }, ` ${short(misfit.version)}`)), inside));
 }

@@ -16,7 +16,7 @@ export function versionsPanel({ name, versions, signal }) {
     update(at);
   } }, "Beside each other");
   const place = h("div", { class: "stack" });
-  const chooser = h("div", { class: "row" }, h("label", { for: "diff-a" }, "What changed from"), from, h("label", { for: "diff-b" }, "to"), to, beside);
+  const chooser = h("div", { class: "row" }, h("h2", {}, "What changed"), h("label", { for: "diff-a" }, "from"), from, h("label", { for: "diff-b" }, "to"), to, beside);
   const element = h("div", { class: "stack" }, table, chooser, place);
   const wide = () => (localStorage.getItem("durhai-beside") ?? (innerWidth > 1000 ? "yes" : "no")) === "yes";
   const compare = () => go(link(["workflows", name], { tab: "versions", a: from.value, b: to.value }));
@@ -38,8 +38,8 @@ export function versionsPanel({ name, versions, signal }) {
         h("td", { class: "number" }, runs(one, {}, one.runs)),
         h("td", { class: "number" }, one.bytes ? bytes(one.bytes) : "not stored"),
         h("td", { class: "row" },
-          one.bytes ? h("a", { href: link(["workflows", name], { tab: "source", version: one.version }), "aria-label": `Source of ${short(one.version)}` }, "Source") : null,
-          one.bytes && all[index + 1]?.bytes ? h("a", { href: link(["workflows", name], { tab: "versions", a: all[index + 1].version, b: one.version }), "aria-label": `What changed with ${short(one.version)}` }, "Changes") : null))))));
+          one.bytes ? h("a", { href: link(["workflows", name], { tab: "source", version: one.version }) }, "Source", h("span", { class: "hidden" }, ` of ${short(one.version)}`)) : null,
+          one.bytes && all[index + 1]?.bytes ? h("a", { href: link(["workflows", name], { tab: "versions", a: all[index + 1].version, b: one.version }) }, "Changes", h("span", { class: "hidden" }, ` of ${short(one.version)}`)) : null))))));
   }
 
   async function update(query) {
