@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use axum::body::Bytes;
@@ -15,6 +16,9 @@ use crate::pace::TooSlow;
 use crate::problem::{Problem, ProblemKind};
 use crate::routes::Shared;
 
+/// The largest number that every client can write and read.
+pub(crate) const WHOLE: u64 = (1 << 53) - 1;
+
 /// A JSON body. An empty one counts as `{}`.
 pub(crate) struct Body<T>(pub T);
 
@@ -23,6 +27,9 @@ pub(crate) struct Raw(pub Bytes);
 
 /// The query's parameters, in order, repeated ones kept. Take them out one by one, then call [`Params::done`].
 pub(crate) struct Params(Vec<(String, String)>);
+
+/// What the path names.
+pub(crate) struct Named<T>(pub T);
 
 /// The run that the path names.
 pub(crate) struct OfRun(pub Run);
@@ -107,6 +114,18 @@ impl Params {
         }
     }
 
+    /// A whole number within bounds.
+    pub fn whole(&mut self, name: &str, bounds: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
+        match self.read::<u64>(name)? {
+            Some(number) if !bounds.contains(&number) => Err(Problem::invalid(format!(
+                "the parameter `{name}` is {number}; it must be from {} to {}",
+                bounds.start(),
+                bounds.end()
+            ))),
+            number => Ok(number),
+        }
+    }
+
     /// Every `status`, read.
     pub fn statuses(&mut self) -> Result<Vec<Status>, Problem> {
         self.all("status")
@@ -129,13 +148,20 @@ impl Params {
     }
 }
 
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = Path::<T>::from_request_parts(parts, state).await;
+        named.map(|Path(named)| Named(named)).map_err(|error| Problem::invalid(error.body_text()))
+    }
+}
+
 impl FromRequestParts<Shared> for OfRun {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
-        let Path(id) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| Problem::invalid(error.body_text()))?;
+        let Named(id) = Named::<String>::from_request_parts(parts, state).await?;
         Ok(OfRun(state.host.get(&id).await?))
     }
 }

@@ -18,10 +18,12 @@
 mod admission;
 mod authority;
 mod config;
+mod cut;
 mod extract;
 mod feed;
 mod guard;
 mod limits;
+mod openapi;
 mod pace;
 mod page;
 mod problem;

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use durhai::{RunView, Value};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::extract::{Body, OfRun};
 use crate::problem::Problem;
@@ -12,9 +13,10 @@ use crate::problem::Problem;
 /// 202 and the id: the run will act on it.
 pub(super) type Accepted = Result<(StatusCode, Json<Value>), Problem>;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Signal {
+    #[schema(min_length = 1, max_length = 256)]
     name: String,
     #[serde(default)]
     payload: Value,
@@ -22,18 +24,30 @@ pub(super) struct Signal {
     id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reason {
     #[serde(default)]
     reason: String,
 }
 
-#[derive(Deserialize)]
+/// No body will do too.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-/// `POST /runs/{id}/signal`
+/// Sends a signal. It is durable when this answers.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/signal",
+    operation_id = "signalRun",
+    tag = "runs",
+    request_body(content = Signal, content_type = "application/json", description = "Its name and payload."),
+    responses(
+        (status = 202, description = "The run will act on it.", body = ref("#/components/schemas/RunRef")),
+        (status = 409, description = "The run has ended."),
+    ),
+)]
 pub(super) async fn signal(OfRun(run): OfRun, Body(signal): Body<Signal>) -> Accepted {
     match &signal.id {
         Some(id) => run.signal_once(&signal.name, &signal.payload, id).await?,
@@ -42,25 +56,72 @@ pub(super) async fn signal(OfRun(run): OfRun, Body(signal): Body<Signal>) -> Acc
     accepted(&run)
 }
 
-/// `POST /runs/{id}/cancel`
+/// Asks a script to stop: its open calls throw `cancelled`. Asked twice, the run ends at once.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/cancel",
+    operation_id = "cancelRun",
+    tag = "runs",
+    request_body(content = Reason, content_type = "application/json", description = "Why."),
+    responses(
+        (status = 202, description = "The run will act on it.", body = ref("#/components/schemas/RunRef")),
+        (status = 409, description = "The run has ended."),
+    ),
+)]
 pub(super) async fn cancel(OfRun(run): OfRun, Body(Reason { reason }): Body<Reason>) -> Accepted {
     run.cancel(&reason).await?;
     accepted(&run)
 }
 
-/// `POST /runs/{id}/terminate`
+/// Ends a run without asking its script.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/terminate",
+    operation_id = "terminateRun",
+    tag = "runs",
+    request_body(content = Reason, content_type = "application/json", description = "Why."),
+    responses(
+        (status = 202, description = "The run will act on it.", body = ref("#/components/schemas/RunRef")),
+        (status = 409, description = "The run has ended."),
+    ),
+)]
 pub(super) async fn terminate(OfRun(run): OfRun, Body(Reason { reason }): Body<Reason>) -> Accepted {
     run.terminate(&reason).await?;
     accepted(&run)
 }
 
-/// `POST /runs/{id}/unpark`
+/// Lets a parked run try again.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/unpark",
+    operation_id = "unparkRun",
+    tag = "runs",
+    request_body(content = Nothing, content_type = "application/json", description = "Nothing."),
+    responses(
+        (status = 202, description = "The run will act on it.", body = ref("#/components/schemas/RunRef")),
+        (status = 409, description = "The run is not parked."),
+    ),
+)]
 pub(super) async fn unpark(OfRun(run): OfRun, Body(Nothing {}): Body<Nothing>) -> Accepted {
     run.unpark().await?;
     accepted(&run)
 }
 
-/// `POST /runs/{id}/retry`: 201 with the new run.
+/// Starts a failed or cancelled run anew.
+///
+/// The new run takes over what was done before the failure, and makes the step that failed again.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/retry",
+    operation_id = "retryRun",
+    tag = "runs",
+    request_body(content = Nothing, content_type = "application/json", description = "Nothing."),
+    responses(
+        (status = 201, description = "The new run.", body = ref("#/components/schemas/Run")),
+        (status = 409, description = "The run has neither failed nor been cancelled."),
+        (status = 422, description = "The script is wrong."),
+    ),
+)]
 pub(super) async fn retry(
     OfRun(run): OfRun,
     Body(Nothing {}): Body<Nothing>,

@@ -62,8 +62,23 @@ struct Gathered {
     due: Option<Instant>,
 }
 
-/// `GET /changes?workflow=…&status=…` by SSE, until the server stops. First `hello` with `{ instance, started_at }`, then
-/// `runs` with `{ runs, more }` and `workflow` with a report about a file of the scripts folder.
+/// Tells what changes in the whole host, until the server stops.
+///
+/// Messages: `hello` first (`Hello`); `runs` (`Changes`, gathered for 250 ms); `workflow` (`Report`, about a file of the
+/// scripts folder). They have no ids: after a break look again.
+#[utoipa::path(
+    get,
+    path = "/changes",
+    operation_id = "watchChanges",
+    tag = "host",
+    params(
+        ("workflow" = Option<String>, Query, description = "Only runs of this workflow."),
+        ("status" = Option<Vec<String>>, Query, style = Form, explode, description = "Only runs whose latest status is one of these."),
+    ),
+    responses(
+        (status = 200, description = "Messages.", content_type = "text/event-stream", body = String),
+    ),
+)]
 pub(super) async fn changes(
     State(app): State<Shared>,
     mut params: Params,

@@ -20,7 +20,20 @@ use crate::problem::Problem;
 const AHEAD: usize = 4;
 const PIECE: usize = 64 << 10;
 
-/// `GET /runs/{id}/export?children=false&tokens=false`: the file that `durhai export` writes.
+/// Gives a run as the file that `durhai export` writes.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/export",
+    operation_id = "exportRun",
+    tag = "runs",
+    params(
+        ("children" = Option<bool>, Query, description = "The runs it started too, and those that continue it."),
+        ("tokens" = Option<bool>, Query, description = "Tokens of hooks as they are."),
+    ),
+    responses(
+        (status = 200, description = "The file; it is whole if it has its last line.", content_type = "application/x-ndjson", body = String),
+    ),
+)]
 pub(super) async fn export(OfRun(run): OfRun, mut params: Params) -> Result<Response, Problem> {
     let options = ExportOptions {
         children: params.read("children")?.unwrap_or(false),
@@ -30,14 +43,42 @@ pub(super) async fn export(OfRun(run): OfRun, mut params: Params) -> Result<Resp
     pour(|out| async move { run.export(options, out).await.map(drop) }).await
 }
 
-/// `GET /backup`: the file that `durhai backup` writes.
+/// Gives the whole store as the file that `durhai backup` writes.
+#[utoipa::path(
+    get,
+    path = "/backup",
+    operation_id = "backUp",
+    tag = "host",
+    responses(
+        (status = 200, description = "The file; it is whole if it has its last line.", content_type = "application/x-ndjson", body = String),
+    ),
+)]
 pub(super) async fn backup(State(app): State<Shared>, params: Params) -> Result<Response, Problem> {
     params.done()?;
     let host = app.host.clone();
     pour(|out| async move { host.backup(out).await.map(drop) }).await
 }
 
-/// `POST /import?id=…&as_is=false&go=false&file=…` with an exported file: 201 with what was imported.
+/// Takes runs from an exported file.
+///
+/// What has not ended is parked, unless `go` is true.
+#[utoipa::path(
+    post,
+    path = "/import",
+    operation_id = "importRun",
+    tag = "host",
+    params(
+        ("id" = Option<String>, Query, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:/@+=-]+$", description = "The name of the run; made up unless given."),
+        ("as_is" = Option<bool>, Query, description = "Under the names they had."),
+        ("go" = Option<bool>, Query, description = "What has not ended goes on at once."),
+        ("file" = Option<String>, Query, description = "What the file is called, for those who look at the runs later."),
+    ),
+    request_body(content = String, content_type = "application/x-ndjson", description = "The file. Any Content-Type will do; there is no limit."),
+    responses(
+        (status = 201, description = "What was imported.", body = ref("#/components/schemas/Imported")),
+        (status = 409, description = "A name is taken."),
+    ),
+)]
 pub(super) async fn import(
     State(app): State<Shared>,
     mut params: Params,

@@ -17,13 +17,29 @@ use crate::extract::{Params, Raw};
 use crate::guard::bearer;
 use crate::problem::{Problem, ProblemKind};
 
-/// `GET|POST|PUT|PATCH|DELETE /hooks/{token}`: 202 when the request is durable and will be delivered. Who does not know an
-/// open token learns nothing: the answer is always the same 404.
+/// Delivers the request to the run that has this hook open.
+///
+/// It is durable when this answers. Who does not know an open token learns nothing: the answer is always the same 404.
 ///
 /// The payload is `{ method, headers, query, body }`. Headers are as they came, by lower-case name, repeated ones joined by
 /// `, `; only this server's own token is left out. Of a repeated parameter of the query the last counts. The body is read
 /// as JSON if its Content-Type says so, else it is a text, in Base64 where it is not UTF-8, and null when it is empty.
 /// `Idempotency-Key`: what has the same key is delivered once.
+#[utoipa::path(
+    method(get, post, put, patch, delete),
+    path = "/hooks/{token}",
+    operation_id = "deliver",
+    tag = "hooks",
+    params(
+        ("parameters" = Option<BTreeMap<String, String>>, Query, style = Form, explode, description = "Any."),
+        ("Idempotency-Key" = Option<String>, Header, description = "What has the same key is delivered once."),
+    ),
+    request_body(content = String, content_type = "*/*", description = "Anything."),
+    responses(
+        (status = 202, description = "It will be delivered.", body = ref("#/components/schemas/Empty")),
+        (status = 409, description = "The run has ended."),
+    ),
+)]
 pub(super) async fn deliver(
     State(app): State<Shared>,
     token: Result<Path<String>, PathRejection>,

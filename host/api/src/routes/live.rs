@@ -13,27 +13,44 @@ use serde_json::json;
 
 use super::{App, Shared, json_data};
 use crate::cut::Cut;
-use crate::extract::{OfRun, Params};
+use crate::extract::{OfRun, Params, WHOLE};
 use crate::feed::{Feed, Item, Want};
 use crate::problem::Problem;
 
-/// `GET /runs/{id}/events?from=1&limit=1000`: `{ events, next }`, `next` missing at the end of the log.
+/// Lists the events of a run, or follows them.
 ///
-/// By SSE each event is a message with its `seq` as id, and `Last-Event-ID` goes on after one. Named messages tell the
-/// rest: `log` (a line, where `logs=true` asks for them), `parked` and `end` (the run; nothing comes after `end`).
+/// With `Accept: text/event-stream` each event is a message with its `seq` as id. Named messages tell the rest: `log` (a
+/// line, where `logs=true` asks for them), `parked` and `end` (the run; nothing comes after `end`).
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/events",
+    operation_id = "listEvents",
+    tag = "runs",
+    params(
+        ("from" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991u64, description = "The first event; they are counted from 1."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "1000 unless given."),
+        ("logs" = Option<bool>, Query, description = "By SSE: the lines of the log too."),
+        ("value_bytes" = Option<u64>, Query, minimum = 16, maximum = 1048576, description = "Longer values are replaced by `Cut`."),
+        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991u64, description = "By SSE: go on behind this one."),
+    ),
+    responses(
+        (status = 200, description = "A page of events; or messages, each with an `Event`, a `LogLine` or a `Run`.", content((ref("#/components/schemas/EventPage") = "application/json"), (String = "text/event-stream"))),
+    ),
+)]
 pub(super) async fn events(
     State(app): State<Shared>,
     OfRun(run): OfRun,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let from = params.read::<u64>("from")?.unwrap_or(1).max(1);
+    let from = params.whole("from", 0..=WHOLE)?.unwrap_or(1).max(1);
     let limit = limit(&mut params)?;
     let logs = params.read::<bool>("logs")?.unwrap_or(false);
     let cut = Cut::read(&mut params)?;
     params.done()?;
+    let after = last_id(&headers)?;
     if wants_stream(&headers) {
-        let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
+        let from = after.map_or(from, |last| last + 1);
         let want = Want { events: Some(from), lines: logs.then_some(0), output: None };
         return Ok(follow(&app, run.id().as_str(), want, cut).await?.into_response());
     }
@@ -42,19 +59,37 @@ pub(super) async fn events(
     Ok(Json(json!({ "events": cut.of(events), "next": next })).into_response())
 }
 
-/// `GET /runs/{id}/logs?from=0&limit=1000`: `{ lines, next }`. By SSE each line is a message with its index as id.
+/// Lists the lines of a run's log, or follows them.
+///
+/// With `Accept: text/event-stream` each line is a message with its index as id; then `parked` and `end` as with events.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/logs",
+    operation_id = "listLogs",
+    tag = "runs",
+    params(
+        ("from" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991u64, description = "The first line; they are counted from 0."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "1000 unless given."),
+        ("value_bytes" = Option<u64>, Query, minimum = 16, maximum = 1048576, description = "Longer values are replaced by `Cut`."),
+        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991u64, description = "By SSE: go on behind this one."),
+    ),
+    responses(
+        (status = 200, description = "A page of lines; or messages, each with a `LogLine` or a `Run`.", content((ref("#/components/schemas/LogPage") = "application/json"), (String = "text/event-stream"))),
+    ),
+)]
 pub(super) async fn logs(
     State(app): State<Shared>,
     OfRun(run): OfRun,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
-    let from = params.read::<u64>("from")?.unwrap_or(0);
+    let from = params.whole("from", 0..=WHOLE)?.unwrap_or(0);
     let limit = limit(&mut params)?;
     let cut = Cut::read(&mut params)?;
     params.done()?;
+    let after = last_id(&headers)?;
     if wants_stream(&headers) {
-        let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
+        let from = after.map_or(from, |last| last + 1);
         let want = Want { lines: Some(from), ..Want::default() };
         return Ok(follow(&app, run.id().as_str(), want, cut).await?.into_response());
     }
@@ -63,8 +98,25 @@ pub(super) async fn logs(
     Ok(Json(json!({ "lines": cut.of(lines), "next": next })).into_response())
 }
 
-/// `GET /runs/{id}/output?stream=default&from=0&limit=1000`: `{ entries, next }`, each entry `{ index, at, value }`. By SSE
-/// each entry is a message with its index as id, until the run has ended.
+/// Lists what a run emitted, or follows it.
+///
+/// With `Accept: text/event-stream` each value is a message with its index as id; then `parked` and `end` as with events.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/output",
+    operation_id = "listOutput",
+    tag = "runs",
+    params(
+        ("stream" = Option<String>, Query, description = "`default` unless given."),
+        ("from" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991u64, description = "The first value; they are counted from 0."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000, description = "1000 unless given."),
+        ("value_bytes" = Option<u64>, Query, minimum = 16, maximum = 1048576, description = "Longer values are replaced by `Cut`."),
+        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991u64, description = "By SSE: go on behind this one."),
+    ),
+    responses(
+        (status = 200, description = "A page of values; or messages, each with an `OutputEntry` or a `Run`.", content((ref("#/components/schemas/OutputPage") = "application/json"), (String = "text/event-stream"))),
+    ),
+)]
 pub(super) async fn output(
     State(app): State<Shared>,
     OfRun(run): OfRun,
@@ -72,12 +124,13 @@ pub(super) async fn output(
     mut params: Params,
 ) -> Result<Response, Problem> {
     let stream = params.one("stream")?.unwrap_or_else(|| DEFAULT_STREAM.into());
-    let from = params.read::<u64>("from")?.unwrap_or(0);
+    let from = params.whole("from", 0..=WHOLE)?.unwrap_or(0);
     let limit = limit(&mut params)?;
     let cut = Cut::read(&mut params)?;
     params.done()?;
+    let after = last_id(&headers)?;
     if wants_stream(&headers) {
-        let from = last_id(&headers)?.map_or(from, |last| last.saturating_add(1));
+        let from = after.map_or(from, |last| last + 1);
         let want = Want { output: Some((stream, from)), ..Want::default() };
         return Ok(follow(&app, run.id().as_str(), want, cut).await?.into_response());
     }
@@ -87,10 +140,7 @@ pub(super) async fn output(
 }
 
 fn limit(params: &mut Params) -> Result<usize, Problem> {
-    match params.read::<usize>("limit")?.unwrap_or(1000) {
-        limit @ 1..=10_000 => Ok(limit),
-        other => Err(Problem::invalid(format!("the limit is {other}; it must be from 1 to 10000"))),
-    }
+    Ok(params.whole("limit", 1..=10_000)?.unwrap_or(1000) as usize)
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
@@ -101,8 +151,8 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 fn last_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     match headers.get("last-event-id").map(|id| (id, id.to_str().ok().and_then(|text| text.parse().ok()))) {
         None => Ok(None),
-        Some((_, Some(id))) => Ok(Some(id)),
-        Some((id, None)) => Err(Problem::invalid(format!("the header Last-Event-ID is {id:?}; it must be a number"))),
+        Some((_, Some(id))) if id <= WHOLE => Ok(Some(id)),
+        Some((id, _)) => Err(Problem::invalid(format!("the header Last-Event-ID is {id:?}; it must be a number"))),
     }
 }
 

@@ -14,10 +14,10 @@ mod versions;
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Version, header};
 use axum::response::sse::Event as Message;
-use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 use durhai::{Host, Millis};
 use serde::Serialize;
@@ -26,10 +26,13 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use crate::Config;
 use crate::admission::{Admission, admit, broke};
 use crate::guard::guard;
+use crate::openapi;
 use crate::page;
 use crate::problem::{Problem, ProblemKind};
 
@@ -45,6 +48,8 @@ pub(crate) struct App {
     pub close: watch::Sender<bool>,
     /// When the server started, in milliseconds since the Unix epoch.
     pub started_at: Millis,
+    /// The description of the API, as JSON.
+    pub document: Bytes,
 }
 
 pub(crate) type Shared = Arc<App>;
@@ -57,56 +62,60 @@ pub fn router(host: Host, config: Config) -> Router {
 /// The same; live streams also end when `close` is told so.
 pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool>) -> Router {
     let page = if config.page { page::routes() } else { Router::new() };
+    let (routes, described) = described().split_for_parts();
+    let document = openapi::document(described, config.token.is_some()).to_string().into();
     let admission = Admission::new(&config.limits);
-    let app = Arc::new(App { host, config, admission, close, started_at: now() });
-    let api = Router::new()
-        .route("/workflows", get(system::workflows))
-        .route("/workflows/{name}", get(system::workflow))
-        .route("/workflows/{name}/versions", get(versions::list))
-        .route("/workflows/{name}/versions/{version}", get(versions::source))
-        .route("/workflows/{name}/gate", get(versions::gate))
-        .route("/workflows/{name}/migrate", post(versions::migrate_all))
-        .route("/steps", get(system::steps))
-        .route("/steps/{name}", post(system::call_step))
-        .route("/doctor", get(system::doctor))
-        .route("/health", get(system::health))
-        .route("/changes", get(changes::changes))
-        .route("/runs", get(runs::list).post(runs::start))
-        .route("/runs/{id}", get(runs::show).delete(runs::delete))
-        .route("/runs/{id}/events", get(live::events))
-        .route("/runs/{id}/logs", get(live::logs))
-        .route("/runs/{id}/export", get(files::export))
-        .route("/runs/{id}/state", get(runs::state))
-        .route("/runs/{id}/streams", get(runs::streams))
-        .route("/runs/{id}/output", get(live::output))
-        .route("/runs/{id}/suspensions", get(people::suspensions))
-        .route("/runs/{id}/resume", post(people::resume))
-        .route("/runs/{id}/signal", post(actions::signal))
-        .route("/runs/{id}/cancel", post(actions::cancel))
-        .route("/runs/{id}/terminate", post(actions::terminate))
-        .route("/runs/{id}/retry", post(actions::retry))
-        .route("/runs/{id}/unpark", post(actions::unpark))
-        .route("/runs/{id}/migrate", post(versions::migrate))
-        .route("/runs/{id}/replay", post(seeing::replay))
-        .route("/runs/{id}/trace", get(seeing::trace).post(seeing::trace_with))
-        .route("/runs/{id}/fork", post(seeing::fork))
-        .route("/schedules", get(schedules::list))
-        .route("/schedules/{name}/pause", post(schedules::pause))
-        .route("/schedules/{name}/resume", post(schedules::resume))
-        .route("/schedules/{name}/trigger", post(schedules::trigger))
-        .route("/backup", get(files::backup))
-        .route("/import", post(files::import))
-        .route("/purge", post(runs::purge));
-    let routes = Router::new()
+    let app = Arc::new(App { host, config, admission, close, started_at: now(), document });
+    guarded(routes.merge(page).fallback(unknown).method_not_allowed_fallback(not_there), app)
+}
+
+/// Every route but those of the page, with its description.
+fn described() -> OpenApiRouter<Shared> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(system::workflows))
+        .routes(routes!(system::workflow))
+        .routes(routes!(versions::list))
+        .routes(routes!(versions::source))
+        .routes(routes!(versions::gate))
+        .routes(routes!(versions::migrate_all))
+        .routes(routes!(system::steps))
+        .routes(routes!(system::call_step))
+        .routes(routes!(system::doctor))
+        .routes(routes!(system::health))
+        .routes(routes!(changes::changes))
+        .routes(routes!(runs::list, runs::start))
+        .routes(routes!(runs::show, runs::delete))
+        .routes(routes!(live::events))
+        .routes(routes!(live::logs))
+        .routes(routes!(files::export))
+        .routes(routes!(runs::state))
+        .routes(routes!(runs::streams))
+        .routes(routes!(live::output))
+        .routes(routes!(people::suspensions))
+        .routes(routes!(people::resume))
+        .routes(routes!(actions::signal))
+        .routes(routes!(actions::cancel))
+        .routes(routes!(actions::terminate))
+        .routes(routes!(actions::retry))
+        .routes(routes!(actions::unpark))
+        .routes(routes!(versions::migrate))
+        .routes(routes!(seeing::replay))
+        .routes(routes!(seeing::trace, seeing::trace_with))
+        .routes(routes!(seeing::fork))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::trigger))
+        .routes(routes!(files::backup))
+        .routes(routes!(files::import))
+        .routes(routes!(runs::purge))
+        .routes(routes!(system::openapi));
+    OpenApiRouter::new()
         .nest("/api/v1", api)
         // A look is no delivery: HEAD is not GET here.
-        .route("/hooks/{token}", any_but_head())
-        .route("/healthz", get(system::healthz))
-        .route("/readyz", get(system::readyz))
-        .merge(page)
-        .fallback(unknown)
-        .method_not_allowed_fallback(not_there);
-    guarded(routes, app)
+        .routes(routes!(hooks::deliver).map(|methods| methods.head(not_there)))
+        .routes(routes!(system::healthz))
+        .routes(routes!(system::readyz))
 }
 
 /// Everything that stands in front of the routes: the last layer is the first to see a request.
@@ -119,15 +128,6 @@ fn guarded(routes: Router<Shared>, app: Shared) -> Router {
         .layer(CatchPanicLayer::custom(broke))
         .layer(middleware::map_response(page::harden))
         .with_state(app)
-}
-
-fn any_but_head() -> MethodRouter<Shared> {
-    get(hooks::deliver)
-        .post(hooks::deliver)
-        .put(hooks::deliver)
-        .patch(hooks::deliver)
-        .delete(hooks::deliver)
-        .head(not_there)
 }
 
 /// Long lists take a fifth of the time over slow lines. What is streamed goes out as it comes.

@@ -10,14 +10,16 @@ use axum::response::{IntoResponse, Response};
 use durhai::{Listing, Millis, Purge, Purged, Query, RunId, RunView, Status, Value, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::Shared;
 use crate::cut::Cut;
-use crate::extract::{Body, OfRun, Params};
+use crate::extract::{Body, OfRun, Params, WHOLE};
+use crate::openapi;
 use crate::problem::Problem;
 
 /// The body of a start.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Started {
     pub workflow: String,
@@ -25,17 +27,21 @@ pub struct Started {
     pub input: Value,
     /// Makes the start idempotent; the header `Idempotency-Key` says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:/@+=-]+$")]
     pub id: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// Seconds, or text such as `"1h 30m"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = openapi::duration)]
     pub delay: Option<Value>,
     /// Milliseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9007199254740991u64)]
     pub at: Option<Millis>,
     /// How long the run may take; seconds, or text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = openapi::duration)]
     pub timeout: Option<Value>,
     /// Among the runs that wait for the workflow's `concurrency`: higher goes first.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -43,13 +49,15 @@ pub struct Started {
 }
 
 /// The body of a purge: what has ended and fits all that is given.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Purging {
     /// Milliseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 9007199254740991u64)]
     pub ended_before: Option<Millis>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = openapi::ended)]
     pub status: Vec<Status>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<String>,
@@ -62,7 +70,26 @@ fn is_zero(priority: &i32) -> bool {
     *priority == 0
 }
 
-/// `POST /runs`: 201 with the run, or 200 with the run that had this id already.
+/// Starts a run.
+///
+/// A start that is repeated under the same id gives the run that is there.
+#[utoipa::path(
+    post,
+    path = "/runs",
+    operation_id = "startRun",
+    tag = "runs",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:/@+=-]+$", description = "The id of the run: says the same as `id` in the body."),
+    ),
+    request_body(content = Started, content_type = "application/json", description = "What to start."),
+    responses(
+        (status = 200, description = "It was there already, started with the same input.", body = ref("#/components/schemas/Run")),
+        (status = 201, description = "It was started.", body = ref("#/components/schemas/Run")),
+        (status = 404, description = "There is no such workflow."),
+        (status = 409, description = "There is another run under this id: the digests of both inputs are said."),
+        (status = 422, description = "The script is wrong."),
+    ),
+)]
 pub(super) async fn start(
     State(app): State<Shared>,
     headers: HeaderMap,
@@ -97,8 +124,28 @@ pub(super) async fn start(
     Ok((status, Json(view)).into_response())
 }
 
-/// `GET /runs?status=…&workflow=…&version=…&parent=…&tag=k:v&since=…&until=…&cursor=…&limit=…`, newest first. `status` and
-/// `tag` may be repeated: any of the statuses, all of the tags.
+/// Lists runs, newest first.
+#[utoipa::path(
+    get,
+    path = "/runs",
+    operation_id = "listRuns",
+    tag = "runs",
+    params(
+        ("status" = Option<Vec<String>>, Query, style = Form, explode, description = "Any of these."),
+        ("workflow" = Option<String>, Query, description = "The name of a workflow."),
+        ("version" = Option<String>, Query, pattern = "^[0-9a-fA-F]{64}$", description = "A whole digest."),
+        ("parent" = Option<String>, Query, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:/@+=-]+$", description = "Those that this run started."),
+        ("tag" = Option<Vec<String>>, Query, style = Form, explode, description = "All of these, each as `key:value`."),
+        ("since" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991u64, description = "Created at this moment or later (ms)."),
+        ("until" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991u64, description = "Created before this moment (ms)."),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "100 unless given."),
+        ("value_bytes" = Option<u64>, Query, minimum = 16, maximum = 1048576, description = "Longer values are replaced by `Cut`."),
+    ),
+    responses(
+        (status = 200, description = "A page of them.", body = ref("#/components/schemas/RunList")),
+    ),
+)]
 pub(super) async fn list(State(app): State<Shared>, mut params: Params) -> Result<Json<Listing>, Problem> {
     let mut query = Query { workflow: params.one("workflow")?, cursor: params.one("cursor")?, ..Query::default() };
     query.status = params.statuses()?;
@@ -119,41 +166,90 @@ pub(super) async fn list(State(app): State<Shared>, mut params: Params) -> Resul
         }
         query.version = Some(Version::from_digest(&version.to_ascii_lowercase()));
     }
-    query.since = params.read("since")?;
-    query.until = params.read("until")?;
-    query.limit = params.read::<usize>("limit")?.unwrap_or(100);
-    if !(1..=1000).contains(&query.limit) {
-        return Err(Problem::invalid(format!("the limit is {}; it must be from 1 to 1000", query.limit)));
-    }
+    query.since = params.whole("since", 0..=WHOLE)?;
+    query.until = params.whole("until", 0..=WHOLE)?;
+    query.limit = params.whole("limit", 1..=1000)?.unwrap_or(100) as usize;
     let cut = Cut::read(&mut params)?;
     params.done()?;
     Ok(Json(cut.of(app.host.list(query).await?)))
 }
 
-/// `GET /runs/{id}`
+/// Shows a run.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}",
+    operation_id = "getRun",
+    tag = "runs",
+    params(
+        ("value_bytes" = Option<u64>, Query, minimum = 16, maximum = 1048576, description = "Longer values are replaced by `Cut`."),
+    ),
+    responses(
+        (status = 200, description = "How it stands.", body = ref("#/components/schemas/Run")),
+    ),
+)]
 pub(super) async fn show(OfRun(run): OfRun, mut params: Params) -> Result<Json<RunView>, Problem> {
     let cut = Cut::read(&mut params)?;
     params.done()?;
     Ok(Json(cut.of(run.view().await?)))
 }
 
-/// `DELETE /runs/{id}`: 204.
+/// Removes a run that has ended, with all it left and the runs it started that have ended too.
+#[utoipa::path(
+    delete,
+    path = "/runs/{id}",
+    operation_id = "deleteRun",
+    tag = "runs",
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "It has not ended."),
+    ),
+)]
 pub(super) async fn delete(OfRun(run): OfRun) -> Result<StatusCode, Problem> {
     run.delete().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /runs/{id}/state`: what the script set, as a map.
+/// Shows what the script set with `set_state`.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/state",
+    operation_id = "getState",
+    tag = "runs",
+    responses(
+        (status = 200, description = "A map.", body = BTreeMap<String, Value>),
+    ),
+)]
 pub(super) async fn state(OfRun(run): OfRun) -> Result<Json<Value>, Problem> {
     Ok(Json(run.view().await?.state))
 }
 
-/// `GET /runs/{id}/streams`: `{ streams }`, each `{ name, entries }`.
+/// Lists the output streams of a run.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/streams",
+    operation_id = "listStreams",
+    tag = "runs",
+    responses(
+        (status = 200, description = "Their names and lengths.", body = ref("#/components/schemas/StreamList")),
+    ),
+)]
 pub(super) async fn streams(OfRun(run): OfRun) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "streams": run.streams().await? })))
 }
 
-/// `POST /purge`: 200 with what was removed. Refused without any filter, unless `all` is true.
+/// Removes runs that have ended.
+///
+/// Refused without any filter, unless `all` is true.
+#[utoipa::path(
+    post,
+    path = "/purge",
+    operation_id = "purge",
+    tag = "host",
+    request_body(content = Purging, content_type = "application/json", description = "Which ones."),
+    responses(
+        (status = 200, description = "What was removed.", body = ref("#/components/schemas/Purged")),
+    ),
+)]
 pub(super) async fn purge(State(app): State<Shared>, Body(body): Body<Purging>) -> Result<Json<Purged>, Problem> {
     let Purging { ended_before, status, workflow, all } = body;
     let filtered = ended_before.is_some() || !status.is_empty() || workflow.is_some();
@@ -186,10 +282,6 @@ fn one_id(headers: &HeaderMap, body: Option<String>) -> Result<Option<String>, P
 }
 
 fn duration(field: &str, value: &Value) -> Result<Duration, Problem> {
-    let ms = match value {
-        Value::String(text) => durhai::duration::parse(text),
-        Value::Number(number) => durhai::duration::from_seconds(number.as_f64().unwrap_or(f64::NAN)),
-        other => Err(format!("{other} is no duration: give seconds or text such as \"1h 30m\"")),
-    };
+    let ms = durhai::duration::from_json(value);
     ms.map(Duration::from_millis).map_err(|error| Problem::invalid(format!("`{field}`: {error}")))
 }

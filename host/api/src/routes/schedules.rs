@@ -1,45 +1,85 @@
 //! Workflows that start by themselves.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use durhai::{RunView, ScheduleView, Value};
 use serde_json::json;
 
 use super::actions::Nothing;
 use super::{App, Shared};
-use crate::extract::Body;
+use crate::extract::{Body, Named};
 use crate::problem::{Problem, ProblemKind};
 
-/// `GET /schedules`: `{ schedules }`.
+/// Lists the workflows that start by themselves.
+#[utoipa::path(
+    get,
+    path = "/schedules",
+    operation_id = "listSchedules",
+    tag = "schedules",
+    responses(
+        (status = 200, description = "All of them.", body = ref("#/components/schemas/ScheduleList")),
+    ),
+)]
 pub(super) async fn list(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "schedules": app.host.schedules().await? })))
 }
 
-/// `POST /schedules/{name}/pause`: 200 with the schedule.
+/// Pauses a schedule.
+#[utoipa::path(
+    post,
+    path = "/schedules/{name}/pause",
+    operation_id = "pauseSchedule",
+    tag = "schedules",
+    request_body(content = Nothing, content_type = "application/json", description = "Nothing."),
+    responses(
+        (status = 200, description = "The schedule.", body = ref("#/components/schemas/Schedule")),
+    ),
+)]
 pub(super) async fn pause(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Json<ScheduleView>, Problem> {
     app.host.pause_schedule(&name).await?;
     one(&app, &name).await
 }
 
-/// `POST /schedules/{name}/resume`: 200 with the schedule.
+/// Resumes a schedule.
+#[utoipa::path(
+    post,
+    path = "/schedules/{name}/resume",
+    operation_id = "resumeSchedule",
+    tag = "schedules",
+    request_body(content = Nothing, content_type = "application/json", description = "Nothing."),
+    responses(
+        (status = 200, description = "The schedule.", body = ref("#/components/schemas/Schedule")),
+    ),
+)]
 pub(super) async fn resume(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<Json<ScheduleView>, Problem> {
     app.host.resume_schedule(&name).await?;
     one(&app, &name).await
 }
 
-/// `POST /schedules/{name}/trigger`: 201 with the run, which begins at once.
+/// Starts a run of a schedule at once.
+#[utoipa::path(
+    post,
+    path = "/schedules/{name}/trigger",
+    operation_id = "triggerSchedule",
+    tag = "schedules",
+    request_body(content = Nothing, content_type = "application/json", description = "Nothing."),
+    responses(
+        (status = 201, description = "The run.", body = ref("#/components/schemas/Run")),
+        (status = 422, description = "The script is wrong."),
+    ),
+)]
 pub(super) async fn trigger(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
     let run = app.host.trigger_schedule(&name).await?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::extract::{Body, OfRun, Params};
+use crate::extract::{Body, OfRun, Params, WHOLE};
 use crate::problem::Problem;
 
 /// Events of a trace that wait for the reader; the trace waits where there are more.
@@ -19,13 +19,40 @@ const AHEAD: usize = 1024;
 /// Events written as one piece, at most.
 const PIECE: usize = 256;
 
-/// `POST /runs/{id}/replay`: 200 with what came of it. Nothing is written.
+/// Runs the log of a run again. Nothing is written.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/replay",
+    operation_id = "replayRun",
+    tag = "runs",
+    request_body(content = ref("#/components/schemas/ReplayOptions"), content_type = "application/json", description = "With what changed, and where to stop."),
+    responses(
+        (status = 200, description = "What came of it.", body = ref("#/components/schemas/Replay")),
+        (status = 422, description = "The script is wrong."),
+    ),
+)]
 pub(super) async fn replay(OfRun(run): OfRun, Body(options): Body<ReplayOptions>) -> Result<Json<ReplayView>, Problem> {
     Ok(Json(run.replay(options).await?))
 }
 
-/// `GET /runs/{id}/trace?at=STEP&break=[FILE:]LINE`: NDJSON, one line for each thing that is seen; the last has the type `end`
-/// and what came of the replay, or `error` and the reason.
+/// Runs the log of a run again and tells each thing that is seen.
+///
+/// The last line has the type `end` and what came of the replay, or `error` and the reason.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/trace",
+    operation_id = "traceRun",
+    tag = "runs",
+    params(
+        ("at" = Option<String>, Query, pattern = "^[1-9][0-9]{0,8}([.][1-9][0-9]{0,8}[.][1-9][0-9]{0,8})*$", description = "Stop before this step id."),
+        ("break" = Option<String>, Query, pattern = "^([^:]+:)?[1-9][0-9]{0,8}$", description = "Stop at this line, as `12` or `lib/money:12`."),
+        ("value_bytes" = Option<u64>, Query, minimum = 0, maximum = 9007199254740991u64, description = "Bytes of one value, about; 120 unless given."),
+    ),
+    responses(
+        (status = 200, description = "Lines, each a `TraceLine`.", content_type = "application/x-ndjson", body = String),
+        (status = 422, description = "The script is wrong."),
+    ),
+)]
 pub(super) async fn trace(OfRun(run): OfRun, mut params: Params) -> Result<Response, Problem> {
     let mut options = ReplayOptions::default();
     if let Some(step) = params.one("at")? {
@@ -40,17 +67,40 @@ pub(super) async fn trace(OfRun(run): OfRun, mut params: Params) -> Result<Respo
         })?;
         options.stop = Some(stop);
     }
-    options.value_bytes = params.read("value_bytes")?;
+    options.value_bytes = params.whole("value_bytes", 0..=WHOLE)?.map(|bytes| bytes as usize);
     params.done()?;
     traced(run, options).await
 }
 
-/// `POST /runs/{id}/trace`: the same with all that a replay can be told.
+/// The same with all that a replay can be told.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/trace",
+    operation_id = "traceRunWith",
+    tag = "runs",
+    request_body(content = ref("#/components/schemas/ReplayOptions"), content_type = "application/json", description = "With what changed, and where to stop."),
+    responses(
+        (status = 200, description = "Lines, each a `TraceLine`.", content_type = "application/x-ndjson", body = String),
+        (status = 422, description = "The script is wrong."),
+    ),
+)]
 pub(super) async fn trace_with(OfRun(run): OfRun, Body(options): Body<ReplayOptions>) -> Result<Response, Problem> {
     traced(run, options).await
 }
 
-/// `POST /runs/{id}/fork`: 201 with the new run.
+/// Starts a run that takes over the log of this one up to a step.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/fork",
+    operation_id = "forkRun",
+    tag = "runs",
+    request_body(content = ref("#/components/schemas/Fork"), content_type = "application/json", description = "Up to where, and what is changed."),
+    responses(
+        (status = 201, description = "The new run.", body = ref("#/components/schemas/Run")),
+        (status = 409, description = "The text does not fit what would be taken over; or the name is taken."),
+        (status = 422, description = "The script is wrong."),
+    ),
+)]
 pub(super) async fn fork(OfRun(run): OfRun, Body(fork): Body<Fork>) -> Result<(StatusCode, Json<RunView>), Problem> {
     Ok((StatusCode::CREATED, Json(run.fork(fork).await?.view().await?)))
 }

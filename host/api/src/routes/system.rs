@@ -1,18 +1,19 @@
 //! Workflows, steps, and how the host is.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use durhai::{Diagnosis, GateReport, Health, Millis, Stats, Value, WorkflowView};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{Shared, now};
-use crate::extract::Body;
+use crate::extract::{Body, Named};
 use crate::problem::{Problem, ProblemKind};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Call {
     #[serde(default)]
@@ -39,13 +40,31 @@ pub(super) struct HealthView {
     stats: Stats,
 }
 
-/// `GET /workflows`: `{ workflows }`.
+/// Lists the workflows, by name.
+#[utoipa::path(
+    get,
+    path = "/workflows",
+    operation_id = "listWorkflows",
+    tag = "workflows",
+    responses(
+        (status = 200, description = "All of them.", body = ref("#/components/schemas/WorkflowList")),
+    ),
+)]
 pub(super) async fn workflows(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "workflows": app.host.workflow_list().await? })))
 }
 
-/// `GET /workflows/{name}`: the workflow, and as `gate` what came of the last new version that live runs stood before.
-pub(super) async fn workflow(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Detail>, Problem> {
+/// Shows a workflow, and what came of the last new version that live runs stood before.
+#[utoipa::path(
+    get,
+    path = "/workflows/{name}",
+    operation_id = "getWorkflow",
+    tag = "workflows",
+    responses(
+        (status = 200, description = "The workflow.", body = ref("#/components/schemas/WorkflowDetail")),
+    ),
+)]
+pub(super) async fn workflow(State(app): State<Shared>, Named(name): Named<String>) -> Result<Json<Detail>, Problem> {
     let mut all = app.host.workflow_list().await?;
     let Some(at) = all.iter().position(|workflow| workflow.name == name) else {
         return Err(Problem::new(ProblemKind::NotFound, format!("there is no workflow {name:?}")));
@@ -54,27 +73,67 @@ pub(super) async fn workflow(State(app): State<Shared>, Path(name): Path<String>
     Ok(Json(Detail { workflow: all.swap_remove(at), gate }))
 }
 
-/// `GET /steps`: `{ steps }`.
+/// Lists the steps that can be called.
+#[utoipa::path(
+    get,
+    path = "/steps",
+    operation_id = "listSteps",
+    tag = "steps",
+    responses(
+        (status = 200, description = "All of them.", body = ref("#/components/schemas/StepList")),
+    ),
+)]
 pub(super) async fn steps(State(app): State<Shared>) -> Json<Value> {
     Json(json!({ "steps": app.host.step_list() }))
 }
 
-/// `POST /steps/{name}` with `{ input }`: one attempt, outside of any run; `{ output }`.
+/// Makes one attempt of a step, outside of any run.
+#[utoipa::path(
+    post,
+    path = "/steps/{name}",
+    operation_id = "callStep",
+    tag = "steps",
+    request_body(content = Call, content_type = "application/json", description = "What the step gets."),
+    responses(
+        (status = 200, description = "What it gave.", body = ref("#/components/schemas/StepOutput")),
+        (status = 422, description = "The step failed; `error` says how."),
+    ),
+)]
 pub(super) async fn call_step(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     Body(Call { input }): Body<Call>,
 ) -> Result<Json<Value>, Problem> {
     let output = app.host.call_step(&name, input).await.map_err(Problem::of_step)?;
     Ok(Json(json!({ "output": output })))
 }
 
-/// `GET /doctor`: `{ runs, events, findings }`, without findings when all is well.
+/// Holds everything in the store against the logs.
+///
+/// Without findings all is well.
+#[utoipa::path(
+    get,
+    path = "/doctor",
+    operation_id = "examine",
+    tag = "host",
+    responses(
+        (status = 200, description = "What was found.", body = ref("#/components/schemas/Diagnosis")),
+    ),
+)]
 pub(super) async fn doctor(State(app): State<Shared>) -> Result<Json<Diagnosis>, Problem> {
     Ok(Json(app.host.doctor().await?))
 }
 
-/// `GET /health`: whether it does its work, since when, and what it has done.
+/// Says how the host is, since when, and what it has done.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "getHealth",
+    tag = "host",
+    responses(
+        (status = 200, description = "Also where it does not do its work: then `ok` is false.", body = ref("#/components/schemas/Health")),
+    ),
+)]
 pub(super) async fn health(State(app): State<Shared>) -> Json<HealthView> {
     Json(HealthView {
         health: app.host.health(),
@@ -85,12 +144,43 @@ pub(super) async fn health(State(app): State<Shared>) -> Json<HealthView> {
     })
 }
 
-/// `GET /healthz`: the process answers. Needs no token.
+/// Describes the API: this document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "describe",
+    tag = "host",
+    responses((status = 200, description = "OpenAPI 3.1.", body = BTreeMap<String, Value>)),
+)]
+pub(super) async fn openapi(State(app): State<Shared>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], app.document.clone()).into_response()
+}
+
+/// Says that the process answers. Needs no token.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "isAlive",
+    tag = "host",
+    responses(
+        (status = 200, description = "It does.", body = ref("#/components/schemas/Alive")),
+    ),
+)]
 pub(super) async fn healthz(State(app): State<Shared>) -> Json<Value> {
     Json(json!({ "ok": true, "instance": app.config.instance }))
 }
 
-/// `GET /readyz`: 200 when the host does its work, 503 with the reason when it does not. Needs no token.
+/// Says whether the host does its work. Needs no token.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "isReady",
+    tag = "host",
+    responses(
+        (status = 200, description = "It does.", body = ref("#/components/schemas/Ready")),
+        (status = 503, description = "It does not, for this reason.", content((ref("#/components/schemas/Ready") = "application/json"), (ref("#/components/schemas/Problem") = "application/problem+json"))),
+    ),
+)]
 pub(super) async fn readyz(State(app): State<Shared>) -> Response {
     let health = app.host.health();
     let status = if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

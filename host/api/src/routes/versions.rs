@@ -1,18 +1,20 @@
 //! Versions of workflows: their texts, what the gate said, and moving runs.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use durhai::{GateReport, Host, MigrateReport, Migration, Query, SourceView, Value, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::Shared;
-use crate::extract::{Body, OfRun};
+use crate::extract::{Body, Named, OfRun};
 use crate::problem::{Problem, ProblemKind};
 
 /// The body of both `migrate` routes.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(example = json!({ "dry_run": true }))]
 pub struct Migrating {
     /// A version: `serving`, or the first digits of a digest. Without it, the one that serves.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,32 +23,72 @@ pub struct Migrating {
     pub dry_run: bool,
 }
 
-/// `GET /workflows/{name}/versions`: `{ versions }`.
-pub(super) async fn list(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+/// Lists the versions of a workflow.
+#[utoipa::path(
+    get,
+    path = "/workflows/{name}/versions",
+    operation_id = "listVersions",
+    tag = "workflows",
+    responses(
+        (status = 200, description = "That which serves first, then the newest.", body = ref("#/components/schemas/VersionList")),
+    ),
+)]
+pub(super) async fn list(State(app): State<Shared>, Named(name): Named<String>) -> Result<Json<Value>, Problem> {
     Ok(Json(json!({ "versions": app.host.versions(&name).await? })))
 }
 
-/// `GET /workflows/{name}/versions/{version}`: its texts. `serving` and the first digits of a digest will do.
+/// Shows the texts of a version.
+#[utoipa::path(
+    get,
+    path = "/workflows/{name}/versions/{version}",
+    operation_id = "getSource",
+    tag = "workflows",
+    responses(
+        (status = 200, description = "Its texts.", body = ref("#/components/schemas/Source")),
+        (status = 409, description = "Several versions begin with these digits."),
+    ),
+)]
 pub(super) async fn source(
     State(app): State<Shared>,
-    Path((name, version)): Path<(String, String)>,
+    Named((name, version)): Named<(String, String)>,
 ) -> Result<Json<SourceView>, Problem> {
     let version = app.host.version(&name, &version).await?;
     Ok(Json(app.host.source(&version).await?))
 }
 
-/// `GET /workflows/{name}/gate`: what came of the last new version that live runs stood before.
-pub(super) async fn gate(State(app): State<Shared>, Path(name): Path<String>) -> Result<Json<GateReport>, Problem> {
+/// Shows what came of the last new version that live runs stood before.
+#[utoipa::path(
+    get,
+    path = "/workflows/{name}/gate",
+    operation_id = "getGate",
+    tag = "workflows",
+    responses(
+        (status = 200, description = "The report.", body = ref("#/components/schemas/GateReport")),
+    ),
+)]
+pub(super) async fn gate(State(app): State<Shared>, Named(name): Named<String>) -> Result<Json<GateReport>, Problem> {
     let report = app.host.gate_report(&name).await?;
     report.map(Json).ok_or_else(|| {
         Problem::new(ProblemKind::NotFound, format!("no live run of {name:?} has stood before a new version yet"))
     })
 }
 
-/// `POST /workflows/{name}/migrate`: all live runs of it.
+/// Moves all live runs of a workflow to a version, where their logs fit it.
+#[utoipa::path(
+    post,
+    path = "/workflows/{name}/migrate",
+    operation_id = "migrateWorkflow",
+    tag = "workflows",
+    request_body(content = Migrating, content_type = "application/json", description = "Where to."),
+    responses(
+        (status = 200, description = "What came of it.", body = ref("#/components/schemas/MigrateReport")),
+        (status = 409, description = "Several versions begin with these digits."),
+        (status = 422, description = "The text of the version does not compile here."),
+    ),
+)]
 pub(super) async fn migrate_all(
     State(app): State<Shared>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
     Body(Migrating { to, dry_run }): Body<Migrating>,
 ) -> Result<Json<MigrateReport>, Problem> {
     let to = target(&app.host, &name, to).await?;
@@ -54,7 +96,19 @@ pub(super) async fn migrate_all(
     Ok(Json(app.host.migrate(query, to, dry_run).await?))
 }
 
-/// `POST /runs/{id}/migrate`: 200 with what came of it, moved or not.
+/// Moves a run to a version, where its log fits it.
+#[utoipa::path(
+    post,
+    path = "/runs/{id}/migrate",
+    operation_id = "migrateRun",
+    tag = "runs",
+    request_body(content = Migrating, content_type = "application/json", description = "Where to."),
+    responses(
+        (status = 200, description = "What came of it, moved or not.", body = ref("#/components/schemas/Migration")),
+        (status = 409, description = "It has ended, or another host holds it."),
+        (status = 422, description = "The text of the version does not compile here."),
+    ),
+)]
 pub(super) async fn migrate(
     State(app): State<Shared>,
     OfRun(run): OfRun,

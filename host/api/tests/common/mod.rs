@@ -3,6 +3,8 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub mod contract;
+
 use std::time::Duration;
 
 use axum::Router;
@@ -10,7 +12,10 @@ use axum::body::{Body, BodyDataStream, to_bytes};
 use axum::http::{Request, StatusCode};
 use durhai::Value;
 use futures_util::StreamExt;
+use tokio::sync::OnceCell;
 use tower::ServiceExt;
+
+use contract::Contract;
 
 /// One request, as a client on this machine makes it; the status and the body as JSON (null if it is none).
 pub async fn ask(router: &Router, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
@@ -22,12 +27,16 @@ pub async fn ask(router: &Router, method: &str, path: &str, body: Option<Value>)
     send(router, request.body(body).expect("a request")).await
 }
 
+/// Every answer is held against what the API says of itself.
 pub async fn send(router: &Router, request: Request<Body>) -> (StatusCode, Value) {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let response = router.clone().oneshot(request).await.expect("infallible");
     let status = response.status();
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().expect("text").to_string());
     let bytes = to_bytes(response.into_body(), 1 << 24).await.expect("a body");
     let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    let contract = CONTRACT.get_or_init(|| async { Contract::of(&plain().await, None).await }).await;
+    contract.hold(&method, &path, status.as_u16(), kind.as_deref(), &value);
     if status.is_client_error() || status.is_server_error() && value.get("ok").is_none() {
         assert_eq!(kind.as_deref(), Some("application/problem+json"), "{status} {value}");
         assert_eq!(value["status"], status.as_u16());
@@ -36,6 +45,13 @@ pub async fn send(router: &Router, request: Request<Body>) -> (StatusCode, Value
         }
     }
     (status, value)
+}
+
+static CONTRACT: OnceCell<Contract> = OnceCell::const_new();
+
+/// A router of a host that has nothing.
+pub async fn plain() -> Router {
+    durhai_api::router(durhai::Host::builder().start().await.expect("a host"), durhai_api::Config::default())
 }
 
 /// A stream of server-sent events.
