@@ -122,6 +122,11 @@ export function panel({ feed, signal, query }) {
     open.add(seq);
     rows.refresh();
     rows.focus(index);
+    // Its height is known once it was seen.
+    requestAnimationFrame(() => requestAnimationFrame(() => {
+      const node = rows.element.querySelector(".virtual-row.current");
+      if (node) rows.element.scrollTop = node.offsetTop - 60;
+    }));
   }
   let pending = Number(query.get("seq")) || null;
 

@@ -80,7 +80,7 @@ export function panel({ id, feed, signal, query }) {
       list.push({ line, kind: "waiting", text: [...group].map(([what, count]) => (count > 1 ? `${number(count)} tasks: ${what}` : what)).join("\n") });
     }
     for (let error = run.error; error; error = error.cause) {
-      if (error.place && same(fileOf(error.place.file), name)) list.push({ line: error.place.line, kind: "error", text: `${error.kind}: ${error.message}` });
+      if (error.place && same(fileOf(error.place.file), name)) list.push({ line: error.place.line, kind: "error", text: `${error.kind}: ${error.message}`.split("\n")[0] });
     }
     for (const [line, columns] of reached.get(name) ?? []) {
       const text = times([...columns].sort(([a], [b]) => a - b).map(([, count]) => count));

@@ -1,14 +1,14 @@
 // The timeline of a run: a row for each call, grouped by task, on one axis of time.
 
 import { fill, h, styles, text, throttle } from "../../lib/dom.js";
-import { duration, number, precise } from "../../lib/format.js";
+import { duration, moment, number, precise } from "../../lib/format.js";
 import { go, link } from "../../lib/router.js";
 import { virtual } from "../../lib/virtual.js";
 import { Places, texts } from "./texts.js";
 import { callBars, laneBars, runBars, Window } from "./timeline/bars.js";
-import { detail } from "./timeline/detail.js";
+import { detail, outside } from "./timeline/detail.js";
 import { hover } from "./timeline/hover.js";
-import { Model } from "./timeline/model.js";
+import { isOpen, Model } from "./timeline/model.js";
 import { counted, groupName, kindOf, lasted, nameOf, sentence, taskName } from "./timeline/names.js";
 import { above, extent, rows as rowsOf } from "./timeline/rows.js";
 import { scale as scaleOf } from "./timeline/scale.js";
@@ -72,7 +72,7 @@ export function panel({ feed, signal, query }) {
       zoom.buttons),
     h("div", { class: "tl-main" }, frame, beside));
 
-  hover(rows.element, (node) => list.find(({ key }) => key === node.virtualKey), (row) => tip(row), signal);
+  hover(rows.element, (node) => list.find(({ key }) => key === node.virtualKey), tip, signal);
 
   // ---- what is shown ----
 
@@ -140,7 +140,7 @@ export function panel({ feed, signal, query }) {
     if (!row) return node;
     const known = facts(row);
     const [label, track] = node.children;
-    const wanted = `${row.key} ${row.open} ${row.depth} ${known.name} ${known.state} ${row.group?.tasks.length} ${known.calls} ${row.call?.attempts?.length}`;
+    const wanted = `${row.key} ${row.open} ${row.depth} ${known.name} ${known.state} ${row.group?.tasks.length} ${known.calls} ${row.call?.attempts?.length} ${row.call?.until}`;
     if (label.dataset.of !== wanted) {
       label.dataset.of = wanted;
       fill(label, labelOf(row, known));
@@ -166,13 +166,17 @@ export function panel({ feed, signal, query }) {
         child ? h("a", { href: link(["runs", child]), title: `Run ${child}`, tabindex: "-1" }, known.name) : known.name,
         row.kind === "group" ? h("span", { class: "faint" }, ` ${counted(row.group.tasks.length, "task")}`) : null,
         row.kind === "task" && !row.open ? h("span", { class: "faint" }, ` ${counted(known.calls, "call")}`) : null,
+        row.call?.until && isOpen(row.call) ? h("span", { class: "faint" }, ` until ${moment(row.call.until)}`) : null,
         row.call?.attempts?.length > 1 ? h("span", { class: "tl-tries" }, `×${row.call.attempts.length}`) : null),
       h("span", { class: "tl-id mono" }, row.kind === "run" ? "" : row.key),
       h("span", { class: "tl-took" }),
     ];
   }
 
-  function tip(row) {
+  function tip(row, target) {
+    const seq = Number(target.dataset.seq);
+    const mark = seq && (row.call?.marks ?? model.marks).find((one) => one.seq === seq);
+    if (mark) return [h("strong", {}, mark.text), h("div", {}, `${precise(mark.at)}, event ${number(seq)}`)];
     const known = facts(row);
     const call = row.call;
     const error = call?.error ?? call?.attempts?.findLast(({ error: one }) => one)?.error;
@@ -188,8 +192,7 @@ export function panel({ feed, signal, query }) {
   function act(row) {
     if (!row) return;
     if (row.open !== undefined) fold(row, !row.open);
-    else if (row.call) go(link(["runs", feed.id], { step: row.call.id }), { replace: true });
-    else choose(null);
+    else go(link(["runs", feed.id], { step: row.key }), { replace: true });
   }
 
   function fold(row, open) {
@@ -203,11 +206,12 @@ export function panel({ feed, signal, query }) {
     shown = id;
     if (id) followed.checked = false;
     const call = id && model.calls.get(id);
-    fill(beside, call ? detail(call, { feed, places, signal, close: () => {
+    const close = () => {
       go(link(["runs", feed.id]), { replace: true });
       if (rows.current >= 0) rows.focus(rows.current);
-    } }) : null);
-    element.classList.toggle("with-detail", Boolean(call));
+    };
+    fill(beside, call ? detail(call, { feed, places, signal, close }) : id === "run" ? outside(model, { feed, close }) : null);
+    element.classList.toggle("with-detail", Boolean(beside.firstChild));
     detailOf = call && { call, state: call.state, attempts: call.attempts?.length };
     if (id && reveal) {
       for (const key of above(id)) chosen.set(key, true);
@@ -240,8 +244,8 @@ export function panel({ feed, signal, query }) {
   const soon = throttle(120, () => {
     model.take(feed.events);
     if (feed.complete) model.waits(feed.run.waiting_for, feed.run.events === model.seen);
-    if (pending && (model.calls.has(pending) || feed.complete)) {
-      choose(model.calls.has(pending) ? pending : null, true);
+    if (pending && (model.calls.has(pending) || pending === "run" || feed.complete)) {
+      choose(model.calls.has(pending) || pending === "run" ? pending : null, true);
       pending = null;
     } else draw();
     // What is shown beside went on.

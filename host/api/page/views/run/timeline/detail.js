@@ -45,6 +45,15 @@ export function detail(call, { feed, places, close, signal }) {
   return node;
 }
 
+/** What came to the run from outside, as a list. */
+export function outside(model, { feed, close }) {
+  return h("aside", { class: "tl-detail card", "aria-label": "What came from outside" },
+    h("div", { class: "row" }, h("h2", {}, "What came from outside"), h("button", { type: "button", class: "quiet icon tl-close", "aria-label": "Close the details", onclick: close }, "×")),
+    model.marks.length ? h("ol", { class: "tl-attempts" }, model.marks.slice(-200).map(({ at, text, seq }) => h("li", {}, text, " ",
+      h("span", { class: "faint" }, time(at, precise), ", ", h("a", { href: link(["runs", feed.id], { tab: "log", seq }) }, `event ${seq}`)))))
+      : h("p", { class: "soft" }, "Nothing: no signal, no request to cancel, no move to another version."));
+}
+
 /** Each attempt with what came of it; the middle ones of many are left out. */
 function attempts(call, run) {
   const list = call.attempts.length > 12 ? [...call.attempts.slice(0, 4), null, ...call.attempts.slice(-8)] : call.attempts;

@@ -2,7 +2,7 @@
 
 import { fill, h, styles } from "../../../lib/dom.js";
 
-/** Shows `tell(row)` for the row under the pointer; `find(node)` gives the row of an element. */
+/** Shows `tell(row, target)` for the row under the pointer, `target` being a mark in it or the row; `find(node)` gives the row of an element. */
 export function hover(place, find, tell, signal) {
   const tip = h("div", { class: "tl-tip", "aria-hidden": "true", hidden: true });
   let over = null;
@@ -14,11 +14,12 @@ export function hover(place, find, tell, signal) {
     if (event.pointerType !== "mouse") return;
     const node = event.target.closest(".tl-row");
     if (!node || event.buttons) return hide();
-    if (node !== over) {
-      over = node;
+    const on = event.target.closest(".bar-mark") ?? node;
+    if (on !== over) {
+      over = on;
       const row = find(node);
       if (!row) return hide();
-      fill(tip, tell(row));
+      fill(tip, tell(row, on));
       tip.hidden = false;
       if (!tip.isConnected) document.body.append(tip);
     }

@@ -39,13 +39,14 @@ export function scale(moments, end, compress) {
   }
   const active = Math.max(busy + short, 1);
   const long = quiet.filter((one) => one > limit).length;
-  const width = Math.max(active / Math.max(3, Math.min(12, 24 / Math.max(long, 1))) , active * 0.02);
+  // All of it together takes a third of the axis, about.
+  const width = active * Math.min(0.35, Math.max(0.012, 0.6 / Math.max(long, 1)));
   const pieces = [];
   let x = 0;
   for (let at = 0; at < moments.length; at += 1) {
     const { from, to, idle } = gap(at);
     if (to === from) continue;
-    const pressed = idle && to - from > limit && to - from > width * 1.5;
+    const pressed = idle && to - from > limit && to - from > width * 1.2;
     const before = pieces.at(-1);
     const size = pressed ? width : to - from;
     if (before && !before.idle && !pressed) {
