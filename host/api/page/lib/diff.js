@@ -11,8 +11,7 @@ const AROUND = 3;
  * left, the new ones on the right.
  */
 export function difference(one, other, name, { beside = false } = {}) {
-  const a = one.split("\n");
-  const b = other.split("\n");
+  const [a, b] = [one, other].map((text) => text.replace(/\n$/, "").split("\n"));
   const found = changes(a, b);
   const near = new Uint8Array(found.length);
   for (const [at, [kind]] of found.entries()) {

@@ -98,8 +98,9 @@ export function view({ signal }) {
   const soon = throttle(2500, () => {
     if (document.hidden) return;
     parked.load();
-    longest.load();
+    waits();
   });
+  const waits = throttle(15_000, () => longest.load());
   const files = throttle(500, loadBroken);
   follow("/changes", { signal, on: ({ event }) => (event === "runs" ? soon() : (files(), soon())) }).catch(() => {});
   poll();

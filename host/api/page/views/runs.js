@@ -14,7 +14,7 @@ import { changeRow, makeRow, tickRow } from "./runs/row.js";
 import { RunSource } from "./runs/source.js";
 
 /** Rows before the end of what is loaded at which more is asked for. */
-const AHEAD = 150;
+const AHEAD = 300;
 /** Runs that can be selected by one click. */
 const MOST = 20_000;
 const narrow = matchMedia("(max-width: 720px)");

@@ -4,9 +4,9 @@ import { api, follow, part, pause } from "../../lib/api.js";
 import { throttle } from "../../lib/dom.js";
 import { asked, fits } from "./filter.js";
 
-/** Runs of the first page and of those after it. */
+/** Runs of the first page, and at most of one after it: pages double, so that the way to the end takes few of them. */
 const FIRST = 100;
-const MORE = 500;
+const MOST = 1000;
 /** Bytes of an input or output: what a row shows of it. */
 const VALUES = 160;
 /** Rows that are asked for one by one; are there more, pages are. */
@@ -83,7 +83,7 @@ export class RunSource extends EventTarget {
     const mine = this.#asking;
     this.loading = true;
     try {
-      const page = await this.#page({ limit: MORE, cursor: this.#next });
+      const page = await this.#page({ limit: Math.min(MOST, 2 * this.runs.length), cursor: this.#next });
       if (mine !== this.#asking) return;
       for (const run of page.runs) {
         if (this.#known.has(run.id)) continue;

@@ -37,7 +37,7 @@ export function versionsPanel({ name, versions, signal }) {
         h("td", { class: "number" }, runs(one, { status: LIVE }, one.live)),
         h("td", { class: "number" }, runs(one, {}, one.runs)),
         h("td", { class: "number" }, one.bytes ? bytes(one.bytes) : "not stored"),
-        h("td", { class: "row" },
+        h("td", { class: "links" },
           one.bytes ? h("a", { href: link(["workflows", name], { tab: "source", version: one.version }) }, "Source", h("span", { class: "hidden" }, ` of ${short(one.version)}`)) : null,
           one.bytes && all[index + 1]?.bytes ? h("a", { href: link(["workflows", name], { tab: "versions", a: all[index + 1].version, b: one.version }) }, "Changes", h("span", { class: "hidden" }, ` of ${short(one.version)}`)) : null))))));
   }
