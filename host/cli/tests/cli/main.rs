@@ -6,6 +6,7 @@ mod folder;
 mod keeping;
 mod killed;
 mod outside;
+mod page;
 mod permissions;
 mod run;
 mod seeing;

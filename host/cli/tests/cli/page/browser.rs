@@ -1,0 +1,287 @@
+//! A headless Chromium, driven as a person would: by what is seen and by keys.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use thirtyfour::common::capabilities::chrome::ChromeCapabilities;
+use thirtyfour::prelude::*;
+
+/// How long something may take to be seen.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Debian's names; without a network Chromium must not look for its makers.
+const ARGS: [&str; 12] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--lang=en-GB",
+    "--force-color-profile=srgb",
+];
+
+/// Ended when dropped, with the driver that holds it.
+pub struct Browser {
+    pub driver: WebDriver,
+    process: Child,
+    _profile: TempDir,
+}
+
+/// What a page may look like.
+#[derive(Debug, Clone, Copy)]
+pub enum Screen {
+    Desktop,
+    Phone,
+}
+
+impl Browser {
+    /// `None`, and a line that says so, where there is no Chromium with its driver.
+    pub async fn open() -> Option<Browser> {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = match command.spawn() {
+            Ok(process) => process,
+            Err(error) => {
+                println!("skipped: there is no chromedriver here: {error}; `cargo xtask install` brings it");
+                return None;
+            }
+        };
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let port = lines.find_map(|line| {
+            let line = line.ok()?;
+            line.trim_end_matches('.').rsplit_once("on port ")?.1.parse::<u16>().ok()
+        });
+        // It must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let port = port.expect("chromedriver says its port");
+        let profile = tempfile::tempdir().expect("a folder");
+        let mut wanted = ChromeCapabilities::new();
+        for arg in ARGS {
+            wanted.add_arg(arg).expect("an argument");
+        }
+        wanted.add_arg(&format!("--user-data-dir={}", profile.path().display())).expect("an argument");
+        wanted.set_browser_log_level("ALL").expect("a level");
+        let driver = match WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await {
+            Ok(driver) => driver,
+            Err(error) => {
+                println!("skipped: Chromium does not start here: {error}");
+                let _ = process.kill();
+                let _ = process.wait();
+                return None;
+            }
+        };
+        let browser = Browser { driver, process, _profile: profile };
+        browser.screen(Screen::Desktop, "light").await;
+        Some(browser)
+    }
+
+    /// A size, and the colours that the system asks for (`light`, `dark`).
+    pub async fn screen(&self, screen: Screen, colours: &str) {
+        let (width, height, phone) = match screen {
+            Screen::Desktop => (1440, 900, false),
+            Screen::Phone => (390, 844, true),
+        };
+        let cdp = self.driver.cdp();
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
+        cdp.send_raw("Emulation.setDeviceMetricsOverride", size).await.expect("a size");
+        let media = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": colours },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
+        cdp.send_raw("Emulation.setEmulatedMedia", media).await.expect("colours");
+    }
+
+    pub async fn go(&self, url: &str) {
+        self.driver.goto(url).await.expect("the page is there");
+    }
+
+    /// Goes to a place of the page that is shown: `#/runs?status=failed`.
+    pub async fn to(&self, hash: &str) {
+        self.script("location.hash = arguments[0]", &[json!(hash)]).await;
+    }
+
+    /// The first of these that is seen, waited for.
+    #[track_caller]
+    pub fn see(&self, css: &str) -> impl Future<Output = WebElement> + '_ {
+        self.find(By::Css(css), format!("{css:?}"))
+    }
+
+    /// Something that can be pressed, by the name it has for a screen reader: its label, or its text.
+    #[track_caller]
+    pub fn named(&self, name: &str) -> impl Future<Output = WebElement> + '_ {
+        let path = format!(
+            "//*[self::button or self::a or self::summary or @role='button' or @role='tab' or @role='option'][normalize-space(.)={name:?} or \
+             @aria-label={name:?}]"
+        );
+        self.find(By::XPath(path), format!("something to press with the name {name:?}"))
+    }
+
+    /// A field, by its label.
+    #[track_caller]
+    pub fn field(&self, label: &str) -> impl Future<Output = WebElement> + '_ {
+        let path = format!(
+            "//*[self::input or self::textarea or self::select][@id=//label[starts-with(normalize-space(.), {label:?})]/@for or \
+             @aria-label={label:?} or ancestor::label[starts-with(normalize-space(.), {label:?})]]"
+        );
+        self.find(By::XPath(path), format!("a field with the label {label:?}"))
+    }
+
+    /// Waits until this text is somewhere on the page.
+    #[track_caller]
+    pub fn reads(&self, text: &str) -> impl Future<Output = ()> + '_ {
+        let what = format!("the text {text:?}");
+        let text = text.to_owned();
+        let place = std::panic::Location::caller();
+        async move {
+            let script = "return document.body.innerText.includes(arguments[0])";
+            self.until(place, &what, async || self.script(script, &[json!(text)]).await == json!(true)).await;
+        }
+    }
+
+    /// Waits until a script gives true.
+    #[track_caller]
+    pub fn holds(&self, script: &str) -> impl Future<Output = ()> + '_ {
+        let script = script.to_owned();
+        let place = std::panic::Location::caller();
+        async move {
+            self.until(place, &script, async || self.script(&script, &[]).await == json!(true)).await;
+        }
+    }
+
+    /// Presses what has this name.
+    #[track_caller]
+    pub fn press(&self, name: &str) -> impl Future<Output = ()> + '_ {
+        let wanted = self.named(name);
+        let name = name.to_owned();
+        async move {
+            let node = wanted.await;
+            if let Err(error) = node.click().await {
+                panic!("{name:?} cannot be pressed: {error}; on the page:\n{}", self.text().await);
+            }
+        }
+    }
+
+    /// Puts a text into a field, in place of what is there.
+    #[track_caller]
+    pub fn write(&self, label: &str, text: &str) -> impl Future<Output = ()> + '_ {
+        let field = self.field(label);
+        let text = text.to_owned();
+        async move {
+            let field = field.await;
+            field.clear().await.expect("it can be emptied");
+            field.send_keys(text).await.expect("it takes text");
+        }
+    }
+
+    /// Keys, wherever the focus is.
+    pub async fn keys(&self, keys: impl Into<TypingData>) {
+        self.driver.action_chain().send_keys(keys).perform().await.expect("keys");
+    }
+
+    pub async fn script(&self, script: &str, args: &[Value]) -> Value {
+        let answer = self.driver.execute(script, args.to_vec()).await;
+        answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+    }
+
+    /// All text of the page.
+    pub async fn text(&self) -> String {
+        self.script("return document.body.innerText", &[]).await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A picture of what is seen, in `target/screenshots`.
+    pub async fn picture(&self, name: &str) {
+        let folder = target().join("screenshots");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        self.driver.screenshot(&folder.join(format!("{name}.png"))).await.expect("a picture");
+    }
+
+    /// Nothing that the page's policy forbids was tried, and no script of it failed. `but`: requests that were meant to
+    /// be refused.
+    pub async fn is_quiet(&self, but: &[&str]) {
+        let log = self.driver.browser_log().await.expect("a log");
+        let loud = |entry: &&thirtyfour::BrowserLogEntry| {
+            entry.level == "SEVERE" && !but.iter().any(|part| entry.message.contains(part))
+        };
+        let wrong: Vec<_> = log.iter().filter(loud).map(|entry| &entry.message).collect();
+        assert!(wrong.is_empty(), "the console says {wrong:#?}");
+    }
+
+    /// No finding of axe that is serious or worse, and no scrolling to the side. `None` of it where axe was not installed.
+    pub async fn is_accessible(&self, place: &str) {
+        let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        let wide = self.script(wide, &[]).await;
+        assert!(wide.as_i64() <= Some(1), "{place}: the page is {wide} px too wide");
+        let Some(axe) = axe() else {
+            println!("skipped: there is no axe in target/tools; `cargo xtask install` brings it");
+            return;
+        };
+        let text = std::fs::read_to_string(&axe).expect("axe can be read");
+        self.driver.execute(text, vec![]).await.expect("axe is loaded");
+        let script = "const done = arguments[0]; axe.run().then(done, (error) => done({ error: String(error) }))";
+        let found = self.driver.execute_async(script, vec![]).await.expect("axe runs").json().clone();
+        let findings = found["violations"].as_array().unwrap_or_else(|| panic!("{place}: {found}"));
+        let serious: Vec<String> = findings
+            .iter()
+            .filter(|one| matches!(one["impact"].as_str(), Some("serious" | "critical")))
+            .map(|one| {
+                let nodes: Vec<_> =
+                    one["nodes"].as_array().into_iter().flatten().take(3).map(|node| &node["html"]).collect();
+                format!("{}: {} {nodes:?}", one["id"], one["help"])
+            })
+            .collect();
+        assert!(serious.is_empty(), "{place}: {serious:#?}");
+        assert!(found["passes"].as_array().is_some_and(|passes| passes.len() > 5), "{place}: axe looked at the page");
+    }
+
+    #[track_caller]
+    fn find(&self, by: By, what: String) -> impl Future<Output = WebElement> + '_ {
+        let place = std::panic::Location::caller();
+        async move {
+            let found = self.driver.query(by).wait(PATIENCE, LOOK).and_displayed().first().await;
+            match found {
+                Ok(node) => node,
+                Err(_) => panic!("{place}: {what} is not to be seen; the page:\n{}", self.text().await),
+            }
+        }
+    }
+
+    async fn until(&self, place: &std::panic::Location<'_>, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+        let begun = std::time::Instant::now();
+        while !is_so().await {
+            assert!(begun.elapsed() < PATIENCE, "{place}: waited in vain for {what}; the page:\n{}", self.text().await);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Chromium ends with its driver, politely: killed, it would stay.
+        let _ = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// The folder that Cargo builds into.
+fn target() -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_durhai"));
+    binary.parent().and_then(Path::parent).expect("target/debug/durhai").to_owned()
+}
+
+/// The text of axe, where `cargo xtask install` puts it.
+fn axe() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/venv/lib");
+    let places = std::fs::read_dir(root).ok()?;
+    let mut files = places.flatten().map(|python| python.path().join("site-packages/axe_playwright_python/axe.min.js"));
+    files.find(|file| file.is_file())
+}
