@@ -143,6 +143,16 @@ pub struct LiveVersion {
     pub serving: bool,
 }
 
+/// How many runs are alike in this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCount {
+    pub workflow: String,
+    pub version: Version,
+    pub status: Status,
+    /// At least 1.
+    pub runs: u64,
+}
+
 /// A version of a workflow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionView {

@@ -3,11 +3,14 @@
 use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
+use crate::census::Census;
 use crate::disk::Disk;
 use crate::keys;
+use crate::zones::Zones;
 
-/// What this version writes and reads. 1: runs were not found by their version.
-const FORMAT: u64 = 2;
+/// What this version writes and reads. 1: runs were not found by their version; 2: they were not counted, nor found by
+/// their time.
+const FORMAT: u64 = 3;
 
 /// How many runs are brought up to date at once.
 const STEP: usize = 1000;
@@ -30,6 +33,11 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
         Some(FORMAT) => Ok(()),
         Some(1) => {
             list_versions(disk)?;
+            count(disk)?;
+            declare(disk)
+        }
+        Some(2) => {
+            count(disk)?;
             declare(disk)
         }
         Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
@@ -64,4 +72,20 @@ fn list_versions(disk: &Disk) -> Result<(), WorldError> {
         disk.apply(batch)?;
     }
     Ok(())
+}
+
+/// The same.
+fn count(disk: &Disk) -> Result<(), WorldError> {
+    let (mut census, mut zones) = (Census::default(), Zones::default());
+    for entry in disk.prefix([keys::ROW]) {
+        let (at, value) = entry?;
+        if let (Some(key), Ok(row)) = (keys::last_number(&at), serde_json::from_slice::<Row>(&value)) {
+            census.add(&row);
+            zones.add(key, row.created_at);
+        }
+    }
+    let mut batch = Batch::default();
+    census.flush(&mut batch);
+    zones.flush(&mut batch);
+    disk.apply(batch)
 }

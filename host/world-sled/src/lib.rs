@@ -7,6 +7,7 @@
 //! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
 
 mod batch;
+mod census;
 mod claim;
 mod commit;
 mod copy;
@@ -21,14 +22,15 @@ mod state;
 mod sweep;
 mod verify;
 mod write;
+mod zones;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher, World,
-    WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher,
+    World, WorldError, Write, Written,
 };
 
 use batch::Batch;
@@ -263,7 +265,15 @@ impl World for SledWorld {
     }
 
     fn list(&self, query: &Query) -> Result<Page, WorldError> {
-        read::list(&self.disk, query)
+        let zones = match (query.since, query.until) {
+            (None, None) => None,
+            (since, until) => Some(self.state().zones.between(since, until)),
+        };
+        read::list(&self.disk, query, zones.as_deref())
+    }
+
+    fn census(&self) -> Result<Vec<Count>, WorldError> {
+        Ok(self.state().census.list())
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

@@ -1,5 +1,7 @@
 //! Reading one run, and listing many.
 
+use std::ops::Range;
+
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{Chunk, Letter, Page, Query, WorldError};
 use sled::IVec;
@@ -115,7 +117,8 @@ pub fn expired(disk: &Disk, now: Millis, limit: usize) -> Result<Vec<RunId>, Wor
     Ok(found)
 }
 
-pub fn list(disk: &Disk, query: &Query) -> Result<Page, WorldError> {
+/// Runs whose keys are in none of the `zones`, which go downwards, are not among those that are asked for.
+pub fn list(disk: &Disk, query: &Query, zones: Option<&[Range<u64>]>) -> Result<Page, WorldError> {
     let before = match &query.cursor {
         None => u64::MAX,
         Some(cursor) => u64::from_str_radix(cursor, 16).map_err(|_| {
@@ -126,7 +129,16 @@ pub fn list(disk: &Disk, query: &Query) -> Result<Page, WorldError> {
     let mut last = before;
     let (driver, others) = plan(disk, query, before)?;
     let mut newest_first = Merge::new(disk, &driver, before)?;
+    let mut zones = zones.map(|zones| zones.iter().peekable());
     while let Some(key) = newest_first.next()? {
+        if let Some(zones) = &mut zones {
+            while zones.next_if(|zone| zone.start > key).is_some() {}
+            let Some(zone) = zones.peek() else { break };
+            if key >= zone.end {
+                newest_first = Merge::new(disk, &driver, zone.end)?;
+                continue;
+            }
+        }
         if !others.iter().map(|any| has_any(disk, any, key)).try_fold(true, |all, has| Ok(all && has?))? {
             continue;
         }
