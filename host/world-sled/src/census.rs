@@ -67,6 +67,12 @@ impl Census {
         }
     }
 
+    /// The statuses and workflows of which there is a run.
+    pub fn kinds(&self) -> Vec<(Status, &str)> {
+        let keys = self.counts.iter().filter(|(_, runs)| **runs > 0).map(|(key, _)| key);
+        keys.filter_map(|key| split(key).map(|(status, _, workflow)| (status, workflow))).collect()
+    }
+
     /// All that are not 0, by workflow, version and status.
     pub fn list(&self) -> Vec<Count> {
         let counts = self.counts.iter().filter(|(_, runs)| **runs > 0);
@@ -101,8 +107,12 @@ fn what(of: &Count) -> String {
 
 /// Undoes [`keys::census`].
 fn count(key: &[u8], runs: u64) -> Option<Count> {
-    let status = *Status::ALL.iter().find(|status| keys::status(**status) == *key.get(1).unwrap_or(&u8::MAX))?;
-    let version = keys::name_at(key, 2)?;
-    let workflow = std::str::from_utf8(key.get(6 + version.len()..)?).ok()?;
+    let (status, version, workflow) = split(key)?;
     Some(Count { workflow: workflow.to_owned(), version: Version::from_digest(version), status, runs })
+}
+
+fn split(key: &[u8]) -> Option<(Status, &str, &str)> {
+    let status = Status::ALL.into_iter().find(|status| Some(&keys::status(*status)) == key.get(1))?;
+    let version = keys::name_at(key, 2)?;
+    Some((status, version, std::str::from_utf8(key.get(6 + version.len()..)?).ok()?))
 }

@@ -138,8 +138,8 @@ fn set_row(run: &mut Run, mut row: Row, batch: &mut Batch) {
             batch.insert(index, &[]);
         }
     } else if old.status != row.status {
-        batch.remove(keys::under(&keys::by_status(old.status), key));
-        batch.insert(keys::under(&keys::by_status(row.status), key), &[]);
+        batch.remove(keys::under(&keys::by_status(old.status, &old.workflow), key));
+        batch.insert(keys::under(&keys::by_status(row.status, &row.workflow), key), &[]);
         if let Some(expiry) = keys::expiry(&row, key) {
             batch.insert(expiry, &[]);
         }

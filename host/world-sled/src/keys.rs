@@ -24,7 +24,7 @@
 //! | `d` due u64, key | an unheld run that becomes due; nothing for held ones |
 //! | `h` key | the run is claimed; found at open: its holder died |
 //! | `t` key | tries, u32; absent: 0 |
-//! | `S` status u8, key · `W` workflow term, key · `T` tag term, value term, key · `P` parent term, key · `V` version term, key | indexes of the rows |
+//! | `S` status u8, workflow term, key · `W` workflow term, key · `T` tag term, value term, key · `P` parent term, key · `V` version term, key | indexes of the rows |
 //! | `E` purge time u64, key | an ended run that may be purged from then on |
 //! | `z` key | a deleted run of which something may be left |
 //! | `N` status u8, version length u32, version, workflow | how many such runs there are, u64; never 0 |
@@ -157,8 +157,10 @@ pub fn census(workflow: &str, version: &Version, status: Status) -> Vec<u8> {
     key
 }
 
-pub fn by_status(status: Status) -> Vec<u8> {
-    vec![STATUS, self::status(status)]
+pub fn by_status(status: Status, workflow: &str) -> Vec<u8> {
+    let mut key = vec![STATUS, self::status(status)];
+    term(&mut key, workflow);
+    key
 }
 
 /// A status as it stands in keys.
@@ -209,7 +211,7 @@ pub fn expiry(row: &Row, run: u64) -> Option<Vec<u8>> {
 /// Every index entry of a row.
 pub fn of_row(row: &Row, run: u64) -> Vec<Vec<u8>> {
     let mut keys = Vec::with_capacity(5 + row.tags.len());
-    keys.push(under(&by_status(row.status), run));
+    keys.push(under(&by_status(row.status, &row.workflow), run));
     keys.push(under(&by_workflow(&row.workflow), run));
     keys.extend(row.tags.iter().map(|(name, value)| under(&by_tag(name, value), run)));
     keys.extend(row.parent.iter().map(|parent| under(&by_parent(parent), run)));

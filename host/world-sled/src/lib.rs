@@ -16,6 +16,7 @@ mod format;
 mod gate;
 mod hook;
 mod keys;
+mod list;
 mod read;
 mod restore;
 mod state;
@@ -265,11 +266,8 @@ impl World for SledWorld {
     }
 
     fn list(&self, query: &Query) -> Result<Page, WorldError> {
-        let zones = match (query.since, query.until) {
-            (None, None) => None,
-            (since, until) => Some(self.state().zones.between(since, until)),
-        };
-        read::list(&self.disk, query, zones.as_deref())
+        let plan = list::Plan::new(&self.state(), query);
+        list::list(&self.disk, query, &plan)
     }
 
     fn census(&self) -> Result<Vec<Count>, WorldError> {
