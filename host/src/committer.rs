@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::inner::{Inner, RunShared};
 use crate::migrate::Told;
 use crate::runner::{self, Begin};
+use crate::telemetry::RunEnded;
 use crate::view::Committed;
 use crate::worker::Msg;
 
@@ -54,6 +55,8 @@ pub(crate) struct TurnDone {
     pub status: Status,
     /// Somebody may wait for the end of the run.
     pub rests: bool,
+    /// What those are told who observe the ends of runs.
+    pub ended: Option<Box<RunEnded>>,
     /// Who wants to know that the run has moved to another version.
     pub moved: Option<oneshot::Sender<Told>>,
 }
@@ -146,6 +149,9 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut 
             // Done with the commit, or before it.
             Command::OpenHook { .. } | Command::CloseHook { .. } | Command::StartChild(_) | Command::Continue(_) => {}
         }
+    }
+    if let Some(ended) = &turn.ended {
+        inner.observers.run_ended(ended);
     }
     let rest = turn.rests.then(|| turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()));
     let rest = rest.map(|end| end.cloned().map(Arc::new));

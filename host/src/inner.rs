@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use durhai_core::replay::Limits;
-use durhai_core::{Body, RunId, StepId};
+use durhai_core::{Body, RunId, StepId, TraceContext, Version};
 use durhai_engine::SandboxConfig;
 use durhai_world::{Holder, World, WorldError};
 use tokio::sync::{broadcast, oneshot};
@@ -20,6 +20,7 @@ use crate::committer::Job;
 use crate::mask::Mask;
 use crate::registry::Registry;
 use crate::rules::Rules;
+use crate::telemetry::Observers;
 use crate::view::{Committed, Stats};
 use crate::worker::Msg;
 
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub catalog: Catalog,
     pub rules: Rules,
     pub mask: Option<Mask>,
+    pub observers: Observers,
     pub tokio: tokio::runtime::Handle,
     pub grace: Duration,
     pub drain: Duration,
@@ -77,6 +79,10 @@ pub(crate) struct Post {
 pub(crate) struct RunShared {
     pub id: RunId,
     pub workflow: String,
+    /// The one it has now.
+    pub version: Mutex<Version>,
+    /// The span that started it, once its log was read and if there is one.
+    pub starter: OnceLock<TraceContext>,
     pub worker: usize,
     /// Attempts that run now, by call.
     pub attempts: Mutex<HashMap<StepId, CancellationToken>>,

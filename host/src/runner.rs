@@ -17,6 +17,7 @@ use crate::limiter::{Pass, Place};
 use crate::mask;
 use crate::rules::Ruled;
 use crate::step::{Attempt, Made, Note, StepContext, StepError, StepHandler};
+use crate::telemetry::{AttemptOutcome, Watched};
 use crate::told::Told;
 use crate::worker::Msg;
 
@@ -88,6 +89,9 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                 fatal: true,
                 ..AttemptError::new(inner.registry.unknown(&step.name))
             };
+            if let Some(watched) = Watched::begin(inner, &run, &step.step_id, &step.name, step.attempt) {
+                watched.failed(inner, AttemptOutcome::Failed, &error);
+            }
             done(inner, &run, step.step_id, step.attempt, Err(error));
         }
         return None;
@@ -95,7 +99,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
     let context = context(inner, &run, &step, token.clone());
     let inner = inner.clone();
     Some(async move {
-        let RunStep { step_id, attempt, input, timeout, .. } = step;
+        let RunStep { step_id, name, attempt, input, timeout, .. } = step;
         let timeout = timeout.or(longest.map(|longest| longest.as_millis() as u64));
         let policed = |error: AttemptError| AttemptError { policy: retry.clone().map(Box::new), ..error };
         // Held to the end, which for an attempt that took too long comes after its result.
@@ -107,6 +111,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
             },
         };
         inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
+        let watched = Watched::begin(&inner, &run, &step_id, &name, attempt);
         let input = Arc::unwrap_or_clone(input);
         let mut work = guarded(&handler, context, input);
         let result = match timeout {
@@ -125,6 +130,9 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                     token.cancel();
                     let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
                     let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
+                    if let Some(watched) = watched {
+                        watched.failed(&inner, AttemptOutcome::TimedOut, &error);
+                    }
                     done(&inner, &run, step_id, attempt, Err(policed(error)));
                     // It was told; it may still put its things in order.
                     let _ = tokio::time::timeout(inner.grace, work).await;
@@ -135,8 +143,16 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
         if let Some(result) = result {
             let result = mask::result(inner.mask.as_ref(), result).map_err(attempt_error);
             let result = result.and_then(|output| within_limit(&inner, output));
+            match (watched, &result) {
+                (None, _) => {}
+                (Some(watched), Ok(_)) => watched.ended(&inner, AttemptOutcome::Completed),
+                (Some(watched), Err(error)) => watched.failed(&inner, AttemptOutcome::Failed, error),
+            }
             done(&inner, &run, step_id, attempt, result.map_err(policed));
         } else {
+            if let Some(watched) = watched {
+                watched.ended(&inner, AttemptOutcome::Cancelled);
+            }
             lost(&inner, &run, &step_id);
         }
     })
@@ -222,6 +238,8 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         name: step.name.clone(),
         attempt: step.attempt,
         keys_of: step.keys_of.clone(),
+        starter: run.starter.get().copied(),
+        observers: inner.observers.clone(),
         cancel: token,
         sink: Box::new(move |note| {
             let run = sink_run.id.clone();

@@ -106,6 +106,7 @@ impl Slot {
         replay.show_state_again();
         replay.add_log_bytes(log_bytes);
         self.exec = exec;
+        self.shared.version.lock().expect("not poisoned").clone_from(&to);
         self.row.version = to;
         self.rewrite = true;
         self.moved = Some(reply);
@@ -170,9 +171,11 @@ impl Slot {
         }
         commit.row = row;
         let status = self.row.status;
+        let mut ended = None;
         if let Some(end) = turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()) {
             commit.send.extend(letter_to_parent(self.exec.replay().created(), end, now));
             self.note_end(end, &mut commit, now);
+            ended = inner.observers.ending(inner, self.exec.replay().created(), &self.row, end).map(Box::new);
         }
         commit.events = self.chunk(&turn.events);
         let done = TurnDone {
@@ -184,6 +187,7 @@ impl Slot {
             emitted: turn.emitted,
             status,
             rests: status.is_terminal(),
+            ended,
             moved: self.moved.take(),
         };
         Ok(Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) }))
@@ -386,6 +390,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
         emitted: Vec::new(),
         status: Status::Parked,
         rests: false,
+        ended: None,
         moved: None,
     };
     let release = Write::Release { run: shared.id.clone(), fence };

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use durhai_core::replay::{AttemptError, Input, LogLine, Verdict};
@@ -431,6 +431,9 @@ impl Worker {
         let shared = self.shared(&claim);
         match self.build(&claim, history) {
             Ok((exec, log_bytes)) => {
+                if let Some(starter) = exec.replay().created().traceparent {
+                    let _ = shared.starter.set(starter);
+                }
                 let mut slot = Slot::new(shared, exec, &claim, log_bytes);
                 let now = self.inner.clock.now();
                 // One that waited for its turn hears first what came meanwhile: it may be cancelled before it begins.
@@ -466,6 +469,8 @@ impl Worker {
         Arc::new(RunShared {
             id: claim.run.clone(),
             workflow: claim.row.workflow.clone(),
+            version: Mutex::new(claim.row.version.clone()),
+            starter: OnceLock::new(),
             worker: self.index,
             attempts: Default::default(),
         })
