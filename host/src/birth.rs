@@ -159,7 +159,12 @@ impl Inner {
         loop {
             let write = Write::Send { run: run.clone(), at: self.clock.now(), bytes: message.encode() };
             let refused = match self.ask(write).await? {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    if matches!(message, Message::Signal { .. }) {
+                        self.meters.signals.inc();
+                    }
+                    return Ok(());
+                }
                 Err(refused) => refused,
             };
             if !matches!(refused, Refused::Terminal(_, Status::Continued)) {

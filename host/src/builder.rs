@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::inner::{Inner, Post};
+use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::rules::{Rules, StepRule};
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
@@ -254,6 +255,7 @@ impl HostBuilder {
         let tokio = tokio::runtime::Handle::current();
         let rules = Rules::new(self.step_rules, &tokio).map_err(HostError::Invalid)?;
         let limits = Limits { grace: self.grace.as_millis() as u64, ..self.limits };
+        let meters = Meters::new(self.clock.now());
         let inner = Arc::new(Inner {
             world: self.world,
             holder,
@@ -278,6 +280,7 @@ impl HostBuilder {
             commits: self.commits,
             waiters: Default::default(),
             counters: Default::default(),
+            meters,
             stopping: CancellationToken::new(),
             failed: OnceLock::new(),
             failing: CancellationToken::new(),

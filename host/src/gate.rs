@@ -70,6 +70,10 @@ pub(crate) fn pass(
     let began = Instant::now();
     let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
     let Some(tally) = walk(inner, (version, bundle), query, Aim::Look, stopped)? else { return Ok(None) };
+    if tally.live > 0 {
+        let Tally { compatible, diverging, failing, unreadable, .. } = tally;
+        inner.meters.gated(workflow, [compatible, diverging, failing, unreadable, 0], began.elapsed());
+    }
     let micros = began.elapsed().as_micros() as u64;
     let world = &*inner.world;
     if tally.live == 0 && candidate.served {
@@ -151,6 +155,7 @@ fn move_all(
         return Ok(None);
     };
     inner.world.remove_meta(&moving_key(workflow))?;
+    inner.meters.moved(workflow, tally.moved);
     Ok(Some(tally.moved))
 }
 

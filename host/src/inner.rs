@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::committer::Job;
+use crate::committer::{Job, Queued};
 use crate::mask::Mask;
+use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::rules::Rules;
 use crate::telemetry::Observers;
@@ -47,10 +48,11 @@ pub(crate) struct Inner {
     /// In front of the path of a hook.
     pub public_url: String,
     pub workers: Vec<Post>,
-    pub jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    pub jobs: Mutex<Option<mpsc::Sender<Queued>>>,
     pub commits: broadcast::Sender<Committed>,
     pub waiters: Waiters,
     pub counters: Counters,
+    pub meters: Meters,
     /// Cancelled when the host stops: every attempt is told.
     pub stopping: CancellationToken,
     pub failed: OnceLock<Arc<WorldError>>,
@@ -133,7 +135,10 @@ impl Inner {
     /// Hands a write to the committer. Dropped if the host has stopped.
     pub fn write(&self, job: Job) {
         if let Some(jobs) = self.jobs.lock().expect("not poisoned").as_ref() {
-            let _ = jobs.send(job);
+            self.meters.queue.add(1);
+            if jobs.send(Queued::new(job)).is_err() {
+                self.meters.queue.add(-1);
+            }
         }
     }
 

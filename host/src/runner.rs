@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::inner::{Inner, RunShared};
 use crate::limiter::{Pass, Place};
 use crate::mask;
+use crate::metrics::{Outcome, Raised, StepMeters};
 use crate::rules::Ruled;
 use crate::step::{Attempt, Made, Note, StepContext, StepError, StepHandler};
 use crate::telemetry::{AttemptOutcome, Watched};
@@ -89,6 +90,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                 fatal: true,
                 ..AttemptError::new(inner.registry.unknown(&step.name))
             };
+            Metered::begin(inner, &step.name).ended(inner, Outcome::Failed);
             if let Some(watched) = Watched::begin(inner, &run, &step.step_id, &step.name, step.attempt) {
                 watched.failed(inner, AttemptOutcome::Failed, &error);
             }
@@ -105,12 +107,18 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
         // Held to the end, which for an attempt that took too long comes after its result.
         let _pass = match place {
             None => None,
-            Some(place) => match turn(place, &token).await {
-                Some(pass) => Some(pass),
-                None => return lost(&inner, &run, &step_id),
-            },
+            Some(place) => {
+                let waits = inner.meters.waiting_for_limit.raise();
+                let pass = turn(place, &token).await;
+                drop(waits);
+                match pass {
+                    Some(pass) => Some(pass),
+                    None => return lost(&inner, &run, &step_id),
+                }
+            }
         };
         inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
+        let metered = Metered::begin(&inner, &name);
         let watched = Watched::begin(&inner, &run, &step_id, &name, attempt);
         let input = Arc::unwrap_or_clone(input);
         let mut work = guarded(&handler, context, input);
@@ -130,6 +138,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                     token.cancel();
                     let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
                     let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
+                    let _running = metered.ended(&inner, Outcome::Timeout);
                     if let Some(watched) = watched {
                         watched.failed(&inner, AttemptOutcome::TimedOut, &error);
                     }
@@ -143,6 +152,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
         if let Some(result) = result {
             let result = mask::result(inner.mask.as_ref(), result).map_err(attempt_error);
             let result = result.and_then(|output| within_limit(&inner, output));
+            metered.ended(&inner, Outcome::of(&result));
             match (watched, &result) {
                 (None, _) => {}
                 (Some(watched), Ok(_)) => watched.ended(&inner, AttemptOutcome::Completed),
@@ -150,12 +160,40 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
             }
             done(&inner, &run, step_id, attempt, result.map_err(policed));
         } else {
+            metered.ended(&inner, if inner.is_stopping() { Outcome::Lost } else { Outcome::Cancelled });
             if let Some(watched) = watched {
                 watched.ended(&inner, AttemptOutcome::Cancelled);
             }
             lost(&inner, &run, &step_id);
         }
     })
+}
+
+/// An attempt that is measured.
+struct Metered {
+    step: Arc<StepMeters>,
+    began: Instant,
+    running: Raised,
+}
+
+impl Metered {
+    fn begin(inner: &Inner, step: &str) -> Self {
+        let running = inner.meters.attempts_running.raise();
+        Metered { step: inner.step_meters(step), began: Instant::now(), running }
+    }
+
+    /// It still counts as running while what comes back is kept.
+    fn ended(self, inner: &Inner, outcome: Outcome) -> Raised {
+        inner.meters.attempt(&self.step, outcome, self.began.elapsed());
+        self.running
+    }
+}
+
+impl Inner {
+    /// A name that no step has may be anything.
+    pub fn step_meters(&self, step: &str) -> Arc<StepMeters> {
+        self.meters.steps.of(step, || self.registry.knows(step))
+    }
 }
 
 /// Waits for its turn; `None` if nobody wants the attempt any more.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Turn, Verdict};
@@ -38,6 +39,8 @@ pub(crate) struct Slot {
     pub lines: Vec<LogLine>,
     pub heartbeats: HashMap<StepId, Value>,
     pub dirty: bool,
+    /// How long it has been built from its log, until its script stands where the log ends.
+    pub building: Option<Duration>,
     /// Its number in the worker's list of waiting runs; 0: it is in none.
     pub idle: u64,
     /// The claim counts crashes before it, which the next commit resets.
@@ -82,6 +85,7 @@ impl Slot {
             lines: Vec::new(),
             heartbeats: HashMap::new(),
             dirty: false,
+            building: None,
             idle: 0,
             suspect: claim.tries > 0,
             moving: None,
@@ -165,6 +169,8 @@ impl Slot {
             self.carry_out(inner, &mut turn, &mut commit, &mut born, now)?;
         }
         self.change_hooks(&turn.events, &mut commit);
+        let shown = row.is_some() || !turn.state.is_empty();
+        let lasted = row.as_ref().and_then(|row| Some(row.ended_at?.saturating_sub(row.created_at)));
         if let Some(row) = &row {
             // The note is written anew with each row; a waiting run need not carry it.
             self.row = Row { note: Value::Null, ..row.clone() };
@@ -186,6 +192,8 @@ impl Slot {
             lines,
             emitted: turn.emitted,
             status,
+            shown,
+            lasted,
             rests: status.is_terminal(),
             ended,
             moved: self.moved.take(),
@@ -389,6 +397,8 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
         lines: Vec::new(),
         emitted: Vec::new(),
         status: Status::Parked,
+        shown: true,
+        lasted: None,
         rests: false,
         ended: None,
         moved: None,
