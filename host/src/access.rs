@@ -119,12 +119,17 @@ impl Inner {
         let run = claim.run.clone();
         let first = self.blocking(move |world| first_event(world, &run)).await?;
         let mut commit = Commit::new(claim.run.clone(), claim.fence);
-        commit.send.extend(first.and_then(|created| crate::slot::letter_to_parent(&created, &body, now)));
+        commit.send.extend(first.as_ref().and_then(|created| crate::slot::letter_to_parent(created, &body, now)));
+        let row = Row { status, wake_at: None, ended_at: Some(now), note: Value::Null, ..claim.row.clone() };
+        let ended = first.and_then(|created| self.observers.ending(self, &created, &row, &body));
         let event = Event { seq: claim.last_seq + 1, at, step_id: None, site: None, body };
         commit.events = Some(Chunk { first: event.seq, count: 1, bytes: wire::encode(&[event]) });
-        commit.row = Some(Row { status, wake_at: None, ended_at: Some(now), note: Value::Null, ..claim.row.clone() });
+        commit.row = Some(row);
         commit.progress = true;
         self.ask(Write::Commit(Box::new(commit))).await?.map(drop).map_err(crate::handle::refusal)?;
+        if let Some(ended) = ended {
+            self.observers.run_ended(&ended);
+        }
         self.waiters.wake(&claim.run, &None);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::Millis;
-use durhai_world::{WorldError, Write};
+use durhai_world::{Claim, WorldError, Write};
 
 use crate::inner::Inner;
 use crate::worker::Msg;
@@ -36,6 +36,7 @@ pub(crate) fn run(inner: &Arc<Inner>) {
                         patience = Duration::ZERO;
                     }
                     for claim in claims {
+                        note(inner, &claim, now);
                         let worker = inner.worker_of(&claim.run);
                         inner.send(worker, Msg::Adopt { claim: Box::new(claim), history: None });
                     }
@@ -54,6 +55,14 @@ pub(crate) fn run(inner: &Arc<Inner>) {
             }
         }
         inner.adopter.wait(patience);
+    }
+}
+
+/// A run was claimed because it was due: by its own timer, or 0 for what cannot wait.
+fn note(inner: &Inner, claim: &Claim, now: Millis) {
+    inner.meters.claimed.inc();
+    if let Some(due) = claim.row.wake_at.filter(|due| (1..=now).contains(due)) {
+        inner.meters.timer_lag.record(now - due);
     }
 }
 

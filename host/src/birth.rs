@@ -93,6 +93,7 @@ impl Inner {
             depth,
             timeout: options.timeout.or(header.timeout),
             priority: options.priority,
+            traceparent: Some(self.observers.span_of(&parent.run, parent.traceparent.as_ref())),
             ..Created::new(start.run_id.clone(), &*start.workflow, version, input)
         };
         let later = options.delay.map(|delay| self.clock.now().saturating_add(delay));
@@ -117,6 +118,8 @@ impl Inner {
             timeout: before.timeout,
             priority: before.priority,
             chain: Some(next.chain),
+            // One who started the first may see all of the chain.
+            traceparent: before.traceparent,
             ..Created::new(next.next, before.workflow.clone(), version, input)
         };
         let mut events = vec![self.first_event(created)];
@@ -156,7 +159,12 @@ impl Inner {
         loop {
             let write = Write::Send { run: run.clone(), at: self.clock.now(), bytes: message.encode() };
             let refused = match self.ask(write).await? {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    if matches!(message, Message::Signal { .. }) {
+                        self.meters.signals.inc();
+                    }
+                    return Ok(());
+                }
                 Err(refused) => refused,
             };
             if !matches!(refused, Refused::Terminal(_, Status::Continued)) {

@@ -19,9 +19,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::inner::{Inner, Post};
+use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::rules::{Rules, StepRule};
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
+use crate::telemetry::{Observer, Observers};
 use crate::view::Committed;
 use crate::worker::Msg;
 use crate::{adopter, committer, folder, retention, schedules, worker};
@@ -37,6 +39,7 @@ pub struct HostBuilder {
     pub(crate) sources: Vec<Arc<dyn StepSource>>,
     pub(crate) step_rules: BTreeMap<String, StepRule>,
     pub(crate) mask: Option<crate::mask::Mask>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) scripts: ScriptLimits,
@@ -63,6 +66,7 @@ impl Default for HostBuilder {
             sources: Vec::new(),
             step_rules: BTreeMap::new(),
             mask: None,
+            observers: Vec::new(),
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             scripts: ScriptLimits::default(),
@@ -145,6 +149,12 @@ impl HostBuilder {
     /// there is nothing to hide. Called on async threads, often.
     pub fn mask(mut self, mask: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         self.mask = Some(Arc::new(mask));
+        self
+    }
+
+    /// Somebody who is told of each attempt and each run that ends; may be called several times.
+    pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
         self
     }
 
@@ -245,6 +255,7 @@ impl HostBuilder {
         let tokio = tokio::runtime::Handle::current();
         let rules = Rules::new(self.step_rules, &tokio).map_err(HostError::Invalid)?;
         let limits = Limits { grace: self.grace.as_millis() as u64, ..self.limits };
+        let meters = Meters::new(self.clock.now());
         let inner = Arc::new(Inner {
             world: self.world,
             holder,
@@ -255,6 +266,7 @@ impl HostBuilder {
             catalog: Catalog::new(self.folder, self.texts),
             rules,
             mask: self.mask,
+            observers: Observers::new(self.observers),
             tokio,
             grace: self.grace,
             drain: self.drain,
@@ -268,6 +280,7 @@ impl HostBuilder {
             commits: self.commits,
             waiters: Default::default(),
             counters: Default::default(),
+            meters,
             stopping: CancellationToken::new(),
             failed: OnceLock::new(),
             failing: CancellationToken::new(),

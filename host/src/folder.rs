@@ -172,11 +172,15 @@ impl Watch<'_> {
     fn look(&mut self, reports: &mut Vec<Report>, unmoved: &mut BTreeSet<String>) -> Result<bool, WorldError> {
         let inner = self.inner.clone();
         let (told, candidates) = inner.catalog.scan(&*inner.world, &self.sandbox, inner.clock.now())?;
+        inner.meters.reloaded(&told);
         reports.extend(told);
         for candidate in inner.catalog.take_served().into_iter().chain(candidates) {
             let name = &candidate.workflow;
             match gate::pass(&inner, &candidate, &mut || self.is_outdated(name, &candidate.version))? {
-                Some(told) => reports.extend(told),
+                Some(told) => {
+                    inner.meters.reloaded(&told);
+                    reports.extend(told);
+                }
                 None if self.stop || inner.is_stopping() => return Ok(true),
                 None => return Ok(false),
             }

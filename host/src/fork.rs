@@ -173,9 +173,10 @@ fn prepare(inner: &Inner, old: &RunId, version: Version, new: &RunId, fork: Fork
         version,
         origin: Some(origin),
         timeout,
-        // Nobody waits for it, and it continues nothing.
+        // Nobody waits for it, it continues nothing, and it has a trace of its own.
         parent: None,
         chain: None,
+        traceparent: None,
         ..(**created).clone()
     };
     let (events, header) = fitting(inner, &bundle, &before, events, old, new)?;

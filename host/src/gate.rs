@@ -19,7 +19,7 @@ use durhai_world::{Query, World, WorldError};
 pub(crate) use self::report::Tally;
 pub use self::report::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
 pub(crate) use self::trial::{Fit, Trial, fit};
-pub(crate) use self::walk::{Aim, LIVE, walk};
+pub(crate) use self::walk::{Aim, walk};
 use crate::inner::Inner;
 use crate::view::Report;
 
@@ -57,8 +57,7 @@ fn moving_key(workflow: &str) -> String {
 
 /// Whether a workflow has live runs.
 pub(crate) fn any_live(world: &dyn World, workflow: &str) -> Result<bool, WorldError> {
-    let query = Query { workflow: Some(workflow.into()), status: LIVE.to_vec(), limit: 1, ..Query::default() };
-    Ok(!world.list(&query)?.rows.is_empty())
+    Ok(world.census()?.iter().any(|count| count.workflow == workflow && !count.status.is_terminal()))
 }
 
 /// Takes a candidate through the gate, and says what happened; `None` if `stopped` said so before it was through.
@@ -71,6 +70,10 @@ pub(crate) fn pass(
     let began = Instant::now();
     let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
     let Some(tally) = walk(inner, (version, bundle), query, Aim::Look, stopped)? else { return Ok(None) };
+    if tally.live > 0 {
+        let Tally { compatible, diverging, failing, unreadable, .. } = tally;
+        inner.meters.gated(workflow, [compatible, diverging, failing, unreadable, 0], began.elapsed());
+    }
     let micros = began.elapsed().as_micros() as u64;
     let world = &*inner.world;
     if tally.live == 0 && candidate.served {
@@ -152,6 +155,7 @@ fn move_all(
         return Ok(None);
     };
     inner.world.remove_meta(&moving_key(workflow))?;
+    inner.meters.moved(workflow, tally.moved);
     Ok(Some(tally.moved))
 }
 

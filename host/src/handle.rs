@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use durhai_core::event::Created;
 use durhai_core::replay::LogLine;
-use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value};
+use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, TraceContext, Value};
 use durhai_world::{Claim, Refused, Row, WorldError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +36,7 @@ pub struct Start {
     pub(crate) elsewhere: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) priority: i32,
+    pub(crate) traceparent: Option<TraceContext>,
 }
 
 impl Start {
@@ -83,6 +84,13 @@ impl Start {
         self
     }
 
+    /// The span that starts it, as W3C writes it: the run is part of its trace. A text that is no `traceparent` of version 00
+    /// is ignored, as if there were none; so is one that comes with a start of a run that is there already.
+    pub fn traceparent(mut self, text: &str) -> Self {
+        self.traceparent = TraceContext::parse(text).ok();
+        self
+    }
+
     /// Does not run it here: whoever serves the world later does.
     pub fn elsewhere(mut self) -> Self {
         self.elsewhere = true;
@@ -91,7 +99,7 @@ impl Start {
 
     /// Creates the run. When this returns it is durable.
     pub async fn start(self) -> Result<Run, HostError> {
-        let Start { host, workflow, id, input, tags, at, delay, elsewhere, timeout, priority } = self;
+        let Start { host, workflow, id, input, tags, at, delay, elsewhere, timeout, priority, traceparent } = self;
         let inner = host.inner()?;
         let now = inner.clock.now();
         let input = input.map_err(|error| HostError::Invalid(format!("the input is not JSON: {error}")))?;
@@ -136,6 +144,7 @@ impl Start {
             tags,
             timeout: timeout.map(|timeout| timeout.as_millis() as Millis).or(header.timeout),
             priority,
+            traceparent,
             ..Created::new(id.clone(), workflow.clone(), version, input.clone())
         };
         let newborn = inner.newborn(vec![inner.first_event(created)], &header, begin);

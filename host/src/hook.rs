@@ -58,7 +58,10 @@ impl Host {
         let message = Message::Hook { step_id: stored.step_id, payload, id: id.map(ToOwned::to_owned) };
         let write = Write::Send { run: hook.run, at: inner.clock.now(), bytes: message.encode() };
         match inner.ask(write).await? {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                inner.meters.hooks.inc();
+                Ok(())
+            }
             // It ended a moment ago, and its hooks with it.
             Err(durhai_world::Refused::Terminal(..) | durhai_world::Refused::Unknown(_)) => Err(unknown()),
             Err(refused) => Err(handle::refusal(refused)),

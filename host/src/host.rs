@@ -19,6 +19,7 @@ use crate::inner::Inner;
 use crate::rules::{Ruled, StepRule};
 use crate::runner;
 use crate::step::{Made, Note, StepContext, StepInfo};
+use crate::telemetry::Observers;
 use crate::told::Told;
 use crate::view::{Committed, Health, Listing, Report, Stats, WorkflowView};
 use crate::worker::Msg;
@@ -49,6 +50,7 @@ impl Host {
             elsewhere: false,
             timeout: None,
             priority: 0,
+            traceparent: None,
         }
     }
 
@@ -114,6 +116,9 @@ impl Host {
             name: name.into(),
             attempt: 1,
             keys_of: None,
+            starter: None,
+            // It is no part of a run, and nobody is told of it.
+            observers: Observers::default(),
             cancel: token.clone(),
             sink,
         });

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use durhai_core::replay::Limits;
-use durhai_core::{Body, RunId, StepId};
+use durhai_core::{Body, RunId, StepId, TraceContext, Version};
 use durhai_engine::SandboxConfig;
 use durhai_world::{Holder, World, WorldError};
 use tokio::sync::{broadcast, oneshot};
@@ -16,10 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::committer::Job;
+use crate::committer::{Job, Queued};
 use crate::mask::Mask;
+use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::rules::Rules;
+use crate::telemetry::Observers;
 use crate::view::{Committed, Stats};
 use crate::worker::Msg;
 
@@ -34,6 +36,7 @@ pub(crate) struct Inner {
     pub catalog: Catalog,
     pub rules: Rules,
     pub mask: Option<Mask>,
+    pub observers: Observers,
     pub tokio: tokio::runtime::Handle,
     pub grace: Duration,
     pub drain: Duration,
@@ -45,10 +48,11 @@ pub(crate) struct Inner {
     /// In front of the path of a hook.
     pub public_url: String,
     pub workers: Vec<Post>,
-    pub jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    pub jobs: Mutex<Option<mpsc::Sender<Queued>>>,
     pub commits: broadcast::Sender<Committed>,
     pub waiters: Waiters,
     pub counters: Counters,
+    pub meters: Meters,
     /// Cancelled when the host stops: every attempt is told.
     pub stopping: CancellationToken,
     pub failed: OnceLock<Arc<WorldError>>,
@@ -77,6 +81,10 @@ pub(crate) struct Post {
 pub(crate) struct RunShared {
     pub id: RunId,
     pub workflow: String,
+    /// The one it has now.
+    pub version: Mutex<Version>,
+    /// The span that started it, once its log was read and if there is one.
+    pub starter: OnceLock<TraceContext>,
     pub worker: usize,
     /// Attempts that run now, by call.
     pub attempts: Mutex<HashMap<StepId, CancellationToken>>,
@@ -127,7 +135,10 @@ impl Inner {
     /// Hands a write to the committer. Dropped if the host has stopped.
     pub fn write(&self, job: Job) {
         if let Some(jobs) = self.jobs.lock().expect("not poisoned").as_ref() {
-            let _ = jobs.send(job);
+            self.meters.queue.add(1);
+            if jobs.send(Queued::new(job)).is_err() {
+                self.meters.queue.add(-1);
+            }
         }
     }
 

@@ -50,6 +50,7 @@ mod letter;
 mod limiter;
 mod log;
 mod mask;
+mod metrics;
 mod migrate;
 mod outputs;
 mod payload;
@@ -63,6 +64,7 @@ mod runner;
 mod schedules;
 mod slot;
 mod step;
+mod telemetry;
 mod told;
 mod trace_text;
 mod versions;
@@ -83,19 +85,25 @@ pub use handle::{Run, Start};
 pub use host::Host;
 pub use import::{ImportOptions, Imported};
 pub use limiter::Rate;
+pub use metrics::{Distribution, MetricFamily, MetricKind, MetricSeries, MetricValue, Metrics, OTHER};
 pub use outputs::DEFAULT_STREAM;
 pub use replaying::{ReplayOptions, Script};
 pub use rules::StepRule;
 pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
+pub use telemetry::{AttemptEnded, AttemptOutcome, ObservedError, Observer, RunEnded};
 pub use trace_text::TraceText;
 pub use view::{
     Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, Purge, Purged,
-    ReplayView, Report, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView, WorkflowView,
+    ReplayView, Report, RunCount, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView,
+    WorkflowView,
 };
 
 pub use durhai_core::duration;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
-pub use durhai_core::{Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, Status, StepId, Value, Version};
+pub use durhai_core::{
+    Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, SpanId, Status, StepId, TraceContext, TraceId, Value,
+    Version,
+};
 pub use durhai_engine::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
 pub use durhai_engine::{CALLS, CallDoc};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};

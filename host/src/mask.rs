@@ -41,6 +41,11 @@ pub(crate) fn note(mask: Option<&Mask>, mut note: Note) -> Note {
     note
 }
 
+/// A text as it may be shown.
+pub(crate) fn hidden(mask: Option<&Mask>, text: &str) -> String {
+    mask.and_then(|mask| mask(text)).unwrap_or_else(|| text.to_owned())
+}
+
 fn text(mask: &Mask, text: &mut String) {
     if let Some(masked) = mask(text) {
         *text = masked;

@@ -58,7 +58,10 @@ impl Run {
         let message = Message::Resume { step_id: asked.step_id.clone(), data };
         let write = Write::Send { run, at: inner.clock.now(), bytes: message.encode() };
         match inner.ask(write).await? {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                inner.meters.resumes.inc();
+                Ok(())
+            }
             Err(Refused::Unknown(_)) => Err(self.unknown()),
             Err(refused) => Err(handle::refusal(refused)),
         }

@@ -33,8 +33,9 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
     created.origin = Some(Origin { run: run.id.clone(), seq, file: None });
     created.run = new.clone();
     created.attempt += 1;
-    // Nobody waits for it any more.
+    // Nobody waits for it any more, and whoever started the other did not start this one.
     created.parent = None;
+    created.traceparent = None;
     rename_children(&mut kept, &new);
     let serving = inner.catalog.serving(&row.workflow).ok();
     let header = serving.as_ref().map(|serving| serving.header.clone()).unwrap_or_default();

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::inner::{Inner, RunShared};
 use crate::limiter::{Pass, Place};
 use crate::mask;
+use crate::metrics::{Outcome, Raised, StepMeters};
 use crate::rules::Ruled;
 use crate::step::{Attempt, Made, Note, StepContext, StepError, StepHandler};
+use crate::telemetry::{AttemptOutcome, Watched};
 use crate::told::Told;
 use crate::worker::Msg;
 
@@ -88,6 +90,10 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                 fatal: true,
                 ..AttemptError::new(inner.registry.unknown(&step.name))
             };
+            Metered::begin(inner, &step.name).ended(inner, Outcome::Failed);
+            if let Some(watched) = Watched::begin(inner, &run, &step.step_id, &step.name, step.attempt) {
+                watched.failed(inner, AttemptOutcome::Failed, &error);
+            }
             done(inner, &run, step.step_id, step.attempt, Err(error));
         }
         return None;
@@ -95,18 +101,25 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
     let context = context(inner, &run, &step, token.clone());
     let inner = inner.clone();
     Some(async move {
-        let RunStep { step_id, attempt, input, timeout, .. } = step;
+        let RunStep { step_id, name, attempt, input, timeout, .. } = step;
         let timeout = timeout.or(longest.map(|longest| longest.as_millis() as u64));
         let policed = |error: AttemptError| AttemptError { policy: retry.clone().map(Box::new), ..error };
         // Held to the end, which for an attempt that took too long comes after its result.
         let _pass = match place {
             None => None,
-            Some(place) => match turn(place, &token).await {
-                Some(pass) => Some(pass),
-                None => return lost(&inner, &run, &step_id),
-            },
+            Some(place) => {
+                let waits = inner.meters.waiting_for_limit.raise();
+                let pass = turn(place, &token).await;
+                drop(waits);
+                match pass {
+                    Some(pass) => Some(pass),
+                    None => return lost(&inner, &run, &step_id),
+                }
+            }
         };
         inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
+        let metered = Metered::begin(&inner, &name);
+        let watched = Watched::begin(&inner, &run, &step_id, &name, attempt);
         let input = Arc::unwrap_or_clone(input);
         let mut work = guarded(&handler, context, input);
         let result = match timeout {
@@ -125,6 +138,10 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
                     token.cancel();
                     let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
                     let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
+                    let _running = metered.ended(&inner, Outcome::Timeout);
+                    if let Some(watched) = watched {
+                        watched.failed(&inner, AttemptOutcome::TimedOut, &error);
+                    }
                     done(&inner, &run, step_id, attempt, Err(policed(error)));
                     // It was told; it may still put its things in order.
                     let _ = tokio::time::timeout(inner.grace, work).await;
@@ -135,11 +152,48 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
         if let Some(result) = result {
             let result = mask::result(inner.mask.as_ref(), result).map_err(attempt_error);
             let result = result.and_then(|output| within_limit(&inner, output));
+            metered.ended(&inner, Outcome::of(&result));
+            match (watched, &result) {
+                (None, _) => {}
+                (Some(watched), Ok(_)) => watched.ended(&inner, AttemptOutcome::Completed),
+                (Some(watched), Err(error)) => watched.failed(&inner, AttemptOutcome::Failed, error),
+            }
             done(&inner, &run, step_id, attempt, result.map_err(policed));
         } else {
+            metered.ended(&inner, if inner.is_stopping() { Outcome::Lost } else { Outcome::Cancelled });
+            if let Some(watched) = watched {
+                watched.ended(&inner, AttemptOutcome::Cancelled);
+            }
             lost(&inner, &run, &step_id);
         }
     })
+}
+
+/// An attempt that is measured.
+struct Metered {
+    step: Arc<StepMeters>,
+    began: Instant,
+    running: Raised,
+}
+
+impl Metered {
+    fn begin(inner: &Inner, step: &str) -> Self {
+        let running = inner.meters.attempts_running.raise();
+        Metered { step: inner.step_meters(step), began: Instant::now(), running }
+    }
+
+    /// It still counts as running while what comes back is kept.
+    fn ended(self, inner: &Inner, outcome: Outcome) -> Raised {
+        inner.meters.attempt(&self.step, outcome, self.began.elapsed());
+        self.running
+    }
+}
+
+impl Inner {
+    /// A name that no step has may be anything.
+    pub fn step_meters(&self, step: &str) -> Arc<StepMeters> {
+        self.meters.steps.of(step, || self.registry.knows(step))
+    }
 }
 
 /// Waits for its turn; `None` if nobody wants the attempt any more.
@@ -222,6 +276,8 @@ fn context(inner: &Arc<Inner>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         name: step.name.clone(),
         attempt: step.attempt,
         keys_of: step.keys_of.clone(),
+        starter: run.starter.get().copied(),
+        observers: inner.observers.clone(),
         cancel: token,
         sink: Box::new(move |note| {
             let run = sink_run.id.clone();

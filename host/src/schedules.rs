@@ -32,6 +32,9 @@ const LOOK_FOR_END: Duration = Duration::from_secs(1);
 /// A time that is handled later than this was missed: no host was there.
 const LATE: Millis = 10_000;
 
+/// Times to come that are shown.
+const UPCOMING: usize = 5;
+
 /// Times that wait for the end of the run before, at most.
 const QUEUE: usize = 1_000;
 
@@ -252,7 +255,12 @@ impl Keeper<'_> {
         let id = tick_id(name, tick);
         match self.inner.tokio.block_on(self.inner.begin(name, id.clone())) {
             // Taken: another host was faster, or this one died before it could note that.
-            Ok(Ok(()) | Err(Refused::Exists(_))) => {
+            Ok(done @ (Ok(()) | Err(Refused::Exists(_)))) => {
+                if done.is_ok() {
+                    let meters = &self.inner.meters;
+                    meters.workflow(name).scheduled.inc();
+                    meters.schedule_lag.record(self.inner.clock.now().saturating_sub(tick));
+                }
                 (state.last, state.last_run) = (Some(tick), Some(id));
                 Ok(())
             }
@@ -343,6 +351,8 @@ fn view(world: &dyn World, name: String, header: &Header, now: Millis) -> Result
         Missed::Once => "once",
         Missed::Skip => "skip",
     };
+    let coming = std::iter::successors(cron.next_after(now).filter(|_| !paused), |at| cron.next_after(*at));
+    let upcoming: Vec<_> = coming.take(UPCOMING).collect();
     Ok(ScheduleView {
         workflow: name,
         cron: cron_text(header).into(),
@@ -350,7 +360,8 @@ fn view(world: &dyn World, name: String, header: &Header, now: Millis) -> Result
         overlap: overlap.into(),
         missed: missed.into(),
         paused,
-        next: if paused { None } else { cron.next_after(now) },
+        next: upcoming.first().copied(),
+        upcoming,
         last: state.last,
         last_run: state.last_run,
         queued: state.queued.len() as u64,

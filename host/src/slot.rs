@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Turn, Verdict};
@@ -38,6 +39,8 @@ pub(crate) struct Slot {
     pub lines: Vec<LogLine>,
     pub heartbeats: HashMap<StepId, Value>,
     pub dirty: bool,
+    /// How long it has been built from its log, until its script stands where the log ends.
+    pub building: Option<Duration>,
     /// Its number in the worker's list of waiting runs; 0: it is in none.
     pub idle: u64,
     /// The claim counts crashes before it, which the next commit resets.
@@ -82,6 +85,7 @@ impl Slot {
             lines: Vec::new(),
             heartbeats: HashMap::new(),
             dirty: false,
+            building: None,
             idle: 0,
             suspect: claim.tries > 0,
             moving: None,
@@ -106,6 +110,7 @@ impl Slot {
         replay.show_state_again();
         replay.add_log_bytes(log_bytes);
         self.exec = exec;
+        self.shared.version.lock().expect("not poisoned").clone_from(&to);
         self.row.version = to;
         self.rewrite = true;
         self.moved = Some(reply);
@@ -164,15 +169,19 @@ impl Slot {
             self.carry_out(inner, &mut turn, &mut commit, &mut born, now)?;
         }
         self.change_hooks(&turn.events, &mut commit);
+        let shown = row.is_some() || !turn.state.is_empty();
+        let lasted = row.as_ref().and_then(|row| Some(row.ended_at?.saturating_sub(row.created_at)));
         if let Some(row) = &row {
             // The note is written anew with each row; a waiting run need not carry it.
             self.row = Row { note: Value::Null, ..row.clone() };
         }
         commit.row = row;
         let status = self.row.status;
+        let mut ended = None;
         if let Some(end) = turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()) {
             commit.send.extend(letter_to_parent(self.exec.replay().created(), end, now));
             self.note_end(end, &mut commit, now);
+            ended = inner.observers.ending(inner, self.exec.replay().created(), &self.row, end).map(Box::new);
         }
         commit.events = self.chunk(&turn.events);
         let done = TurnDone {
@@ -183,7 +192,10 @@ impl Slot {
             lines,
             emitted: turn.emitted,
             status,
+            shown,
+            lasted,
             rests: status.is_terminal(),
+            ended,
             moved: self.moved.take(),
         };
         Ok(Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) }))
@@ -385,7 +397,10 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
         lines: Vec::new(),
         emitted: Vec::new(),
         status: Status::Parked,
+        shown: true,
+        lasted: None,
         rests: false,
+        ended: None,
         moved: None,
     };
     let release = Write::Release { run: shared.id.clone(), fence };

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::replay::LogLine;
-use durhai_core::{Failure, RunId, StepId, Value};
+use durhai_core::{Failure, RunId, StepId, TraceContext, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Observers;
 
 /// What an attempt of a step knows about itself. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +28,9 @@ pub(crate) struct Made {
     pub attempt: u32,
     /// The run in its key, where it is not its own.
     pub keys_of: Option<RunId>,
+    /// The span that started its run.
+    pub starter: Option<TraceContext>,
+    pub observers: Observers,
     pub cancel: CancellationToken,
     pub sink: Box<dyn Fn(Note) + Send + Sync>,
 }
@@ -68,6 +73,19 @@ impl StepContext {
     /// what was done although its answer got lost is not done twice.
     pub fn idempotency_key(&self) -> String {
         format!("{}/{}", self.0.keys_of.as_ref().unwrap_or(&self.0.run), self.0.step)
+    }
+
+    /// The span of this attempt, as W3C writes it: what a step sends as `traceparent` to whomever it asks, so that their
+    /// spans come under its own. Computed from the names of run, step and attempt, in the trace of whoever started the run;
+    /// flagged as sampled if this host records it, or where it has no [observer](crate::Observer), if its starter does.
+    pub fn traceparent(&self) -> String {
+        self.trace_context().to_string()
+    }
+
+    /// The same in its parts.
+    pub fn trace_context(&self) -> TraceContext {
+        let Made { run, step, attempt, starter, observers, .. } = &*self.0;
+        observers.span_of(run, starter.as_ref()).of_attempt(run, step, *attempt)
     }
 
     /// Ends when nobody wants the result any more: the run was cancelled, the attempt timed out, the host stops. What

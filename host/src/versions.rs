@@ -4,17 +4,13 @@ use std::collections::BTreeMap;
 
 use durhai_core::{Millis, Version};
 use durhai_engine::Bundle;
-use durhai_world::{Query, World, WorldError};
+use durhai_world::{World, WorldError};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog;
 use crate::error::HostError;
-use crate::gate::LIVE;
 use crate::host::Host;
-use crate::view::{LiveVersion, SourceView, VersionView, WorkflowView};
-
-/// Runs that are looked up at a time.
-const PAGE: usize = 1_000;
+use crate::view::{LiveVersion, RunCount, SourceView, VersionView, WorkflowView};
 
 /// A version in the list that is kept for its workflow.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,16 +45,10 @@ impl Host {
                 for known in known(world, &name)? {
                     found.insert(known.version.clone(), empty(&known.version, Some(known.first_seen)));
                 }
-                let mut query = Query { workflow: Some(name), limit: PAGE, ..Query::default() };
-                loop {
-                    let page = world.list(&query)?;
-                    for row in page.rows {
-                        let view = found.entry(row.version.clone()).or_insert_with(|| empty(&row.version, None));
-                        view.runs += 1;
-                        view.live += u64::from(!row.status.is_terminal());
-                    }
-                    let Some(next) = page.next else { break };
-                    query.cursor = Some(next);
+                for count in world.census()?.into_iter().filter(|count| count.workflow == name) {
+                    let view = found.entry(count.version.clone()).or_insert_with(|| empty(&count.version, None));
+                    view.runs += count.runs;
+                    view.live += if count.status.is_terminal() { 0 } else { count.runs };
                 }
                 for view in found.values_mut() {
                     view.bytes = world.program(&view.version)?.map_or(0, |bytes| bytes.len() as u64);
@@ -119,6 +109,13 @@ impl Host {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
+    /// How many runs there are, by workflow, version and status. It takes no longer where there are many.
+    pub async fn census(&self) -> Result<Vec<RunCount>, HostError> {
+        let count =
+            |durhai_world::Count { workflow, version, status, runs }| RunCount { workflow, version, status, runs };
+        self.inner()?.blocking(move |world| Ok(world.census()?.into_iter().map(count).collect())).await
+    }
+
     /// [`workflows`](Host::workflows) with the live runs of each version.
     pub async fn workflow_list(&self) -> Result<Vec<WorkflowView>, HostError> {
         let mut all = self.workflows();
@@ -139,15 +136,10 @@ impl Host {
 /// Live runs by workflow and version.
 fn live_versions(world: &dyn World) -> Result<BTreeMap<String, BTreeMap<Version, u64>>, WorldError> {
     let mut found: BTreeMap<String, BTreeMap<Version, u64>> = BTreeMap::new();
-    let mut query = Query { status: LIVE.to_vec(), limit: PAGE, ..Query::default() };
-    loop {
-        let page = world.list(&query)?;
-        for row in page.rows {
-            *found.entry(row.workflow).or_default().entry(row.version).or_default() += 1;
-        }
-        let Some(next) = page.next else { return Ok(found) };
-        query.cursor = Some(next);
+    for count in world.census()?.into_iter().filter(|count| !count.status.is_terminal()) {
+        *found.entry(count.workflow).or_default().entry(count.version).or_default() += count.runs;
     }
+    Ok(found)
 }
 
 fn source_view(version: &Version, bundle: &Bundle) -> SourceView {

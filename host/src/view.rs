@@ -143,6 +143,16 @@ pub struct LiveVersion {
     pub serving: bool,
 }
 
+/// How many runs are alike in this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCount {
+    pub workflow: String,
+    pub version: Version,
+    pub status: Status,
+    /// At least 1.
+    pub runs: u64,
+}
+
 /// A version of a workflow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionView {
@@ -182,6 +192,9 @@ pub struct ScheduleView {
     pub paused: bool,
     /// When it is due next; none while it is paused, or never again.
     pub next: Option<Millis>,
+    /// The next five times, that one first; none while it is paused.
+    #[serde(default)]
+    pub upcoming: Vec<Millis>,
     /// The time it was started for last.
     pub last: Option<Millis>,
     /// The run of that time.
@@ -227,10 +240,14 @@ pub struct LogEntry {
     pub line: LogLine,
 }
 
-/// What became durable in one commit of one run.
+/// What became durable in one commit of one run: of its creation, a turn of it, or what was done to it from outside. Without
+/// events, lines and values it says that the status, the status text or the state changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Committed {
     pub run: RunId,
+    pub workflow: String,
+    /// After it.
+    pub version: Version,
     pub events: Vec<Event>,
     pub lines: Vec<LogLine>,
     /// What it emitted, in order. The place of each in its stream is not known here: read the stream.

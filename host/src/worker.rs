@@ -9,8 +9,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
 use durhai_core::replay::{AttemptError, Input, LogLine, Verdict};
 use durhai_core::{Body, Event, Millis, Replay, RunId, StepId, Value, Version};
@@ -158,6 +158,7 @@ pub(crate) fn run(inner: Arc<Inner>, index: usize, messages: &mpsc::Receiver<Msg
             worker.inner.counters.live.fetch_sub(worker.slots.len() as u64, Ordering::Relaxed);
             worker.slots.clear();
             worker.dirty.clear();
+            worker.inner.meters.backlog.add(-(worker.backlog.len() as i64));
             worker.backlog.clear();
         }
         worker.fire_timers();
@@ -198,7 +199,10 @@ impl Worker {
         self.queued.fetch_sub(1, Ordering::Relaxed);
         let now = self.inner.clock.now();
         match msg {
-            Msg::Adopt { claim, history } => self.backlog.push_back((claim, history)),
+            Msg::Adopt { claim, history } => {
+                self.inner.meters.backlog.add(1);
+                self.backlog.push_back((claim, history));
+            }
             Msg::Attempt { run, step_id, attempt, result } => {
                 if let Some(slot) = self.slots.get_mut(&run) {
                     slot.heartbeats.remove(&step_id);
@@ -242,6 +246,7 @@ impl Worker {
                 // Unless it was claimed anew in the meantime.
                 if self.slots.get(&run.id).is_some_and(|slot| Arc::ptr_eq(&slot.shared, &run)) {
                     tracing::warn!("run {} is no longer held here: {why}", run.id);
+                    self.inner.meters.lost.inc();
                     self.abandon(&run.id);
                 }
             }
@@ -291,6 +296,7 @@ impl Worker {
             let (inner, timer) = (&self.inner, self.timers.peek().map(|Reverse((at, _))| *at));
             let preempt =
                 || others || queued.load(Ordering::Relaxed) > 0 || timer.is_some_and(|at| at <= inner.clock.now());
+            let began = Instant::now();
             let mut turn = slot.exec.turn(&self.sandbox, &preempt);
             while turn != Turn::Preempted && !self.draining {
                 match slot.answer(&self.inner) {
@@ -298,6 +304,16 @@ impl Worker {
                     Ok(false) => break,
                     Err(error) => return self.inner.fail(Arc::new(error)),
                 }
+            }
+            let took = began.elapsed();
+            self.inner.meters.turn.time(took);
+            if let Some(built) = &mut slot.building {
+                *built += took;
+            }
+            if turn != Turn::Preempted
+                && let Some(built) = slot.building.take()
+            {
+                self.inner.meters.replay.time(built);
             }
             if self.draining {
                 self.finish_draining(slot, turn);
@@ -351,8 +367,9 @@ impl Worker {
             }
             let Some(Reverse((_, run))) = self.timers.pop() else { break };
             if let Some(slot) = self.slots.get_mut(&run)
-                && slot.exec.replay().wake_at().is_some_and(|at| at <= now)
+                && let Some(at) = slot.exec.replay().wake_at().filter(|at| *at <= now)
             {
+                self.inner.meters.timer_lag.record(now - at);
                 slot.deliver(now, Input::Time);
                 self.touch(run);
             }
@@ -393,6 +410,7 @@ impl Worker {
     fn admit(&mut self) {
         if self.draining {
             for (claim, _) in std::mem::take(&mut self.backlog) {
+                self.inner.meters.backlog.add(-1);
                 let shared = self.shared(&claim);
                 self.give_back_claim(shared, claim.fence);
             }
@@ -407,6 +425,7 @@ impl Worker {
                 }
             }
             let Some((claim, history)) = self.backlog.pop_front() else { break };
+            self.inner.meters.backlog.add(-1);
             self.adopt(*claim, history);
             if self.dirty.len() >= GATHER {
                 self.turns();
@@ -429,9 +448,17 @@ impl Worker {
             self.inner.counters.rebuilt.fetch_add(1, Ordering::Relaxed);
         }
         let shared = self.shared(&claim);
+        let began = history.is_none().then(Instant::now);
         match self.build(&claim, history) {
             Ok((exec, log_bytes)) => {
+                if let Some(starter) = exec.replay().created().traceparent {
+                    let _ = shared.starter.set(starter);
+                }
                 let mut slot = Slot::new(shared, exec, &claim, log_bytes);
+                if let Some(began) = began {
+                    self.inner.meters.replayed.add(slot.exec.replay().last_seq());
+                    slot.building = Some(began.elapsed());
+                }
                 let now = self.inner.clock.now();
                 // One that waited for its turn hears first what came meanwhile: it may be cancelled before it begins.
                 let waited = claim.row.started_at.is_none();
@@ -466,6 +493,8 @@ impl Worker {
         Arc::new(RunShared {
             id: claim.run.clone(),
             workflow: claim.row.workflow.clone(),
+            version: Mutex::new(claim.row.version.clone()),
+            starter: OnceLock::new(),
             worker: self.index,
             attempts: Default::default(),
         })
@@ -519,7 +548,7 @@ impl Worker {
     fn probe(&mut self, version: &Version, history: Vec<Event>) -> Result<ReplayView, String> {
         let program = self.program(version)?;
         let events = history.len() as u64;
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let replay =
             Replay::new(history, self.inner.limits.clone()).map_err(|error| format!("damaged log: {error}"))?;
         let mut exec = Execution::new(program, replay);

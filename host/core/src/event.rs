@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Kind, Millis, RunId, StepId, Value, Version};
+use crate::{Failure, Kind, Millis, RunId, StepId, TraceContext, Value, Version};
 
 /// One line of a run's log.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,6 +152,8 @@ pub struct Created {
     pub keys_of: Option<RunId>,
     /// The run whose log this one took over, and up to which event.
     pub origin: Option<Origin>,
+    /// The span that started it, where one is known: the run belongs to its trace.
+    pub traceparent: Option<TraceContext>,
 }
 
 /// The call that waits for a run.
@@ -203,6 +205,7 @@ impl Created {
             seed: None,
             keys_of: None,
             origin: None,
+            traceparent: None,
         }
     }
 }

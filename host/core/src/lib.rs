@@ -15,6 +15,7 @@ pub mod replay;
 pub mod retry;
 pub mod rng;
 pub mod run;
+pub mod trace_context;
 pub mod wire;
 
 pub use event::{Body, Event, Site};
@@ -23,6 +24,7 @@ pub use ids::{RunId, StepId, Version};
 pub use options::{RetryPolicy, StepOptions};
 pub use replay::Replay;
 pub use run::Status;
+pub use trace_context::{SpanId, TraceContext, TraceId};
 
 /// What a script hands out and gets back: JSON, with integers (64 bit, signed) and floats kept apart.
 pub type Value = serde_json::Value;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Body, Chain, Created, Event, Origin, Parent, Site};
-use crate::{Failure, Millis, RunId, StepId, Value, Version};
+use crate::{Failure, Millis, RunId, StepId, TraceContext, Value, Version};
 
 /// The number in the first byte.
 pub const FORMAT: u8 = 1;
@@ -157,6 +157,9 @@ struct Line<'a> {
     keys_of: Option<RunId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
+    /// Whatever stands there must not make a log unreadable: what is no context is as good as none.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    traceparent: Option<Cow<'a, str>>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -199,6 +202,7 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.seed = created.seed.as_deref().map(Cow::Borrowed);
                 line.keys_of = created.keys_of.clone();
                 line.origin = created.origin.clone();
+                line.traceparent = created.traceparent.map(|context| Cow::Owned(context.to_string()));
             }
             Body::StepStarted { name, input, attempt, label } => {
                 line.name = lent(name);
@@ -293,6 +297,7 @@ impl Line<'_> {
                 seed: self.seed.map(Cow::into_owned),
                 keys_of: self.keys_of,
                 origin: self.origin,
+                traceparent: self.traceparent.and_then(|text| TraceContext::parse(&text).ok()),
             })),
             "run_started" => Body::RunStarted,
             "step_started" => Body::StepStarted {

@@ -28,8 +28,7 @@ const FEW: usize = 24;
 /// How often the one who waits looks around.
 const LOOK: Duration = Duration::from_millis(5);
 
-pub(crate) const LIVE: [Status; 5] =
-    [Status::Pending, Status::Running, Status::Waiting, Status::Suspended, Status::Parked];
+const LIVE: [Status; 5] = [Status::Pending, Status::Running, Status::Waiting, Status::Suspended, Status::Parked];
 
 /// What is done with each run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -321,6 +321,8 @@ impl Bringing<'_> {
                 created.seed.get_or_insert_with(|| old.to_string());
                 let file = Some(self.options.file.clone()).filter(|file| !file.is_empty());
                 created.origin = Some(Origin { run: old.clone(), seq: last, file });
+                // What it does from now on is no part of a trace elsewhere.
+                created.traceparent = None;
                 // Its time stood still while it was a file.
                 created.timeout =
                     created.timeout.map(|timeout| if ended { timeout } else { timeout.saturating_add(away) });

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Query, Record, Refused, Row, Snapshot, Watcher, World,
+    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Record, Refused, Row, Snapshot, Watcher, World,
     WorldError, Write, Written,
 };
 
@@ -204,6 +204,10 @@ impl World for FaultWorld {
 
     fn list(&self, query: &Query) -> Result<Page, WorldError> {
         self.world()?.list(query)
+    }
+
+    fn census(&self) -> Result<Vec<Count>, WorldError> {
+        self.world()?.census()
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

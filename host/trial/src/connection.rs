@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::world::{
-    Chunk, Claim, Holder, Hook, Letter, Page, Query, Record, Refused, Row, Snapshot, Watcher, World, WorldError, Write,
-    Written, decode,
+    Chunk, Claim, Count, Holder, Hook, Letter, Page, Query, Record, Refused, Row, Snapshot, Watcher, World, WorldError,
+    Write, Written, decode,
 };
 use durhai::{Millis, RunId, Version};
 
@@ -200,6 +200,10 @@ impl World for Connection {
 
     fn list(&self, query: &Query) -> Result<Page, WorldError> {
         self.world()?.list(query)
+    }
+
+    fn census(&self) -> Result<Vec<Count>, WorldError> {
+        self.world()?.census()
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

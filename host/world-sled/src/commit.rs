@@ -5,7 +5,7 @@ use durhai_world::{Chunk, Commit, Creation, Refused, Row, WorldError};
 
 use crate::batch::Batch;
 use crate::keys;
-use crate::state::Run;
+use crate::state::{Run, State};
 use crate::write::{Outcome, Turn, counted, json};
 
 impl Turn<'_> {
@@ -89,8 +89,12 @@ impl Turn<'_> {
                 self.close_all(&commit.run);
             }
             self.empty = false;
-            let Some(run) = self.state.runs.get_mut(&commit.run) else { return self.refuse(commit.run) };
-            set_row(run, Row { run: commit.run.clone(), gate: run.row.gate.clone(), ..row }, &mut self.batch);
+            let State { runs, census, zones, .. } = &mut *self.state;
+            let Some(run) = runs.get_mut(&commit.run) else { return self.refuse(commit.run) };
+            let row = Row { run: commit.run.clone(), gate: run.row.gate.clone(), ..row };
+            census.replace(&run.row, &row);
+            zones.add(run.key, row.created_at);
+            set_row(run, row, &mut self.batch);
             if let Some(gate) = gate {
                 let (key, place) = (run.key, run.place);
                 self.leave(&gate, key, place)?;
@@ -134,8 +138,8 @@ fn set_row(run: &mut Run, mut row: Row, batch: &mut Batch) {
             batch.insert(index, &[]);
         }
     } else if old.status != row.status {
-        batch.remove(keys::under(&keys::by_status(old.status), key));
-        batch.insert(keys::under(&keys::by_status(row.status), key), &[]);
+        batch.remove(keys::under(&keys::by_status(old.status, &old.workflow), key));
+        batch.insert(keys::under(&keys::by_status(row.status, &row.workflow), key), &[]);
         if let Some(expiry) = keys::expiry(&row, key) {
             batch.insert(expiry, &[]);
         }

@@ -3,11 +3,14 @@
 use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
+use crate::census::Census;
 use crate::disk::Disk;
 use crate::keys;
+use crate::zones::Zones;
 
-/// What this version writes and reads. 1: runs were not found by their version.
-const FORMAT: u64 = 2;
+/// What this version writes and reads. 1: runs were not found by their version; 2: they were not counted, nor found by
+/// their time, and by their status whatever their workflow.
+const FORMAT: u64 = 3;
 
 /// How many runs are brought up to date at once.
 const STEP: usize = 1000;
@@ -30,6 +33,13 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
         Some(FORMAT) => Ok(()),
         Some(1) => {
             list_versions(disk)?;
+            list_statuses(disk)?;
+            count(disk)?;
+            declare(disk)
+        }
+        Some(2) => {
+            list_statuses(disk)?;
+            count(disk)?;
             declare(disk)
         }
         Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
@@ -51,17 +61,42 @@ fn declare(disk: &Disk) -> Result<(), WorldError> {
 
 /// Doing it again changes nothing: it may be cut short.
 fn list_versions(disk: &Disk) -> Result<(), WorldError> {
+    for_rows(disk, |key, row, batch| batch.insert(keys::under(&keys::by_version(&row.version), key), &[]))
+}
+
+/// The same.
+fn list_statuses(disk: &Disk) -> Result<(), WorldError> {
+    for_rows(disk, |key, row, batch| {
+        batch.remove(&[&[keys::STATUS, keys::status(row.status)], &key.to_be_bytes()[..]].concat()[..]);
+        batch.insert(keys::under(&keys::by_status(row.status, &row.workflow), key), &[]);
+    })
+}
+
+/// A row that cannot be read is for `verify` to report.
+fn for_rows(disk: &Disk, mut change: impl FnMut(u64, &Row, &mut Batch)) -> Result<(), WorldError> {
     let mut rows = disk.prefix([keys::ROW]).peekable();
     while rows.peek().is_some() {
         let mut batch = Batch::default();
         for entry in rows.by_ref().take(STEP) {
             let (at, value) = entry?;
-            // A row that cannot be read is for `verify` to report.
             if let (Some(key), Ok(row)) = (keys::last_number(&at), serde_json::from_slice::<Row>(&value)) {
-                batch.insert(keys::under(&keys::by_version(&row.version), key), &[]);
+                change(key, &row, &mut batch);
             }
         }
         disk.apply(batch)?;
     }
     Ok(())
+}
+
+/// The same.
+fn count(disk: &Disk) -> Result<(), WorldError> {
+    let (mut census, mut zones) = (Census::default(), Zones::default());
+    for_rows(disk, |key, row, _| {
+        census.add(row);
+        zones.add(key, row.created_at);
+    })?;
+    let mut batch = Batch::default();
+    census.flush(&mut batch);
+    zones.flush(&mut batch);
+    disk.apply(batch)
 }

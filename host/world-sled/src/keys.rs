@@ -24,9 +24,11 @@
 //! | `d` due u64, key | an unheld run that becomes due; nothing for held ones |
 //! | `h` key | the run is claimed; found at open: its holder died |
 //! | `t` key | tries, u32; absent: 0 |
-//! | `S` status u8, key · `W` workflow term, key · `T` tag term, value term, key · `P` parent term, key · `V` version term, key | indexes of the rows |
+//! | `S` status u8, workflow term, key · `W` workflow term, key · `T` tag term, value term, key · `P` parent term, key · `V` version term, key | indexes of the rows |
 //! | `E` purge time u64, key | an ended run that may be purged from then on |
 //! | `z` key | a deleted run of which something may be left |
+//! | `N` status u8, version length u32, version, workflow | how many such runs there are, u64; never 0 |
+//! | `C` zone u64 | the earliest and the latest time at which a run of those 512 keys was created, u64 each |
 //!
 //! A turn that brings only events is one insert under `l`. A run that is held has no `d`: it gets one when it is given
 //! back, or at the next open; one that waits at its gate when it is admitted.
@@ -60,6 +62,8 @@ pub const TAG: u8 = b'T';
 pub const PARENT: u8 = b'P';
 pub const VERSION: u8 = b'V';
 pub const EXPIRY: u8 = b'E';
+pub const CENSUS: u8 = b'N';
+pub const ZONE: u8 = b'C';
 
 /// How much of a text stands in an index.
 const TERM: usize = 128;
@@ -144,8 +148,24 @@ pub fn under(prefix: &[u8], number: u64) -> Vec<u8> {
     key
 }
 
-pub fn by_status(status: Status) -> Vec<u8> {
-    let number = match status {
+/// What runs that are alike in this are counted under.
+pub fn census(workflow: &str, version: &Version, status: Status) -> Vec<u8> {
+    let mut key = Vec::with_capacity(6 + version.as_str().len() + workflow.len());
+    key.extend_from_slice(&[CENSUS, self::status(status)]);
+    measured(&mut key, version.as_str());
+    key.extend_from_slice(workflow.as_bytes());
+    key
+}
+
+pub fn by_status(status: Status, workflow: &str) -> Vec<u8> {
+    let mut key = vec![STATUS, self::status(status)];
+    term(&mut key, workflow);
+    key
+}
+
+/// A status as it stands in keys.
+pub fn status(status: Status) -> u8 {
+    match status {
         Status::Pending => 0,
         Status::Running => 1,
         Status::Waiting => 2,
@@ -155,8 +175,7 @@ pub fn by_status(status: Status) -> Vec<u8> {
         Status::Cancelled => 6,
         Status::Continued => 7,
         Status::Parked => 8,
-    };
-    vec![STATUS, number]
+    }
 }
 
 pub fn by_workflow(workflow: &str) -> Vec<u8> {
@@ -192,7 +211,7 @@ pub fn expiry(row: &Row, run: u64) -> Option<Vec<u8>> {
 /// Every index entry of a row.
 pub fn of_row(row: &Row, run: u64) -> Vec<Vec<u8>> {
     let mut keys = Vec::with_capacity(5 + row.tags.len());
-    keys.push(under(&by_status(row.status), run));
+    keys.push(under(&by_status(row.status, &row.workflow), run));
     keys.push(under(&by_workflow(&row.workflow), run));
     keys.extend(row.tags.iter().map(|(name, value)| under(&by_tag(name, value), run)));
     keys.extend(row.parent.iter().map(|parent| under(&by_parent(parent), run)));
@@ -209,6 +228,10 @@ fn term(key: &mut Vec<u8>, text: &str) {
 fn measured(key: &mut Vec<u8>, name: &str) {
     key.extend_from_slice(&(name.len() as u32).to_be_bytes());
     key.extend_from_slice(name.as_bytes());
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The number that a key or a value ends with.

@@ -7,6 +7,7 @@
 //! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
 
 mod batch;
+mod census;
 mod claim;
 mod commit;
 mod copy;
@@ -15,20 +16,22 @@ mod format;
 mod gate;
 mod hook;
 mod keys;
+mod list;
 mod read;
 mod restore;
 mod state;
 mod sweep;
 mod verify;
 mod write;
+mod zones;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher, World,
-    WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher,
+    World, WorldError, Write, Written,
 };
 
 use batch::Batch;
@@ -263,7 +266,12 @@ impl World for SledWorld {
     }
 
     fn list(&self, query: &Query) -> Result<Page, WorldError> {
-        read::list(&self.disk, query)
+        let plan = list::Plan::new(&self.state(), query);
+        list::list(&self.disk, query, &plan)
+    }
+
+    fn census(&self) -> Result<Vec<Count>, WorldError> {
+        Ok(self.state().census.list())
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

@@ -1,15 +1,12 @@
-//! Reading one run, and listing many.
+//! Reading one run.
 
 use durhai_core::{Millis, RunId, Version};
-use durhai_world::{Chunk, Letter, Page, Query, WorldError};
+use durhai_world::{Chunk, Letter, WorldError};
 use sled::IVec;
 
 use crate::disk::Disk;
 use crate::keys;
 use crate::state::{key_of, row_of};
-
-/// How far ahead indexes are counted at first, to find the one with the fewest entries.
-const LOOK: usize = 128;
 
 pub fn log(disk: &Disk, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
     let Some(key) = key_of(disk, run)? else { return Ok(Vec::new()) };
@@ -115,119 +112,9 @@ pub fn expired(disk: &Disk, now: Millis, limit: usize) -> Result<Vec<RunId>, Wor
     Ok(found)
 }
 
-pub fn list(disk: &Disk, query: &Query) -> Result<Page, WorldError> {
-    let before = match &query.cursor {
-        None => u64::MAX,
-        Some(cursor) => u64::from_str_radix(cursor, 16).map_err(|_| {
-            WorldError::Invalid(format!("{cursor:?} is no cursor of this world: take the one a page came with"))
-        })?,
-    };
-    let mut page = Page::default();
-    let mut last = before;
-    let (driver, others) = plan(disk, query, before)?;
-    let mut newest_first = Merge::new(disk, &driver, before)?;
-    while let Some(key) = newest_first.next()? {
-        if !others.iter().map(|any| has_any(disk, any, key)).try_fold(true, |all, has| Ok(all && has?))? {
-            continue;
-        }
-        // A row may go, or change, while we look.
-        let Some(row) = row_of(disk, key)?.filter(|row| query.matches(row)) else { continue };
-        if page.rows.len() == query.page_size() {
-            page.next = Some(format!("{last:x}"));
-            break;
-        }
-        page.rows.push(row);
-        last = key;
-    }
-    Ok(page)
-}
-
 fn chunk(disk: &Disk, (name, value): (IVec, IVec)) -> Result<Chunk, WorldError> {
     match (keys::last_number(&name), keys::split_counted(&value)) {
         (Some(first), Some((count, bytes))) => Ok(Chunk { first, count, bytes: bytes.to_vec() }),
         _ => Err(disk.corrupt("a chunk of a log cannot be read")),
-    }
-}
-
-/// Index prefixes of which a run must be under one.
-type AnyOf = Vec<Vec<u8>>;
-
-/// The index to go through, which is the one with the fewest entries, and those to look into for each run found.
-fn plan(disk: &Disk, query: &Query, before: u64) -> Result<(AnyOf, Vec<AnyOf>), WorldError> {
-    let mut wanted: Vec<AnyOf> = Vec::new();
-    wanted.extend(query.parent.iter().map(|parent| vec![keys::by_parent(parent)]));
-    wanted.extend(query.tags.iter().map(|(name, value)| vec![keys::by_tag(name, value)]));
-    wanted.extend(query.version.iter().map(|version| vec![keys::by_version(version)]));
-    wanted.extend(query.workflow.iter().map(|workflow| vec![keys::by_workflow(workflow)]));
-    if !query.status.is_empty() {
-        let mut all: AnyOf = query.status.iter().map(|status| keys::by_status(*status)).collect();
-        all.sort_unstable();
-        all.dedup();
-        wanted.push(all);
-    }
-    if wanted.is_empty() {
-        return Ok((vec![vec![keys::ROW]], Vec::new()));
-    }
-    let mut look = LOOK;
-    let best = loop {
-        let mut counts = Vec::with_capacity(wanted.len());
-        for any in &wanted {
-            counts.push(any.iter().map(|prefix| newest(disk, prefix, before).take(look).count()).sum::<usize>());
-        }
-        let (best, fewest) = counts.into_iter().enumerate().min_by_key(|(_, count)| *count).expect("one is wanted");
-        // All are longer: look further, so that this costs no more than a part of the shortest.
-        if wanted.len() == 1 || fewest < look || look >= LOOK << 12 {
-            break best;
-        }
-        look *= 8;
-    };
-    Ok((wanted.swap_remove(best), wanted))
-}
-
-fn has_any(disk: &Disk, any: &AnyOf, key: u64) -> Result<bool, WorldError> {
-    for prefix in any {
-        if disk.has(keys::under(prefix, key))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// The keys of runs under one prefix and before a key, newest first.
-fn newest<'a>(disk: &'a Disk, prefix: &[u8], before: u64) -> impl Iterator<Item = Result<u64, WorldError>> + 'a {
-    let range = keys::under(prefix, 0)..keys::under(prefix, before);
-    disk.range(range).rev().map(move |entry| {
-        let key = entry?.0;
-        keys::last_number(&key).ok_or_else(|| disk.corrupt("an index entry has no key"))
-    })
-}
-
-/// Several prefixes at once, newest first.
-struct Merge<'a> {
-    sources: Vec<Box<dyn Iterator<Item = Result<u64, WorldError>> + 'a>>,
-    heads: Vec<Option<u64>>,
-}
-
-impl<'a> Merge<'a> {
-    fn new(disk: &'a Disk, any: &AnyOf, before: u64) -> Result<Self, WorldError> {
-        let mut sources = Vec::new();
-        let mut heads = Vec::new();
-        for prefix in any {
-            let mut source = newest(disk, prefix, before);
-            heads.push(source.next().transpose()?);
-            sources.push(Box::new(source) as Box<dyn Iterator<Item = _>>);
-        }
-        Ok(Merge { sources, heads })
-    }
-
-    fn next(&mut self) -> Result<Option<u64>, WorldError> {
-        let Some(newest) = self.heads.iter().copied().flatten().max() else { return Ok(None) };
-        // A run that changes its status while we look may be under two.
-        for (head, source) in self.heads.iter_mut().zip(&mut self.sources) {
-            if *head == Some(newest) {
-                *head = source.next().transpose()?;
-            }
-        }
-        Ok(Some(newest))
     }
 }

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use durhai_world::{Place, Record, WorldError};
 
 use crate::batch::Batch;
+use crate::census::Census;
 use crate::copy::{Cursor, OF_RUNS};
 use crate::disk::Disk;
 use crate::gate::{Gate, rank};
 use crate::keys;
 use crate::state::{self, Run, row_of};
+use crate::zones::Zones;
 
 /// Says that a copy is being put into this store.
 pub const RESTORING: &str = "restoring";
@@ -94,6 +96,7 @@ fn place(record: Record, batch: &mut Batch) -> usize {
 /// Makes what is found by other things than its name, and removes what belongs to no run.
 fn complete(disk: &Disk) -> Result<(), WorldError> {
     let mut gates: HashMap<String, Gate> = HashMap::new();
+    let (mut census, mut zones) = (Census::default(), Zones::default());
     let mut hooks = Steps::new(disk);
     let mut cursor = Cursor::new(keys::HOOK);
     while let Some((key, value)) = cursor.next(disk)? {
@@ -123,6 +126,8 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
                 continue;
             }
             let Some(run) = Run::of_key(disk, number)? else { continue };
+            census.add(&run.row);
+            zones.add(number, run.row.created_at);
             steps.batch.insert(keys::named(keys::ID, run.row.run.as_str()), &number.to_be_bytes());
             for index in keys::of_row(&run.row, number) {
                 steps.batch.insert(index, &[]);
@@ -155,6 +160,8 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
         steps.batch.insert(keys::named(keys::GATE, &name), gate.value());
         steps.step()?;
     }
+    census.flush(&mut steps.batch);
+    zones.flush(&mut steps.batch);
     steps.end()
 }
 

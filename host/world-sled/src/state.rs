@@ -7,9 +7,11 @@ use durhai_core::{Millis, RunId, Status};
 use durhai_world::{Claim, Place, Row, WorldError};
 
 use crate::batch::Batch;
+use crate::census::Census;
 use crate::disk::Disk;
 use crate::gate::Gate;
 use crate::keys;
+use crate::zones::Zones;
 
 /// All that must not change while a batch is put together.
 pub struct State {
@@ -18,6 +20,8 @@ pub struct State {
     pub gates: HashMap<String, Gate>,
     /// Tokens that held runs reserved, each with the run.
     pub reserved: HashMap<Arc<str>, RunId>,
+    pub census: Census,
+    pub zones: Zones,
     pub next_key: u64,
     pub next_fence: u64,
 }
@@ -72,7 +76,15 @@ impl State {
             disk.apply(batch)?;
         }
         disk.sync()?;
-        Ok(State { runs: HashMap::new(), gates: HashMap::new(), reserved: HashMap::new(), next_key, next_fence })
+        Ok(State {
+            runs: HashMap::new(),
+            gates: HashMap::new(),
+            reserved: HashMap::new(),
+            census: Census::read(disk)?,
+            zones: Zones::read(disk)?,
+            next_key,
+            next_fence,
+        })
     }
 
     /// The run, read if it is not at hand. `None`: there is none.

@@ -7,9 +7,11 @@ use std::fmt::Display;
 use durhai_core::RunId;
 use durhai_world::{Row, WorldError};
 
+use crate::census::Census;
 use crate::disk::Disk;
-use crate::keys;
+use crate::keys::{self, hex};
 use crate::state::{Run, taken};
+use crate::zones;
 
 pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     for tag in 0..=u8::MAX {
@@ -25,8 +27,8 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::HOOK => hooks(disk, report)?,
             keys::OPEN => opens(disk, report)?,
             keys::GATE => gates::verify(disk, report)?,
-            // With the gates.
-            keys::PLACE | keys::QUEUE => {}
+            // With the gates, and with the rows.
+            keys::PLACE | keys::QUEUE | keys::CENSUS | keys::ZONE => {}
             keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT | keys::VERSION | keys::EXPIRY => {
                 indexes(disk, tag, report)?;
             }
@@ -53,6 +55,8 @@ fn name(disk: &Disk, key: u64) -> Result<String, WorldError> {
 }
 
 fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    let mut census = Census::default();
+    let mut created = Vec::new();
     for entry in disk.prefix([keys::ROW]) {
         let (at, value) = entry?;
         let Some(key) = keys::last_number(&at).filter(|_| at.len() == 9) else {
@@ -66,6 +70,8 @@ fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
                 continue;
             }
         };
+        census.add(&row);
+        created.push((key, row.created_at));
         let id = &row.run;
         let found = disk.get(keys::named(keys::ID, id.as_str()))?.and_then(|value| keys::last_number(&value));
         if found != Some(key) {
@@ -87,7 +93,8 @@ fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
             report(format!("run {id} is due at {due} and would not be found then"));
         }
     }
-    Ok(())
+    census.compare(disk, report)?;
+    zones::verify(disk, created.into_iter(), report)
 }
 
 fn ids(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
@@ -250,8 +257,4 @@ fn orphan(disk: &Disk, key: u64, what: impl Display, report: &mut dyn FnMut(Stri
         report(format!("{what} of run number {key}, and there is no such run"));
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -67,6 +67,8 @@ impl<'a> Turn<'a> {
     /// Makes visible what came together so far.
     pub fn apply(&mut self) -> Result<(), WorldError> {
         if !self.empty {
+            self.state.census.flush(&mut self.batch);
+            self.state.zones.flush(&mut self.batch);
             self.disk.apply(std::mem::take(&mut self.batch))?;
             self.empty = true;
             self.applied = true;
@@ -111,6 +113,8 @@ impl<'a> Turn<'a> {
         for index in keys::of_row(&row, key) {
             self.batch.insert(index, &[]);
         }
+        self.state.census.add(&row);
+        self.state.zones.add(key, row.created_at);
         if events.count > 0 {
             let value = counted(&mut self.value, events.count, &events.bytes);
             self.batch.insert(&keys::two(keys::LOG, key, 1), value);
@@ -193,6 +197,9 @@ impl<'a> Turn<'a> {
         for index in keys::of_row(&run.row, key) {
             self.batch.remove(index);
         }
+        let row = run.row.clone();
+        self.state.census.remove(&row);
+        self.state.zones.remove(self.disk, key)?;
         self.state.let_go(&id);
         self.empty = false;
         if !sweep(self.disk, key, AT_ONCE, &mut self.batch)? {

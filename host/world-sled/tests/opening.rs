@@ -84,7 +84,7 @@ fn owner() {
 fn a_newer_format_is_refused() {
     let folder = TempDir::new().expect("a folder");
     drop(open(folder.path()));
-    for (format, wanted) in [("3", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
+    for (format, wanted) in [("4", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
         raw(folder.path(), |db| db.insert("!format", format).map(drop).expect("written"));
         let text = refused(folder.path()).to_string();
         assert!(text.contains(wanted) && text.contains(format), "{format}: {text}");
@@ -94,7 +94,8 @@ fn a_newer_format_is_refused() {
     assert!(matches!(refused(folder.path()), WorldError::Corrupt(_)));
 }
 
-/// Stores of format 1 know nothing of versions, gates and purge times; their rows do not have them either.
+/// Stores of format 1 know nothing of versions, gates and purge times; their rows do not have them either. Those of format
+/// 2 do not count their runs, nor find them by their time.
 #[test]
 fn an_older_format_is_brought_up_to_date() {
     const RUNS: usize = 2500;
@@ -102,19 +103,28 @@ fn an_older_format_is_brought_up_to_date() {
     let [one, two] = ["1", "2"].map(|text| Version::of([("flow", text)]));
     let of = |at: usize| if at.is_multiple_of(3) { &two } else { &one };
     let world = open(folder.path());
-    let rows = (0..RUNS).map(|at| Row { version: of(at).clone(), ..row(&format!("r{at}")) });
+    let rows = (0..RUNS).map(|at| Row { version: of(at).clone(), created_at: at as u64, ..row(&format!("r{at}")) });
     let new =
         |row| Write::Create(Box::new(Create { row, events: Chunk { first: 1, count: 0, bytes: vec![] }, claim: None }));
     write(&world, rows.map(new).collect());
     world.put_program(&one, b"text").expect("works");
     drop(world);
     // All of it, and again as if it had been cut short.
-    for keep in [0, 700] {
+    for (format, keep, counted) in [("1", 0, 0), ("1", 700, 0), ("2", RUNS, 0), ("2", RUNS, 1)] {
         raw(folder.path(), |db| {
-            for key in db.scan_prefix("V").keys().skip(keep) {
-                db.remove(key.expect("readable")).expect("removed");
+            for (kind, keep) in [("V", keep), ("N", counted), ("C", counted)] {
+                for key in db.scan_prefix(kind).keys().skip(keep) {
+                    db.remove(key.expect("readable")).expect("removed");
+                }
             }
-            db.insert("!format", "1").expect("written");
+            // Without the workflow in it, as it was.
+            for key in db.scan_prefix("S").keys().skip(counted * RUNS / 2) {
+                let key = key.expect("readable");
+                let old = [&key[..2], &key[key.len() - 8..]].concat();
+                db.remove(key).expect("removed");
+                db.insert(old, &[]).expect("written");
+            }
+            db.insert("!format", format).expect("written");
             let row: serde_json::Value =
                 serde_json::from_slice(&db.scan_prefix("r").next().expect("one").expect("readable").1).expect("JSON");
             assert!(row.get("gate").is_none() && row.get("purge_at").is_none(), "as an old one: {row}");
@@ -125,11 +135,19 @@ fn an_older_format_is_brought_up_to_date() {
             world.list(&query).expect("works").rows.len()
         };
         assert_eq!((count(&one), count(&two)), (RUNS - RUNS.div_ceil(3), RUNS.div_ceil(3)));
+        let census: Vec<_> = world.census().expect("works").iter().map(|of| (of.version.clone(), of.runs)).collect();
+        let mut wanted = vec![(one.clone(), count(&one) as u64), (two.clone(), count(&two) as u64)];
+        wanted.sort();
+        assert_eq!(census, wanted);
+        let running = Query { status: vec![Status::Running], limit: RUNS, ..Query::default() };
+        assert_eq!(world.list(&running).expect("works").rows.len(), RUNS);
+        let late = Query { since: Some(RUNS as u64 - 7), ..Query::default() };
+        assert_eq!(world.list(&late).expect("works").rows.len(), 7);
         assert!(!world.drop_program(&one).expect("works"));
         assert_eq!(damage(&world), [""; 0]);
         drop(world);
         let format = raw(folder.path(), |db| db.get("!format").expect("readable").expect("there"));
-        assert_eq!(&*format, b"2", "which the older version refuses");
+        assert_eq!(&*format, b"3", "which the older version refuses");
     }
 }
 
@@ -377,6 +395,7 @@ fn verify_sees_damage() {
         "i-nobody",
         "l-12345678-12345678",
         "S-12345678",
+        "S\u{1}\0\0\0\u{4}flow12345678",
         "V-12345678",
         "E1234567812345678",
         "d-12345678-12345678",
@@ -384,6 +403,10 @@ fn verify_sees_damage() {
         "kplanted",
         "o12345678planted",
         "Gplanted",
+        "Nplanted",
+        "N\u{1}\0\0\0\u{1}vflow",
+        "Cplanted",
+        "C12345678",
         "g12345678",
         "Q123456781234567812345678",
         "?",
@@ -395,6 +418,16 @@ fn verify_sees_damage() {
     for (inside, members) in [(0, 3), (2, 3), (1, 4), (1, 2)] {
         let value = [&1_u32.to_be_bytes()[..], &u64::to_be_bytes(inside), &u64::to_be_bytes(members)].concat();
         check(format!("{inside} of {members}"), &|db| drop(db.insert("Gg", value.clone()).expect("written")));
+    }
+    // Runs that are counted wrongly, and times that hide one.
+    let of_census = lost.iter().find(|key| key[0] == b'N').expect("one");
+    for wrong in [0, 2, u64::MAX] {
+        check(format!("{wrong} runs"), &|db| drop(db.insert(of_census, &wrong.to_be_bytes()).expect("written")));
+    }
+    let zone = lost.iter().find(|key| key[0] == b'C').expect("one");
+    for (earliest, latest) in [(0_u64, 0_u64), (2, 9), (9, 2)] {
+        let value = [earliest.to_be_bytes(), latest.to_be_bytes()].concat();
+        check(format!("{earliest} to {latest}"), &|db| drop(db.insert(zone, value.clone()).expect("written")));
     }
     let room = [&2_u32.to_be_bytes()[..], &1_u64.to_be_bytes(), &3_u64.to_be_bytes()].concat();
     check("room that nobody takes".into(), &|db| drop(db.insert("Gg", room.clone()).expect("written")));

@@ -100,6 +100,10 @@ pub trait World: Send + Sync + 'static {
     /// Rows by index, newest first (the one created last, whatever the clocks said).
     fn list(&self, query: &Query) -> Result<Page, WorldError>;
 
+    /// How many runs there are of each workflow, version and status: one count for each three of which there is a run, in
+    /// that order. It takes no longer where there are many runs, and is right at some moment during the call.
+    fn census(&self) -> Result<Vec<Count>, WorldError>;
+
     /// Keeps the texts of a version. Durable on return; keeping the same version again changes nothing.
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError>;
 

@@ -4,13 +4,14 @@ mod copy;
 mod run;
 mod state;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher, World,
-    WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher,
+    World, WorldError, Write, Written,
 };
 use run::Run;
 use state::State;
@@ -217,6 +218,15 @@ impl World for MemoryWorld {
             last = *key;
         }
         Ok(page)
+    }
+
+    fn census(&self) -> Result<Vec<Count>, WorldError> {
+        let mut counts = BTreeMap::new();
+        for Run { row, .. } in self.state().runs.values() {
+            *counts.entry((row.workflow.clone(), row.version.clone(), row.status)).or_default() += 1;
+        }
+        let count = |((workflow, version, status), runs)| Count { workflow, version, status, runs };
+        Ok(counts.into_iter().map(count).collect())
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

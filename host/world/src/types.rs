@@ -307,6 +307,16 @@ impl Query {
     }
 }
 
+/// How many runs are alike in this, see [`World::census`](crate::World::census).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    pub workflow: String,
+    pub version: Version,
+    pub status: Status,
+    /// At least 1.
+    pub runs: u64,
+}
+
 /// Some rows, newest first, and where to go on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {

@@ -116,6 +116,11 @@ pub(super) async fn start(
     if let Some(timeout) = body.timeout {
         start = start.timeout(duration("timeout", &timeout)?);
     }
+    // W3C: of several, or of one that cannot be read, none counts.
+    let mut spans = headers.get_all("traceparent").iter();
+    if let (Some(span), None) = (spans.next().and_then(|span| span.to_str().ok()), spans.next()) {
+        start = start.traceparent(span);
+    }
     if app.config.leave_starts {
         start = start.elsewhere();
     }

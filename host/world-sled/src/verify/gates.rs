@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use durhai_world::{Place, Row, WorldError};
 
-use super::{hex, name, row};
+use super::{name, row};
 use crate::disk::Disk;
 use crate::gate::{Gate, rank};
-use crate::keys;
+use crate::keys::{self, hex};
 use crate::state::place_of;
 
 pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {

@@ -4,7 +4,7 @@ use durhai_core::{Status, Version};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Query, Row, World, WorldError};
+use crate::{Commit, Count, Query, Row, World, WorldError};
 
 pub const CASES: Cases = &[
     ("list: newest first", newest_first),
@@ -13,6 +13,9 @@ pub const CASES: Cases = &[
     ("list: pages are stable while runs come and go", pages),
     ("list: long and similar names", similar),
     ("list: a cursor that is none", bad_cursor),
+    ("list: by times that jump", times),
+    ("census: follows whatever happens to runs", census),
+    ("census: the same after a restart", census_reopened),
 ];
 
 fn names(world: &dyn World, query: &Query) -> Vec<String> {
@@ -179,5 +182,106 @@ fn bad_cursor(subject: &Subject<'_>) {
     for cursor in ["", "no cursor", "-1", "99999999999999999999999999"] {
         let query = Query { cursor: Some(cursor.into()), ..Query::default() };
         assert!(matches!(world.list(&query), Err(WorldError::Invalid(_))), "{cursor:?}");
+    }
+}
+
+/// Thousands of runs whose clock goes back, stands and jumps: what is skipped must not be what is asked for.
+fn times(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let at = |number: u64| match number {
+        0..1500 => 1_000_000 + number * 10,
+        // Imported, from long before.
+        1500..1520 => number,
+        1520..2500 => 900_000 + number * 10,
+        _ => 2_000_000,
+    };
+    let rows: Vec<Row> = (0..2600).map(|number| Row { created_at: at(number), ..row(&format!("r{number}")) }).collect();
+    for batch in rows.chunks(200) {
+        write_all(&*world, batch.iter().map(|row| new(row.clone(), None)).collect());
+    }
+    let times = [0, 1510, 1600, 914_000, 915_200, 1_000_005, 1_014_980, 1_020_000, 2_000_000, 2_000_001];
+    for since in times.iter().map(|at| Some(*at)).chain([None]) {
+        for until in times.iter().map(|at| Some(*at)).chain([None]) {
+            let query = Query { since, until, limit: 700, ..Query::default() };
+            let wanted: Vec<String> =
+                rows.iter().rev().filter(|row| query.matches(row)).map(|row| row.run.to_string()).collect();
+            let (mut found, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = world.list(&Query { cursor, ..query.clone() }).expect("works");
+                found.extend(page.rows.iter().map(|row| row.run.to_string()));
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, wanted, "since {since:?} until {until:?}");
+        }
+    }
+    undamaged(&*world);
+}
+
+/// As `flow/1 pending 2`.
+fn counts(world: &dyn World) -> Vec<String> {
+    let text = |Count { workflow, version, status, runs }: Count| {
+        let version = (0..9).find(|number| of_text(*number) == version).expect("one of these");
+        format!("{workflow}/{version} {status} {runs}")
+    };
+    world.census().expect("works").into_iter().map(text).collect()
+}
+
+fn of_text(number: u64) -> Version {
+    Version::of([("flow", number.to_string().as_str())])
+}
+
+fn census(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let world = &*world;
+    assert_eq!(counts(world), [""; 0]);
+    let a = held(world, row("a"), &holder("h"));
+    let b = held(world, row("b"), &holder("h"));
+    write_all(world, vec![new(Row { workflow: "else".into(), ..row("c") }, None)]);
+    assert_eq!(counts(world), ["else/1 pending 1", "flow/1 pending 2"]);
+    // One that is there already counts once, and what is refused not at all.
+    let written = world.write(vec![new(row("a"), None), becomes(&a, |row| row.status = Status::Running)]);
+    assert!(written.expect("works")[0].is_err());
+    assert!(write(world, delete(&id("a"))).is_err() && write(world, delete(&id("nobody"))).is_err());
+    assert_eq!(counts(world), ["else/1 pending 1", "flow/1 pending 1", "flow/1 running 1"]);
+    // Moved to another version, and back; a row that is written again counts the same.
+    write_all(world, vec![becomes(&b, |row| row.version = of_text(2)), becomes(&b, |row| row.version = of_text(2))]);
+    assert_eq!(counts(world), ["else/1 pending 1", "flow/1 running 1", "flow/2 pending 1"]);
+    // With children, one of them twice, and a successor.
+    let create = |name: &str| crate::Create { row: row(name), events: chunk(1, 1), claim: None };
+    write_all(world, vec![commit(Commit { create: vec![create("d"), create("d"), create("a")], ..turn(&a) })]);
+    assert_eq!(counts(world), ["else/1 pending 1", "flow/1 pending 1", "flow/1 running 1", "flow/2 pending 1"]);
+    let continued = Row { status: Status::Continued, ..a.row.clone() };
+    write_all(world, vec![commit(Commit { row: Some(continued), create: vec![create("e")], ..turn(&a) })]);
+    write_all(world, vec![becomes(&b, |row| row.status = Status::Failed), delete(&id("b"))]);
+    assert_eq!(counts(world), ["else/1 pending 1", "flow/1 pending 2", "flow/1 continued 1"]);
+    // Created and gone in one batch, many of them, and the name again.
+    let over = |at: u64| Row { status: Status::Completed, version: of_text(at % 3), ..row(&format!("o{at}")) };
+    write_all(world, (0..60).map(|at| new(over(at), None)).collect());
+    write_all(world, (0..59).map(|at| delete(&over(at).run)).chain([new(over(0), None)]).collect());
+    let wanted =
+        ["else/1 pending 1", "flow/0 completed 1", "flow/1 pending 2", "flow/1 continued 1", "flow/2 completed 1"];
+    let mut found = counts(world);
+    found.sort();
+    let mut wanted = wanted.map(String::from);
+    wanted.sort();
+    assert_eq!(found, wanted);
+    undamaged(world);
+}
+
+fn census_reopened(subject: &Subject<'_>) {
+    let Some(reopen) = subject.reopen else { return };
+    let mut world = (subject.make)();
+    let claim = held(&*world, row("a"), &holder("h"));
+    write_all(&*world, vec![becomes(&claim, |row| row.status = Status::Suspended), new(row("b"), None)]);
+    let long = "w".repeat(300);
+    write_all(&*world, vec![new(Row { workflow: long.clone(), ..row("c") }, None)]);
+    for _ in 0..2 {
+        let wanted = ["flow/1 pending 1".to_owned(), "flow/1 suspended 1".to_owned(), format!("{long}/1 pending 1")];
+        assert_eq!(counts(&*world), wanted);
+        undamaged(&*world);
+        world = reopen(world);
     }
 }
