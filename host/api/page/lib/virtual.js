@@ -5,6 +5,9 @@ import { h, styles } from "./dom.js";
 /** Pixels above and below what is seen in which rows are made too. */
 const AROUND = 300;
 
+/** Rows up and down in which the current row is looked for when others were put before it. */
+const NEARBY = 1000;
+
 /**
  * A list of any length. It scrolls with the page, or by itself if a style gives it a height and `overflow-y`.
  *
@@ -30,6 +33,8 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
   const rows = new Map();
   const range = { from: 0, to: 0 };
   let current = -1;
+  /** Which row that is, for when rows are put above it. */
+  let chosen;
   let waiting = 0;
 
   const top = (index) => (varies ? tops[index] : index * height);
@@ -111,6 +116,7 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
   const draw = () => {
     waiting = 0;
     if (!element.isConnected) return;
+    follow();
     const { from, to } = sight();
     range.from = Math.max(0, Math.min(count, at(from - AROUND)));
     range.to = to <= from ? range.from : Math.max(range.from, Math.min(count, at(to + AROUND) + 1));
@@ -150,6 +156,18 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
     soon();
   }).observe(element);
 
+  /** The current row may stand elsewhere now; it is looked for nearby. */
+  const follow = () => {
+    if (current < 0 || (current < count && key(current) === chosen)) return;
+    for (let by = 1; by <= NEARBY; by += 1) {
+      const found = [current + by, current - by].find((index) => index >= 0 && index < count && key(index) === chosen);
+      if (found !== undefined) return void (current = found);
+    }
+    current = -1;
+  };
+  const fade = () => {
+    if (current >= 0 && current < count) rows.get(key(current))?.node.classList.remove("current");
+  };
   const inSight = (index) => {
     const { from, to } = sight();
     // What is fixed at the top of the page covers something.
@@ -168,7 +186,6 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
     /** There are so many rows now. */
     update(next) {
       count = next;
-      if (current >= count) current = count - 1;
       layout();
       draw();
     },
@@ -205,8 +222,9 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
     /** Makes a row the current one and gives it the focus. */
     focus(index) {
       if (!count) return;
-      rows.get(key(current))?.node.classList.remove("current");
+      fade();
       current = Math.max(0, Math.min(count - 1, index));
+      chosen = key(current);
       list.reveal(current);
       const entry = rows.get(key(current)) ?? make(current);
       if (!entry.node.isConnected) (inside.append(entry.node), place(entry));
@@ -225,8 +243,9 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
     const node = event.target.closest(".virtual-row");
     const entry = node && rows.get(node.virtualKey);
     if (!entry || entry.index === current) return;
-    if (current >= 0 && current < count) rows.get(key(current))?.node.classList.remove("current");
+    fade();
     current = entry.index;
+    chosen = node.virtualKey;
     node.classList.add("current");
     moved?.(current);
   });
