@@ -1,7 +1,7 @@
 // Who a run is and how it stands: one look, all of it current.
 
 import { copyButton } from "../../lib/copy.js";
-import { fill, h, text, toast } from "../../lib/dom.js";
+import { fill, h, reconcile, text, toast } from "../../lib/dom.js";
 import { duration, number, relative, short, status, time, utc, whole } from "../../lib/format.js";
 import { key } from "../../lib/keys.js";
 import { link } from "../../lib/router.js";
@@ -14,6 +14,7 @@ export function head({ feed, signal }) {
   const said = h("span", { class: "soft run-said" });
   const lasted = h("span", { class: "number" });
   const facts = h("div", { class: "run-facts" });
+  const events = h("a", { href: link(["runs", feed.id], { tab: "log" }) });
   const buttons = h("div", { class: "end" });
   const warning = h("div", {});
   const node = h("header", {},
@@ -35,11 +36,16 @@ export function head({ feed, signal }) {
       act();
     }
     text(said, run.status_text ?? "");
-    const wanted = JSON.stringify([run, children()]);
-    if (facts.dataset.of !== wanted) {
-      facts.dataset.of = wanted;
-      fill(facts, known(run, lasted), relatives(run, children()));
-    }
+    // Only what changed is made anew: the focus may be on one of them.
+    reconcile(facts, [...known(run, lasted, events), ...relatives(run, children())].filter(Boolean), ({ name }) => name,
+      ({ name }) => h("div", { class: "fact" }, h("span", { class: "fact-name" }, name), h("span", {})),
+      (node, { of, what }) => {
+        const wanted = JSON.stringify(of);
+        if (node.dataset.of === wanted) return;
+        node.dataset.of = wanted;
+        fill(node.lastChild, what());
+      });
+    if (number(run.events) !== events.textContent) text(events, number(run.events));
     tick();
   }
 
@@ -110,37 +116,40 @@ export function head({ feed, signal }) {
 /** What ticks shows whole seconds: a changing third digit tells nobody anything. */
 export const coarse = (ms) => (ms < 1000 ? Math.max(ms, 0) : ms - (ms % 1000));
 
-function known(run, lasted) {
-  const fact = (name, ...what) => h("div", { class: "fact" }, h("span", { class: "fact-name" }, name), h("span", {}, what));
+/** A fact: its name, what it is made of, and how it is shown. */
+const fact = (name, of, what) => ({ name, of, what });
+
+function known(run, lasted, events) {
+  const tags = Object.entries(run.tags);
   return [
-    fact("Workflow", h("a", { href: link(["workflows", run.workflow]) }, run.workflow)),
-    run.started_at ? fact("Started", h("span", { title: utc(run.started_at) }, whole(run.started_at)), " ", h("span", { class: "faint" }, time(run.started_at, relative)))
-      : fact("Created", h("span", { title: utc(run.created_at) }, whole(run.created_at))),
-    run.ended_at ? fact("Ended", time(run.ended_at, whole)) : null,
-    fact(run.started_at ? "Duration" : "Waiting", lasted),
-    fact("Version", h("a", { class: "mono", href: link(["workflows", run.workflow], { version: run.version }), title: run.version }, short(run.version))),
-    fact("Events", h("a", { href: link(["runs", run.id], { tab: "log" }) }, number(run.events))),
-    run.attempt > 1 ? fact("Attempt", number(run.attempt)) : null,
-    run.priority ? fact("Priority", number(run.priority)) : null,
-    run.timeout ? fact("Timeout", duration(run.timeout)) : null,
-    Object.keys(run.tags).length ? fact("Tags", Object.entries(run.tags).map(([name, value]) => [
+    fact("Workflow", run.workflow, () => h("a", { href: link(["workflows", run.workflow]) }, run.workflow)),
+    run.started_at ? fact("Started", run.started_at, () => [h("span", { title: utc(run.started_at) }, whole(run.started_at)), " ", h("span", { class: "faint" }, time(run.started_at, relative))])
+      : fact("Created", run.created_at, () => h("span", { title: utc(run.created_at) }, whole(run.created_at))),
+    run.ended_at ? fact("Ended", run.ended_at, () => time(run.ended_at, whole)) : null,
+    fact(run.started_at ? "Duration" : "Waiting", 0, () => lasted),
+    fact("Version", run.version, () => h("a", { class: "mono", href: link(["workflows", run.workflow], { version: run.version }), title: run.version }, short(run.version))),
+    fact("Events", 0, () => events),
+    run.attempt > 1 ? fact("Attempt", run.attempt, () => number(run.attempt)) : null,
+    run.priority ? fact("Priority", run.priority, () => number(run.priority)) : null,
+    run.timeout ? fact("Timeout", run.timeout, () => duration(run.timeout)) : null,
+    tags.length ? fact("Tags", tags, () => tags.map(([name, value]) => [
       h("a", { class: "tag", href: link(["runs"], { tag: `${name}:${value}` }) }, `${name}: ${value}`), " "])) : null,
   ];
 }
 
 function relatives(run, children) {
   const to = (id) => h("a", { class: "mono", href: link(["runs", id]) }, id);
-  const fact = (name, ...what) => h("div", { class: "fact" }, h("span", { class: "fact-name" }, name), h("span", {}, what));
   const several = (list, all) => [
     list.slice(0, NAMED).map((one, at) => [at ? ", " : "", to(one.id ?? one), one.name ? h("span", { class: "faint" }, ` ${one.name}${one.detached ? ", detached" : ""}`) : ""]),
     list.length > NAMED ? h("a", { href: all }, ` and ${number(list.length - NAMED)} more`) : null,
   ];
+  const of = (list) => [list.slice(0, NAMED), list.length];
   return [
-    run.parent ? fact("Parent", to(run.parent)) : null,
-    run.previous ? fact("Continues", to(run.previous)) : null,
-    run.next ? fact("Goes on as", to(run.next)) : null,
-    run.origin ? fact("Forked from", run.origin.file ? `${run.origin.run} in ${run.origin.file}` : to(run.origin.run), ` up to event ${number(run.origin.seq)}`) : null,
-    run.forks?.length ? fact("Forks", several(run.forks, link(["runs"], { workflow: run.workflow }))) : null,
-    children.length ? fact("Children", several(children, link(["runs"], { parent: run.id }))) : null,
+    run.parent ? fact("Parent", run.parent, () => to(run.parent)) : null,
+    run.previous ? fact("Continues", run.previous, () => to(run.previous)) : null,
+    run.next ? fact("Goes on as", run.next, () => to(run.next)) : null,
+    run.origin ? fact("Forked from", run.origin, () => [run.origin.file ? `${run.origin.run} in ${run.origin.file}` : to(run.origin.run), ` up to event ${number(run.origin.seq)}`]) : null,
+    run.forks?.length ? fact("Forks", of(run.forks), () => several(run.forks, link(["runs"], { workflow: run.workflow }))) : null,
+    children.length ? fact("Children", of(children), () => several(children, link(["runs"], { parent: run.id }))) : null,
   ];
 }

@@ -1,6 +1,6 @@
 // What a run needs now, above everything else: an answer, an operator, a signal, or nothing but time.
 
-import { fill, h, toast } from "../../lib/dom.js";
+import { fill, h, reconcile, toast } from "../../lib/dom.js";
 import { number, relative, time, whole } from "../../lib/format.js";
 import { link } from "../../lib/router.js";
 import { parked } from "./parked.js";
@@ -14,6 +14,7 @@ export function now({ feed, signal }) {
   const asked = h("div", { class: "stack" });
   const rest = h("div", {});
   const node = h("div", { class: "run-now" }, asked, rest);
+  const list = h("ul", { class: "run-waits", "aria-label": "What it waits for" });
   questions({ feed, signal, place: asked });
   let drawn = null;
   let stop = null;
@@ -30,7 +31,7 @@ export function now({ feed, signal }) {
     else if (run.status === "pending") fill(rest, h("p", { class: "soft" }, pending(run)));
     else if (run.status === "continued") fill(rest, h("p", { class: "soft" }, "It goes on as ", h("a", { class: "mono", href: link(["runs", run.next]) }, run.next), "."));
     else if (run.status === "cancelled") fill(rest, cancelled(feed, stop.signal));
-    else if (feed.live) fill(rest, waits(feed));
+    else if (feed.live) waits(feed, list, rest);
     else fill(rest);
   }
   feed.addEventListener("run", draw, { signal });
@@ -84,7 +85,7 @@ function grouped(list) {
   for (const wait of list) {
     const key = `${wait.kind} ${wait.kind === "hook" || wait.kind === "child" ? wait.step_id : wait.name} ${wait.site}`;
     const group = groups.get(key);
-    if (!group) groups.set(key, { ...wait, count: 1 });
+    if (!group) groups.set(key, { ...wait, key, count: 1 });
     else {
       group.count += 1;
       if (wait.until) group.until = Math.min(wait.until, group.until ?? Infinity);
@@ -93,16 +94,21 @@ function grouped(list) {
   return [...groups.values()];
 }
 
-function waits(feed) {
+/** Brings the list of waits up to date. What stays the same stays in the document: a button must not go away under the pointer. */
+function waits(feed, list, place) {
   const { run } = feed;
   const all = run.waiting_for.filter(({ kind }) => kind !== "suspend");
   const some = all.filter(({ kind }) => kind !== "tasks" && kind !== "task");
   // A task that waits for others adds nothing where the others are listed.
-  const list = grouped(some.length || run.waiting_for.length > all.length ? some : all);
-  if (!list.length) return null;
-  return h("ul", { class: "run-waits", "aria-label": "What it waits for" }, list.slice(0, SHOWN).map((wait) => h("li", {}, wait.count > 1 ? h("strong", {}, `${number(wait.count)} × `) : null, said(wait, feed), till(wait),
-    wait.site ? h("span", { class: "faint" }, " at ", placeLink(run, wait.site)) : null, does(wait, feed))),
-    list.length > SHOWN ? h("li", { class: "faint" }, `and ${number(list.length - SHOWN)} more kinds of waiting: see the timeline`) : null);
+  const found = grouped(some.length || run.waiting_for.length > all.length ? some : all);
+  if (!found.length) return fill(place);
+  const shown = found.slice(0, SHOWN);
+  if (found.length > SHOWN) shown.push({ more: found.length - SHOWN });
+  reconcile(list, shown, ({ key, count, until, more }) => more ?? `${key} ${count} ${until}`, (wait) => wait.more
+    ? h("li", { class: "faint" }, `and ${number(wait.more)} more kinds of waiting: see the timeline`)
+    : h("li", {}, wait.count > 1 ? h("strong", {}, `${number(wait.count)} × `) : null, said(wait, feed), till(wait),
+      wait.site ? h("span", { class: "faint" }, " at ", placeLink(run, wait.site)) : null, does(wait, feed)));
+  if (place.firstChild !== list) fill(place, list);
 }
 
 /** What a task waits for, in words. */

@@ -17,7 +17,7 @@ export function panel({ feed, signal }) {
     drawn = wanted;
     const empty = !run.state || (typeof run.state === "object" && !Object.keys(run.state).length);
     fill(element,
-      card("State", empty ? h("p", { class: "soft" }, "Nothing is set. set_state(key, value) in the script shows values here while it runs.")
+      card("Set by the script", empty ? h("p", { class: "soft" }, "Nothing is set. set_state(key, value) in the script shows values here while it runs.")
         : json(run.state, { open: 2, label: "the state", whole: async () => (await feed.whole()).state })),
       card("Status text", run.status_text ? h("p", {}, run.status_text) : h("p", { class: "soft" }, "None: set_status(text) sets it.")),
       run.waiting_for.length ? card("What its tasks wait for", h("div", { class: "scroll-x" }, h("table", {},

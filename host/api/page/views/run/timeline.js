@@ -251,17 +251,27 @@ export function panel({ feed, signal, query }) {
     // What is shown beside went on.
     if (detailOf && (detailOf.call.state !== detailOf.state || detailOf.call.attempts?.length !== detailOf.attempts)) choose(shown);
   });
-  for (const name of ["events", "run", "complete"]) feed.addEventListener(name, soon, { signal });
+  // While the past is loaded, what is drawn is drawn again for every page: not more often than one can look at.
+  const slowly = throttle(600, soon);
+  for (const name of ["events", "run", "complete"]) feed.addEventListener(name, () => (feed.complete || model.seen === 0 ? soon : slowly)(), { signal });
   const timer = setInterval(() => !document.hidden && !element.closest("[hidden]") && feed.live && model.openCalls.size && draw(), TICK);
   const size = new ResizeObserver(() => draw());
   size.observe(frame);
   signal.addEventListener("abort", () => (clearInterval(timer), size.disconnect()), { once: true });
-  texts(feed.run).then((files) => {
-    if (signal.aborted) return;
-    places = new Places(files, feed.run.workflow);
-    for (const label of rows.element.querySelectorAll(".tl-label")) delete label.dataset.of;
-    draw();
-  }, () => {});
+  // Names of tasks are read in the source, which is another one after a move to another version.
+  let version = null;
+  function read() {
+    if (version === feed.run.version) return;
+    version = feed.run.version;
+    texts(feed.run).then((files) => {
+      if (signal.aborted) return;
+      places = new Places(files, feed.run.workflow);
+      for (const label of rows.element.querySelectorAll(".tl-label")) delete label.dataset.of;
+      draw();
+    }, () => {});
+  }
+  feed.addEventListener("run", read, { signal });
+  read();
 
   return {
     element,
