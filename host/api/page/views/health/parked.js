@@ -10,11 +10,12 @@ const MOST = 50;
 
 /** By what the reason says: a name for it, and what to do. The first that fits counts. */
 const REASONS = [
-  [/diverg|does not fit|is recorded|asked for/i, "diverged", "The script does something else than its log has. Look at the replay for the line, then migrate it to a version that fits, fork it before that line, or unpark it when the text is put right."],
-  [/poison|crash|tries without|no progress/i, "poisoned", "It took its host down several times without getting on. Find out by a replay what it does at its last line; unpark it when that is put right, or terminate it."],
-  [/step/i, "missing step", "A step it asks for is not there. Add it (steps/, durhai.toml or the program that embeds the host), then unpark it."],
-  [/text|version|source|workflow/i, "missing text", "The text it runs on is not there. Put the file back or migrate it to a version that serves, then unpark it."],
-  [/damage|corrupt|cannot be read|log/i, "damaged", "Its log cannot be read. Run the doctor below for what was found; export what is left before anything is repaired."],
+  [/^diverged/, "diverged", "The script does something else than its log has. Replay it to see the line; then migrate it to a version that fits, fork it before that line, or put the file right and unpark it."],
+  [/^poisoned/, "poisoned", "It took its host down again and again without getting on. Replay it to see where; unpark it when that is put right, or terminate it."],
+  [/^step .* is under way/, "missing step", "Provide the step again (a file in steps/, durhai.toml, or the program that embeds the host), then unpark it."],
+  [/does not compile|script of version|text/, "missing text", "The text it runs on does not load here. Migrate it to a version that fits, or put back what it needs and unpark it."],
+  [/^imported/, "imported", "It was read from a file and does nothing until it is unparked."],
+  [/damage|log/, "damaged", "Its log could not be read to the end. Look at what is left, run the doctor below, then fork it before the place or unpark it."],
 ];
 
 const kindOf = (reason) => REASONS.find(([pattern]) => pattern.test(reason)) ?? [null, "parked", "Look at the run for what it says; unpark it when the reason is gone."];

@@ -18,7 +18,7 @@ export const BULK = [
   { name: "cancel", label: "Cancel", fits: live, danger: true, done: "told to stop",
     text: "Their scripts get an error where they wait, can tidy up, and end as cancelled. Children are cancelled too.",
     reason: true, call: (run, body) => api.post(`/runs/${part(run.id)}/cancel`, body) },
-  { name: "retry", label: "Try again", fits: (run) => run.status === "failed", danger: false, done: "started again",
+  { name: "retry", label: "Try again", joint: ": ", fits: (run) => run.status === "failed", danger: false, done: "started again",
     text: "For each a new run takes over what was done and makes the step that failed once more.",
     call: (run) => api.post(`/runs/${part(run.id)}/retry`) },
   { name: "unpark", label: "Unpark", fits: (run) => run.status === "parked", danger: false, done: "go on",
@@ -42,8 +42,8 @@ export function bulk(action, chosen) {
   const reason = action.reason && h("input", { id: "bulk-reason", autocomplete: "off" });
   const progress = h("p", { role: "status", class: "soft" });
   return dialog({
-    title: `${action.label}: ${runs(fitting.length)}`,
-    submit: `${action.label}: ${runs(fitting.length)}`,
+    title: `${action.label}${action.joint ?? " "}${runs(fitting.length)}`,
+    submit: `${action.label}${action.joint ?? " "}${runs(fitting.length)}`,
     danger: action.danger,
     content: h("div", { class: "stack" },
       h("p", {}, action.text),
