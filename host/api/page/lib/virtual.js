@@ -5,6 +5,9 @@ import { h, styles } from "./dom.js";
 /** Pixels above and below what is seen in which rows are made too. */
 const AROUND = 300;
 
+/** Milliseconds after a row was scrolled to in which it is kept in sight while heights turn out. */
+const SETTLE = 400;
+
 /** Rows up and down in which the current row is looked for when others were put before it. */
 const NEARBY = 1000;
 
@@ -26,6 +29,8 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
   const element = h("div", { class: "virtual", role: role === "table" ? "rowgroup" : role, "aria-label": role === "table" ? null : label }, inside);
   const guess = typeof height === "function" ? height : null;
   const varies = measure || guess !== null;
+  /** The row that was scrolled to last: rows above it are measured only then, and move it. */
+  const aim = { index: 0, until: 0 };
   /** Heights that were measured, by key. */
   const known = new Map();
   /** Where each row begins, and at last where the list ends; only where heights differ. */
@@ -74,7 +79,8 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
     if (!changed) return;
     layout();
     // What is read stays where it is when a row above it turns out to be taller.
-    if (shift) scroller().scrollTop += shift;
+    if (performance.now() < aim.until && aim.index < count) inSight(aim.index);
+    else if (shift) scroller().scrollTop += shift;
     draw();
   });
 
@@ -216,6 +222,7 @@ export function virtual({ count = 0, height, row, change, key = (index) => index
     /** Scrolls so that the row is seen. */
     reveal(index) {
       if (!element.isConnected) return void requestAnimationFrame(() => element.isConnected && list.reveal(index));
+      Object.assign(aim, { index, until: performance.now() + SETTLE });
       inSight(index);
       draw();
     },

@@ -113,6 +113,13 @@ export function view({ query, signal }) {
   });
   source.addEventListener("told", () => !document.hidden && count());
 
+  const loadWorkflows = throttle(500, async () => {
+    const answer = await api.get("/workflows", { signal }).catch(() => null);
+    if (!answer || signal.aborted) return;
+    workflows = answer.workflows;
+    bar.workflows(workflows.map((one) => one.name));
+    if (!source.runs.length) draw();
+  });
   const nothing = () => {
     if (!empty(filter)) {
       return h("div", { class: "empty" }, h("h2", {}, "No run fits these filters"), h("a", { class: "button", href: "#/runs" }, "Clear the filters"));
@@ -219,11 +226,8 @@ export function view({ query, signal }) {
 
   bar.show(filter);
   source.show(filter);
-  api.get("/workflows", { signal }).then((answer) => {
-    workflows = answer.workflows;
-    bar.workflows(workflows.map((one) => one.name));
-    if (!source.runs.length) draw();
-  }).catch(() => {});
+  loadWorkflows();
+  source.addEventListener("workflow", loadWorkflows);
   count();
 
   return {

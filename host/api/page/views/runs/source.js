@@ -14,7 +14,8 @@ const SINGLE = 8;
 
 /**
  * `runs` is the list, newest first; a run that does not fit the filter any more has `gone`. "change" is fired when it is another
- * one, "fresh" when `waiting` is (how many new runs are not shown yet), "told" when anything happened in the host.
+ * one, "fresh" when `waiting` is (how many new runs are not shown yet), "told" when anything happened to runs, "workflow" when a file
+ * of the scripts folder was saved.
  * `visible()` gives the rows that are seen, `[from, to]`; `top()` whether new runs may appear by themselves.
  */
 export class RunSource extends EventTarget {
@@ -144,6 +145,7 @@ export class RunSource extends EventTarget {
       signal: stop,
       on: ({ event, data }) => {
         if (event === "runs") this.#changes(data);
+        else if (event === "workflow") this.#say("workflow");
         else if (event === "hello") {
           // The first one tells nothing new; a later one follows a break: anything may have happened.
           if (hello) this.#everything();
