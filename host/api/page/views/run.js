@@ -17,7 +17,7 @@ const TABS = [
   { name: "output", label: "Output", load: () => import("./run/output.js") },
   { name: "state", label: "State", load: () => import("./run/state.js") },
   { name: "source", label: "Source", load: () => import("./run/source.js") },
-  { name: "trace", label: "Trace", load: () => import("./run/trace.js") },
+  { name: "trace", label: "Trace", load: () => import("./run/trace.js"), keep: true },
 ];
 
 export function view({ params: { id }, query, signal }) {

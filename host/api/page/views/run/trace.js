@@ -41,7 +41,7 @@ export function panel({ id, feed, signal, query }) {
   const again = h("button", { type: "button", class: "small", hidden: true, onclick: () => load({ keep: true }) });
   const whatIf = h("button", { type: "button", onclick: () => otherScript() }, "What if …");
   const controls = h("div", { class: "row trace-controls" },
-    button("⏮", "First", () => step("first"), "Home"), button("◀", "One back", () => step(-1), "←"), play, button("▶", "One on", () => step(1), "→"), button("⏭", "Last", () => step("last"), "End"),
+    button("«", "First", () => step("first"), "Home"), button("‹", "One back", () => step(-1), "←"), play, button("›", "One on", () => step(1), "→"), button("»", "Last", () => step("last"), "End"),
     h("label", { class: "row" }, h("span", { class: "soft" }, "by"), by), speed, again, h("span", { class: "end row" }, whatIf));
   const banner = h("div", {});
   const state = h("p", { class: "faint", role: "status" });
@@ -89,14 +89,13 @@ export function panel({ id, feed, signal, query }) {
     slider.value = String(mode === "all" ? Math.max(place, 0) : reached(mode, place));
   }
 
-  function go(index, { quiet = false } = {}) {
+  /** `from`: what has changed since that moment is marked; else what the statement changed. */
+  function go(index, { quiet = false, from } = {}) {
     if (!traced?.events.length) return;
     touched ||= !quiet;
     const next = Math.max(0, Math.min(traced.events.length - 1, index));
-    if (next !== place) {
-      before = next > place ? place : next - 1;
-      place = next;
-    }
+    before = from ?? next;
+    place = next;
     now.follow();
     draw();
   }
@@ -108,8 +107,8 @@ export function panel({ id, feed, signal, query }) {
     if (!traced?.events.length || place < 0 || !element.isConnected) return;
     const event = traced.events[place];
     range();
-    // What the statement itself has changed is marked in any case.
-    const own = traced.lines[reached("lines", place) - 1] ?? -1;
+    // Where a statement begins, what the one before it changed is of interest.
+    const own = traced.lines[reached("lines", place) - (event.type === "line" ? 2 : 1)] ?? -1;
     now.draw(traced, place, Math.min(before, own));
     list.at(place);
     const top = traced.at(place).tasks.get(event.task)?.frames.at(-1);
@@ -130,7 +129,7 @@ export function panel({ id, feed, signal, query }) {
     if (by === "first") return go(0);
     if (by === "last") return go(traced.events.length - 1);
     const at = reached(of, place);
-    if (by > 0) return go(at < stops(of).length ? stopAt(of, at) : traced.events.length - 1);
+    if (by > 0) return go(at < stops(of).length ? stopAt(of, at) : traced.events.length - 1, { from: place });
     const on = at > 0 && stopAt(of, at - 1) === place;
     const back = on ? at - 2 : at - 1;
     go(back >= 0 ? stopAt(of, back) : 0);

@@ -4,6 +4,9 @@ import { code } from "../../../lib/code.js";
 import { fill, h, text } from "../../../lib/dom.js";
 import { link } from "../../../lib/router.js";
 
+/** Characters of a variable that are shown; all of it on hover and by "Evaluate". */
+const LONG = 240;
+
 /**
  * The three parts of a moment. `search(name)` looks for the changes of a variable; `alter(step)` asks for another result.
  * `draw(traced, index, since)`: right after event `index`; what changed behind event `since` is marked.
@@ -81,12 +84,13 @@ export function moment({ id, search, alter, redraw }) {
       seen.delete(one.name);
       seen.set(one.name, one);
     }
-    const rows = [...seen.values()].reverse();
+    // The header of the workflow is in its text; nobody looks for it here.
+    const rows = [...seen.values()].filter((one) => one.name !== "WORKFLOW").reverse();
     fill(variables, h("h3", {}, "Variables"), rows.length ? h("table", {}, h("tbody", {}, rows.map((one) => {
       const changed = one.at > since;
       return h("tr", { class: changed ? "changed" : null },
         h("th", { scope: "row" }, h("button", { type: "button", class: "link mono", title: `All changes of ${one.name}`, onclick: () => search(one.name) }, one.name)),
-        h("td", { class: "mono" }, one.value,
+        h("td", { class: "mono", title: one.value.length > LONG ? one.value : null }, one.value.length > LONG ? `${one.value.slice(0, LONG)} …` : one.value,
           changed && one.old !== undefined ? h("span", { class: "was" }, ` was ${one.old}`) : null,
           changed && one.old === undefined ? h("span", { class: "was" }, " new") : null));
     }))) : h("p", { class: "soft" }, "None yet."));
@@ -118,7 +122,7 @@ export function moment({ id, search, alter, redraw }) {
 
   return {
     source,
-    side: h("div", { class: "trace-side" }, tasks, variables, stack, call),
+    side: h("div", { class: "trace-side" }, tasks, call, variables, stack),
     draw,
     follow: () => (task = depth = null),
     /** Other texts are shown from now on. */
