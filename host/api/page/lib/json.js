@@ -28,6 +28,7 @@ export function json(value, { open = 1, whole = null, copy = true, label = "valu
       try {
         value = await whole();
         draw();
+        tree.querySelector("summary, button")?.focus();
       } catch (error) {
         button.disabled = false;
         button.textContent = `${error.message} Try again`;
@@ -107,6 +108,7 @@ function portion(items, value, from, open, context) {
   more.addEventListener("click", () => {
     more.remove();
     portion(items, value, to, open, context);
+    items.lastElementChild.focus();
   });
   items.append(more);
 }

@@ -35,7 +35,8 @@ class Feed extends EventTarget {
     this.told = { events: 0, lines: 0 };
     this.tellEvents = throttle(80, () => this.#tell("events"));
     this.tellLines = throttle(80, () => this.#tell("lines"));
-    this.refresh = throttle(400, () => this.#look());
+    this.looked = { at: 0, took: 0, timer: null };
+    signal.addEventListener("abort", () => clearTimeout(this.looked.timer), { once: true });
   }
 
   /** Whether anything can still happen. */
@@ -52,6 +53,16 @@ class Feed extends EventTarget {
   /** The run with its values uncut. */
   whole() {
     return api.get(this.path, { signal: this.signal });
+  }
+
+  /** Reads the run again, soon. One with thousands of open tasks takes its time: it is read less often. */
+  refresh() {
+    if (this.looked.timer || this.signal.aborted) return;
+    const wait = this.looked.at + Math.max(400, this.looked.took * 6) - Date.now();
+    this.looked.timer = setTimeout(async () => {
+      await this.#look();
+      this.looked.timer = null;
+    }, Math.max(0, wait));
   }
 
   async open() {
@@ -90,7 +101,9 @@ class Feed extends EventTarget {
 
   async #look() {
     try {
+      const began = Date.now();
       const run = await api.get(this.path, { query: { value_bytes: SHOWN }, signal: this.signal });
+      Object.assign(this.looked, { at: Date.now(), took: Date.now() - began });
       const before = JSON.stringify(this.run);
       this.run = run;
       if (JSON.stringify(run) !== before) this.dispatchEvent(new Event("run"));

@@ -128,10 +128,10 @@ export function said(wait, feed) {
   }
 }
 
-function till({ kind, until }) {
+function till({ kind, until, count }) {
   if (!until) return kind === "signal" || kind === "hook" ? h("span", { class: "faint" }, " without end") : null;
   const word = { sleep: "until", retry: "at", signal: "until", hook: "until" }[kind] ?? "until at most";
-  return [` ${word} `, time(until, whole), " (", time(until, relative), ")"];
+  return [count > 1 ? `, the first ${word} ` : ` ${word} `, time(until, whole), " (", time(until, relative), ")"];
 }
 
 function does(wait, feed) {

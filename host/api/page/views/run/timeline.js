@@ -1,6 +1,6 @@
 // The timeline of a run: a row for each call, grouped by task, on one axis of time.
 
-import { fill, h, styles, text, throttle } from "../../lib/dom.js";
+import { fill, h, styles, text, throttle, toast } from "../../lib/dom.js";
 import { duration, moment, number, precise } from "../../lib/format.js";
 import { go, link } from "../../lib/router.js";
 import { virtual } from "../../lib/virtual.js";
@@ -245,7 +245,9 @@ export function panel({ feed, signal, query }) {
     model.take(feed.events);
     if (feed.complete) model.waits(feed.run.waiting_for, feed.run.events === model.seen);
     if (pending && (model.calls.has(pending) || pending === "run" || feed.complete)) {
-      choose(model.calls.has(pending) || pending === "run" ? pending : null, true);
+      const there = model.calls.has(pending) || pending === "run";
+      if (!there) toast(`The log has no call ${pending}.`);
+      choose(there ? pending : null, true);
       pending = null;
     } else draw();
     // What is shown beside went on.

@@ -49,16 +49,19 @@ export function callBars(call, window) {
 /** All calls below a node in one lane; what would fall on the same pixel is drawn once. */
 export function laneBars(node, window) {
   const bars = [];
-  let [edge, last] = [-1, ""];
+  // By state, the last that was drawn: what lies inside of it would not be seen.
+  const drawn = new Map();
   for (const call of below(node)) {
     if (call === node.timer) continue;
     const from = window.place(call.from);
     const to = window.place(call.to ?? window.now);
     if (to < 0 || from > 100) continue;
-    const right = Math.round((to / 100) * window.pixels);
-    const left = Math.round((from / 100) * window.pixels);
-    if (right - left < 2 && right <= edge && call.state === last) continue;
-    [edge, last] = [right, call.state];
+    const left = Math.floor((from / 100) * window.pixels);
+    const right = Math.max(left + 2, Math.round((to / 100) * window.pixels));
+    const before = drawn.get(call.state);
+    if (before && left >= before.left && right <= before.right) continue;
+    if (before && left >= before.left && left <= before.right) before.right = right;
+    else drawn.set(call.state, { left, right });
     bars.push(bar(window, call.from, call.to ?? window.now, call.attempts ? "attempt" : call.kind, call.attempts && isOpen(call) ? "running" : call.state));
     if (bars.length >= MOST) break;
   }

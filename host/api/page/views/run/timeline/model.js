@@ -32,7 +32,10 @@ export class Model {
     this.ended = null;
     this.end = null;
     this.openCalls = new Set();
+    /** Shown because the run waits there; no event says so yet. */
     this.assumed = new Set();
+    /** Shown as cancelled because the log goes on without them. */
+    this.presumed = new Set();
   }
 
   /** Takes the events that it has not seen. */
@@ -46,7 +49,7 @@ export class Model {
    */
   waits(list, sure) {
     const all = new Set(list.map(({ step_id: id }) => id));
-    for (const call of this.calls.values()) if (call.presumed && all.has(call.id)) this.#reopen(call);
+    for (const call of [...this.presumed]) if (all.has(call.id)) this.#reopen(call);
     if (sure && !this.ended) {
       for (const call of [...this.openCalls]) if (QUIET.has(call.kind) && call.seq && !all.has(call.id)) this.#presume(call, this.moments.at(-1).at);
     }
@@ -62,10 +65,11 @@ export class Model {
       let call = this.calls.get(id);
       if (call && !isOpen(call)) continue;
       if (!call) {
-        call = this.#call(id, { kind: wait.kind, from: this.#since(id), state: "waiting", seq: 0 });
+        call = this.#call(id, { kind: "signal", from: this.#since(id), state: "waiting", seq: 0 });
         this.assumed.add(id);
       }
-      Object.assign(call, { kind: wait.kind, name: wait.kind === "signal" ? wait.name : "hook", site: call.site ?? wait.site, until: wait.until ?? call.until });
+      const what = wait.kind === "signal" ? { kind: "signal", name: wait.name } : { kind: "signal", label: "call of a hook" };
+      Object.assign(call, what, { site: call.site ?? wait.site, until: wait.until ?? call.until });
     }
   }
 
@@ -80,11 +84,12 @@ export class Model {
   /** Its task was cancelled, as far as can be seen: the log goes on without it. */
   #presume(call, at) {
     this.#close(call, Math.max(at, call.from), "cancelled");
-    call.presumed = true;
+    this.presumed.add(call);
   }
 
   #reopen(call) {
-    Object.assign(call, { presumed: false, to: null, state: call.kind === "suspend" ? "asking" : "waiting" });
+    this.presumed.delete(call);
+    Object.assign(call, { to: null, state: call.kind === "suspend" ? "asking" : "waiting" });
     this.openCalls.add(call);
   }
 
@@ -148,7 +153,7 @@ export class Model {
   }
 
   #close(call, at, state) {
-    if (call?.presumed) this.#reopen(call);
+    if (this.presumed.has(call)) this.#reopen(call);
     if (!call || !isOpen(call)) return;
     Object.assign(call, { to: at, state });
     this.openCalls.delete(call);
