@@ -5,13 +5,10 @@ import { problem } from "../lib/dialog.js";
 import { fill, h, reconcile, text, throttle } from "../lib/dom.js";
 import { STATUSES, number, relative, status, time, whole } from "../lib/format.js";
 import { link } from "../lib/router.js";
-import { charts } from "./health/charts.js";
+import { EVERY, charts } from "./health/charts.js";
 import { doctor } from "./health/doctor.js";
 import { parkedRuns } from "./health/parked.js";
 import { longestWaits } from "./health/longest.js";
-
-/** Milliseconds between two looks at the counters. */
-const EVERY = 2000;
 
 const GAUGES = [
   ["live", "Runs in memory", "Their fibers stand where the scripts wait."],

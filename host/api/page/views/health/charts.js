@@ -1,9 +1,12 @@
 // Rates of the last minutes as small charts, from counters that only grow.
 
 import { h, styles, text } from "../../lib/dom.js";
-import { bytes, number } from "../../lib/format.js";
+import { bytes, duration, number } from "../../lib/format.js";
 
-/** Points that are kept: three minutes at one each two seconds. */
+/** Milliseconds between two looks at the counters. */
+export const EVERY = 2000;
+
+/** Points that are kept: three minutes. */
 const KEPT = 90;
 const [WIDTH, HEIGHT] = [300, 56];
 
@@ -58,6 +61,6 @@ function draw({ points, area, line, now, most, picture, show, label }) {
   line.setAttribute("d", `M${places.join("L")}`);
   area.setAttribute("d", `M${start.toFixed(1)} ${HEIGHT}L${places.join("L")}L${WIDTH} ${HEIGHT}Z`);
   text(now, show(points.at(-1)));
-  text(most, `at most ${show(highest)} in ${Math.round((points.length * 2) / 6) / 10 || "under 0.1"} min`);
+  text(most, `at most ${show(highest)} in ${duration(points.length * EVERY)}`);
   picture.setAttribute("aria-label", `${label}: now ${show(points.at(-1))}, at most ${show(highest)}`);
 }

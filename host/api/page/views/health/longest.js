@@ -45,7 +45,7 @@ export function longestWaits({ signal }) {
       h("tbody", {}, runs.map((run) => h("tr", {},
         h("td", {}, h("a", { class: "mono", href: link(["runs", run.id]) }, run.id), h("br"), h("span", { class: "soft" }, run.workflow)),
         h("td", {}, status(run.status)),
-        h("td", {}, (run.waiting_for ?? []).slice(0, 2).map((wait) => h("p", {}, waitText(wait)))),
+        h("td", {}, (run.waiting_for ?? []).slice(0, 2).map((wait) => h("p", { class: "nowrap" }, waitText(wait)))),
         h("td", { class: "nowrap" }, time(run.created_at, relative)))))),
     found.all ? null : h("p", { class: "faint" }, `Of the newest ${number(LOOK)} live runs.`));
   }
