@@ -77,6 +77,10 @@ export function view({ params: { id }, query, signal }) {
   feed.addEventListener("run", () => {
     fill(body, head({ feed, signal }), now({ feed, signal }), values({ feed, signal }), tabs, place);
     show(query);
+    // A link to something in a panel shows the panel, where the head is long.
+    if (query.get("tab") || query.get("step")) {
+      requestAnimationFrame(() => tabs.getBoundingClientRect().top > innerHeight * 0.55 && tabs.scrollIntoView());
+    }
   }, { once: true, signal });
   feed.addEventListener("gone", ({ problem: error }) => fill(body, gone(id, error)), { signal });
 

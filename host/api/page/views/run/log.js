@@ -9,7 +9,9 @@ import { toEnd } from "./end.js";
 import { words } from "./events.js";
 import { placeLink } from "./place.js";
 
+/** The height of a row as run.css has it: what is guessed right need not be measured again. */
 const ROW = 27;
+const ROW_NARROW = 45;
 
 export function panel({ feed, signal, query }) {
   let list = [];
@@ -25,7 +27,7 @@ export function panel({ feed, signal, query }) {
   const followed = h("input", { type: "checkbox", id: "log-follow" });
   const state = h("span", { class: "faint tl-count", role: "status" });
   const rows = virtual({
-    count: 0, height: ROW, measure: true, label: "Events", key: (index) => list[index]?.seq ?? index,
+    count: 0, height: matchMedia("(max-width: 760px)").matches ? ROW_NARROW : ROW, measure: true, label: "Events", key: (index) => list[index]?.seq ?? index,
     row: (index) => make(list[index]), open: (index) => toggle(list[index].seq),
   });
   rows.element.classList.add("log-rows");
