@@ -29,13 +29,13 @@ mod stage;
 mod values;
 mod waits;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use durhai::StepSource;
+use durhai::{StepRule, StepSource};
 
 pub use clock::START;
 pub use connection::Disturbance;
@@ -63,6 +63,27 @@ pub struct Options {
     /// Files that are run at a time.
     pub jobs: usize,
     pub coverage: bool,
+    /// What settings say of steps by name. Their `retry` and `timeout` hold in tests, for mocks too; limits of how many and
+    /// how often are for the outside of a real host, and time does not go by here.
+    pub rules: BTreeMap<String, StepRule>,
+    /// What hides secrets in what steps hand over, see [`durhai::HostBuilder::mask`].
+    pub mask: Option<Mask>,
+}
+
+/// Gives the text to show instead, or `None` where there is nothing to hide.
+#[derive(Clone)]
+pub struct Mask(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+
+impl Mask {
+    pub fn new(mask: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Mask(Arc::new(mask))
+    }
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mask")
+    }
 }
 
 impl Default for Options {
@@ -76,6 +97,8 @@ impl Default for Options {
             limit: None,
             jobs: std::thread::available_parallelism().map_or(1, |n| n.get()),
             coverage: false,
+            rules: BTreeMap::new(),
+            mask: None,
         }
     }
 }
@@ -168,7 +191,14 @@ pub fn run(
 ) -> io::Result<Report> {
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let setting = Setting { folder: folder.into(), steps, tokio: runtime.handle().clone(), seed: options.seed };
+    let setting = Setting {
+        folder: folder.into(),
+        steps,
+        rules: Arc::new(options.rules.clone()),
+        mask: options.mask.clone(),
+        tokio: runtime.handle().clone(),
+        seed: options.seed,
+    };
     let queue: Mutex<VecDeque<(usize, &PathBuf)>> = Mutex::new(files.iter().enumerate().collect());
     let (done, results) = mpsc::channel();
     let mut reports: Vec<Option<FileReport>> = files.iter().map(|_| None).collect();

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use durhai::world::{MemoryWorld, Query, Row, World, decode};
-use durhai::{Clock, Host, HostError, Millis, Run, RunId, RunView, StepId, StepSource};
+use durhai::{Clock, Host, HostError, Millis, Run, RunId, RunView, StepId, StepRule, StepSource};
 use tokio::runtime::Handle;
 
 use self::look::{Look, handled};
+use crate::Mask;
 use crate::clock::TrialClock;
 use crate::connection::{Connection, Disturbance};
 use crate::ledger::{Call, Ledger};
@@ -27,6 +28,8 @@ pub struct Setting {
     pub folder: PathBuf,
     /// Steps that a test may ask for instead of mocks.
     pub steps: Vec<Arc<dyn StepSource>>,
+    pub rules: Arc<BTreeMap<String, StepRule>>,
+    pub mask: Option<Mask>,
     pub tokio: Handle,
     pub seed: u64,
 }
@@ -360,6 +363,13 @@ fn open(
         // One host at a time, and the clock jumps.
         .lease(Duration::from_secs(1 << 40))
         .steps(stage.source());
+    for (name, StepRule { retry, timeout, .. }) in &*setting.rules {
+        let rule = StepRule { retry: retry.clone(), timeout: *timeout, ..StepRule::default() };
+        builder = builder.step_rule(name, rule);
+    }
+    if let Some(Mask(mask)) = setting.mask.clone() {
+        builder = builder.mask(move |text| mask(text));
+    }
     if always == Disturbance::Evicted {
         builder = builder.evict_after(Duration::ZERO);
     }

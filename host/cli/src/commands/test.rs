@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai_steps::{BuiltinSteps, RhaiSteps};
+use durhai::StepSource;
+use durhai_steps::{BuiltinSteps, DeclaredSteps, Outside, RhaiSteps};
 use durhai_trial::report::{self, Style};
-use durhai_trial::{Options, Report, find, lcov, run};
+use durhai_trial::{Mask, Options, Report, find, lcov, run};
 
 use crate::args::{Globals, Test};
 use crate::exit::{Exit, Fail, Outcome};
@@ -18,7 +19,7 @@ use crate::output::{Out, quoted};
 pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
     let groups = by_folder(globals, &args.paths)?;
     let defaults = Options::default();
-    let options = Options {
+    let mut options = Options {
         filter: args.filter,
         seed: args.seed,
         crashes: !args.no_crash,
@@ -27,17 +28,27 @@ pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
         limit: args.limit.map(Duration::from_millis),
         jobs: args.jobs.map_or(defaults.jobs, usize::from),
         coverage: args.coverage || args.lcov.is_some(),
+        ..defaults
     };
-    let permissions = hosting::permissions(&args.allow)?;
     // Colours leave no text as it is where there are none.
     let style = Style { color: !out.colored(1, "").is_empty() };
     let mut all = Report { files: Vec::new(), seed: options.seed, took: Duration::ZERO, coverage: Vec::new() };
     for (root, files) in groups {
-        let real = RhaiSteps::open(&root, permissions.clone());
-        let built_in = BuiltinSteps::new(permissions.clone());
+        // A test must not do more on one machine than on another because of what a file grants to hosts.
+        let mut source = hosting::source(globals, &root, &args.allow, &[])?.without_grants();
+        let (rules, provisions) = source.load().map_err(Fail::usage)?;
+        options.rules = rules;
+        let outside = Outside::new(provisions);
+        options.mask = Some(Mask::new(outside.mask()));
+        // As in a host.
+        let steps: Vec<Arc<dyn StepSource>> = vec![
+            Arc::new(DeclaredSteps::new(outside.clone())),
+            Arc::new(RhaiSteps::open(&root, outside.clone())),
+            Arc::new(BuiltinSteps::new(outside)),
+        ];
         // The runner has threads of its own and waits for them.
         let ran = tokio::task::block_in_place(|| {
-            run(&root, &files, vec![Arc::new(real), Arc::new(built_in)], &options, &mut |file| {
+            run(&root, &files, steps, &options, &mut |file| {
                 if out.json {
                     report::rows(file).iter().for_each(|row| out.row(row));
                 } else {
@@ -79,7 +90,8 @@ fn again(typed: impl Iterator<Item = String>) -> String {
     let mut value_follows = false;
     for word in typed.skip(1) {
         let with_value = ["--scripts", "--config", "--limit"].contains(&word.as_str());
-        let kept = ["--scripts=", "--config=", "--limit=", "--allow"].iter().any(|start| word.starts_with(start));
+        let starts = ["--scripts=", "--config=", "--limit=", "--allow", "--env-file"];
+        let kept = starts.iter().any(|start| word.starts_with(start));
         if with_value || value_follows || kept || word == "-A" {
             command.push(' ');
             command.push_str(&quoted(&word));
@@ -149,6 +161,8 @@ mod tests {
             ("durhai test a --filter x", "durhai test"),
             ("durhai --scripts s test -A --seed 3", "durhai test --scripts s -A"),
             ("durhai test --limit 3s --allow-read=x,y b", "durhai test --limit 3s --allow-read=x,y"),
+            ("durhai test --env-file=test.env --config c.toml", "durhai test --env-file=test.env --config c.toml"),
+            ("durhai test --env-file x.test.rhai", "durhai test --env-file"),
         ] {
             assert_eq!(again(typed.split(' ').map(ToOwned::to_owned)), kept);
         }

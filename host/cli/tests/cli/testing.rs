@@ -88,3 +88,67 @@ fn what_is_no_test() {
     std::fs::write(folder.path().join("scripts/echo.test.rhai"), GOOD).expect("a file");
     folder.durhai(&["test", "--filter", "nothing like it"]).is(3).says("nothing like it");
 }
+
+#[cfg(unix)]
+#[test]
+fn settings_count_but_what_they_grant() {
+    let tests = r#"
+fn test_declared() {
+    use_real("double");
+    use_real("t.*");
+    expect(start("doubles", 4)).completed(8);
+}
+fn test_secret() {
+    use_real("tells");
+    let run = start("tells");
+    expect(run).completed("[secret door]");
+}
+fn test_rules() {
+    mock_fail_twice();
+    let run = start("doubles", 4);
+    finish(run);
+    expect(run).failed("step_failed");
+    expect_calls("double", 1);
+}
+fn mock_fail_twice() { fail_times("double", 2, "busy", 8) }
+fn test_reads() {
+    use_real("file.read");
+    expect(start("reads", "scripts/notes.txt")).completed("noted");
+}
+fn test_sealed() {
+    use_real("file.read");
+    expect(start("reads", "durhai.toml")).failed("step_failed");
+}
+"#;
+    let settings = r#"
+env_file = "test.env"
+[permissions]
+read = true
+[secrets]
+door = { env = "DOOR" }
+[steps.double]
+command = ["/bin/sh", "-c", "read n; echo $((n * 2))"]
+retry = { max_attempts = 1 }
+[steps.tells]
+command = ["/bin/sh", "-c", "printf '\"%s\"' \"$KEY\""]
+secrets = { KEY = "door" }
+"#;
+    let folder = folder(&[("settings", tests)]);
+    folder.script("doubles", "use_step(\"double\", input)");
+    folder.script("tells", "use_step(\"tells\")");
+    folder.script("reads", "use_step(\"file.read\", input, #{ retry: false })");
+    for (name, text) in [("durhai.toml", settings), ("test.env", "DOOR=open-sesame\n"), ("scripts/notes.txt", "noted")]
+    {
+        std::fs::write(folder.path().join(name), text).expect("a file");
+    }
+    let test = |name: &str, more: &[&str]| folder.durhai(&[&["test", "--no-crash", "--filter", name], more].concat());
+    for name in ["test_declared", "test_secret", "test_rules", "test_sealed"] {
+        test(name, &[]).is(0);
+    }
+    let refused = test("test_reads", &[]).is(1);
+    assert!(refused.stdout.contains("--allow-read"), "{refused:?}");
+    test("test_reads", &["--allow-read"]).is(0);
+    test("test_sealed", &["--allow-read"]).is(0);
+    std::fs::write(folder.path().join("durhai.toml"), "[steps.double]\ncommand = 7\n").expect("a file");
+    test("test_declared", &[]).is(2).says("durhai.toml:2:11: ");
+}

@@ -94,6 +94,11 @@ impl Settings {
         self.rules.clone()
     }
 
+    fn without_grants(mut self) -> Self {
+        self.form.permissions = Default::default();
+        self
+    }
+
     /// Steps that are declared here, by name.
     pub fn declared(&self) -> &BTreeMap<String, Declared> {
         &self.declared

@@ -17,6 +17,8 @@ pub struct SettingsSource {
     files: Vec<PathBuf>,
     required: bool,
     given: Given,
+    /// What the file grants does not count.
+    ungranted: bool,
     /// When they were read last.
     seen: Option<Seen>,
 }
@@ -28,19 +30,32 @@ pub(super) struct Seen(Vec<(PathBuf, Option<Vec<u8>>)>);
 impl SettingsSource {
     /// This file, which must be there.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        SettingsSource { files: vec![path.into()], required: true, given: Given::default(), seen: None }
+        SettingsSource {
+            files: vec![path.into()],
+            required: true,
+            given: Given::default(),
+            ungranted: false,
+            seen: None,
+        }
     }
 
     /// The first `durhai.toml` in these folders. Without any of them nothing is set.
     pub fn folders<P: AsRef<Path>>(folders: impl IntoIterator<Item = P>) -> Self {
         let files = folders.into_iter().map(|folder| folder.as_ref().join(NAME)).collect();
-        SettingsSource { files, required: false, given: Given::default(), seen: None }
+        SettingsSource { files, required: false, given: Given::default(), ungranted: false, seen: None }
     }
 
     /// With this beside the file. Where the file may appear later is sealed as well.
     #[must_use]
     pub fn given(mut self, given: Given) -> Self {
         self.given = given;
+        self
+    }
+
+    /// Steps may do what was given, and nothing else that the file says under `[permissions]`. All the rest of it counts.
+    #[must_use]
+    pub fn without_grants(mut self) -> Self {
+        self.ungranted = true;
         self
     }
 
@@ -69,7 +84,8 @@ impl SettingsSource {
 
     /// The settings alone, without what was given beside them.
     pub fn read(&self) -> Result<Settings, SettingsError> {
-        self.found().map_or_else(|| Ok(Settings::default()), Settings::read)
+        let settings = self.found().map_or_else(|| Ok(Settings::default()), Settings::read)?;
+        Ok(if self.ungranted { settings.without_grants() } else { settings })
     }
 
     pub(super) fn provisions(&self) -> Result<Provisions, SettingsError> {
