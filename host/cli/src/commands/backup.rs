@@ -16,5 +16,5 @@ pub async fn backup(globals: &args::Globals, args: args::Backup, out: &Out) -> O
         Err(fail) => Err(fail),
     };
     client.close().await;
-    told(args.output.as_deref(), done?, out)
+    told(done?, out)
 }

@@ -22,18 +22,24 @@ pub async fn export(globals: &args::Globals, args: args::Export, out: &Out) -> O
         Err(fail) => Err(fail),
     };
     client.close().await;
-    told(args.output.as_deref(), done?, out)
+    told(done?, out)
 }
 
-/// Says how large the file has become, where it is one.
-pub fn told(path: Option<&Path>, bytes: u64, out: &Out) -> Outcome {
-    if let Some(path) = path {
+/// Says how large the file has become, where it is one: standard output holds nothing but what was exported.
+pub fn told(written: Option<Written>, out: &Out) -> Outcome {
+    if let Some(Written { path, bytes }) = written {
         match out.json {
             true => out.document(&serde_json::json!({ "file": path, "bytes": bytes })),
             false => note(format!("{} written, {bytes} bytes", path.display())),
         }
     }
     Ok(Exit::Done)
+}
+
+/// A file that is whole.
+pub struct Written {
+    path: PathBuf,
+    bytes: u64,
 }
 
 /// Where a file goes: under a name of its own until it is whole, or to standard output.
@@ -61,16 +67,18 @@ impl Target {
         }
     }
 
-    /// All of it was written. How many bytes there are, in a file.
-    pub fn done(mut self) -> Result<u64, Fail> {
-        let Some((file, part, path)) = self.file.take() else { return Ok(0) };
+    /// All of it was written. What the file has become, where it is one.
+    pub fn done(mut self) -> Result<Option<Written>, Fail> {
+        let Some((file, part, path)) = &self.file else { return Ok(None) };
         let settle = || {
             file.sync_all()?;
             let bytes = file.metadata()?.len();
-            std::fs::rename(&part, &path)?;
-            Ok(bytes)
+            std::fs::rename(part, path)?;
+            Ok(Written { path: path.clone(), bytes })
         };
-        settle().map_err(|error| unwritable(&path, &error))
+        let written = settle().map_err(|error| unwritable(path, &error))?;
+        self.file = None;
+        Ok(Some(written))
     }
 }
 

@@ -82,3 +82,24 @@ fn pages_of_a_long_list() {
     folder.durhai(&["list", "--until", "1h"]).is(0).says("no runs");
     folder.durhai(&["list", "--cursor", "nonsense"]).is(2);
 }
+
+/// Standard output holds the file and nothing else; a file that cannot be put in its place leaves nothing behind.
+#[test]
+fn where_files_go() {
+    let folder = Folder::new();
+    folder.durhai(&["run", "echo", "--id", "e", "-q"]).is(0);
+    for command in [&["export", "e"][..], &["backup"]] {
+        for more in [&[][..], &["-o", "-"], &["--json"], &["--json", "-o", "-"]] {
+            let ended = folder.durhai(&[command, more].concat()).is(0);
+            let last = ended.rows().pop().expect("lines");
+            assert_eq!((&last["type"], &*ended.stderr), (&json!("end"), ""), "{command:?} {more:?}");
+        }
+        let told = folder.durhai(&[command, &["-o", "file.ndjson"]].concat()).is(0).says("file.ndjson written");
+        assert_eq!(told.stdout, "");
+        std::fs::create_dir_all(folder.path().join("taken/inside")).expect("a folder");
+        folder.durhai(&[command, &["-o", "taken"]].concat()).is(2).says("taken cannot be written");
+        assert!(!folder.path().join("taken.part").exists());
+        folder.durhai(&["export", "nobody", "-o", "none.ndjson"]).is(3);
+        assert!(!folder.path().join("none.ndjson.part").exists());
+    }
+}
