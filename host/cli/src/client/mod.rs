@@ -1,5 +1,6 @@
 //! One way to the runs, whoever holds them: the host that serves the data folder, or the store itself.
 
+mod lines;
 mod local;
 mod remote;
 mod sse;
@@ -221,15 +222,15 @@ impl Client {
         }
     }
 
-    /// The same, and `watch` gets what is seen, until it gives `false`.
+    /// The same, and `watch` gets what is seen, until it gives `false`: then there may be no result.
     pub async fn trace(
         &self,
         id: &str,
         options: &ReplayOptions,
         watch: &mut dyn FnMut(TraceEvent) -> bool,
-    ) -> Result<ReplayView, Fail> {
+    ) -> Result<Option<ReplayView>, Fail> {
         match self {
-            Client::Local(local) => local.trace(id, options, watch).await,
+            Client::Local(local) => local.trace(id, options, watch).await.map(Some),
             Client::Remote(remote) => remote.trace(id, options, watch).await,
         }
     }

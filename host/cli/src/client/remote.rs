@@ -1,6 +1,6 @@
 //! The host that serves the data folder, over HTTP.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use durhai::{
@@ -9,12 +9,15 @@ use durhai::{
     StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView,
 };
 use durhai_api::{Item, Migrating, Problem, Purging, Want};
-use reqwest::{Method, RequestBuilder, Response};
+use futures_util::{Stream as Pieces, stream};
+use reqwest::{Body, Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Starting;
+use super::lines::Lines;
 use super::sse::Parser;
 use crate::exit::Fail;
 use crate::hostfile::HostFile;
@@ -219,42 +222,32 @@ impl Remote {
         self.ask(self.request(Method::POST, &run(id, "/fork")).json(fork)).await
     }
 
-    /// Each line is something that was seen; the last is what came of it.
+    /// Each line is something that was seen; the last is what came of it. None: `watch` wanted no more, and the host was not
+    /// waited for.
     pub async fn trace(
         &self,
         id: &str,
         options: &ReplayOptions,
         watch: &mut dyn FnMut(TraceEvent) -> bool,
-    ) -> Result<ReplayView, Fail> {
-        #[derive(Deserialize)]
-        #[serde(tag = "type", rename_all = "snake_case")]
-        enum Last {
-            End { replay: Box<ReplayView> },
-            Error { detail: String },
-        }
+    ) -> Result<Option<ReplayView>, Fail> {
         let request = self.request(Method::POST, &run(id, "/trace")).json(options);
         let mut response = self.send(request).await?;
-        let (mut text, mut wanted) = (Vec::new(), true);
-        loop {
-            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = text.drain(..=end).collect();
-                match serde_json::from_slice::<Last>(&line) {
-                    Ok(Last::End { replay }) => return Ok(*replay),
-                    Ok(Last::Error { detail }) => return Err(Fail::usage(detail)),
-                    Err(_) if !wanted => {}
-                    Err(_) => match serde_json::from_slice(&line) {
-                        Ok(event) => wanted = watch(event),
-                        Err(error) => {
-                            return Err(Fail::unreachable(format!("the host's trace cannot be read: {error}")));
+        let mut lines = Lines::default();
+        while let Some(bytes) = response.chunk().await.map_err(|error| self.gone(&error))? {
+            lines.push(&bytes);
+            while let Some(line) = lines.next() {
+                match traced(line)? {
+                    Seen::Event(event) => {
+                        if !watch(event) {
+                            // The connection ends with the answer, and the replay with the connection.
+                            return Ok(None);
                         }
-                    },
+                    }
+                    Seen::End(replay) => return Ok(Some(*replay)),
                 }
             }
-            match response.chunk().await.map_err(|error| self.gone(&error))? {
-                Some(bytes) => text.extend_from_slice(&bytes),
-                None => return Err(Fail::unreachable("the host stopped while the trace was read")),
-            }
         }
+        Err(Fail::unreachable("the host stopped while the trace was read"))
     }
 
     pub async fn unpark(&self, id: &str) -> Result<(), Fail> {
@@ -313,13 +306,18 @@ impl Remote {
         out.flush().map_err(unwritten)
     }
 
-    pub async fn import(&self, mut input: Box<dyn Read + Send>, options: ImportOptions) -> Result<Imported, Fail> {
-        let mut file = Vec::new();
-        input.read_to_end(&mut file).map_err(|error| Fail::usage(format!("the file cannot be read: {error}")))?;
+    pub async fn import(&self, input: Box<dyn Read + Send>, options: ImportOptions) -> Result<Imported, Fail> {
         let mut query =
             vec![("as_is", options.as_is.to_string()), ("go", options.go.to_string()), ("file", options.file)];
         query.extend(options.id.map(|id| ("id", id)));
-        self.ask(self.request(Method::POST, "import").query(&query).body(file)).await
+        let (pieces, mut unread) = pieces(input);
+        let request = self.request(Method::POST, "import").query(&query).body(Body::wrap_stream(pieces));
+        let imported = self.ask(request).await;
+        // Whoever reads may wait for a pipe that nobody needs any more.
+        match unread.try_recv() {
+            Ok(error) => Err(Fail::usage(format!("the file cannot be read: {error}"))),
+            Err(_) => imported,
+        }
     }
 
     pub async fn doctor(&self) -> Result<Diagnosis, Fail> {
@@ -416,6 +414,60 @@ impl Stream {
     }
 }
 
+/// What is read, piece by piece, as fast as it is taken; and the error, if reading fails.
+fn pieces(
+    mut input: Box<dyn Read + Send>,
+) -> (impl Pieces<Item = io::Result<Vec<u8>>> + Send + 'static, oneshot::Receiver<io::Error>) {
+    const PIECE: u64 = 64 << 10;
+    const AHEAD: usize = 4;
+    let (tx, rx) = mpsc::channel(AHEAD);
+    let (failed, unread) = oneshot::channel();
+    // Not of the runtime, which would wait for its end.
+    std::thread::spawn(move || {
+        loop {
+            let mut piece = Vec::new();
+            match input.by_ref().take(PIECE).read_to_end(&mut piece) {
+                Ok(0) => return,
+                // The host has seen enough.
+                Ok(_) if tx.blocking_send(Ok(piece)).is_err() => return,
+                Ok(_) => {}
+                Err(error) => {
+                    let kind = error.kind();
+                    let _ = failed.send(error);
+                    // The body breaks off, so that half a file is never taken for a whole one.
+                    let _ = tx.blocking_send(Err(kind.into()));
+                    return;
+                }
+            }
+        }
+    });
+    (stream::unfold(rx, |mut rx| async move { rx.recv().await.map(|piece| (piece, rx)) }), unread)
+}
+
+/// A line of a trace.
+enum Seen {
+    Event(TraceEvent),
+    End(Box<ReplayView>),
+}
+
+fn traced(line: &[u8]) -> Result<Seen, Fail> {
+    #[derive(Deserialize)]
+    #[serde(tag = "type", rename_all = "snake_case")]
+    enum Last {
+        End { replay: Box<ReplayView> },
+        Error { detail: String },
+    }
+    // All but one are events.
+    match serde_json::from_slice(line) {
+        Ok(event) => Ok(Seen::Event(event)),
+        Err(error) => match serde_json::from_slice(line) {
+            Ok(Last::End { replay }) => Ok(Seen::End(replay)),
+            Ok(Last::Error { detail }) => Err(Fail::usage(detail)),
+            Err(_) => Err(Fail::unreachable(format!("the host's trace cannot be read: {error}"))),
+        },
+    }
+}
+
 /// The path of a run; its id may hold anything that a path may not.
 fn run(id: &str, rest: &str) -> String {
     format!("runs/{}{rest}", segment(id))
@@ -437,13 +489,16 @@ fn token(file: &HostFile) -> Result<Option<String>, Fail> {
     if let Some(token) = &file.token {
         return Ok(Some(token.clone()));
     }
-    if let Some(token) = std::env::var("DURHAI_TOKEN").ok().filter(|token| !token.trim().is_empty()) {
-        return Ok(Some(token.trim().into()));
+    if let Some(token) =
+        std::env::var("DURHAI_TOKEN").ok().and_then(|text| text.split_whitespace().next().map(Into::into))
+    {
+        return Ok(Some(token));
     }
     match &file.token_file {
         None => Ok(None),
         Some(path) => match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text.trim().into())),
+            // Of several, while they are changed, the host takes each.
+            Ok(text) => Ok(text.split_whitespace().next().map(Into::into)),
             Err(error) => {
                 Err(Fail::unreachable(format!("the host's token file {} cannot be read: {error}", path.display()))
                     .hint("Set DURHAI_TOKEN to the token of the host."))

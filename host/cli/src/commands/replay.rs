@@ -96,7 +96,7 @@ fn stop(args: &Replay) -> Result<Option<Stop>, Fail> {
 
 async fn trace(client: &Client, run: &str, options: ReplayOptions, all: bool, out: &Out) -> Outcome {
     let mut text = TraceText::new(all);
-    let view = client
+    let traced = client
         .trace(run, &options, &mut |event| {
             match out.json {
                 true => out.row(&event),
@@ -105,6 +105,8 @@ async fn trace(client: &Client, run: &str, options: ReplayOptions, all: bool, ou
             !out.closed()
         })
         .await?;
+    // Nobody reads any more.
+    let Some(view) = traced else { return Ok(Exit::Done) };
     if out.json {
         out.row(&json!({ "type": "end", "replay": view }));
         return Ok(exit(&view));
