@@ -41,9 +41,13 @@ async function migrate({ title, text, workflow, current, route, shown, fits, sai
     return null;
   }
   const name = (one) => [short(one.version), one.serving ? "serving" : null, one.first_seen ? `first seen ${moment(one.first_seen)}` : null,
-    one.version === current ? "has it now" : null, `${one.live} live`].filter(Boolean).join(" · ");
-  const choices = versions.filter((one) => one.bytes > 0 || one.serving);
-  const first = choices.findIndex((one) => one.serving && one.version !== current);
+    `${one.live} live`].filter(Boolean).join(" · ");
+  const choices = versions.filter((one) => (one.bytes > 0 || one.serving) && one.version !== current);
+  if (!choices.length) {
+    toast(`${workflow} has no other version that the run could have.`);
+    return null;
+  }
+  const first = choices.findIndex((one) => one.serving);
   const select = h("select", { id: "to-version", autofocus: true }, choices.map((one, at) => h("option", { value: one.version, selected: at === Math.max(first, 0) }, name(one))));
   const result = h("div", { class: "stack", "aria-live": "polite" });
   let tried = null;

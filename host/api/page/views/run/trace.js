@@ -1,7 +1,7 @@
 // The log run again, statement by statement: a slider over everything that was seen.
 
 import { api, lines, part } from "../../lib/api.js";
-import { problem } from "../../lib/dialog.js";
+import { Wrong, problem } from "../../lib/dialog.js";
 import { fill, h, say, text, throttle } from "../../lib/dom.js";
 import { number } from "../../lib/format.js";
 import { link } from "../../lib/router.js";
@@ -173,7 +173,7 @@ export function panel({ id, feed, signal, query }) {
     traced = fresh;
     place = before = -1;
     touched = false;
-    seen = feed.events.length;
+    seen = 0;
     again.hidden = true;
     now.forget();
     fill(outcome);
@@ -191,7 +191,7 @@ export function panel({ id, feed, signal, query }) {
       if (set.size) options.set = Object.fromEntries(set);
       for await (const event of lines("POST", `/runs/${part(id)}/trace`, { body: options, signal: mine.signal })) {
         if (event.type === "end") fresh.end = event.replay;
-        else if (event.type === "error") throw new Error(event.detail);
+        else if (event.type === "error") throw new Wrong(event.detail);
         else fresh.add(event);
         if (fresh.full) break;
         show();
@@ -200,7 +200,7 @@ export function panel({ id, feed, signal, query }) {
       list.take(fresh);
       text(state, fresh.full ? `The first ${number(MOST)} things are here; \`durhai trace\` shows the rest.`
         : fresh.events.length ? "" : "Nothing of the script has run yet.");
-      if (fresh.end) finished(fresh.end);
+      if (fresh.end) (seen = fresh.end.events), finished(fresh.end);
       if (fresh.events.length) {
         if (wantedN && !touched) arrive();
         else if (!touched) go(fresh.events.length - 1, { quiet: true });
@@ -265,7 +265,7 @@ export function panel({ id, feed, signal, query }) {
     fill(value, h("p", { class: "faint" }, "…"));
     try {
       const { stopped } = await api.post(`/runs/${part(id)}/replay`, options, { signal });
-      if (!stopped) throw new Error("The run does not come there.");
+      if (!stopped) throw new Wrong("The run does not come to that statement.");
       fill(value, stopped.value_error ? h("p", { class: "wrong prewrap" }, stopped.value_error) : null,
         stopped.value ? h("pre", { class: "cut" }, stopped.value) : null,
         h("details", { class: "more", open: !options.evaluate }, h("summary", {}, "All variables, whole"), h("dl", { class: "facts" },
@@ -280,7 +280,7 @@ export function panel({ id, feed, signal, query }) {
     if (!seen || loading?.signal.aborted === false) return;
     const more = feed.events.length - seen;
     again.hidden = more <= 0;
-    text(again, `${number(more)} new events: look again`);
+    text(again, `${number(more)} new ${more === 1 ? "event" : "events"}: look again`);
   }, { signal });
   signal.addEventListener("abort", stop, { once: true });
 
