@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::common::capabilities::chrome::ChromeCapabilities;
+use thirtyfour::common::log::LoggingPrefsLogLevel;
 use thirtyfour::prelude::*;
 
 /// How long something may take to be seen.
@@ -70,7 +71,7 @@ impl Browser {
             wanted.add_arg(arg).expect("an argument");
         }
         wanted.add_arg(&format!("--user-data-dir={}", profile.path().display())).expect("an argument");
-        wanted.set_browser_log_level("ALL").expect("a level");
+        wanted.set_browser_log_level(LoggingPrefsLogLevel::All).expect("a level");
         let driver = match WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await {
             Ok(driver) => driver,
             Err(error) => {
