@@ -1,11 +1,16 @@
-//! Schedules and the removal of runs, over HTTP.
+//! Schedules, the removal of runs, and files of runs, over HTTP.
 
 mod common;
 
-use axum::http::StatusCode;
-use common::ask;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Request, StatusCode};
+use common::{ask, send};
 use durhai::Host;
 use durhai_api::{Config, router};
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,5 +60,18 @@ async fn what_ended_is_purged_and_nothing_by_mistake() {
     assert_eq!(purge(json!({ "all": true })).await.1["runs"], 0);
     assert_eq!(ask(&router, "GET", "/api/v1/runs/a", None).await.0, 404);
     assert_eq!(ask(&router, "GET", "/api/v1/runs/live", None).await.0, 200);
+    host.shutdown().await;
+}
+
+/// The answer does not wait for the rest of a file that is wrong at its beginning, here one that never ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_file_is_refused_before_it_has_come() {
+    let host = Host::builder().start().await.expect("a host");
+    let router = router(host.clone(), Config::default());
+    let pieces = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"no export\n"))]).chain(stream::pending());
+    let request = Request::post("/api/v1/import").header("host", "127.0.0.1:7788").body(Body::from_stream(pieces));
+    let answer = send(&router, request.expect("a request"));
+    let (status, problem) = tokio::time::timeout(Duration::from_secs(20), answer).await.expect("an answer");
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
     host.shutdown().await;
 }

@@ -102,7 +102,13 @@ pub(super) async fn import(
             }
         }
     };
-    let (imported, ()) = tokio::join!(app.host.import(Inflow { rx, piece: Bytes::new() }, options), feed);
+    let mut import = pin!(app.host.import(Inflow { rx, piece: Bytes::new() }, options));
+    let imported = tokio::select! {
+        biased;
+        // What is wrong is said at once, however much of the file is still to come.
+        imported = &mut import => imported,
+        () = feed => import.await,
+    };
     Ok((StatusCode::CREATED, Json(imported?)))
 }
 
