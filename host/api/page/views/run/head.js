@@ -10,7 +10,7 @@ import { link } from "../../lib/router.js";
 const NAMED = 6;
 
 export function head({ feed, signal }) {
-  const badge = h("span", { class: "run-status" });
+  const badge = h("span", { class: "run-status", role: "status" });
   const said = h("span", { class: "soft run-said" });
   const lasted = h("span", { class: "number" });
   const facts = h("div", { class: "run-facts" });
@@ -88,7 +88,7 @@ export function head({ feed, signal }) {
       if (event.type === "child_started") found.set(event.run_id, { id: event.run_id, name: event.name, detached: event.detached });
       for (const field of ["input", "output", "payload", "data"]) cutBytes += event[field]?.$cut ?? 0;
     }
-    warn();
+    if (feed.live) warn();
     draw();
   }, { signal });
 
@@ -106,7 +106,10 @@ export function head({ feed, signal }) {
     look();
   }
 
-  feed.addEventListener("run", draw, { signal });
+  feed.addEventListener("run", () => {
+    if (!feed.live) fill(warning);
+    draw();
+  }, { signal });
   const timer = setInterval(() => !document.hidden && feed.live && tick(), 500);
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   draw();

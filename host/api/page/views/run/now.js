@@ -58,8 +58,9 @@ function cancelled(feed, signal) {
 function failed(feed) {
   const { run } = feed;
   const at = run.error?.step_id ?? null;
+  if (!at && !run.error?.place) return null;
   return h("div", { class: "row run-failed" },
-    doing(at ? `Fork from the step that failed (${at})` : "Fork", async () => (await import("./fork.js")).openFork(run, { at: at ?? undefined }), feed),
+    at ? doing(`Fork from the step that failed (${at})`, async () => (await import("./fork.js")).openFork(run, { at }), feed) : null,
     run.error?.place ? h("a", { class: "button", href: link(["runs", run.id], { tab: "source", line: run.error.place.line, file: run.error.place.file }) }, "The line in the source") : null);
 }
 

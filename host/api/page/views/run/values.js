@@ -5,9 +5,9 @@ import { json } from "../../lib/json.js";
 import { failure } from "./failure.js";
 
 export function values({ feed, signal }) {
-  const input = h("section", { class: "card", "aria-label": "Input" }, h("h2", {}, "Input"),
+  const input = h("section", { class: "card", "aria-label": "What it was given" }, h("h2", {}, "Input"),
     h("div", { class: "run-value" }, json(feed.run.input, { whole: async () => (await feed.whole()).input, label: "the input" })));
-  const output = h("section", { class: "card", "aria-label": "Output" });
+  const output = h("section", { class: "card", "aria-label": "Result" });
   const node = h("div", { class: "run-values" }, input, output);
   let drawn = null;
   function draw() {
