@@ -185,3 +185,132 @@ async fn turn_away(mut stream: TcpStream, detail: String) -> std::io::Result<()>
     while stream.read(&mut unread).await? > 0 {}
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use axum::body::Bytes;
+    use axum::routing::get;
+    use futures_util::stream;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+    use crate::admission::broke;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    async fn served(router: Router, limits: Limits) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(run(listener, router, limits, watch::Sender::new(false), std::future::pending()));
+        address
+    }
+
+    /// Asks, and reads until the server closes.
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut bytes = Vec::new();
+        // One that is broken off has ended, too.
+        let _ = stream.read_to_end(&mut bytes).await;
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Tells when a body is dropped.
+    struct Dropped(Arc<AtomicBool>);
+
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_does_not_read_is_cut_and_holds_little() {
+        const PIECE: usize = 64 << 10;
+        let made = Arc::new(AtomicUsize::new(0));
+        let gone = Arc::new(AtomicBool::new(false));
+        let flood = {
+            let (made, gone) = (made.clone(), gone.clone());
+            move || {
+                let state = (made.clone(), Dropped(gone.clone()));
+                let pieces = stream::unfold(state, |(made, dropped)| async move {
+                    made.fetch_add(1, Ordering::SeqCst);
+                    Some((Ok::<_, Infallible>(Bytes::from(vec![b'x'; PIECE])), (made, dropped)))
+                });
+                std::future::ready(Body::from_stream(pieces))
+            }
+        };
+        let router = Router::new().route("/flood", get(flood)).route("/other", get(|| async { "other" }));
+        let limits = Limits { stall_time: Duration::from_millis(200), ..Limits::default() };
+        let address = served(router, limits).await;
+        let mut stalled = TcpStream::connect(address).await.expect("a connection");
+        stalled.write_all(b"GET /flood HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sent");
+        // Others are served meanwhile, until the flood is cut.
+        while !gone.load(Ordering::SeqCst) {
+            assert!(ask(address, "/other").await.ends_with("other"));
+        }
+        // What the sockets of both sides took, and one buffer: never what could have been made.
+        let pieces = made.load(Ordering::SeqCst);
+        assert!(pieces * PIECE < 64 << 20, "{pieces} pieces were made for a client that reads nothing");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_reads_slowly_is_not_cut() {
+        let limits = Limits { stall_time: Duration::from_millis(300), ..Limits::default() };
+        let big = || async { vec![b'x'; 32 << 20] };
+        let address = served(Router::new().route("/", get(big)), limits).await;
+        let mut slow = TcpStream::connect(address).await.expect("a connection");
+        slow.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.expect("sent");
+        let mut piece = vec![0; 1 << 20];
+        let mut count = 0;
+        loop {
+            match slow.read(&mut piece).await.expect("it is not cut") {
+                0 => break,
+                read => count += read,
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(count > 32 << 20, "{count}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_is_one_clients_affair() {
+        async fn breaks() -> &'static str {
+            panic!("the secret of a handler")
+        }
+        let breaks_later = || async {
+            Body::from_stream(stream::unfold(0, |count| async move {
+                assert_eq!(count, 0, "a body may break, too");
+                Some((Ok::<_, Infallible>("first"), 1))
+            }))
+        };
+        let router = Router::new()
+            .route("/breaks", get(breaks))
+            .route("/later", get(breaks_later))
+            .route("/works", get(|| async { "works" }))
+            .layer(CatchPanicLayer::custom(broke));
+        let limits = Limits { connections: 1, idle_time: NEVER, ..Limits::default() };
+        let address = served(router, limits).await;
+        for _ in 0..3 {
+            let answer = until_served(address, "/breaks").await;
+            assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("urn:durhai:problem:internal"), "{answer}");
+            assert!(!answer.contains("secret"), "{answer}");
+            let answer = until_served(address, "/later").await;
+            assert!(!answer.ends_with("0\r\n\r\n"), "it is broken off: {answer:?}");
+            assert!(until_served(address, "/works").await.ends_with("works"));
+        }
+    }
+
+    /// The one place may not have been given back yet.
+    async fn until_served(address: SocketAddr, path: &str) -> String {
+        loop {
+            let answer = ask(address, path).await;
+            if !answer.starts_with("HTTP/1.1 503") {
+                return answer;
+            }
+        }
+    }
+}

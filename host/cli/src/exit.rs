@@ -101,9 +101,13 @@ impl From<Problem> for Fail {
             | ProblemKind::MediaType => Exit::Usage,
             ProblemKind::StepFailed => Exit::Failed,
             ProblemKind::Unauthorized | ProblemKind::Forbidden => Exit::Unreachable,
-            ProblemKind::Locked | ProblemKind::Unavailable | ProblemKind::Corrupt | ProblemKind::Closed => {
-                Exit::Unreachable
-            }
+            ProblemKind::Timeout
+            | ProblemKind::Internal
+            | ProblemKind::Busy
+            | ProblemKind::Locked
+            | ProblemKind::Unavailable
+            | ProblemKind::Corrupt
+            | ProblemKind::Closed => Exit::Unreachable,
         };
         let hint = match problem.kind {
             ProblemKind::Unauthorized => "\nSet DURHAI_TOKEN to the token of the host.",
@@ -116,7 +120,7 @@ impl From<Problem> for Fail {
 impl From<ServeError> for Fail {
     fn from(error: ServeError) -> Self {
         match error {
-            ServeError::NoToken(_) => Fail::usage(error),
+            ServeError::NoToken(_) | ServeError::WeakToken(_) => Fail::usage(error),
             ServeError::Io(_) => Fail::unreachable(error),
         }
     }

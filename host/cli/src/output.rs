@@ -1,5 +1,6 @@
 //! What is printed, and how: tables and colours on a terminal, plain columns in a pipe, JSON where asked.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 
@@ -30,7 +31,8 @@ impl Out {
 
     pub fn line(&self, text: impl AsRef<str>) {
         let mut out = io::stdout().lock();
-        if writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).is_err() {
+        let text = if self.terminal { harmless(text.as_ref()) } else { text.as_ref().into() };
+        if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
             self.closed.set(true);
         }
     }
@@ -94,7 +96,46 @@ impl Out {
 
 /// A line on standard error. Never fails, never panics.
 pub fn note(text: impl AsRef<str>) {
-    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    let mut err = io::stderr().lock();
+    let text = if err.is_terminal() { harmless(text.as_ref()) } else { text.as_ref().into() };
+    let _ = writeln!(err, "{text}");
+}
+
+/// Text as a terminal may have it: with colours, and with control characters shown instead of obeyed. What scripts print
+/// and clients send must not move the cursor, rename the window or fill the clipboard.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(obeyed) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(at) = rest.find(obeyed) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let color = color_code(rest);
+        if color > 0 {
+            shown.push_str(&rest[..color]);
+            rest = &rest[color..];
+            continue;
+        }
+        let mut chars = rest.chars();
+        if let Some(c) = chars.next() {
+            shown.extend(c.escape_default());
+        }
+        rest = chars.as_str();
+    }
+    shown.push_str(rest);
+    shown.into()
+}
+
+/// How long the colour is that the text begins with: `ESC [ 3 1 m`, as this program writes it.
+fn color_code(text: &str) -> usize {
+    let digits = |rest: &str| rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+    match text.strip_prefix("\x1b[").map(|rest| (digits(rest), rest)) {
+        Some((count, rest)) if rest[count..].starts_with('m') => count + 3,
+        _ => 0,
+    }
 }
 
 /// A value on one line, cut where it gets longer than `width` characters.
@@ -154,6 +195,23 @@ mod tests {
             ("$HOME", "'$HOME'"),
         ] {
             assert_eq!(quoted(word), text);
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_colours() {
+        for (text, shown) in [
+            ("plain\ttext\n", "plain\ttext\n"),
+            ("\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
+            ("\x1b[38;5;1mred\x1b[m", "\x1b[38;5;1mred\x1b[m"),
+            ("\x1b[2Jgone", "\\u{1b}[2Jgone"),
+            ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),
+            ("\x1b[31", "\\u{1b}[31"),
+            ("\x1b", "\\u{1b}"),
+            ("over\rwritten\x08", "over\\rwritten\\u{8}"),
+            ("\u{9b}2J\u{7f}", "\\u{9b}2J\\u{7f}"),
+        ] {
+            assert_eq!(harmless(text), shown, "{text:?}");
         }
     }
 

@@ -77,6 +77,29 @@ pub async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
+/// Reads until this has come.
+pub async fn read_until(stream: &mut TcpStream, needle: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    while !bytes.windows(needle.len()).any(|window| window == needle.as_bytes()) {
+        let count = stream.read(&mut piece).await.expect("the connection holds");
+        assert_ne!(count, 0, "no {needle:?} in {:?}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&piece[..count]);
+    }
+    bytes
+}
+
+/// Asks on a connection that stays open, for an answer whose length is told.
+pub async fn ask_on(stream: &mut TcpStream, first: &str) -> Answer {
+    stream.write_all(format!("{first} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.expect("sent");
+    let mut answer = Answer::read(&read_until(stream, "\r\n\r\n").await);
+    let length: usize = answer.header("content-length").expect("a length").parse().expect("a number");
+    let mut rest = vec![0; length - answer.body.len()];
+    stream.read_exact(&mut rest).await.expect("the body");
+    answer.body.extend(rest);
+    answer
+}
+
 impl Answer {
     /// The first one of what a connection brought, with a body of known length or one that ends with the connection.
     pub fn read(bytes: &[u8]) -> Answer {
@@ -98,8 +121,12 @@ impl Answer {
         self.headers.iter().find(|(named, _)| named == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    /// The name of the problem that the body is.
+    pub fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
+        let problem: Value = serde_json::from_slice(&self.body).expect("JSON");
+        assert_eq!(problem["status"], self.status);
+        problem["type"].as_str().expect("a type").replace("urn:durhai:problem:", "")
     }
 
     pub fn text(&self) -> String {

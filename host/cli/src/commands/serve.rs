@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 use durhai::{Body, Committed, HostBuilder, MemoryWorld, Report, Status, WorkflowView};
-use durhai_api::{Config, ServeError, Token};
+use durhai_api::{Config, Limits, Token};
 use durhai_steps::Reload;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -26,15 +26,12 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     trace::print(tracing::Level::WARN);
     let mut interrupt = Interrupt::listen();
     let root = folder::scripts(args.dir.as_deref().or(globals.scripts.as_deref()))?;
-    let token = token(args.token_file.as_deref())?;
-    let listener = bind(&args.listen, token.is_some()).await?;
+    let mut config = config(&args)?;
+    let listener = bind(&args.listen, &config).await?;
     let listen = listener.local_addr().map_err(|error| Fail::unreachable(format!("no address: {error}")))?;
     let mut file = HostFile::new(listen)?;
     let address = file.address;
-    let (public_url, hook_hosts) = match &args.public_url {
-        Some(url) => (url.clone(), vec![host_of(url)?]),
-        None => (format!("http://{address}"), Vec::new()),
-    };
+    let public_url = args.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let sealed = sealed(&args);
     let Prepared { builder, following } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
     let builder = builder.public_url(public_url);
@@ -44,13 +41,7 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let host = builder.start().await?;
 
     file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
-    let config = Config {
-        token,
-        allowed_hosts: args.allow_host,
-        hook_hosts,
-        instance: Some(file.instance.clone()),
-        ..Config::default()
-    };
+    config.instance = Some(file.instance.clone());
     let (reloads, settings) = mpsc::unbounded_channel();
     let mut news = News { reports: host.reports(), commits, settings, quiet: args.quiet, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
@@ -226,18 +217,78 @@ fn host_of(url: &str) -> Result<String, Fail> {
     }
 }
 
-fn token(file: Option<&Path>) -> Result<Option<Token>, Fail> {
-    let secret = match file {
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .map_err(|error| Fail::usage(format!("--token-file {} cannot be read: {error}", path.display())))?,
-        ),
-        None => std::env::var("DURHAI_TOKEN").ok(),
-    };
-    secret.map(|secret| Token::new(&secret).map_err(Fail::usage)).transpose()
+/// What the flags say about serving.
+fn config(args: &Serve) -> Result<Config, Fail> {
+    let limits = Limits { connections: args.max_connections.max(1), streams: args.max_streams, ..Limits::default() };
+    Ok(Config {
+        token: token(args.token_file.as_deref())?,
+        allowed_hosts: args.allow_host.iter().map(|name| bare_host(name)).collect::<Result<_, _>>()?,
+        hook_hosts: args.public_url.iter().map(|url| host_of(url)).collect::<Result<_, _>>()?,
+        allowed_origins: args.allow_origin.iter().map(|url| origin(url)).collect::<Result<_, _>>()?,
+        limits,
+        ..Config::default()
+    })
 }
 
-async fn bind(listen: &str, has_token: bool) -> Result<TcpListener, Fail> {
+/// A name without a port, as a `Host` header has it.
+fn bare_host(name: &str) -> Result<String, Fail> {
+    let bad =
+        || Fail::usage(format!("--allow-host {name:?} is no host name; write it like flows.example.org, without port"));
+    let url = reqwest::Url::parse(&format!("http://{name}/")).map_err(|_| bad())?;
+    // What is more than a name would be found elsewhere in it.
+    match url.host_str() {
+        Some(host) if url.as_str() == format!("http://{host}/") && !name.contains(['*', ':', '/']) => {
+            Ok(host.to_owned())
+        }
+        Some(host) if name.starts_with('[') && name.ends_with(']') => Ok(host.to_owned()),
+        _ => Err(bad()),
+    }
+}
+
+/// An origin as browsers write it.
+fn origin(url: &str) -> Result<String, Fail> {
+    let bad = || {
+        let form = "scheme, host and port are all of it, like https://dash.example.org:8443";
+        Fail::usage(format!("--allow-origin {url:?} is no origin: {form}"))
+    };
+    let parsed = reqwest::Url::parse(url).map_err(|_| bad())?;
+    let origin = parsed.origin().ascii_serialization();
+    match parsed.scheme() {
+        "http" | "https" if parsed.as_str() == format!("{origin}/") && !url.contains('*') => Ok(origin),
+        _ => Err(bad()),
+    }
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Token>, Fail> {
+    let text = match file {
+        Some(path) => {
+            warn_of_readers(path);
+            let unread = |error| Fail::usage(format!("--token-file {} cannot be read: {error}", path.display()));
+            Some(std::fs::read_to_string(path).map_err(unread)?)
+        }
+        None => std::env::var("DURHAI_TOKEN").ok(),
+    };
+    let token = text.map(|text| Token::new(&text).map_err(Fail::usage)).transpose()?;
+    if token.as_ref().is_some_and(|token| token.shortest() < 16) {
+        note("warning: the token has fewer than 16 characters; make one with `openssl rand -hex 16`");
+    }
+    Ok(token)
+}
+
+#[cfg(unix)]
+fn warn_of_readers(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    // A file that is not there is complained about when it is read.
+    if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o044 != 0) {
+        let path = path.display();
+        note(format!("warning: others on this machine can read the token in {path}; `chmod 600 {path}` ends that"));
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_readers(_: &Path) {}
+
+async fn bind(listen: &str, config: &Config) -> Result<TcpListener, Fail> {
     let addresses: Vec<SocketAddr> = listen
         .to_socket_addrs()
         .map_err(|error| {
@@ -245,9 +296,7 @@ async fn bind(listen: &str, has_token: bool) -> Result<TcpListener, Fail> {
         })?
         .collect();
     // Before anything is opened: a port that strangers reach must not exist for a moment.
-    if let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback() && !has_token) {
-        return Err(ServeError::NoToken(*open).into());
-    }
+    addresses.iter().try_for_each(|address| config.may_listen(*address))?;
     TcpListener::bind(&*addresses).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => Fail::unreachable(format!("{listen} is in use"))
             .hint("Another host may run there. --listen 127.0.0.1:0 takes a free port."),
