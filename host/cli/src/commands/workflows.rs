@@ -44,9 +44,18 @@ fn row(workflow: &WorkflowView) -> Vec<String> {
         (Some(version), _) => version.short().to_string(),
         (None, _) => "-".into(),
     };
-    let first = workflow.description.lines().next().unwrap_or_default();
-    let text = if workflow.error.is_some() { "does not load" } else { first };
-    vec![workflow.name.clone(), version, live(workflow), schedule(&workflow.header["schedule"]), text.into()]
+    let text = if workflow.error.is_some() { "does not load".into() } else { sentence(&workflow.description) };
+    vec![workflow.name.clone(), version, live(workflow), schedule(&workflow.header["schedule"]), text]
+}
+
+/// The first sentence, which may go over several lines.
+fn sentence(description: &str) -> String {
+    let first = description.split("\n\n").next().unwrap_or_default();
+    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.split_once(". ") {
+        Some((sentence, _)) => format!("{sentence}."),
+        None => line,
+    }
 }
 
 /// How many have the version that serves, and how many each older one.
