@@ -20,9 +20,11 @@ const GROUP = /^(?:\d+ branches|race of \d+|with_timeout\()/;
 export class Traced {
   constructor(files = {}) {
     this.events = [];
-    /** Places of statements, and of durable calls: where a call was answered, or made where it was not. */
+    /** Places of statements. */
     this.lines = [];
-    this.calls = [];
+    /** Places where calls were made, and where they were answered. */
+    this.made = [];
+    this.stops = { of: 0, places: [] };
     /** Places of changes by variable. */
     this.changes = new Map();
     /** Of the answer to each call. */
@@ -68,29 +70,31 @@ export class Traced {
       if (known) known.push(index);
       else this.changes.set(event.name, [index]);
     } else if (event.type === "called") {
-      this.waiting.set(event.task, { index, place: this.calls.length });
-      this.calls.push(index);
+      this.waiting.set(event.task, index);
+      this.made.push(index);
     } else if (event.type === "answered" || event.type === "failed") {
       const call = this.waiting.get(event.task);
-      if (call) {
+      if (call !== undefined) {
         this.waiting.delete(event.task);
-        this.answers.set(call.index, index);
-        // Calls of other tasks may have come between: the order of the places is what one steps through.
-        this.calls[call.place] = index;
-        for (let at = call.place; at + 1 < this.calls.length && this.calls[at] > this.calls[at + 1]; at += 1) {
-          [this.calls[at], this.calls[at + 1]] = [this.calls[at + 1], this.calls[at]];
-          for (const other of this.waiting.values()) if (other.place === at + 1) other.place = at;
-        }
+        this.answers.set(call, index);
+        this.made.push(index);
       }
     }
     this.#advance(index);
+  }
+
+  /** Places of durable calls: where one was answered, or made where it was not. */
+  get calls() {
+    if (this.stops.of !== this.made.length) this.stops = { of: this.made.length, places: this.made.filter((index) => !this.answers.has(index)) };
+    return this.stops.places;
   }
 
   #advance(index) {
     // What is kept in all stays in proportion to the events, however many tasks there are.
     if (index >= this.next) {
       this.kept.push(copy(this.head));
-      this.next = index + Math.max(APART, 2 * size(this.head));
+      this.head.own.clear();
+      this.next = index + Math.max(APART, this.head.tasks.size);
     }
     this.#apply(this.head, index);
   }
@@ -114,11 +118,7 @@ export class Traced {
   #apply(state, index) {
     const event = this.events[index];
     state.index = index;
-    let task = state.tasks.get(event.task);
-    if (!task) {
-      task = { path: event.task, n: event.n, frames: [], loops: [], call: null, group: null };
-      state.tasks.set(event.task, task);
-    }
+    const task = own(state, event.task);
     task.n = event.n;
     task.loops = event.loops ?? [];
     const { frames } = task;
@@ -234,22 +234,19 @@ function within(declared, now) {
   return true;
 }
 
-const fresh = () => ({ index: -1, tasks: new Map() });
+const fresh = () => ({ index: -1, tasks: new Map(), own: new Set() });
 
-function size(state) {
-  let count = 0;
-  for (const task of state.tasks.values()) {
-    count += 1;
-    for (const frame of task.frames) count += 1 + frame.variables.length;
-  }
-  return count;
+/** The task as one that this state alone has: what another state has too is copied before it is changed. */
+function own(state, path) {
+  let task = state.tasks.get(path);
+  if (task && state.own.has(path)) return task;
+  task = task
+    ? { ...task, frames: task.frames.map((frame) => ({ ...frame, variables: [...frame.variables] })) }
+    : { path, n: 0, frames: [], loops: NONE, call: null, group: null };
+  state.tasks.set(path, task);
+  state.own.add(path);
+  return task;
 }
 
-/** A copy of its own; what is never changed in place is shared. */
-function copy(state) {
-  const tasks = new Map();
-  for (const [path, task] of state.tasks) {
-    tasks.set(path, { ...task, frames: task.frames.map((frame) => ({ ...frame, variables: [...frame.variables] })) });
-  }
-  return { index: state.index, tasks };
-}
+/** A copy that shares its tasks until one of them changes. */
+const copy = (state) => ({ index: state.index, tasks: new Map(state.tasks), own: new Set() });
