@@ -5,6 +5,7 @@ import { STAY, Wrong, dialog } from "./dialog.js";
 import { fill, h, say, toast } from "./dom.js";
 import { form } from "./form.js";
 import { go, link } from "./router.js";
+import { prose } from "./prose.js";
 
 const OPTIONS = {
   type: "object",
@@ -64,7 +65,7 @@ export async function startRun(workflow, { input, tags } = {}) {
     title: `Start ${view.name}`,
     submit: "Start",
     content: h("div", { class: "stack" },
-      view.description ? h("div", { class: "prose" }, view.description.split(/\n\s*\n/).map((text) => h("p", { class: "prewrap" }, text))) : null,
+      prose(view.description),
       view.error ? h("div", { class: "notice bad" }, h("p", {}, view.version
         ? "The text in the folder does not serve; the version before it is started." : "The text in the folder does not serve:"), h("pre", {}, view.error)) : null,
       before === undefined ? null : h("p", {}, h("button", { type: "button", onclick: () => fields.set(before) }, "Use the last input again")),

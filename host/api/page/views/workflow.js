@@ -11,6 +11,7 @@ import { gateLine, gateReport } from "./workflow/gate.js";
 import { recentRuns } from "./workflow/recent.js";
 import { sourcePanel } from "./workflow/source.js";
 import { versionsPanel } from "./workflow/versions.js";
+import { prose } from "../lib/prose.js";
 
 const TABS = [["", "Overview"], ["source", "Source"], ["versions", "Versions"], ["report", "Reload report"]];
 
@@ -52,7 +53,7 @@ export function view({ params, query, signal }) {
   const overview = () => {
     const side = h("div", { class: "stack" });
     const draw = () => fill(side,
-      shown.description ? h("div", { class: "card prose" }, shown.description.split(/\n\s*\n/).map((text) => h("p", { class: "prewrap" }, text))) : null,
+      prose(shown.description, "card prose"),
       h("div", { class: "card" }, h("h2", {}, "Live runs"), liveRuns()),
       h("div", { class: "card" }, h("h2", {}, "Header"), facts(shown.header) ?? h("p", { class: "soft" }, "None: the defaults hold. A const WORKFLOW = #{ … } at its top sets schema, schedule, retries, timeout and more."),
         schedule ? h("p", { class: "schedule-line" }, schedule.paused ? "Its schedule is paused." : ["Due next ", time(schedule.next, whole), "."], " ", h("a", { href: "#/schedules" }, "Schedules")) : null));

@@ -7,6 +7,7 @@ import { LIVE, number, relative, short, time } from "../lib/format.js";
 import { go, here, link } from "../lib/router.js";
 import { gateLine } from "./workflow/gate.js";
 import { scheduleText } from "./workflow/facts.js";
+import { summary } from "../lib/prose.js";
 
 export function view({ query, signal }) {
   let workflows = null;
@@ -57,7 +58,7 @@ export function view({ query, signal }) {
         one.error ? h("span", { class: "status failed" }, one.version ? "last save does not load" : "does not load") : null,
         one.version ? h("a", { class: "mono faint", href: link(["workflows", one.name], { tab: "source" }), title: `Version ${one.version}` }, short(one.version)) : null,
         h("span", { class: "end" }, one.version ? h("button", { type: "button", "aria-label": `Start ${one.name}`, onclick: () => start(one) }, "Start") : null)),
-      one.description ? h("p", { class: "soft flow-text" }, one.description.split(/\n\s*\n/)[0].replaceAll("\n", " ")) : null,
+      one.description ? h("p", { class: "soft flow-text" }, summary(one.description)) : null,
       h("div", { class: "row flow-facts" }, liveText(one, counts), countText(one, counts), next ? scheduled(next) : one.header?.schedule ? h("span", {}, scheduleText(one.header.schedule)) : null),
       one.error ? h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": `What the compiler says about ${one.name}` }, one.error) : null,
       gate ? h("p", { class: "gate-line" }, gateLine(gate), " ", h("a", { href: link(["workflows", one.name], { tab: "report" }) }, "Report")) : null);
