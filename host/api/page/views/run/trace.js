@@ -198,7 +198,7 @@ export function panel({ id, feed, signal, query }) {
       }
       if (mine.signal.aborted) return;
       list.take(fresh);
-      text(state, fresh.full ? `The first ${number(MOST)} things are here; \`durhai trace\` shows the rest.`
+      text(state, fresh.full ? `The first ${number(MOST)} things are here; \`durhai replay ${id} --trace\` shows the rest.`
         : fresh.events.length ? "" : "Nothing of the script has run yet.");
       if (fresh.end) (seen = fresh.end.events), finished(fresh.end);
       if (fresh.events.length) {
