@@ -9,6 +9,7 @@ use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, TraceContex
 use durhai_world::{Claim, Refused, Row, WorldError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use crate::birth::{self, Begin};
@@ -410,7 +411,11 @@ impl Run {
             return Err(HostError::Conflict(text));
         }
         if view.input != *input {
-            return Err(HostError::Conflict(format!("there is a run {} already, with another input", self.id)));
+            let (its, this) = (digest(&view.input), digest(input));
+            return Err(HostError::Conflict(format!(
+                "there is a run {} already, with another input: the digest of its input is {its}, that of this one {this}",
+                self.id
+            )));
         }
         let at_rest = view.status.is_terminal() || view.status == Status::Parked;
         if !at_rest && !elsewhere {
@@ -422,6 +427,12 @@ impl Run {
     pub(crate) fn unknown(&self) -> HostError {
         HostError::NotFound(format!("there is no run {}", self.id))
     }
+}
+
+/// Tells two inputs apart without showing them: the first digits of the SHA-256 of its JSON.
+fn digest(input: &Value) -> String {
+    let digest = Sha256::digest(input.to_string().as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn refusal(refused: Refused) -> HostError {

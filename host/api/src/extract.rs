@@ -72,6 +72,10 @@ impl FromRequest<Shared> for Raw {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Body<T>, Problem> {
+    // The fields of an array would be taken in the order they are declared in.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::invalid("the body does not fit: it must be an object, `{ … }`"));
+    }
     serde_json::from_slice(bytes).map(Body).map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
 }
 

@@ -105,7 +105,7 @@ pub enum Traced {
 
 /// Where to stop. Nothing of the script runs behind it. Numbers are those of statements, [`TraceEvent::n`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "at", rename_all = "snake_case")]
+#[serde(tag = "at", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Stop {
     /// Before this statement.
     Statement { n: u64 },

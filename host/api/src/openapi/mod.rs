@@ -22,7 +22,7 @@ const SCHEMAS: [&str; 5] = [
 /// What the parts of a path are, by name.
 const PATHS: [(&str, &str, &str); 4] = [
     ("id", "The name of a run.", "order-42"),
-    ("name", "A name, with each `/` written as `%2F`.", "billing%2Forder"),
+    ("name", "A name, with each `/` written as `%2F`.", "billing/order"),
     ("version", "`serving`, or the first digits of a digest.", "serving"),
     ("token", "The token of an open hook.", "4f1c2f3a9a5e4b0f8f6d0c2b1a3e5d7c"),
 ];
@@ -124,7 +124,7 @@ fn finish(path: &str, method: &str, operation: &mut Value, token: bool) {
             response["content"] = problem();
         }
     }
-    let api = path.starts_with("/api/");
+    let api = path.starts_with("/api/") || path == "/metrics";
     let body = operation.get("requestBody").is_some();
     let mut common = vec![400, 403, 500, 503];
     common.extend(api.then_some(401));
@@ -144,14 +144,22 @@ fn finish(path: &str, method: &str, operation: &mut Value, token: bool) {
     if api && token {
         operation["security"] = json!([{ "bearer": [] }]);
     }
-    // Nothing can be sent along with a look, but for hooks, which take what comes.
+    // Hooks take what comes, also nothing; nothing can be sent along with a look.
+    if path.starts_with("/hooks/") {
+        operation["requestBody"]["required"] = json!(false);
+    }
     if body && method == "get" {
         operation.as_object_mut().map(|operation| operation.remove("requestBody"));
     }
 }
 
-/// A parameter is there or not, it is never null.
+/// A parameter is there or not, it is never null. What is known by its name is the same everywhere.
 fn plain(param: &mut Value) {
+    match param["name"].as_str() {
+        Some("status") => param["schema"]["items"] = json!(Ref::from_schema_name("Status")),
+        Some("tag") => param["schema"]["items"] = json!({ "type": "string", "pattern": "^[^:]+:" }),
+        _ => {}
+    }
     if let Some([first, _]) = param["schema"]["type"].as_array().map(Vec::as_slice) {
         param["schema"]["type"] = first.clone();
     }

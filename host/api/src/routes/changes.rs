@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
-use durhai::{Committed, Host, Report, RunId, Status};
+use durhai::{Committed, Report, RunId, Status};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use serde_json::json;
@@ -41,7 +41,6 @@ struct Filter {
 
 /// One client that looks on.
 struct Onlooker {
-    host: Host,
     filter: Filter,
     commits: Receiver<Committed>,
     reports: Receiver<Report>,
@@ -54,7 +53,7 @@ struct Onlooker {
 #[derive(Debug, Default)]
 struct Gathered {
     /// The latest of each run, with its place in the order of changes.
-    runs: HashMap<RunId, (u64, Status)>,
+    runs: HashMap<RunId, (u64, String, Status)>,
     count: u64,
     /// There were others that nobody told.
     more: bool,
@@ -76,7 +75,7 @@ struct Gathered {
         ("status" = Option<Vec<String>>, Query, style = Form, explode, description = "Only runs whose latest status is one of these."),
     ),
     responses(
-        (status = 200, description = "Messages.", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Messages.", content_type = "text/event-stream", body = ref("#/components/schemas/Message")),
     ),
 )]
 pub(super) async fn changes(
@@ -88,7 +87,6 @@ pub(super) async fn changes(
     params.done()?;
     // Listening starts before the first message is sent: whoever reads the runs after it misses nothing.
     let onlooker = Onlooker {
-        host: app.host.clone(),
         filter,
         commits: app.host.commits(),
         reports: app.host.reports(),
@@ -126,7 +124,7 @@ impl Onlooker {
             tokio::select! {
                 // Busy hosts always have a commit ready: what is due goes first.
                 biased;
-                () = wait => match self.tell().await {
+                () = wait => match self.tell() {
                     Some(message) => return Some(message),
                     None => continue,
                 },
@@ -136,7 +134,7 @@ impl Onlooker {
                     Err(RecvError::Closed) => return None,
                 },
                 commit = self.commits.recv() => match commit {
-                    Ok(commit) => self.gathered.add(commit.run, commit.status),
+                    Ok(commit) => self.gathered.add(commit),
                     Err(RecvError::Lagged(_)) => self.gathered.lost(),
                     Err(RecvError::Closed) => return None,
                 },
@@ -145,38 +143,31 @@ impl Onlooker {
     }
 
     /// What was gathered; none if nothing of it is wanted.
-    async fn tell(&mut self) -> Option<Message> {
+    fn tell(&mut self) -> Option<Message> {
         let Gathered { runs, more, .. } = std::mem::take(&mut self.gathered);
-        let mut latest: Vec<_> = runs.into_iter().map(|(id, (place, status))| (place, id, status)).collect();
-        latest.retain(|(.., status)| self.filter.status.is_empty() || self.filter.status.contains(status));
-        latest.sort_unstable_by_key(|(place, ..)| std::cmp::Reverse(*place));
-        let mut told = Vec::new();
-        let mut left = more;
-        for (_, id, status) in latest {
-            if told.len() == NAMED {
-                left = true;
-                break;
-            }
-            // A run that was removed meanwhile has nothing to be told.
-            let Some(workflow) = self.workflow_of(&id).await else { continue };
-            if self.filter.workflow.as_ref().is_none_or(|wanted| *wanted == workflow) {
-                told.push(Change { id, workflow, status });
-            }
-        }
-        told.reverse();
-        let message = || json_data(Message::default().event("runs"), &json!({ "runs": told, "more": left }));
-        (left || !told.is_empty()).then(message)
+        let wanted = runs.into_iter().filter(|(_, (_, workflow, status))| self.filter.wants(workflow, *status));
+        let mut latest: Vec<_> =
+            wanted.map(|(id, (place, workflow, status))| (place, Change { id, workflow, status })).collect();
+        latest.sort_unstable_by_key(|(place, _)| *place);
+        let told: Vec<_> = latest.split_off(latest.len().saturating_sub(NAMED));
+        let told: Vec<_> = told.into_iter().map(|(_, change)| change).collect();
+        let more = more || !latest.is_empty();
+        let message = || json_data(Message::default().event("runs"), &json!({ "runs": told, "more": more }));
+        (more || !told.is_empty()).then(message)
     }
+}
 
-    async fn workflow_of(&self, id: &RunId) -> Option<String> {
-        Some(self.host.get(id.as_str()).await.ok()?.view().await.ok()?.workflow)
+impl Filter {
+    fn wants(&self, workflow: &str, status: Status) -> bool {
+        self.workflow.as_ref().is_none_or(|wanted| wanted == workflow)
+            && (self.status.is_empty() || self.status.contains(&status))
     }
 }
 
 impl Gathered {
-    fn add(&mut self, run: RunId, status: Status) {
+    fn add(&mut self, commit: Committed) {
         self.count += 1;
-        self.runs.insert(run, (self.count, status));
+        self.runs.insert(commit.run, (self.count, commit.workflow, commit.status));
         self.begin();
     }
 

@@ -31,7 +31,6 @@ use crate::problem::{Problem, ProblemKind};
     operation_id = "deliver",
     tag = "hooks",
     params(
-        ("parameters" = Option<BTreeMap<String, String>>, Query, style = Form, explode, description = "Any."),
         ("Idempotency-Key" = Option<String>, Header, description = "What has the same key is delivered once."),
     ),
     request_body(content = String, content_type = "*/*", description = "Anything."),

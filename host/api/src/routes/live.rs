@@ -34,7 +34,7 @@ use crate::problem::Problem;
         ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991u64, description = "By SSE: go on behind this one."),
     ),
     responses(
-        (status = 200, description = "A page of events; or messages, each with an `Event`, a `LogLine` or a `Run`.", content((ref("#/components/schemas/EventPage") = "application/json"), (String = "text/event-stream"))),
+        (status = 200, description = "A page of events; or messages, each with an `Event`, a `LogLine` or a `Run`.", content((ref("#/components/schemas/EventPage") = "application/json"), (ref("#/components/schemas/Message") = "text/event-stream"))),
     ),
 )]
 pub(super) async fn events(
@@ -74,7 +74,7 @@ pub(super) async fn events(
         ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991u64, description = "By SSE: go on behind this one."),
     ),
     responses(
-        (status = 200, description = "A page of lines; or messages, each with a `LogLine` or a `Run`.", content((ref("#/components/schemas/LogPage") = "application/json"), (String = "text/event-stream"))),
+        (status = 200, description = "A page of lines; or messages, each with a `LogLine` or a `Run`.", content((ref("#/components/schemas/LogPage") = "application/json"), (ref("#/components/schemas/Message") = "text/event-stream"))),
     ),
 )]
 pub(super) async fn logs(
@@ -114,7 +114,7 @@ pub(super) async fn logs(
         ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9007199254740991u64, description = "By SSE: go on behind this one."),
     ),
     responses(
-        (status = 200, description = "A page of values; or messages, each with an `OutputEntry` or a `Run`.", content((ref("#/components/schemas/OutputPage") = "application/json"), (String = "text/event-stream"))),
+        (status = 200, description = "A page of values; or messages, each with an `OutputEntry` or a `Run`.", content((ref("#/components/schemas/OutputPage") = "application/json"), (ref("#/components/schemas/Message") = "text/event-stream"))),
     ),
 )]
 pub(super) async fn output(

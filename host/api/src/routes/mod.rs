@@ -116,6 +116,7 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(hooks::deliver).map(|methods| methods.head(not_there)))
         .routes(routes!(system::healthz))
         .routes(routes!(system::readyz))
+        .routes(routes!(system::metrics))
 }
 
 /// Everything that stands in front of the routes: the last layer is the first to see a request.

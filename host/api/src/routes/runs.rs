@@ -80,6 +80,7 @@ fn is_zero(priority: &i32) -> bool {
     tag = "runs",
     params(
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:/@+=-]+$", description = "The id of the run: says the same as `id` in the body."),
+        ("traceparent" = Option<String>, Header, description = "The span that starts it, as W3C writes it; what is none is passed over."),
     ),
     request_body(content = Started, content_type = "application/json", description = "What to start."),
     responses(
@@ -110,7 +111,7 @@ pub(super) async fn start(
     match (body.delay, body.at) {
         (Some(_), Some(_)) => return Err(Problem::invalid("give `delay` or `at`, not both")),
         (Some(delay), None) => start = start.delay(duration("delay", &delay)?),
-        (None, Some(at)) => start = start.at(at),
+        (None, Some(at)) => start = start.at(moment("at", at)?),
         (None, None) => {}
     }
     if let Some(timeout) = body.timeout {
@@ -268,7 +269,15 @@ pub(super) async fn purge(State(app): State<Shared>, Body(body): Body<Purging>) 
         }
         _ => {}
     }
+    let ended_before = ended_before.map(|before| moment("ended_before", before)).transpose()?;
     Ok(Json(app.host.purge(Purge { ended_before, status, workflow }).await?))
+}
+
+fn moment(field: &str, at: Millis) -> Result<Millis, Problem> {
+    match at {
+        0..=WHOLE => Ok(at),
+        _ => Err(Problem::invalid(format!("`{field}` is {at}; it must be from 0 to {WHOLE}"))),
+    }
 }
 
 fn one_id(headers: &HeaderMap, body: Option<String>) -> Result<Option<String>, Problem> {

@@ -1,10 +1,12 @@
 //! Workflows, steps, and how the host is.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use durhai::{Diagnosis, GateReport, Health, Millis, Stats, Value, WorkflowView};
+use durhai::{Diagnosis, GateReport, Health, Millis, RunCount, Stats, Status, Value, WorkflowView};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -38,6 +40,15 @@ pub(super) struct HealthView {
     started_at: Millis,
     now: Millis,
     stats: Stats,
+    runs: Vec<Counted>,
+}
+
+/// How many runs of a workflow have a status.
+#[derive(Serialize)]
+struct Counted {
+    workflow: String,
+    status: Status,
+    runs: u64,
 }
 
 /// Lists the workflows, by name.
@@ -135,13 +146,31 @@ pub(super) async fn doctor(State(app): State<Shared>) -> Result<Json<Diagnosis>,
     ),
 )]
 pub(super) async fn health(State(app): State<Shared>) -> Json<HealthView> {
+    let mut counts: BTreeMap<(String, Status), u64> = BTreeMap::new();
+    // A host that has failed or stops cannot count; `ok` says so.
+    for RunCount { workflow, status, runs, .. } in app.host.census().await.unwrap_or_default() {
+        *counts.entry((workflow, status)).or_default() += runs;
+    }
     Json(HealthView {
         health: app.host.health(),
         version: env!("CARGO_PKG_VERSION"),
         started_at: app.started_at,
         now: now(),
         stats: app.host.stats(),
+        runs: counts.into_iter().map(|((workflow, status), runs)| Counted { workflow, status, runs }).collect(),
     })
+}
+
+/// Gives what the host counts and measures, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "getMetrics",
+    tag = "host",
+    responses((status = 200, description = "Exposition format 0.0.4.", content_type = "text/plain", body = String)),
+)]
+pub(super) async fn metrics(State(app): State<Shared>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.host.metrics().await.prometheus()).into_response()
 }
 
 /// Describes the API: this document.

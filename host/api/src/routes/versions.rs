@@ -16,7 +16,8 @@ use crate::problem::{Problem, ProblemKind};
 #[serde(default, deny_unknown_fields)]
 #[schema(example = json!({ "dry_run": true }))]
 pub struct Migrating {
-    /// A version: `serving`, or the first digits of a digest. Without it, the one that serves.
+    /// A version: `serving`, or the first digits of a digest, four at least. Without it, the one that serves.
+    #[schema(pattern = "^(serving|[0-9a-f]{4,64})$")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Only say what would come of it.
@@ -45,7 +46,6 @@ pub(super) async fn list(State(app): State<Shared>, Named(name): Named<String>) 
     tag = "workflows",
     responses(
         (status = 200, description = "Its texts.", body = ref("#/components/schemas/Source")),
-        (status = 409, description = "Several versions begin with these digits."),
     ),
 )]
 pub(super) async fn source(
@@ -82,7 +82,6 @@ pub(super) async fn gate(State(app): State<Shared>, Named(name): Named<String>) 
     request_body(content = Migrating, content_type = "application/json", description = "Where to."),
     responses(
         (status = 200, description = "What came of it.", body = ref("#/components/schemas/MigrateReport")),
-        (status = 409, description = "Several versions begin with these digits."),
         (status = 422, description = "The text of the version does not compile here."),
     ),
 )]
