@@ -33,7 +33,7 @@ use crate::problem::{Problem, ProblemKind};
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "What has the same key is delivered once."),
     ),
-    request_body(content = String, content_type = "*/*", description = "Anything."),
+    request_body(content = Value, content_type = "*/*", description = "Anything."),
     responses(
         (status = 202, description = "It will be delivered.", body = ref("#/components/schemas/Empty")),
         (status = 409, description = "The run has ended."),
