@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::event::Created;
-use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Turn, Verdict};
+use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Turn, Verdict, WaitingFor};
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
@@ -63,6 +63,9 @@ pub(crate) struct Moving {
 
 /// Entries of `waiting_for` that are kept with the row.
 const NOTED: usize = 10;
+
+/// Bytes of a schema that a row tells, at most: rows are read in lists.
+const NOTED_SCHEMA: usize = 4096;
 
 impl Slot {
     pub fn new(shared: Arc<RunShared>, mut exec: Execution, claim: &Claim, log_bytes: u64) -> Self {
@@ -327,7 +330,7 @@ impl Slot {
 
     pub fn waiting_for(&mut self) -> Vec<Value> {
         let waits = self.exec.replay().waiting_for();
-        let view = |wait: durhai_core::replay::WaitingFor| {
+        let view = |wait: WaitingFor| {
             let heartbeat = wait.step_id.as_ref().and_then(|id| self.heartbeats.get(id));
             let mut view = json!(wait);
             if let (Some(detail), Some(fields)) = (heartbeat, view.as_object_mut()) {
@@ -362,7 +365,9 @@ impl Slot {
         row.note = Value::Null;
         // Nobody can ask it while it is not in memory, which it stays in while attempts are under way.
         if !status.is_terminal() && status != Status::Pending && !replay.has_attempts() {
-            let waits: Vec<_> = replay.waiting_for().into_iter().take(NOTED).collect();
+            let short = |schema: &Arc<Value>| schema.to_string().len() <= NOTED_SCHEMA;
+            let noted = |wait: WaitingFor| WaitingFor { schema: wait.schema.filter(short), ..wait };
+            let waits: Vec<_> = replay.waiting_for().into_iter().take(NOTED).map(noted).collect();
             row.note = json!({ "waiting_for": waits });
         }
         if let Some(text) = replay.status_text() {

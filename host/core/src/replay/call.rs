@@ -28,6 +28,8 @@ pub enum Call {
     WaitFor {
         signal: Arc<str>,
         timeout: Option<Millis>,
+        /// Of the payload that is wanted: only shown, the script checks it.
+        schema: Option<Arc<Value>>,
     },
     /// The next signal of that name that is already there, or null.
     PollSignal {

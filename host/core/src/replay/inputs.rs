@@ -418,7 +418,7 @@ impl Replay {
     fn describe(&self, task: &Task) -> Option<super::WaitingFor> {
         let super::State::Waiting(waits) = &task.state else { return None };
         let site = task.site.to_string();
-        let mut view = super::WaitingFor { kind: "", step_id: None, name: None, run_id: None, until: None, site };
+        let mut view = super::WaitingFor { kind: "", step_id: None, name: None, run_id: None, until: None, site, schema: None };
         match waits {
             Waits::Step(id) => {
                 let step = self.steps.get(id)?;
@@ -432,13 +432,14 @@ impl Replay {
                 view.until = Some(timer.0);
                 view.step_id = Some(id.clone());
             }
-            Waits::Mail(mail, timer, id) => {
+            Waits::Mail(mail, timer, id, schema) => {
                 (view.kind, view.name) = match mail {
                     Mail::Signal(name) => ("signal", Some(name.clone())),
                     Mail::Hook(hook) => ("hook", self.hooks.get(hook).map(|hook| hook.token.clone())),
                 };
                 view.until = timer.map(|timer| timer.0);
                 view.step_id = Some(id.clone());
+                view.schema = schema.clone();
             }
             Waits::Suspend(id) => {
                 let open = self.suspends.get(id)?;

@@ -32,6 +32,7 @@ impl Replay {
         site: &Site,
         mail: Mail,
         timeout: Option<Millis>,
+        schema: Option<Arc<Value>>,
     ) -> Reply {
         if let Some(payload) = self.take_mail(&mail) {
             return Reply::Now(Answer::Value(payload));
@@ -50,7 +51,7 @@ impl Replay {
             }
         };
         self.waiters.entry(mail.clone()).or_default().push_back(task);
-        self.wait(task, Waits::Mail(mail, timer, id))
+        self.wait(task, Waits::Mail(mail, timer, id, schema))
     }
 
     pub(super) fn take_mail(&mut self, mail: &Mail) -> Option<Value> {
@@ -75,7 +76,7 @@ impl Replay {
 
     /// The task no longer waits for mail, nor for the end of that wait.
     pub(super) fn drop_waiter(&mut self, task: TaskKey) {
-        let Some(State::Waiting(Waits::Mail(mail, timer, _))) = self.tasks.get(&task).map(|task| &task.state) else {
+        let Some(State::Waiting(Waits::Mail(mail, timer, ..))) = self.tasks.get(&task).map(|task| &task.state) else {
             return;
         };
         if let Some(timer) = timer {

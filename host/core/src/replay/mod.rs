@@ -320,13 +320,15 @@ impl Replay {
                     None => Reply::Stop,
                 }
             }
-            Call::WaitFor { signal, timeout } => self.wait_mail(task, id, &site, Mail::Signal(signal), timeout),
+            Call::WaitFor { signal, timeout, schema } => {
+                self.wait_mail(task, id, &site, Mail::Signal(signal), timeout, schema)
+            }
             Call::PollSignal { signal } => {
                 let payload = self.take_mail(&Mail::Signal(signal));
                 Reply::Now(Answer::Value(payload.unwrap_or(Value::Null)))
             }
             Call::Hook { token, info } => self.begin_opening(task, id, &site, What::Hook { token, info }),
-            Call::WaitHook { hook, timeout } => self.wait_mail(task, id, &site, Mail::Hook(hook), timeout),
+            Call::WaitHook { hook, timeout } => self.wait_mail(task, id, &site, Mail::Hook(hook), timeout, None),
             Call::CloseHook { .. } => unreachable!("it was answered above"),
             Call::Suspend { payload, label, schema, timeout } => {
                 self.suspend(task, id, &site, (payload, schema), label, timeout)

@@ -1,5 +1,7 @@
 //! Tasks: branches of `parallel`, `foreach` and `race`, the closure of `with_timeout`, and what `task` opens.
 
+use std::sync::Arc;
+
 use rand_chacha::ChaCha8Rng;
 
 use super::call::{Answer, BODY, GroupKey, GroupKind, Next, Outcome, Reply, TaskKey};
@@ -40,7 +42,7 @@ pub(super) enum State {
 pub(super) enum Waits {
     Step(StepId),
     Timer((Millis, u64), StepId),
-    Mail(Mail, Option<(Millis, u64)>, StepId),
+    Mail(Mail, Option<(Millis, u64)>, StepId, Option<Arc<Value>>),
     Suspend(StepId),
     Child(StepId),
     /// For the host, within the turn.

@@ -203,6 +203,9 @@ pub struct WaitingFor {
     pub until: Option<Millis>,
     /// Where the script waits: `18:5`.
     pub site: String,
+    /// JSON Schema of the signal's payload, where the script gives one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Arc<Value>>,
 }
 
 impl AttemptError {

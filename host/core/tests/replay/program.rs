@@ -59,10 +59,10 @@ fn block(words: &[&str], at: &mut usize) -> Vec<Op> {
                 ops.push(Op::Call(Call::Step { name: name.into(), input: Value::from(name), options }));
             }
             "sleep" => ops.push(Op::Call(Call::Sleep(Wake::After(arg().parse().unwrap())))),
-            "wait" => ops.push(Op::Call(Call::WaitFor { signal: arg().into(), timeout: None })),
+            "wait" => ops.push(Op::Call(Call::WaitFor { signal: arg().into(), timeout: None, schema: None })),
             "waitfor" => {
                 let signal = arg().into();
-                ops.push(Op::Call(Call::WaitFor { signal, timeout: Some(arg().parse().unwrap()) }));
+                ops.push(Op::Call(Call::WaitFor { signal, timeout: Some(arg().parse().unwrap()), schema: None }));
             }
             "poll" => ops.push(Op::Call(Call::PollSignal { signal: arg().into() })),
             "hook" => {

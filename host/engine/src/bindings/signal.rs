@@ -1,5 +1,7 @@
 //! `wait_for` and `poll_signal`.
 
+use std::sync::Arc;
+
 use durhai_core::replay::{Answer, Call};
 use durhai_core::{Failure, Kind};
 use rhai::{Dynamic, Engine, NativeCallContext};
@@ -33,7 +35,9 @@ fn wait_for(ctx: &NativeCallContext<'_>, name: &Dynamic, options: &Dynamic) -> R
             }
         }
     }
-    let answer = current::ask(ctx, Call::WaitFor { signal: signal.as_str().into(), timeout }, |_, _| ())?;
+    let shown = schema.as_ref().map(|schema| Arc::new(schema.document().clone()));
+    let call = Call::WaitFor { signal: signal.as_str().into(), timeout, schema: shown };
+    let answer = current::ask(ctx, call, |_, _| ())?;
     let (Some(schema), Answer::Value(payload)) = (schema, &answer) else { return Ok(value_of(&answer)) };
     if timeout.is_some() && payload.is_null() {
         return Ok(Dynamic::UNIT);
