@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 /// Programs that tests call, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 3] = [("strace", "strace"), ("chromium", "chromium"), ("chromedriver", "chromium-driver")];
+const TOOLS: [(&str, &str); 4] =
+    [("strace", "strace"), ("chromium", "chromium"), ("chromedriver", "chromium-driver"), ("nginx", "nginx-light")];
 
 /// What tests need from PyPI, each with its version, and the place it is put in.
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt");

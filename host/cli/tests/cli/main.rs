@@ -3,11 +3,13 @@
 mod checking;
 mod declared;
 mod folder;
+mod guarding;
 mod keeping;
 mod killed;
 mod outside;
 mod page;
 mod permissions;
+mod proxy;
 mod run;
 mod seeing;
 mod serve;
