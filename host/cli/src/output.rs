@@ -7,6 +7,8 @@ use comfy_table::{Attribute, Cell as TableCell, ContentArrangement, Table, prese
 use durhai::{Status, Value};
 use serde::Serialize;
 
+use crate::trace;
+
 /// Standard output. A reader that goes away (`| head`) is no error: what follows is dropped.
 #[derive(Debug)]
 pub struct Out {
@@ -92,8 +94,11 @@ impl Out {
     }
 }
 
-/// A line on standard error. Never fails, never panics.
+/// A line on standard error, or an event of the log where that is JSON. Never fails, never panics.
 pub fn note(text: impl AsRef<str>) {
+    if trace::is_json() {
+        return trace::tell(text.as_ref());
+    }
     let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
 

@@ -5,6 +5,7 @@ mod declared;
 mod folder;
 mod keeping;
 mod killed;
+mod logging;
 mod outside;
 mod permissions;
 mod run;
