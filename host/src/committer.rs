@@ -177,7 +177,9 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut 
                 }
                 // It was not there when the turn was made: whoever made it was faster. The parent looks when it is
                 // taken up next.
-                Creation::Exists => tracing::error!("run {run} was to be started by run {}, but exists", turn.run.id),
+                Creation::Exists => {
+                    tracing::error!(%run, "run {run} was to be started by run {}, but exists", turn.run.id)
+                }
             }
         }
     }
