@@ -90,10 +90,11 @@ impl Exporter {
         let deadline = Instant::now() + FAREWELL;
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in &mut tasks {
-            let _ = timeout(deadline.saturating_duration_since(Instant::now()), &mut *task).await;
-            task.abort();
-            // What it still had is counted when it is gone.
-            let _ = task.await;
+            if timeout(deadline.saturating_duration_since(Instant::now()), &mut *task).await.is_err() {
+                task.abort();
+                // What it still had is counted when it is gone.
+                let _ = task.await;
+            }
         }
         let queue = &self.watcher.queue;
         queue.drop_some(queue.len());
