@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::{Command, Emitted, LogLine, version_at};
-use durhai_core::{Body, Event, Millis, RunId, Status, wire};
+use durhai_core::{Body, Event, Kind, Millis, RunId, Status, wire};
 use durhai_world::{Creation, Refused, Row, WorldError, Write, Written};
 use tokio::sync::oneshot;
 
@@ -231,6 +231,7 @@ fn measure(inner: &Inner, turn: &TurnDone) {
     }
     for event in &turn.events {
         if let Body::StepFailed { error } = &event.body
+            && error.kind != Kind::Cancelled
             && let Some(step) = &error.step
         {
             inner.step_meters(step).failed.inc();
