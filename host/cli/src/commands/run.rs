@@ -33,6 +33,10 @@ pub struct Job {
 }
 
 pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
+    // Without being asked, a run in the foreground says nothing of its host.
+    if args.observing.log_level.is_some() || args.observing.log_format == LogFormat::Json {
+        trace::begin(&args.observing, LevelFilter::WARN);
+    }
     let target = folder::target(&args.target, globals.scripts.as_deref())?;
     let again = again(globals, "run", &args.target, &args.allow);
     let starting = Starting {
@@ -44,10 +48,6 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
         ..Starting::default()
     };
     let any_input = args.input.input.is_none();
-    // Without being asked, a run in the foreground says nothing of its host.
-    if args.observing.log_level.is_some() || args.observing.log_format == LogFormat::Json {
-        trace::begin(&args.observing, LevelFilter::WARN);
-    }
     let (quiet, observing) = (args.quiet, args.observing);
     let job = Job { target, starting, any_input, allow: args.allow, quiet, observing, again };
     here(globals, job, out).await
