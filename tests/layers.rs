@@ -75,9 +75,26 @@ fn each_layer_knows_those_below_it_only() {
         ("host/world/Cargo.toml", &["tokio", "durhai", "durhai-engine", "rhai", "sled"]),
         ("host/world-sled/Cargo.toml", &["tokio", "durhai", "durhai-engine", "rhai"]),
         ("stdlib/Cargo.toml", &["tokio", "durhai", "durhai-world", "durhai-engine"]),
-        ("Cargo.toml", &["clap", "axum", "tower", "reqwest", "durhai-api", "durhai-cli", "durhai-steps"]),
+        (
+            "Cargo.toml",
+            &[
+                "clap",
+                "axum",
+                "tower",
+                "reqwest",
+                "prost",
+                "opentelemetry-proto",
+                "durhai-api",
+                "durhai-cli",
+                "durhai-steps",
+            ],
+        ),
         ("host/steps/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled", "axum", "clap"]),
         ("host/api/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled", "clap", "rhai"]),
+        (
+            "host/otlp/Cargo.toml",
+            &["durhai-core", "durhai-engine", "durhai-world", "durhai-world-sled", "rhai", "axum", "clap"],
+        ),
         ("host/trial/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled", "axum", "clap"]),
         // `durhai bench` compares with plain Rhai.
         ("host/cli/Cargo.toml", &["durhai-engine", "durhai-world", "durhai-world-sled"]),

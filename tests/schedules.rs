@@ -98,6 +98,7 @@ async fn a_time_starts_one_run_of_that_time() {
     let host = site.host().workflow("team/report", text).start().await.unwrap();
     let view = site.handled(&host, "team/report", 1).await;
     assert_eq!((view.next, view.last, view.paused), (Some(HOUR_23), None, false));
+    assert_eq!(view.upcoming, [0, 1, 2, 3, 4].map(|n| HOUR_23 + n * HOUR));
     assert_eq!((&*view.cron, &*view.timezone, &*view.overlap, &*view.missed), ("0 * * * *", "UTC", "skip", "once"));
     assert_eq!(site.ids(), [""; 0]);
     site.clock.set(HOUR_23 - 1);
@@ -337,7 +338,7 @@ async fn a_pause_outlives_the_host_and_leaves_out_what_passes() {
     idle.pause_schedule("a").await.unwrap();
     idle.pause_schedule("a").await.unwrap();
     let view = one(&idle, "a").await;
-    assert_eq!((view.paused, view.next), (true, None));
+    assert_eq!((view.paused, view.next, view.upcoming), (true, None, vec![]));
     idle.shutdown().await;
     let host = build().start().await.unwrap();
     assert!(one(&host, "a").await.paused);

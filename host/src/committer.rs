@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::{Command, Emitted, LogLine, version_at};
-use durhai_core::{Body, Event, Millis, RunId, Status, wire};
+use durhai_core::{Body, Event, Kind, Millis, RunId, Status, wire};
 use durhai_world::{Creation, Refused, Row, WorldError, Write, Written};
 use tokio::sync::oneshot;
 
@@ -177,7 +177,9 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut 
                 }
                 // It was not there when the turn was made: whoever made it was faster. The parent looks when it is
                 // taken up next.
-                Creation::Exists => tracing::error!("run {run} was to be started by run {}, but exists", turn.run.id),
+                Creation::Exists => {
+                    tracing::error!(%run, "run {run} was to be started by run {}, but exists", turn.run.id)
+                }
             }
         }
     }
@@ -229,6 +231,7 @@ fn measure(inner: &Inner, turn: &TurnDone) {
     }
     for event in &turn.events {
         if let Body::StepFailed { error } = &event.body
+            && error.kind != Kind::Cancelled
             && let Some(step) = &error.step
         {
             inner.step_meters(step).failed.inc();

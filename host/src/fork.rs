@@ -118,7 +118,7 @@ impl Run {
         let newborn = inner.newborn(events, &header, Begin { later: None, here: inner.adopt });
         match inner.create(newborn).await? {
             Ok(()) => {
-                tracing::info!("run {new} takes over {seq} events of run {}", self.id);
+                tracing::info!(run = %new, "run {new} takes over {seq} events of run {}", self.id);
                 Ok(run)
             }
             Err(_) => self.same_fork(run).await,

@@ -229,7 +229,11 @@ impl Keeper<'_> {
                 Overlap::Queue if state.queued.contains(&tick) => {}
                 Overlap::Queue if state.queued.len() < QUEUE => state.queued.push(tick),
                 Overlap::Queue => {
-                    tracing::warn!("{name}: {QUEUE} times wait for the run before them, {} is left out", iso(tick));
+                    tracing::warn!(
+                        workflow = name,
+                        "{name}: {QUEUE} times wait for the run before them, {} is left out",
+                        iso(tick)
+                    );
                 }
             }
             state.from = tick;

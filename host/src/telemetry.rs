@@ -170,10 +170,10 @@ pub(crate) struct Watched {
 impl Watched {
     /// `None` if nobody listens.
     pub fn begin(inner: &Inner, run: &RunShared, step_id: &StepId, step: &Arc<str>, attempt: u32) -> Option<Self> {
-        let observers = inner.observers.clone();
-        if observers.is_empty() {
+        if inner.observers.is_empty() {
             return None;
         }
+        let observers = inner.observers.clone();
         let span = observers.span_of(&run.id, run.starter.get());
         let began = inner.clock.now();
         let ended = AttemptEnded {

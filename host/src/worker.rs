@@ -245,7 +245,7 @@ impl Worker {
             Msg::Lost { run, why } => {
                 // Unless it was claimed anew in the meantime.
                 if self.slots.get(&run.id).is_some_and(|slot| Arc::ptr_eq(&slot.shared, &run)) {
-                    tracing::warn!("run {} is no longer held here: {why}", run.id);
+                    tracing::warn!(run = %run.id, workflow = run.workflow, "run {} is no longer held here: {why}", run.id);
                     self.inner.meters.lost.inc();
                     self.abandon(&run.id);
                 }
@@ -399,7 +399,9 @@ impl Worker {
                 slot.deliver(letter.at, Input::Time);
                 match Message::decode(&letter.bytes) {
                     Some(message) => slot.deliver(letter.at, message.into_input()),
-                    None => tracing::warn!("run {run} has a letter of a kind this version does not know; dropped"),
+                    None => {
+                        tracing::warn!(%run, "run {run} has a letter of a kind this version does not know; dropped")
+                    }
                 }
             }
         }
@@ -571,7 +573,8 @@ impl Worker {
         }
         self.releasing.insert(slot.shared.id.clone(), false);
         self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
-        tracing::warn!("run {} is parked: {reason}", slot.shared.id);
+        let RunShared { id, workflow, .. } = &*slot.shared;
+        tracing::warn!(run = %id, workflow, status = "parked", "run {id} is parked: {reason}");
     }
 
     /// Drops the fibers of runs that have waited long. Their logs bring them back.

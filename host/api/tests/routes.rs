@@ -221,3 +221,31 @@ async fn a_run_that_is_left_for_another_host_does_not_begin() {
     assert_eq!(run["status"], "pending");
     host.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_may_bring_the_span_it_is_part_of() {
+    let host = host().await;
+    let router = router(host.clone(), Config::default());
+    let (one, other) = (
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+    );
+    let cases: [(&str, &[&str], Option<&str>); 4] = [
+        ("led", &[one], Some(one)),
+        ("alone", &[], None),
+        ("malformed", &["00-1-2-3"], None),
+        ("two", &[one, other], None),
+    ];
+    for (id, spans, kept) in cases {
+        let mut request = Request::post("/api/v1/runs").header("host", "127.0.0.1:7788");
+        for span in spans {
+            request = request.header("traceparent", *span);
+        }
+        let body = json!({ "workflow": "double", "input": { "n": 1 }, "id": id }).to_string();
+        let request = request.header("content-type", "application/json").body(Body::from(body)).expect("a request");
+        assert_eq!(send(&router, request).await.0, StatusCode::CREATED, "{id}");
+        let (_, page) = ask(&router, "GET", &format!("/api/v1/runs/{id}/events?limit=1"), None).await;
+        assert_eq!(page["events"][0]["traceparent"].as_str(), kept, "{id}");
+    }
+    host.shutdown().await;
+}

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod files;
+mod observing;
 mod scripts;
 
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use durhai::Status;
 use crate::output::quoted;
 
 pub use self::files::{Backup, Doctor, Export, Import};
-
+pub use self::observing::{LogFormat, Observing};
 pub use self::scripts::{Check, Graph, Test};
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
@@ -142,6 +143,8 @@ pub struct Run {
     /// Print nothing but the output and errors.
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub observing: Observing,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +180,8 @@ pub struct Serve {
     /// Print nothing but the address and errors.
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub observing: Observing,
 }
 
 #[derive(Debug, Args)]

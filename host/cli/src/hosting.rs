@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use durhai::{Host, HostBuilder};
 use durhai_api::{Config, Token};
+use durhai_otlp::Exporter;
 use durhai_steps::{
     BuiltinSteps, DeclaredSteps, EnvGrant, ExecGrant, Given, NetGrant, Outside, PathGrant, Permissions, Reload,
     RhaiSteps, SettingsSource,
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::args::{Allow, Globals};
+use crate::args::{Allow, Globals, Observing};
 use crate::exit::Fail;
 use crate::hostfile::{self, HostFile, Published};
 
@@ -53,6 +54,13 @@ pub fn prepare(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]
 /// The same, where nothing is followed.
 pub fn builder(globals: &Globals, root: &Path, allow: &Allow) -> Result<HostBuilder, Fail> {
     Ok(prepare(globals, root, allow, &[])?.builder)
+}
+
+/// What sends traces and metrics to a collector, if one is named here or by the environment.
+pub fn exporter(observing: &Observing) -> Result<Option<Exporter>, Fail> {
+    let config = durhai_otlp::Config::from_env(observing.otlp.as_deref(), |name| std::env::var(name).ok());
+    let config = config.map_err(|error| Fail::usage(error.to_string()))?;
+    config.map(|config| Exporter::start(config).map_err(|error| Fail::unreachable(error.to_string()))).transpose()
 }
 
 /// The file that `--config` names, or the one in the scripts folder, or that in the current folder, and what was granted

@@ -12,6 +12,7 @@ mod hostfile;
 mod hosting;
 mod input;
 mod interrupt;
+mod journal;
 mod lines;
 mod output;
 mod progress;

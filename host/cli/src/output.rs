@@ -8,6 +8,8 @@ use comfy_table::{Attribute, Cell as TableCell, ContentArrangement, Table, prese
 use durhai::{Status, Value};
 use serde::Serialize;
 
+use crate::trace;
+
 /// Standard output. A reader that goes away (`| head`) is no error: what follows is dropped.
 #[derive(Debug)]
 pub struct Out {
@@ -94,8 +96,11 @@ impl Out {
     }
 }
 
-/// A line on standard error. Never fails, never panics.
+/// A line on standard error, or an event of the log where that is JSON. Never fails, never panics.
 pub fn note(text: impl AsRef<str>) {
+    if trace::is_json() {
+        return trace::tell(text.as_ref());
+    }
     let mut err = io::stderr().lock();
     let text = if err.is_terminal() { harmless(text.as_ref()) } else { text.as_ref().into() };
     let _ = writeln!(err, "{text}");

@@ -10,13 +10,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::board::Board;
 use crate::lines;
 use crate::output::{Out, cut, note, quoted, short};
-use crate::times;
+use crate::{times, trace};
 
 /// Shows what happens in one run.
 pub struct Progress<'a> {
     out: &'a Out,
     mode: Mode,
     board: Board,
+    workflow: String,
     /// What it waits for, looked up when nothing happens for a while.
     waiting: Option<String>,
     /// Nobody looked yet: what it waits for may be older than the watch.
@@ -32,6 +33,8 @@ enum Mode {
     Quiet,
     /// Events as JSON lines on standard output.
     Json,
+    /// Events of the log, without what people need to answer: that has the tokens of hooks in it.
+    Logged,
     /// Lines on standard error.
     Plain,
     /// One line that changes, at the bottom.
@@ -43,11 +46,27 @@ impl<'a> Progress<'a> {
         let mode = match (quiet, out.json) {
             (true, _) => Mode::Quiet,
             (_, true) => Mode::Json,
+            _ if trace::is_json() => Mode::Logged,
             _ if std::io::stderr().is_terminal() => Mode::Live(live()),
             _ => Mode::Plain,
         };
         let board = Board::default();
-        Progress { out, mode, board, waiting: None, fresh: true, base: None, told: HashSet::new() }
+        Progress {
+            out,
+            mode,
+            board,
+            workflow: String::new(),
+            waiting: None,
+            fresh: true,
+            base: None,
+            told: HashSet::new(),
+        }
+    }
+
+    /// The run is one of this workflow.
+    pub fn of(mut self, workflow: &str) -> Self {
+        self.workflow = workflow.into();
+        self
     }
 
     /// Hooks of the run are reached below this address, whatever theirs was when they were opened.
@@ -65,13 +84,13 @@ impl<'a> Progress<'a> {
 
     /// Whether anybody sees script lines: nobody has to read them otherwise.
     pub fn wants_lines(&self) -> bool {
-        !matches!(self.mode, Mode::Quiet)
+        !matches!(self.mode, Mode::Quiet | Mode::Logged)
     }
 
     /// Something that is no event.
     pub fn say(&self, text: &str) {
         match &self.mode {
-            Mode::Quiet | Mode::Json => {}
+            Mode::Quiet | Mode::Json | Mode::Logged => {}
             Mode::Plain => note(format!("{} {text}", times::clock(times::now()))),
             Mode::Live(bar) => bar.suspend(|| note(text)),
         }
@@ -84,7 +103,7 @@ impl<'a> Progress<'a> {
             Item::Line(entry) => {
                 let text = lines::log_short(entry);
                 match &self.mode {
-                    Mode::Quiet => {}
+                    Mode::Quiet | Mode::Logged => {}
                     Mode::Json | Mode::Plain => note(text),
                     Mode::Live(bar) => bar.suspend(|| note(text)),
                 }
@@ -125,7 +144,7 @@ impl<'a> Progress<'a> {
 
     /// Says once how a wait can be ended.
     fn tell(&mut self, run: &str, key: &str, text: &str) {
-        if self.told.insert(format!("{run} {key}")) {
+        if !matches!(self.mode, Mode::Logged) && self.told.insert(format!("{run} {key}")) {
             self.say(text);
         }
     }
@@ -155,12 +174,22 @@ impl<'a> Progress<'a> {
         let took = view.ended_at.map(|end| end.saturating_sub(view.started_at.unwrap_or(view.created_at)));
         let took = took.map(|took| format!(" in {}", times::span(took))).unwrap_or_default();
         self.clear();
+        if matches!(self.mode, Mode::Logged) {
+            let (run, workflow, status) = (view.id.as_str(), &view.workflow, view.status.to_string());
+            return tracing::info!(run, workflow, status, "the run has ended{took}");
+        }
         self.say(&format!("run {} {}{took}", view.id, view.status));
     }
 
     fn event(&mut self, run: &str, event: &Event) {
         match &self.mode {
             Mode::Json => self.out.row(event),
+            Mode::Logged => {
+                if let Some(text) = self.board.narrate(event) {
+                    let step_id = event.step_id.as_ref().map(|id| id.as_str());
+                    tracing::info!(run, workflow = self.workflow, step_id, "{text}");
+                }
+            }
             Mode::Plain => {
                 // That a hook is open is said with its address, below.
                 if !matches!(event.body, Body::HookOpened { .. })

@@ -1,20 +1,71 @@
-//! What the host says about itself, as lines on standard error.
+//! What the host says about itself: lines for people on standard error, or JSON for whoever gathers logs.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 
+use crate::args::{LogFormat, Observing};
 use crate::output::note;
 
-/// From now on, events of durhai's own crates at this level or above are printed.
-pub fn print(level: Level) {
+/// From now on, events of durhai's own crates are printed as these options say. `usual`: for people, where none says which.
+pub fn begin(options: &Observing, usual: LevelFilter) {
+    match options.log_format {
+        LogFormat::Text => print(options.log_level.unwrap_or(usual)),
+        LogFormat::Json => json(options.log_level.unwrap_or(LevelFilter::INFO)),
+    }
+}
+
+/// From now on, events of durhai's own crates at this level or above are printed for people.
+pub fn print(level: LevelFilter) {
     // It fails when somebody listens already; then they are heard.
     let _ = tracing::subscriber::set_global_default(Printer(level));
 }
 
-struct Printer(Level);
+/// Whether everything that is said is an event of the log.
+pub fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// A line for people as an event of the log.
+pub fn tell(text: &str) {
+    match (text.strip_prefix("error: "), text.strip_prefix("warning: ")) {
+        (Some(text), _) => tracing::error!("{text}"),
+        (None, Some(text)) => tracing::warn!("{text}"),
+        (None, None) => tracing::info!("{text}"),
+    }
+}
+
+/// Of the whole process, as its standard error is.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+fn json(level: LevelFilter) {
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(std::io::stderr);
+    let wanted = Targets::new().with_target("durhai", level);
+    if tracing::subscriber::set_global_default(tracing_subscriber::registry().with(wanted).with(lines)).is_err() {
+        return;
+    }
+    JSON.store(true, Ordering::Relaxed);
+    // What a panic says is for people otherwise.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        tracing::error!(place, "a thread panicked: {message}");
+    }));
+}
+
+struct Printer(LevelFilter);
 
 impl Subscriber for Printer {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

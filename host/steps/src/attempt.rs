@@ -19,6 +19,8 @@ pub struct Caller {
     pub step: String,
     pub key: String,
     pub attempt: u32,
+    /// The span of the attempt.
+    pub traceparent: String,
     pub tell: Box<dyn Fn(Word) + Send + Sync>,
 }
 
@@ -66,6 +68,7 @@ impl Caller {
             step: context.name().into(),
             key: context.idempotency_key(),
             attempt: context.attempt(),
+            traceparent: context.traceparent(),
             tell: Box::new(move |word| match word {
                 Word::Log { level, message, fields } => told.log_with(&level, message, fields),
                 Word::Heartbeat(detail) => told.heartbeat(detail),

@@ -37,6 +37,8 @@ async fn what_a_program_comes_to() {
             json!(1),
             Ok(json!(1)),
         ),
+        // 00, a trace, a span, flags.
+        ("expr length $TRACEPARENT", json!(1), Ok(json!(55))),
         ("exit 75", json!(1), Err((3, "sh ended with exit status 75"))),
         ("test $DURHAI_ATTEMPT = 2 || exit 75; echo $DURHAI_ATTEMPT", json!(1), Ok(json!(2))),
         ("echo busy >&2; exit 75", json!(1), Err((3, "status 75: busy"))),

@@ -56,6 +56,8 @@ async fn what_a_program_gives() {
             ),
             ok("1 1\n"),
         ),
+        (sh("expr length $TRACEPARENT", json!({})), ok("55\n")),
+        (sh("echo $TRACEPARENT", json!({ "env": { "TRACEPARENT": "mine" } })), ok("mine\n")),
         (sh("yes | head -c 1100000", json!({ "max_output": 2_097_152 })), ok(&"y\n".repeat(550_000))),
         (sh("echo done", json!({ "timeout": "1m" })), ok("done\n")),
     ];

@@ -78,7 +78,7 @@ fn main() {
 fn new(at: u64, runs: u64) -> Write {
     let workflow = if at == 7 { "rare" } else { ["order", "mail"][(at % 2) as usize] };
     let status = match at % 20 {
-        0..4 if at % 2 == 0 => Status::Failed,
+        0..4 if at.is_multiple_of(2) => Status::Failed,
         4 | 5 if at > runs - runs / 100 => Status::Running,
         7 if at < 1000 => Status::Parked,
         8 => Status::Cancelled,
@@ -87,7 +87,7 @@ fn new(at: u64, runs: u64) -> Write {
         _ => Status::Completed,
     };
     let row = Row {
-        run: RunId::new(&format!("run-{at:08}")).expect("legal"),
+        run: RunId::new(format!("run-{at:08}")).expect("legal"),
         workflow: workflow.into(),
         version: Version::of([("flow", "1")]),
         status,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use durhai::{Query, RunId, RunView, Status};
 use durhai_api::Want;
 use durhai_steps::Reload;
+use tracing::level_filters::LevelFilter;
 
-use crate::args::{Allow, Globals, Run};
+use crate::args::{Allow, Globals, LogFormat, Observing, Run};
 use crate::client::{Client, Local, Starting, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
@@ -15,6 +16,7 @@ use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note, quoted};
 use crate::progress::Progress;
+use crate::trace;
 use crate::watch::{Ending, conclude, parked, watch_chain};
 
 /// A run in this process, from the arguments of `run` or of `start --wait`.
@@ -25,11 +27,16 @@ pub struct Job {
     pub any_input: bool,
     pub allow: Allow,
     pub quiet: bool,
+    pub observing: Observing,
     /// What goes on with it, up to the id.
     pub again: String,
 }
 
 pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
+    // Without being asked, a run in the foreground says nothing of its host.
+    if args.observing.log_level.is_some() || args.observing.log_format == LogFormat::Json {
+        trace::begin(&args.observing, LevelFilter::WARN);
+    }
     let target = folder::target(&args.target, globals.scripts.as_deref())?;
     let again = again(globals, "run", &args.target, &args.allow);
     let starting = Starting {
@@ -41,7 +48,8 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
         ..Starting::default()
     };
     let any_input = args.input.input.is_none();
-    let job = Job { target, starting, any_input, allow: args.allow, quiet: args.quiet, again };
+    let (quiet, observing) = (args.quiet, args.observing);
+    let job = Job { target, starting, any_input, allow: args.allow, quiet, observing, again };
     here(globals, job, out).await
 }
 
@@ -52,7 +60,15 @@ pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
     let world = open_world(&globals.data, &store_path(&globals.data)).await?;
     let door = Door::open().await?;
     let url = door.url();
-    let host = builder.world(world).adopt(false).watch(false).public_url(&url).start().await?;
+    let exporter = hosting::exporter(&job.observing)?;
+    let mut builder = builder.world(world).adopt(false).watch(false).public_url(&url);
+    if let Some(exporter) = &exporter {
+        builder = builder.observe(exporter.observer());
+    }
+    let host = builder.start().await?;
+    if let Some(exporter) = &exporter {
+        exporter.measure(&host);
+    }
     let quiet = job.quiet;
     let _following = following.start(&host, move |reload| match reload {
         Reload::Applied { .. } if quiet => {}
@@ -63,7 +79,7 @@ pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
         Ok(Begun::Settled(exit)) => Ok(exit),
         Ok(Begun::Ready { starting, from, lines }) => match Serving::privately(host, &globals.data, door).await {
             Ok(serving) => {
-                let progress = Progress::new(out, job.quiet).hooks_at(url);
+                let progress = Progress::new(out, job.quiet).of(&job.target.name).hooks_at(url);
                 let outcome = follow(&client, &job, starting, from, lines, progress, &mut interrupt).await;
                 let outcome = outcome.map(|view| view.map_or(Exit::Interrupted, |view| conclude(&view, out)));
                 serving.stop().await;
@@ -74,6 +90,9 @@ pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
         Err(fail) => Err(fail),
     };
     client.close().await;
+    if let Some(exporter) = exporter {
+        exporter.shutdown().await;
+    }
     outcome
 }
 

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tracing::level_filters::LevelFilter;
 
 use crate::args::{Globals, Serve};
 use crate::client::{open_world, store_path};
@@ -20,10 +21,10 @@ use crate::hostfile::HostFile;
 use crate::hosting::{self, Prepared, Serving};
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note};
-use crate::{times, trace};
+use crate::{journal, times, trace};
 
 pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
-    trace::print(tracing::Level::WARN);
+    trace::begin(&args.observing, LevelFilter::WARN);
     let mut interrupt = Interrupt::listen();
     let root = folder::scripts(args.dir.as_deref().or(globals.scripts.as_deref()))?;
     let mut config = config(&args)?;
@@ -35,15 +36,23 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let sealed = sealed(&args);
     let Prepared { builder, following } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
     let builder = builder.public_url(public_url);
-    let builder = stored(builder, args.store.as_deref(), &globals.data).await?;
+    let mut builder = stored(builder, args.store.as_deref(), &globals.data).await?;
+    let exporter = hosting::exporter(&args.observing)?;
+    if let Some(exporter) = &exporter {
+        builder = builder.observe(exporter.observer());
+    }
     // Runs that are taken up may end before the host has started.
     let commits = builder.commits();
     let host = builder.start().await?;
+    if let Some(exporter) = &exporter {
+        exporter.measure(&host);
+    }
 
     file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     config.instance = Some(file.instance.clone());
     let (reloads, settings) = mpsc::unbounded_channel();
-    let mut news = News { reports: host.reports(), commits, settings, quiet: args.quiet, out };
+    let logged = trace::is_json();
+    let mut news = News { reports: host.reports(), commits, settings, quiet: args.quiet, logged, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
     host.reload().await?;
     let mut serving = match file.publish(&globals.data) {
@@ -66,11 +75,16 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
         fail = serving.failed() => Err(fail),
         () = interrupt.wait() => Ok(Exit::Done),
     };
-    if outcome.is_ok() && !args.quiet && !out.json {
-        out.line("stopping; once more ends it at once");
+    match outcome.is_ok() && !args.quiet {
+        true if logged => tracing::info!("the host stops"),
+        true if !out.json => out.line("stopping; once more ends it at once"),
+        _ => {}
     }
     serving.stop().await;
     host.shutdown().await;
+    if let Some(exporter) = exporter {
+        exporter.shutdown().await;
+    }
     outcome
 }
 
@@ -80,6 +94,8 @@ struct News<'a> {
     commits: Receiver<Committed>,
     settings: UnboundedReceiver<Reload>,
     quiet: bool,
+    /// Told as events of the log, and not for people.
+    logged: bool,
     out: &'a Out,
 }
 
@@ -91,6 +107,9 @@ impl News<'_> {
                 "scripts": root, "data": globals.data, "workflows": workflows,
             }));
             return;
+        }
+        if self.logged {
+            return journal::opening(root, &globals.data, address, workflows);
         }
         self.out.line(format!(
             "durhai serves {} at http://{address} (data: {})",
@@ -137,14 +156,25 @@ impl News<'_> {
                 Reload::Broken(error) => json!({ "event": "settings_broken", "error": error.to_string() }),
             });
         }
-        if !self.quiet || matches!(reload, Reload::Broken(_)) {
-            self.out.line(format!("{} {reload}", times::clock(times::now())));
+        if self.quiet && !matches!(reload, Reload::Broken(_)) {
+            return;
+        }
+        match self.logged {
+            true => journal::settings(reload),
+            false => self.out.line(format!("{} {reload}", times::clock(times::now()))),
         }
     }
 
     fn report(&self, report: &Report) {
         if self.out.json {
             return self.out.row(report);
+        }
+        if self.logged {
+            let news = matches!(report, Report::Loaded { .. } | Report::Removed { .. });
+            if !(self.quiet && news) {
+                journal::report(report);
+            }
+            return;
         }
         let now = times::clock(times::now());
         match report {
@@ -173,6 +203,9 @@ impl News<'_> {
         }
         if self.out.json {
             return self.out.row(&json!({ "event": "run", "run": run, "status": status }));
+        }
+        if self.logged {
+            return journal::commit(commit);
         }
         let hint = match *status {
             Status::Suspended => format!(": `durhai show {run}` tells what it asks"),

@@ -4,7 +4,7 @@ use durhai::RunView;
 use durhai_api::Want;
 
 use super::run::{self, Job};
-use crate::args::{Allow, Globals, Start};
+use crate::args::{Allow, Globals, Observing, Start};
 use crate::client::{Client, Local, Remote, Starting, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
@@ -36,7 +36,9 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
     }
     let again = run::again(globals, "run", &args.name, &args.allow);
     let any_input = args.input.input.is_none();
-    run::here(globals, Job { target, starting, any_input, allow: args.allow, quiet: false, again }, out).await
+    let observing = Observing::default();
+    let job = Job { target, starting, any_input, allow: args.allow, quiet: false, observing, again };
+    run::here(globals, job, out).await
 }
 
 /// In the host that serves.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use durhai::Host;
 use serde_json::json;
+use tracing::level_filters::LevelFilter;
 
 use crate::args::{Globals, Step};
 use crate::exit::{self, Exit, Fail, Outcome};
@@ -19,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 pub async fn step(globals: &Globals, args: Step, out: &Out) -> Outcome {
     // What the step logs is an event of its host, there being no run.
-    trace::print(tracing::Level::INFO);
+    trace::print(LevelFilter::INFO);
     let mut interrupt = Interrupt::listen();
     let root = folder::scripts(globals.scripts.as_deref())?;
     let input = input::json(args.input.as_deref(), "the input")?;

@@ -6,6 +6,7 @@ mod folder;
 mod guarding;
 mod keeping;
 mod killed;
+mod logging;
 mod outside;
 mod page;
 mod permissions;

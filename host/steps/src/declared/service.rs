@@ -14,7 +14,7 @@ const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
 impl ServiceStep {
     /// One attempt. Needs no permission; goes only where the URL says, redirects to another origin are refused. An
     /// empty answer is null, one that is not JSON is fatal. The service is told who asks: `Idempotency-Key`,
-    /// `Durhai-Run`, `Durhai-Step` and `Durhai-Attempt`.
+    /// `Durhai-Run`, `Durhai-Step`, `Durhai-Attempt` and `traceparent`.
     pub(crate) async fn call(&self, kit: &Kit, context: &StepContext, input: &Value) -> Result<Value, StepError> {
         let request = self.request(kit, context, input)?;
         Ok(http::send(kit, request, &context.idempotency_key()).await?.body)
@@ -45,6 +45,7 @@ impl ServiceStep {
         if let Some(secret) = &self.bearer {
             request.bearer(kit, secret)?;
         }
+        request.traced(&context.traceparent())?;
         request.carry(input.to_string().into_bytes(), "application/json")?;
         Ok(request)
     }

@@ -46,7 +46,8 @@ fn send(seat: &Seat, method: Method, url: &str, options: Map) -> Fallible<Dynami
     {
         return give(Err(StepError::fatal("the URL is the first argument: the options must not have `url` as well")));
     }
-    let request = give(Request::read(&kit, Some(method), input))?;
+    let mut request = give(Request::read(&kit, Some(method), input))?;
+    give(request.traced(&caller.traceparent))?;
     // The same request of the next attempt has the same key, as long as the script sends them in the same order.
     let key = match request.wants_key() {
         true => match keyed.fetch_add(1, Ordering::Relaxed) {

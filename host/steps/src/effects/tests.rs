@@ -70,6 +70,7 @@ fn caller(tell: impl Fn(Word) + Send + Sync + 'static) -> Arc<Caller> {
         step: "a.f".into(),
         key: "run-1/4.2".into(),
         attempt: 3,
+        traceparent: String::new(),
         tell: Box::new(tell),
     })
 }

@@ -171,6 +171,9 @@ fn together<'a>(
     if let Some(name) = secrets.keys().find(|name| env.contains_key(*name)) {
         return Err(StepError::fatal(format!("the variable {name} stands in env and in secrets: one of them must go")));
     }
+    // The span that the host itself was started from is not the one this is part of.
+    variables.remove("TRACESTATE");
+    variables.insert("TRACEPARENT".into(), caller.traceparent.clone());
     variables.extend(env);
     for (name, secret) in secrets {
         variables.insert(name.clone(), kit.secret(secret)?);

@@ -266,6 +266,14 @@ impl Request {
         Ok(())
     }
 
+    /// Names the span it is sent from, unless whoever made it names one. Another origin that it is redirected to is not told.
+    pub fn traced(&mut self, traceparent: &str) -> Result<(), StepError> {
+        match self.headers.contains_key("traceparent") {
+            true => Ok(()),
+            false => self.header("traceparent", traceparent, false),
+        }
+    }
+
     /// Whether the key of the step goes with it.
     pub fn wants_key(&self) -> bool {
         self.key == Key::Step

@@ -8,6 +8,7 @@ mod scripts;
 pub mod server;
 mod services;
 mod tls;
+mod traces;
 
 use std::fs;
 use std::net::IpAddr;

@@ -1,0 +1,5 @@
+//! A host, an exporter and a collector that keeps what it gets.
+
+mod collector;
+mod sending;
+mod spans;
