@@ -99,7 +99,9 @@ fn gate() -> GateReport {
 }
 
 fn waits() -> Vec<Value> {
-    vec![json!({ "kind": "child", "step_id": "4", "name": "pack", "run_id": "order-42:4", "until": 9, "site": "18:5" })]
+    vec![
+        json!({ "kind": "child", "step_id": "4", "name": "pack", "run_id": "order-42:4", "until": 9, "site": "18:5", "schema": {} }),
+    ]
 }
 
 fn snapshot() -> Snapshot {
