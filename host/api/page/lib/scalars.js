@@ -51,10 +51,11 @@ function framed({ schema, nullable }, { id, name, required }, { input, get, inli
 
 function hintOf(schema) {
   const parts = [schema.description];
-  if (schema.pattern) parts.push(`Must match ${schema.pattern}`);
   if (schema.examples?.length) parts.push(`For example ${schema.examples.slice(0, 3).map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ")}`);
   if (schema.deprecated) parts.push("Not used any more");
-  return parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(" ");
+  if (schema.pattern) parts.push(`Must match ${schema.pattern}`);
+  // A full stop behind a pattern would be read as a part of it.
+  return parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) || part.startsWith("Must match ") ? part : `${part}.`)).join(" ");
 }
 
 const INPUTS = { date: "date", time: "time", email: "email", uri: "url", "date-time": "datetime-local", password: "password" };

@@ -71,7 +71,7 @@ async function form(suspension, feed, signal, place) {
       feed.refresh();
     } catch (error) {
       send.disabled = false;
-      if (!fields.show?.(error)) fill(wrong, problem(error));
+      if (error.status !== 400 || !fields.show(error.message)) fill(wrong, problem(error));
     }
   });
   fill(place, node);
