@@ -535,7 +535,7 @@ async fn the_text_can_be_read() {
                 let wanted = format!("{name}_{part}");
                 lines.iter().find(|(line, of, _)| *line == wanted && *of == labels).expect(part).2
             };
-            assert_eq!(buckets.last().map(|last| *last), Some((f64::INFINITY, one("count"))), "{name} {labels:?}");
+            assert_eq!(buckets.last().copied(), Some((f64::INFINITY, one("count"))), "{name} {labels:?}");
             assert!(one("sum") >= 0.0);
         }
     }

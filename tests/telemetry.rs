@@ -111,7 +111,7 @@ async fn children_are_under_the_span_of_their_parent() {
     let told: Vec<_> = attempts.iter().map(|attempt| (attempt.run.as_str(), attempt.parent)).collect();
     assert_eq!(told, [("p", parent.context.span), ("p:2", child.context.span)]);
     for (id, attempt) in ["p", "p:2"].iter().zip(&attempts) {
-        let events = host.get(*id).await.unwrap().events(1, 100).await.unwrap();
+        let events = host.get(id).await.unwrap().events(1, 100).await.unwrap();
         let sent = events.iter().find_map(|event| match &event.body {
             Body::StepCompleted { output } => Some(output.clone()),
             _ => None,

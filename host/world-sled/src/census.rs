@@ -3,7 +3,7 @@
 //! The numbers are kept in memory and written, as they are then, with each batch that changes them: so they are right
 //! after a crash without anybody's counting, and many changes of one number are one entry.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use durhai_core::{Status, Version};
 use durhai_world::{Count, Row, WorldError};
@@ -15,50 +15,69 @@ use crate::keys;
 /// By key of the store, since that is how they are looked up for each change.
 #[derive(Default)]
 pub struct Census {
-    counts: HashMap<Vec<u8>, u64>,
-    /// Not written yet.
-    changed: HashSet<Vec<u8>>,
+    counts: HashMap<Vec<u8>, Number>,
+    /// Those that are not written yet.
+    changed: Vec<Vec<u8>>,
+    /// To look up with.
+    key: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Number {
+    runs: u64,
+    changed: bool,
 }
 
 impl Census {
-    pub fn read(disk: &Disk) -> Result<Self, WorldError> {
+    /// `None`: what is stored cannot be read.
+    pub fn read(disk: &Disk) -> Result<Option<Self>, WorldError> {
         let mut census = Census::default();
         for entry in disk.prefix([keys::CENSUS]) {
             let (key, value) = entry?;
-            let runs = keys::last_number(&value).filter(|_| value.len() == 8 && count(&key, 0).is_some());
-            let runs = runs.ok_or_else(|| disk.corrupt("a number of runs cannot be read"))?;
-            census.counts.insert(key.to_vec(), runs);
+            let Some(runs) = keys::last_number(&value).filter(|_| value.len() == 8 && split(&key).is_some()) else {
+                return Ok(None);
+            };
+            census.counts.insert(key.to_vec(), Number { runs, changed: false });
         }
-        Ok(census)
+        Ok(Some(census))
     }
 
     pub fn add(&mut self, row: &Row) {
-        let key = keys::census(&row.workflow, &row.version, row.status);
-        *self.counts.entry(key.clone()).or_default() += 1;
-        self.changed.insert(key);
+        self.change(row, |runs| runs + 1);
     }
 
     pub fn remove(&mut self, row: &Row) {
-        let key = keys::census(&row.workflow, &row.version, row.status);
-        if let Some(runs) = self.counts.get_mut(&key) {
-            *runs = runs.saturating_sub(1);
-        }
-        self.changed.insert(key);
+        self.change(row, |runs| runs.saturating_sub(1));
     }
 
     /// The run had the one row and has the other now.
     pub fn replace(&mut self, old: &Row, new: &Row) {
-        if (&old.workflow, &old.version, old.status) != (&new.workflow, &new.version, new.status) {
+        if (old.status, &old.workflow, &old.version) != (new.status, &new.workflow, &new.version) {
             self.remove(old);
             self.add(new);
         }
     }
 
+    fn change(&mut self, row: &Row, change: impl Fn(u64) -> u64) {
+        keys::census(&mut self.key, &row.workflow, &row.version, row.status);
+        let number = match self.counts.get_mut(&self.key) {
+            Some(number) => number,
+            None => self.counts.entry(self.key.clone()).or_default(),
+        };
+        number.runs = change(number.runs);
+        if !std::mem::replace(&mut number.changed, true) {
+            self.changed.push(self.key.clone());
+        }
+    }
+
     /// Writes what changed since the last time.
     pub fn flush(&mut self, batch: &mut Batch) {
-        for key in self.changed.drain() {
-            match self.counts.get(&key) {
-                Some(runs @ 1..) => batch.insert(key, &runs.to_be_bytes()),
+        for key in self.changed.drain(..) {
+            match self.counts.get_mut(&key) {
+                Some(number @ Number { runs: 1.., .. }) => {
+                    number.changed = false;
+                    batch.insert(key, &number.runs.to_be_bytes());
+                }
                 _ => {
                     self.counts.remove(&key);
                     batch.remove(key);
@@ -69,21 +88,22 @@ impl Census {
 
     /// The statuses and workflows of which there is a run.
     pub fn kinds(&self) -> Vec<(Status, &str)> {
-        let keys = self.counts.iter().filter(|(_, runs)| **runs > 0).map(|(key, _)| key);
+        let keys = self.counts.iter().filter(|(_, number)| number.runs > 0).map(|(key, _)| key);
         keys.filter_map(|key| split(key).map(|(status, _, workflow)| (status, workflow))).collect()
     }
 
     /// All that are not 0, by workflow, version and status.
     pub fn list(&self) -> Vec<Count> {
-        let counts = self.counts.iter().filter(|(_, runs)| **runs > 0);
-        let mut counts: Vec<Count> = counts.filter_map(|(key, runs)| count(key, *runs)).collect();
+        let counts = self.counts.iter().filter(|(_, number)| number.runs > 0);
+        let mut counts: Vec<Count> = counts.filter_map(|(key, number)| count(key, number.runs)).collect();
         counts.sort_unstable();
         counts
     }
 
     /// Says where these, counted from the rows, differ from those that are stored.
     pub fn compare(&self, disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
-        let mut unseen = self.counts.clone();
+        let mut unseen: HashMap<&[u8], u64> =
+            self.counts.iter().map(|(key, number)| (key.as_slice(), number.runs)).collect();
         for entry in disk.prefix([keys::CENSUS]) {
             let (key, value) = entry?;
             let counted = unseen.remove(&*key).unwrap_or(0);

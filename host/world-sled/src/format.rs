@@ -90,13 +90,19 @@ fn for_rows(disk: &Disk, mut change: impl FnMut(u64, &Row, &mut Batch)) -> Resul
 
 /// The same.
 fn count(disk: &Disk) -> Result<(), WorldError> {
+    let (mut census, mut zones) = recount(disk)?;
+    let mut batch = Batch::default();
+    census.flush(&mut batch);
+    zones.flush(&mut batch);
+    disk.apply(batch)
+}
+
+/// What the rows say.
+pub fn recount(disk: &Disk) -> Result<(Census, Zones), WorldError> {
     let (mut census, mut zones) = (Census::default(), Zones::default());
     for_rows(disk, |key, row, _| {
         census.add(row);
         zones.add(key, row.created_at);
     })?;
-    let mut batch = Batch::default();
-    census.flush(&mut batch);
-    zones.flush(&mut batch);
-    disk.apply(batch)
+    Ok((census, zones))
 }

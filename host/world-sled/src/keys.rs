@@ -149,12 +149,11 @@ pub fn under(prefix: &[u8], number: u64) -> Vec<u8> {
 }
 
 /// What runs that are alike in this are counted under.
-pub fn census(workflow: &str, version: &Version, status: Status) -> Vec<u8> {
-    let mut key = Vec::with_capacity(6 + version.as_str().len() + workflow.len());
+pub fn census(key: &mut Vec<u8>, workflow: &str, version: &Version, status: Status) {
+    key.clear();
     key.extend_from_slice(&[CENSUS, self::status(status)]);
-    measured(&mut key, version.as_str());
+    measured(key, version.as_str());
     key.extend_from_slice(workflow.as_bytes());
-    key
 }
 
 pub fn by_status(status: Status, workflow: &str) -> Vec<u8> {

@@ -76,12 +76,17 @@ impl State {
             disk.apply(batch)?;
         }
         disk.sync()?;
+        // Damaged ones are for `verify` to report; they come from the rows, and a store that opens can be mended.
+        let (census, zones) = match (Census::read(disk)?, Zones::read(disk)?) {
+            (Some(census), Some(zones)) => (census, zones),
+            _ => crate::format::recount(disk)?,
+        };
         Ok(State {
             runs: HashMap::new(),
             gates: HashMap::new(),
             reserved: HashMap::new(),
-            census: Census::read(disk)?,
-            zones: Zones::read(disk)?,
+            census,
+            zones,
             next_key,
             next_fence,
         })

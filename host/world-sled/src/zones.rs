@@ -28,14 +28,15 @@ pub struct Zones {
 }
 
 impl Zones {
-    pub fn read(disk: &Disk) -> Result<Self, WorldError> {
+    /// `None`: what is stored cannot be read.
+    pub fn read(disk: &Disk) -> Result<Option<Self>, WorldError> {
         let mut zones = Zones::default();
         for entry in disk.prefix([keys::ZONE]) {
             let (key, value) = entry?;
-            let (zone, bounds) = parse(&key, &value).ok_or_else(|| disk.corrupt("the times of runs cannot be read"))?;
+            let Some((zone, bounds)) = parse(&key, &value) else { return Ok(None) };
             zones.bounds.insert(zone, bounds);
         }
-        Ok(zones)
+        Ok(Some(zones))
     }
 
     /// A run was created at this time.
