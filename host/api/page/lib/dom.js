@@ -31,8 +31,18 @@ export function add(node, children) {
   for (const child of children) {
     if (child === null || child === undefined || child === false) continue;
     if (Array.isArray(child)) add(node, child);
-    else node.append(child instanceof Node ? child : String(child));
+    else node.append(child instanceof Node ? child : plain(String(child)));
   }
+}
+
+const TURNS = /[\u202a-\u202e\u2066-\u2069]/;
+
+/** Text that turns the direction of letters turns its own only, not those of what stands beside it. */
+function plain(value) {
+  if (!TURNS.test(value)) return value;
+  const node = document.createElement("bdi");
+  node.textContent = value;
+  return node;
 }
 
 /** Puts other children in place of those that are there. */
@@ -51,7 +61,7 @@ export function styles(node, properties) {
 /** Changes the text only if it is another one: screen readers and selections stay undisturbed. */
 export function text(node, value) {
   const wanted = String(value ?? "");
-  if (node.textContent !== wanted) node.textContent = wanted;
+  if (node.textContent !== wanted) node.replaceChildren(plain(wanted));
 }
 
 /**

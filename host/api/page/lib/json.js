@@ -121,7 +121,7 @@ function leaf(value) {
     const part = all ? value : value.slice(0, TEXT);
     // Text of several lines is shown as such, not with \n in it.
     if (value.includes("\n")) node.replaceChildren(h("pre", { class: "json-text" }, part));
-    else node.textContent = all ? JSON.stringify(value) : JSON.stringify(part).slice(0, -1);
+    else fill(node, all ? JSON.stringify(value) : JSON.stringify(part).slice(0, -1));
     if (all) return;
     node.append(" ", h("button", { type: "button", class: "quiet", onclick: () => draw(true) }, `show all (${number(value.length)} characters)`));
   };

@@ -21,12 +21,12 @@ const NEARBY = 1000;
  * - `role`: "list" (rows are list items) or "table" (rows are rows; `offset` rows, the heading, come before)
  * - `open(index)`: Enter on a row; `moved(index)`: another row is the current one; `seen({ from, to })`: which rows are made
  *
- * The current row has the focus. `move(step)` changes it, as the arrow keys, Page up and down, Home and End do.
+ * Tab comes to the list, and the arrow keys into it. The current row has the focus. `move(step)` changes it, as the arrow keys, Page up and down, Home and End do.
  * Gives `{ element, update(count), reveal(index), refresh(), refreshOne(index), move(step), focus(index), current, range }`.
  */
 export function virtual({ count = 0, height, row, change, key = (index) => index, label, role = "list", offset = 0, measure = false, open, moved, seen }) {
   const inside = h("div", { class: "virtual-inside", role: "presentation" });
-  const element = h("div", { class: "virtual", role: role === "table" ? "rowgroup" : role, "aria-label": role === "table" ? null : label }, inside);
+  const element = h("div", { class: "virtual", role: role === "table" ? "rowgroup" : role, "aria-label": role === "table" ? null : label, tabindex: "0" }, inside);
   const guess = typeof height === "function" ? height : null;
   const varies = measure || guess !== null;
   /** The row that was scrolled to last: rows above it are measured only then, and move it. */

@@ -40,6 +40,7 @@ export function view({ params: { id }, query, signal }) {
       if (anchor.dataset.tab === tab.name) anchor.setAttribute("aria-current", "page");
       else anchor.removeAttribute("aria-current");
     }
+    bring(links[TABS.indexOf(tab)]);
     if (current && current.tab !== tab) leave(current);
     let entry = shown.get(tab.name);
     if (!entry) {
@@ -92,6 +93,13 @@ export function view({ params: { id }, query, signal }) {
       if (feed.run) show(wanted);
     },
   };
+}
+
+/** Scrolls a strip of tabs, where it is wider than the screen, so that the current one is seen. */
+function bring(anchor) {
+  const strip = anchor.parentElement;
+  const [box, own] = [strip.getBoundingClientRect(), anchor.getBoundingClientRect()];
+  if (own.left < box.left || own.right > box.right) strip.scrollLeft += own.left - box.left - 24;
 }
 
 function gone(id, error) {

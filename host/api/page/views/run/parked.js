@@ -25,7 +25,7 @@ export function parked({ feed, signal }) {
       // Both sides with their lines say more than the reason's own words.
       if (more) more.hidden = Boolean(view.divergence);
       fill(sides, view.divergence ? compared(view.divergence, run)
-        : h("p", { class: "soft" }, "A replay fits the log now: unparked, it goes on."));
+        : h("p", { class: "soft" }, /^diverged/.test(reason) ? "A replay fits the log now: unparked, it goes on." : "A replay fits the log: the script is not the reason."));
     } catch (error) {
       if (!signal.aborted) fill(sides, problem(error));
     }

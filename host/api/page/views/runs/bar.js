@@ -80,6 +80,7 @@ export function filterBar() {
     element,
     show(next) {
       filter = next;
+      text(wrong, "");
       drawChips();
       if (filter.workflow && ![...workflow.options].some((option) => option.value === filter.workflow)) workflow.append(h("option", {}, filter.workflow));
       workflow.value = filter.workflow ?? "";

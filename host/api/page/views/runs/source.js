@@ -212,6 +212,8 @@ export class RunSource extends EventTarget {
       const page = await api.get("/runs", { query, signal: this.#signal }).catch(() => null);
       const found = new Map(page?.runs.map((run) => [run.id, run]));
       for (const run of wanted) if (found.has(run.id)) this.#take(run, found.get(run.id));
+      // Somebody deleted them, or the host has another store now.
+      if (page && !page.next) this.remove(wanted.filter((run) => !found.has(run.id)).map((run) => run.id));
     }
     if (mine === this.#asking && !this.#signal.aborted) this.#say("change");
   }
