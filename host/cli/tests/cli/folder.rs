@@ -93,9 +93,12 @@ impl Folder {
         Going { child, lines }
     }
 
-    /// A host on a free port, once it serves; and what it said first.
+    /// A host on a free port unless `args` name one, once it serves; and what it said first.
     pub fn serve(&self, args: &[&str]) -> (Going, Value) {
-        let mut all = vec!["serve", "--json", "--listen", "127.0.0.1:0"];
+        let mut all = vec!["serve", "--json"];
+        if !args.contains(&"--listen") {
+            all.extend(["--listen", "127.0.0.1:0"]);
+        }
         all.extend(args);
         let mut going = self.going(&all);
         let first = going.json(|line| line["event"] == "serving");

@@ -1,6 +1,7 @@
 //! A headless Chromium, driven as a person would: by what is seen and by keys.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use thirtyfour::common::log::LoggingPrefsLogLevel;
 use thirtyfour::prelude::*;
 
 /// How long something may take to be seen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Debian's names; without a network Chromium must not look for its makers.
@@ -31,11 +32,21 @@ const ARGS: [&str; 12] = [
     "--force-color-profile=srgb",
 ];
 
+/// While a dialog is open, only what is in it can be reached.
+const TOP: &str = "[not(//dialog[@open]) or ancestor::dialog[@open]]";
+
 /// Ended when dropped, with the driver that holds it.
 pub struct Browser {
     pub driver: WebDriver,
-    process: Child,
+    _process: Driver,
     _profile: TempDir,
+}
+
+/// The process that drives Chromium, and what it calls the browser.
+struct Driver {
+    process: Child,
+    port: u16,
+    session: Option<String>,
 }
 
 /// What a page may look like.
@@ -60,7 +71,8 @@ impl Browser {
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let port = lines.find_map(|line| {
             let line = line.ok()?;
-            line.trim_end_matches('.').rsplit_once("on port ")?.1.parse::<u16>().ok()
+            // The line before says which port it was asked for.
+            line.trim_end_matches('.').rsplit_once("started successfully on port ")?.1.parse::<u16>().ok()
         });
         // It must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
@@ -72,16 +84,13 @@ impl Browser {
         }
         wanted.add_arg(&format!("--user-data-dir={}", profile.path().display())).expect("an argument");
         wanted.set_browser_log_level(LoggingPrefsLogLevel::All).expect("a level");
-        let driver = match WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await {
-            Ok(driver) => driver,
-            Err(error) => {
-                println!("skipped: Chromium does not start here: {error}");
-                let _ = process.kill();
-                let _ = process.wait();
-                return None;
-            }
-        };
-        let browser = Browser { driver, process, _profile: profile };
+        let mut process = Driver { process, port, session: None };
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await;
+        // There is a driver, so there is a browser: a test that does not look at the page does not pass.
+        let driver =
+            driver.unwrap_or_else(|error| panic!("Chromium does not start: {error}, {:?}", process.process.try_wait()));
+        process.session = Some(driver.session_id().to_string());
+        let browser = Browser { driver, _process: process, _profile: profile };
         browser.screen(Screen::Desktop, "light").await;
         Some(browser)
     }
@@ -117,12 +126,31 @@ impl Browser {
         self.find(By::Css(css), format!("{css:?}"))
     }
 
+    /// Waits until a dialog with this heading is open.
+    #[track_caller]
+    pub fn dialog(&self, title: &str) -> impl Future<Output = WebElement> + '_ {
+        let path = format!("//dialog[@open][.//h2[normalize-space(.)={title:?}]]");
+        self.find(By::XPath(path), format!("a dialog {title:?}"))
+    }
+
+    /// Waits until no dialog is open.
+    #[track_caller]
+    pub fn closed(&self) -> impl Future<Output = ()> + '_ {
+        self.holds("return !document.querySelector('dialog[open]')")
+    }
+
+    /// How many of these are in the document.
+    pub async fn count(&self, css: &str) -> u64 {
+        let found = self.script("return document.querySelectorAll(arguments[0]).length", &[json!(css)]).await;
+        found.as_u64().expect("a number")
+    }
+
     /// Something that can be pressed, by the name it has for a screen reader: its label, or its text.
     #[track_caller]
     pub fn named(&self, name: &str) -> impl Future<Output = WebElement> + '_ {
         let path = format!(
             "//*[self::button or self::a or self::summary or @role='button' or @role='tab' or @role='option'][normalize-space(.)={name:?} or \
-             @aria-label={name:?}]"
+             @aria-label={name:?}]{TOP}"
         );
         self.find(By::XPath(path), format!("something to press with the name {name:?}"))
     }
@@ -132,7 +160,7 @@ impl Browser {
     pub fn field(&self, label: &str) -> impl Future<Output = WebElement> + '_ {
         let path = format!(
             "//*[self::input or self::textarea or self::select][@id=//label[starts-with(normalize-space(.), {label:?})]/@for or \
-             @aria-label={label:?} or ancestor::label[starts-with(normalize-space(.), {label:?})]]"
+             @aria-label={label:?} or ancestor::label[starts-with(normalize-space(.), {label:?})]]{TOP}"
         );
         self.find(By::XPath(path), format!("a field with the label {label:?}"))
     }
@@ -146,6 +174,18 @@ impl Browser {
         async move {
             let script = "return document.body.innerText.includes(arguments[0])";
             self.until(place, &what, async || self.script(script, &[json!(text)]).await == json!(true)).await;
+        }
+    }
+
+    /// Waits until what these are read has this text; the text as it is in the document, whether or not it is in sight.
+    #[track_caller]
+    pub fn says(&self, css: &str, text: &str) -> impl Future<Output = ()> + '_ {
+        let what = format!("{text:?} in {css:?}");
+        let args = [json!(css), json!(text)];
+        let place = std::panic::Location::caller();
+        async move {
+            let script = "return [...document.querySelectorAll(arguments[0])].some((one) => one.textContent.includes(arguments[1]))";
+            self.until(place, &what, async || self.script(script, &args).await == json!(true)).await;
         }
     }
 
@@ -166,8 +206,12 @@ impl Browser {
         let name = name.to_owned();
         async move {
             let node = wanted.await;
-            if let Err(error) = node.click().await {
-                panic!("{name:?} cannot be pressed: {error}; on the page:\n{}", self.text().await);
+            if node.click().await.is_err() {
+                // It may lie below the foot of a dialog, which stays in sight.
+                node.scroll_into_view().await.expect("it is there");
+                if let Err(error) = node.click().await {
+                    panic!("{name:?} cannot be pressed: {error}; on the page:\n{}", self.text().await);
+                }
             }
         }
     }
@@ -181,6 +225,17 @@ impl Browser {
             let field = field.await;
             field.clear().await.expect("it can be emptied");
             field.send_keys(text).await.expect("it takes text");
+        }
+    }
+
+    /// Chooses from a list, by what it shows.
+    #[track_caller]
+    pub fn choose(&self, label: &str, shown: &str) -> impl Future<Output = ()> + '_ {
+        let field = self.field(label);
+        let shown = shown.to_owned();
+        async move {
+            let list = thirtyfour::components::SelectElement::new(&field.await).await.expect("a list");
+            list.select_by_visible_text(&shown).await.unwrap_or_else(|error| panic!("{shown:?} is no choice: {error}"));
         }
     }
 
@@ -206,6 +261,25 @@ impl Browser {
         self.driver.screenshot(&folder.join(format!("{name}.png"))).await.expect("a picture");
     }
 
+    /// A view as it is now: on a desktop, light and dark, and on a phone. Each is looked at by axe and leaves a picture.
+    pub async fn view(&self, name: &str) {
+        for (screen, colours) in [(Screen::Phone, "dark"), (Screen::Desktop, "dark"), (Screen::Desktop, "light")] {
+            self.screen(screen, colours).await;
+            // Lists of rows of another height are made anew in the next frame.
+            self.settled().await;
+            self.picture(&format!("{name}-{screen:?}-{colours}").to_lowercase()).await;
+            self.is_accessible(&format!("{name}, {screen:?}, {colours}")).await;
+        }
+    }
+
+    /// Nothing is being loaded, and what was laid out anew is drawn.
+    pub async fn settled(&self) {
+        self.holds("return ![...document.querySelectorAll('main .busy')].some((one) => one.checkVisibility() && /^Loading( the .*)? …$/.test(one.textContent))").await;
+        let script =
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))";
+        self.driver.execute_async(script, vec![]).await.expect("frames come");
+    }
+
     /// Nothing that the page's policy forbids was tried, and no script of it failed. `but`: requests that were meant to
     /// be refused.
     pub async fn is_quiet(&self, but: &[&str]) {
@@ -226,9 +300,11 @@ impl Browser {
             println!("skipped: there is no axe in target/tools; `cargo xtask install` brings it");
             return;
         };
-        let text = std::fs::read_to_string(&axe).expect("axe can be read");
-        self.driver.execute(text, vec![]).await.expect("axe is loaded");
-        let script = "const done = arguments[0]; axe.run().then(done, (error) => done({ error: String(error) }))";
+        if self.script("return !window.axe", &[]).await == json!(true) {
+            let text = std::fs::read_to_string(&axe).expect("axe can be read");
+            self.driver.execute(text, vec![]).await.expect("axe is loaded");
+        }
+        let script = "const done = arguments[0]; axe.run({ resultTypes: ['violations'] }).then(done, (error) => done({ error: String(error) }))";
         let found = self.driver.execute_async(script, vec![]).await.expect("axe runs").json().clone();
         let findings = found["violations"].as_array().unwrap_or_else(|| panic!("{place}: {found}"));
         let serious: Vec<String> = findings
@@ -256,6 +332,13 @@ impl Browser {
         }
     }
 
+    /// Waits for something beside the page.
+    #[track_caller]
+    pub fn waits<F: AsyncFnMut() -> bool>(&self, what: &str, is_so: F) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move { self.until(place, what, is_so).await }
+    }
+
     async fn until(&self, place: &std::panic::Location<'_>, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         let begun = std::time::Instant::now();
         while !is_so().await {
@@ -267,8 +350,21 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with its driver, politely: killed, it would stay.
-        let _ = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        // Else it waits for an answer that the thread which waits would have to read.
+        let _ = self.driver.clone().leak();
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // A driver that is killed leaves its browser behind: the browser is ended first.
+        if let (Some(session), Ok(mut stream)) = (&self.session, TcpStream::connect(("127.0.0.1", self.port))) {
+            let _ = stream.set_read_timeout(Some(PATIENCE));
+            let asked = write!(stream, "DELETE /session/{session} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+            // It answers when it is done, and keeps the connection.
+            let _ = asked.and_then(|()| stream.read(&mut [0; 64]));
+        }
+        let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }

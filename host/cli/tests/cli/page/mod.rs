@@ -1,4 +1,12 @@
 //! The page, in a real Chromium, on a real host. Each view leaves a picture in `target/screenshots`.
 
+mod acting;
 mod browser;
 mod frame;
+mod hostile;
+mod hosting;
+mod listing;
+mod panels;
+mod saving;
+mod site;
+mod starting;
