@@ -72,7 +72,9 @@ pub struct Options {
 
 /// Gives the text to show instead, or `None` where there is nothing to hide.
 #[derive(Clone)]
-pub struct Mask(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Mask(Arc<Hide>);
+
+type Hide = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Mask {
     pub fn new(mask: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {

@@ -26,7 +26,7 @@ async fn tokens_cannot_be_guessed() {
     let mut seen = std::collections::BTreeSet::from([token]);
     for n in 0..32 {
         let mut commits = served.host.commits();
-        let run = served.host.run("hooked").id(&format!("h{n}")).start().await.expect("a run");
+        let run = served.host.run("hooked").id(format!("h{n}")).start().await.expect("a run");
         while run.status().await.expect("a status") != Status::Waiting {
             commits.recv().await.expect("something happens");
         }

@@ -115,7 +115,7 @@ async fn a_file_is_sent_once() {
 async fn long_lists_are_compressed_for_who_asks() {
     let host = Host::builder().workflow("one", "1").start().await.expect("a host");
     for n in 0..20 {
-        host.run("one").id(&format!("run-{n}")).start().await.expect("a run");
+        host.run("one").id(format!("run-{n}")).start().await.expect("a run");
     }
     let served = Served::new(host, Config::default()).await;
     let plain = served.ask("GET /api/v1/runs", &[]).await;
