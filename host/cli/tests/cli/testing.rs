@@ -117,7 +117,7 @@ fn test_reads() {
 }
 fn test_sealed() {
     use_real("file.read");
-    expect(start("reads", "durhai.toml")).failed("step_failed");
+    expect(start("reads", "durhai.toml")).failed_with("out of reach for steps");
 }
 "#;
     let settings = r#"
@@ -136,13 +136,13 @@ secrets = { KEY = "door" }
     let folder = folder(&[("settings", tests)]);
     folder.script("doubles", "use_step(\"double\", input)");
     folder.script("tells", "use_step(\"tells\")");
-    folder.script("reads", "use_step(\"file.read\", input, #{ retry: false })");
+    folder.script("reads", "use_step(\"file.read\", #{ path: input }, #{ retry: false })");
     for (name, text) in [("durhai.toml", settings), ("test.env", "DOOR=open-sesame\n"), ("scripts/notes.txt", "noted")]
     {
         std::fs::write(folder.path().join(name), text).expect("a file");
     }
     let test = |name: &str, more: &[&str]| folder.durhai(&[&["test", "--no-crash", "--filter", name], more].concat());
-    for name in ["test_declared", "test_secret", "test_rules", "test_sealed"] {
+    for name in ["test_declared", "test_secret", "test_rules"] {
         test(name, &[]).is(0);
     }
     let refused = test("test_reads", &[]).is(1);
