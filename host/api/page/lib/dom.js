@@ -35,13 +35,19 @@ export function add(node, children) {
   }
 }
 
-const TURNS = /[\u202a-\u202e\u2066-\u2069]/;
+/** Characters that turn the direction of letters; those that open an isolated stretch, and that which closes one. */
+const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
+const [OPENS, CLOSES] = [/[\u2066-\u2068]/, "\u2069"];
 
 /** Text that turns the direction of letters turns its own only, not those of what stands beside it. */
 function plain(value) {
-  if (!TURNS.test(value)) return value;
+  const turns = value.match(TURNS);
+  if (!turns) return value;
   const node = document.createElement("bdi");
-  node.textContent = value;
+  let open = 0;
+  const fits = turns.every((sign) => (open += OPENS.test(sign) ? 1 : sign === CLOSES ? -1 : 0) >= 0) && open === 0;
+  // What closes more or less than it opens would reach out of its element: it is shown as what it is.
+  node.textContent = fits ? value : value.replace(TURNS, (sign) => `\\u${sign.charCodeAt(0).toString(16)}`);
   return node;
 }
 

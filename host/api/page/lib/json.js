@@ -131,5 +131,5 @@ function leaf(value) {
 
 function cut(key, value, context) {
   const button = context.whole && h("button", { type: "button", class: "quiet", onclick: () => context.load(button) }, `show all (${bytes(value.$cut)})`);
-  return h("div", { class: "json-line" }, name(key), h("span", { class: "json-cut" }, value.start, "…"), " ", button || h("span", { class: "faint" }, bytes(value.$cut)));
+  return h("div", { class: "json-line" }, name(key), h("span", { class: "json-cut" }, value.start.slice(0, TEXT), "…"), " ", button || h("span", { class: "faint" }, bytes(value.$cut)));
 }

@@ -130,7 +130,7 @@ export function view({ query, signal }) {
         h("pre", {}, "durhai new hello"));
     }
     return h("div", { class: "empty" }, h("h2", {}, "No run yet"), h("p", {}, "Start one here, or from a shell:"),
-      h("pre", {}, `durhai start ${workflows?.[0]?.name ?? "hello"} --input '{}'`),
+      h("pre", {}, `durhai start ${workflows?.find((one) => one.version)?.name ?? "hello"} --input '{}'`),
       h("button", { type: "button", class: "primary", onclick: () => start() }, "Start a run"));
   };
 

@@ -1,16 +1,28 @@
 // An error as the host gives it: what went wrong, where, in which line, and why.
 
-import { h } from "../../lib/dom.js";
+import { fill, h } from "../../lib/dom.js";
+import { number } from "../../lib/format.js";
 import { json } from "../../lib/json.js";
 import { link } from "../../lib/router.js";
 import { placeLink } from "./place.js";
+
+/** Characters of a message that are shown before one asks for the rest. */
+const LONG = 2000;
+
+/** A text that may be very long. */
+export function long(text) {
+  if (text.length <= LONG) return text;
+  const node = h("span", {}, text.slice(0, LONG), "… ", h("button", { type: "button", class: "small", onclick: () => fill(node, text) },
+    `show all (${number(text.length)} characters)`));
+  return node;
+}
 
 /** A failure of `run`, with its causes. `whole()` gives it with nothing cut; `of` is the call that it is shown with. */
 export function failure(error, { run, whole = null, of = null }) {
   const chain = [];
   for (let one = error; one; one = one.cause) chain.push(one);
   return h("div", { class: "failure" }, chain.map((one, depth) => h("div", { class: depth ? "failure-cause" : null },
-    h("p", {}, depth ? h("span", { class: "faint" }, "because ") : null, h("span", { class: "failure-kind" }, one.kind), " ", one.message.split("\n")[0]),
+    h("p", {}, depth ? h("span", { class: "faint" }, "because ") : null, h("span", { class: "failure-kind" }, one.kind), " ", long(one.message.split("\n")[0])),
     // What follows is mostly a line of a script with a caret: it must not wrap.
     one.message.includes("\n") ? h("pre", { class: "quote", tabindex: "0" }, one.message.slice(one.message.indexOf("\n") + 1)) : null,
     (one.step || one.step_id || one.attempts > 1) && (of === null || one.step_id !== of) ? h("p", { class: "soft" },

@@ -6,6 +6,7 @@ import { json } from "../../lib/json.js";
 import { link } from "../../lib/router.js";
 import { virtual } from "../../lib/virtual.js";
 import { toEnd } from "./end.js";
+import { long } from "./failure.js";
 
 const LEVELS = ["debug", "info", "warn", "error"];
 
@@ -34,7 +35,7 @@ export function panel({ id, feed, signal }) {
     return h("div", { class: `line-row is-${line.level}`, "aria-expanded": has(line) ? String(opened) : null },
       h("time", { class: "log-at", datetime: utc(line.at), title: `${utc(line.at)} (UTC)` }, precise(line.at)),
       h("span", { class: "line-level mono" }, line.level),
-      h("div", { class: "line-message" }, h("span", {}, line.message),
+      h("div", { class: "line-message" }, h("span", {}, long(line.message)),
         has(line) && !opened ? h("button", { type: "button", class: "quiet mono line-fields", onclick: () => toggle(line.index) }, brief(line.fields, 160)) : null,
         has(line) && opened ? json(line.fields, { open: 2, label: "the fields", whole: async () => (await whole(line)).fields }) : null),
       line.step_id ? h("a", { class: "mono line-step", href: link(["runs", id], { step: line.step_id }), title: line.attempt ? `Written by attempt ${line.attempt} of step ${line.step_id}` : `After call ${line.step_id}` },

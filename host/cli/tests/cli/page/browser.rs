@@ -202,14 +202,14 @@ impl Browser {
     /// Presses what has this name.
     #[track_caller]
     pub fn press(&self, name: &str) -> impl Future<Output = ()> + '_ {
-        let wanted = self.named(name);
+        let (wanted, again) = (self.named(name), self.named(name));
         let name = name.to_owned();
         async move {
             let node = wanted.await;
             if node.click().await.is_err() {
-                // It may lie below the foot of a dialog, which stays in sight.
-                node.scroll_into_view().await.expect("it is there");
-                if let Err(error) = node.click().await {
+                // It may lie below the foot of a dialog, which stays in sight, or was drawn anew.
+                let _ = node.scroll_into_view().await;
+                if let Err(error) = again.await.click().await {
                     panic!("{name:?} cannot be pressed: {error}; on the page:\n{}", self.text().await);
                 }
             }
@@ -324,10 +324,14 @@ impl Browser {
     fn find(&self, by: By, what: String) -> impl Future<Output = WebElement> + '_ {
         let place = std::panic::Location::caller();
         async move {
-            let found = self.driver.query(by).wait(PATIENCE, LOOK).and_displayed().first().await;
-            match found {
-                Ok(node) => node,
-                Err(_) => panic!("{place}: {what} is not to be seen; the page:\n{}", self.text().await),
+            let begun = std::time::Instant::now();
+            loop {
+                // What is drawn anew while it is asked about is an error too.
+                match self.driver.query(by.clone()).nowait().and_displayed().first().await {
+                    Ok(node) => return node,
+                    Err(_) if begun.elapsed() < PATIENCE => tokio::time::sleep(LOOK).await,
+                    Err(_) => panic!("{place}: {what} is not to be seen; the page:\n{}", self.text().await),
+                }
             }
         }
     }

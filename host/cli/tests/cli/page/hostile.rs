@@ -101,6 +101,10 @@ async fn whatever_a_run_holds_is_text() {
     }
     site.post("/runs/javascript:alert/resume", json!({ "label": NASTY, "data": { "a": NASTY } })).await;
     browser.see(".failure").await;
+    // What is very long is shown whole to whom asks for it.
+    browser.holds("return document.querySelector('.failure').textContent.length < 10_000").await;
+    // Letters that are turned stay within what is turned.
+    browser.holds("return ![...document.querySelectorAll('body *')].some((one) => !one.children.length && /^[^\\u2066-\\u2068]*\\u202e[^\\u2069]*\\u2066/.test(one.textContent))").await;
     harmless(&site, "the failure").await;
     browser.picture("hostile-failed").await;
     browser.to(&format!("#/workflows/{}", "javascript%3Aalert(1)")).await;

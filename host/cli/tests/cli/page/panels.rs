@@ -193,6 +193,7 @@ async fn a_run_of_ten_thousand_events() {
     browser.script("document.activeElement.blur()", &[]).await;
     browser.keys(Key::Home).await;
     browser.says(".trace-where", "0 of 5,001 calls").await;
+    browser.says(".trace-stack", "before its first statement").await;
     browser.picture("run-long-trace").await;
     let nodes = browser.count("*").await;
     assert!(nodes < 5000, "{nodes} nodes are in the document");

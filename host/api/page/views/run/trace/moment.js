@@ -58,6 +58,7 @@ export function moment({ id, search, alter, redraw }) {
     }
     if (frame.line) marks.push({ line: frame.line, kind: "here", text: noteOf(traced, event, of, frame) });
     if (frame.file) show(traced, frame.file, marks.slice(-40), frame.line);
+    else file?.mark?.([]);
 
     drawTasks(state, of);
     drawVariables(frame, since);
@@ -102,7 +103,7 @@ export function moment({ id, search, alter, redraw }) {
       h("ol", {}, shown.map(({ frame, index }) => h("li", {}, h("button", {
         type: "button", class: index === at ? "link mono current" : "link mono", "aria-current": index === at ? "true" : null,
         onclick: () => ((depth = index === frames.length - 1 ? null : index), redraw()),
-      }, `${frame.function ? `${frame.function}()` : path ? `task ${path}` : "workflow"}  ${frame.file}:${frame.line}`),
+      }, `${frame.function ? `${frame.function}()` : path ? `task ${path}` : "workflow"}  ${frame.file ? `${frame.file}:${frame.line}` : "before its first statement"}`),
       frame.returned === undefined ? null : h("span", { class: "mono soft" }, ` = ${frame.returned}`),
       frame.threw === undefined ? null : h("span", { class: "mono wrong" }, ` ${frame.threw}`)))),
       loops.length ? h("p", { class: "soft" }, loops.map((loop) => h("span", { class: "tag" }, `loop in line ${loop.line}: pass ${loop.pass}`))) : null);
