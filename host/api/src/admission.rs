@@ -73,3 +73,46 @@ fn busy(detail: String) -> Response {
 pub(crate) fn broke(_: Box<dyn Any + Send>) -> Response {
     Problem::new(ProblemKind::Internal, "the server broke over this request; its log tells where").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use durhai::Host;
+    use tokio::sync::watch;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::Config;
+    use crate::routes::{App, guarded, now};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_handler_that_breaks_gives_its_place_back() {
+        async fn breaks() -> &'static str {
+            panic!("the secret of a handler")
+        }
+        let host = Host::builder().start().await.expect("a host");
+        let limits = Limits { requests: 1, ..Limits::default() };
+        let app = App {
+            host: host.clone(),
+            admission: Admission::new(&limits),
+            config: Config { limits, ..Config::default() },
+            close: watch::Sender::new(false),
+            started_at: now(),
+            document: Bytes::new(),
+        };
+        let router = guarded(Router::new().route("/breaks", get(breaks)), Arc::new(app));
+        for _ in 0..3 {
+            let request = Request::get("/breaks").header("host", "localhost").body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("infallible");
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+            let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+            let body = String::from_utf8_lossy(&body);
+            assert!(body.contains("urn:durhai:problem:internal") && !body.contains("secret"), "{body}");
+        }
+        host.shutdown().await;
+    }
+}

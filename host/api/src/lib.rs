@@ -10,8 +10,9 @@
 //! ```
 //!
 //! What keeps strangers out: without a token only loopback is served, and a request must name this host in its `Host`
-//! header (so a web page cannot reach it by DNS rebinding), must not come from a page of another origin, and must say
-//! `application/json` when it brings a body. No CORS header is ever sent.
+//! header (so a web page cannot reach it by DNS rebinding), must not come from a page of another origin unless that was
+//! allowed, and must say `application/json` when it brings a body. No CORS header is sent to anybody else.
+//! [`Limits`] keep those out who ask too much, too slowly, or do not read the answer; those of connections are [`serve`]'s.
 //!
 //! `/hooks/TOKEN` is for strangers: there the hook's own token is all it takes, in any method and with any body.
 

@@ -24,6 +24,8 @@ pub(crate) struct AtWork(Arc<Work>);
 struct Work {
     now: AtomicBool,
     requests: AtomicUsize,
+    /// No further request is wanted.
+    last: AtomicBool,
 }
 
 /// The connection is at work while this is there.
@@ -35,6 +37,11 @@ impl AtWork {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         self.0.now.store(true, Ordering::Relaxed);
         Working(self.clone())
+    }
+
+    /// From now on a head that is not complete counts as none: its client hears that the connection ends.
+    pub fn end(&self) {
+        self.0.last.store(true, Ordering::Relaxed);
     }
 }
 
@@ -92,6 +99,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         }
         if tried.is_ready() && buffer.filled().len() > before && self.head.is_none() {
             self.head = Some(Box::pin(sleep(self.head_time)));
+        }
+        if tried.is_pending() && self.at_work.0.last.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
         }
         if let (true, Some(head)) = (tried.is_pending(), &mut self.head) {
             ready!(head.as_mut().poll(cx));

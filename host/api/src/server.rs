@@ -149,8 +149,9 @@ async fn talk(stream: TcpStream, router: Router, limits: Limits, mut closing: wa
     let _ = stream.set_nodelay(true);
     let at_work = AtWork::default();
     let io = TokioIo::new(Paced::new(stream, at_work.clone(), &limits));
+    let works = at_work.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let working = at_work.begin();
+        let working = works.begin();
         let answer = router.clone().call(request.map(Body::new));
         async move {
             let response: Response<Body> = answer.await?;
@@ -165,8 +166,9 @@ async fn talk(stream: TcpStream, router: Router, limits: Limits, mut closing: wa
         // Whatever broke it off is the client's affair.
         _ = connection.as_mut() => return,
         // Closing, or nobody is left to say so.
-        _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+        _ = closing.wait_for(|closing| *closing) => at_work.end(),
     }
+    connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
 

@@ -120,7 +120,7 @@ fn described() -> OpenApiRouter<Shared> {
 }
 
 /// Everything that stands in front of the routes: the last layer is the first to see a request.
-fn guarded(routes: Router<Shared>, app: Shared) -> Router {
+pub(crate) fn guarded(routes: Router<Shared>, app: Shared) -> Router {
     routes
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
         .layer(compression())
@@ -146,7 +146,7 @@ fn json_data<T: Serialize>(message: Message, data: &T) -> Message {
 }
 
 /// In milliseconds since the Unix epoch.
-fn now() -> Millis {
+pub(crate) fn now() -> Millis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
