@@ -17,11 +17,13 @@ export function dialog({ title, content, submit = "OK", done, wide = false, dang
   return new Promise((resolve) => {
     const wrong = h("div", { role: "alert" });
     const send = h("button", { class: danger ? "danger" : "primary", type: "submit" }, submit);
+    // Where something is cancelled, a button "Cancel" would say two things.
+    const back = submit.startsWith("Cancel") ? "Back" : "Cancel";
     const heading = `dialog-${Math.random().toString(36).slice(2)}`;
     const form = h("form", { method: "dialog", novalidate: true },
       h("h2", { id: heading }, title), content,
       h("div", { class: "foot" }, wrong, h("div", { class: "buttons" },
-        closable && h("button", { type: "button", onclick: () => node.close() }, "Cancel"), send)));
+        closable && h("button", { type: "button", onclick: () => node.close() }, back), send)));
     const node = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": heading }, form);
     let result = null;
     form.addEventListener("submit", async (event) => {
