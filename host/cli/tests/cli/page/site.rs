@@ -22,6 +22,7 @@ pub struct Site {
     pub address: String,
     pub host: Option<Going>,
     pub folder: Folder,
+    client: reqwest::Client,
 }
 
 impl Site {
@@ -33,7 +34,8 @@ impl Site {
         for (name, text) in scripts {
             folder.script(name, text);
         }
-        let mut site = Site { browser, address: "http://127.0.0.1:0".into(), host: None, folder };
+        let mut site =
+            Site { browser, address: "http://127.0.0.1:0".into(), host: None, folder, client: reqwest::Client::new() };
         site.serve("memory:");
         Some(site)
     }
@@ -41,6 +43,8 @@ impl Site {
     /// Starts a host in place of the one before, at the same address.
     pub fn serve(&mut self, store: &str) {
         self.host = None;
+        // The old one keeps connections to the host that is gone.
+        self.client = reqwest::Client::new();
         let listen = self.address.trim_start_matches("http://").to_owned();
         let (host, first) = self.folder.serve(&["--quiet", "-A", "--store", store, "--listen", &listen]);
         self.address = first["address"].as_str().expect("an address").to_owned();
@@ -53,12 +57,12 @@ impl Site {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Value {
-        let request = reqwest::Client::new().post(format!("{}/api/v1{path}", self.address)).json(&body);
+        let request = self.client.post(format!("{}/api/v1{path}", self.address)).json(&body);
         answer(request, path).await
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        answer(reqwest::Client::new().get(format!("{}/api/v1{path}", self.address)), path).await
+        answer(self.client.get(format!("{}/api/v1{path}", self.address)), path).await
     }
 
     pub async fn start(&self, workflow: &str, id: &str, input: Value) {
