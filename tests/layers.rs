@@ -142,3 +142,10 @@ fn no_rhai_type_in_public_signatures() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("pub fn extend_scripts"), "{found:?}");
 }
+
+/// A dependency can switch on another order of keys for everybody: then what is tested here is not what is delivered.
+#[test]
+fn no_dependency_changes_what_json_is() {
+    let text = serde_json::json!({ "b": 1, "a": 2 }).to_string();
+    assert_eq!(text, r#"{"a":2,"b":1}"#, "find it with `cargo tree -e features -i serde_json --workspace`");
+}

@@ -1,9 +1,9 @@
 //! What can be done to a run from its page.
 
 use serde_json::json;
-use thirtyfour::Key;
 
 use super::site::Site;
+use super::webdriver::key;
 
 const SCRIPTS: [(&str, &str); 4] = [
     (
@@ -123,7 +123,7 @@ async fn runs_are_ended_tried_again_exported_and_deleted() {
     // A file of it, as a person would have it.
     let saved = tempfile::tempdir().expect("a folder");
     let to = json!({ "behavior": "allow", "downloadPath": saved.path() });
-    browser.driver.cdp().send_raw("Browser.setDownloadBehavior", to).await.expect("a folder for files");
+    browser.driver.devtools("Browser.setDownloadBehavior", to).await.expect("a folder for files");
     site.go("runs/f").await;
     browser.press("Export").await;
     browser.dialog("Export the run").await;
@@ -235,7 +235,7 @@ async fn a_run_is_forked_moved_and_unparked() {
     browser.script("document.activeElement.blur()", &[]).await;
     browser.keys("s").await;
     browser.dialog("Send a signal").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.says(".run-values", "better sum 3").await;
     browser.is_quiet(&["422"]).await;
 }

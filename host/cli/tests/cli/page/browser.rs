@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use thirtyfour::common::capabilities::chrome::ChromeCapabilities;
-use thirtyfour::common::log::LoggingPrefsLogLevel;
-use thirtyfour::prelude::*;
+
+use super::webdriver::{ConsoleLine, Element, Session};
 
 /// How long something may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +38,7 @@ const TOP: &str = "[not(//dialog[@open]) or ancestor::dialog[@open]]";
 
 /// Ended when dropped, with the driver that holds it.
 pub struct Browser {
-    pub driver: WebDriver,
+    pub driver: Session,
     _process: Driver,
     _profile: TempDir,
 }
@@ -78,18 +79,14 @@ impl Browser {
         std::thread::spawn(move || lines.for_each(drop));
         let port = port.expect("chromedriver says its port");
         let profile = tempfile::tempdir().expect("a folder");
-        let mut wanted = ChromeCapabilities::new();
-        for arg in ARGS {
-            wanted.add_arg(arg).expect("an argument");
-        }
-        wanted.add_arg(&format!("--user-data-dir={}", profile.path().display())).expect("an argument");
-        wanted.set_browser_log_level(LoggingPrefsLogLevel::All).expect("a level");
+        let mut args: Vec<String> = ARGS.map(String::from).into();
+        args.push(format!("--user-data-dir={}", profile.path().display()));
         let mut process = Driver { process, port, session: None };
-        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await;
+        let driver = Session::start(&format!("http://127.0.0.1:{port}"), &args).await;
         // There is a driver, so there is a browser: a test that does not look at the page does not pass.
         let driver =
             driver.unwrap_or_else(|error| panic!("Chromium does not start: {error}, {:?}", process.process.try_wait()));
-        process.session = Some(driver.session_id().to_string());
+        process.session = Some(driver.id.clone());
         let browser = Browser { driver, _process: process, _profile: profile };
         browser.screen(Screen::Desktop, "light").await;
         Some(browser)
@@ -101,14 +98,13 @@ impl Browser {
             Screen::Desktop => (1440, 900, false),
             Screen::Phone => (390, 844, true),
         };
-        let cdp = self.driver.cdp();
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
-        cdp.send_raw("Emulation.setDeviceMetricsOverride", size).await.expect("a size");
+        self.driver.devtools("Emulation.setDeviceMetricsOverride", size).await.expect("a size");
         let media = json!({ "features": [
             { "name": "prefers-color-scheme", "value": colours },
             { "name": "prefers-reduced-motion", "value": "reduce" },
         ] });
-        cdp.send_raw("Emulation.setEmulatedMedia", media).await.expect("colours");
+        self.driver.devtools("Emulation.setEmulatedMedia", media).await.expect("colours");
     }
 
     pub async fn go(&self, url: &str) {
@@ -122,15 +118,15 @@ impl Browser {
 
     /// The first of these that is seen, waited for.
     #[track_caller]
-    pub fn see(&self, css: &str) -> impl Future<Output = WebElement> + '_ {
-        self.find(By::Css(css), format!("{css:?}"))
+    pub fn see(&self, css: &str) -> impl Future<Output = Element> + '_ {
+        self.find(("css selector", css.to_owned()), format!("{css:?}"))
     }
 
     /// Waits until a dialog with this heading is open.
     #[track_caller]
-    pub fn dialog(&self, title: &str) -> impl Future<Output = WebElement> + '_ {
+    pub fn dialog(&self, title: &str) -> impl Future<Output = Element> + '_ {
         let path = format!("//dialog[@open][.//h2[normalize-space(.)={title:?}]]");
-        self.find(By::XPath(path), format!("a dialog {title:?}"))
+        self.find(("xpath", path), format!("a dialog {title:?}"))
     }
 
     /// Waits until no dialog is open.
@@ -147,22 +143,22 @@ impl Browser {
 
     /// Something that can be pressed, by the name it has for a screen reader: its label, or its text.
     #[track_caller]
-    pub fn named(&self, name: &str) -> impl Future<Output = WebElement> + '_ {
+    pub fn named(&self, name: &str) -> impl Future<Output = Element> + '_ {
         let path = format!(
             "//*[self::button or self::a or self::summary or @role='button' or @role='tab' or @role='option'][normalize-space(.)={name:?} or \
              @aria-label={name:?}]{TOP}"
         );
-        self.find(By::XPath(path), format!("something to press with the name {name:?}"))
+        self.find(("xpath", path), format!("something to press with the name {name:?}"))
     }
 
     /// A field, by its label.
     #[track_caller]
-    pub fn field(&self, label: &str) -> impl Future<Output = WebElement> + '_ {
+    pub fn field(&self, label: &str) -> impl Future<Output = Element> + '_ {
         let path = format!(
             "//*[self::input or self::textarea or self::select][@id=//label[starts-with(normalize-space(.), {label:?})]/@for or \
              @aria-label={label:?} or ancestor::label[starts-with(normalize-space(.), {label:?})]]{TOP}"
         );
-        self.find(By::XPath(path), format!("a field with the label {label:?}"))
+        self.find(("xpath", path), format!("a field with the label {label:?}"))
     }
 
     /// Waits until this text is somewhere on the page.
@@ -224,7 +220,7 @@ impl Browser {
         async move {
             let field = field.await;
             field.clear().await.expect("it can be emptied");
-            field.send_keys(text).await.expect("it takes text");
+            field.send_keys(&text).await.expect("it takes text");
         }
     }
 
@@ -234,19 +230,17 @@ impl Browser {
         let field = self.field(label);
         let shown = shown.to_owned();
         async move {
-            let list = thirtyfour::components::SelectElement::new(&field.await).await.expect("a list");
-            list.select_by_visible_text(&shown).await.unwrap_or_else(|error| panic!("{shown:?} is no choice: {error}"));
+            field.await.choose(&shown).await.unwrap_or_else(|error| panic!("{shown:?} is no choice: {error}"));
         }
     }
 
     /// Keys, wherever the focus is.
-    pub async fn keys(&self, keys: impl Into<TypingData>) {
-        self.driver.action_chain().send_keys(keys).perform().await.expect("keys");
+    pub async fn keys(&self, keys: &str) {
+        self.driver.keys(keys).await.expect("keys");
     }
 
     pub async fn script(&self, script: &str, args: &[Value]) -> Value {
-        let answer = self.driver.execute(script, args.to_vec()).await;
-        answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+        self.driver.execute(script, args).await.unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
     /// All text of the page.
@@ -258,7 +252,9 @@ impl Browser {
     pub async fn picture(&self, name: &str) {
         let folder = target().join("screenshots");
         std::fs::create_dir_all(&folder).expect("a folder");
-        self.driver.screenshot(&folder.join(format!("{name}.png"))).await.expect("a picture");
+        let picture = self.driver.screenshot().await.expect("a picture");
+        let bytes = STANDARD.decode(picture).expect("base64");
+        std::fs::write(folder.join(format!("{name}.png")), bytes).expect("a file");
     }
 
     /// A view as it is now: on a desktop, light and dark, and on a phone. Each is looked at by axe and leaves a picture.
@@ -277,16 +273,15 @@ impl Browser {
         self.holds("return ![...document.querySelectorAll('main .busy')].some((one) => one.checkVisibility() && /^Loading( the .*)? …$/.test(one.textContent))").await;
         let script =
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))";
-        self.driver.execute_async(script, vec![]).await.expect("frames come");
+        self.driver.execute_async(script).await.expect("frames come");
     }
 
     /// Nothing that the page's policy forbids was tried, and no script of it failed. `but`: requests that were meant to
     /// be refused.
     pub async fn is_quiet(&self, but: &[&str]) {
-        let log = self.driver.browser_log().await.expect("a log");
-        let loud = |entry: &&thirtyfour::BrowserLogEntry| {
-            entry.level == "SEVERE" && !but.iter().any(|part| entry.message.contains(part))
-        };
+        let log = self.driver.console().await.expect("a log");
+        let loud =
+            |entry: &&ConsoleLine| entry.level == "SEVERE" && !but.iter().any(|part| entry.message.contains(part));
         let wrong: Vec<_> = log.iter().filter(loud).map(|entry| &entry.message).collect();
         assert!(wrong.is_empty(), "the console says {wrong:#?}");
     }
@@ -302,10 +297,10 @@ impl Browser {
         };
         if self.script("return !window.axe", &[]).await == json!(true) {
             let text = std::fs::read_to_string(&axe).expect("axe can be read");
-            self.driver.execute(text, vec![]).await.expect("axe is loaded");
+            self.driver.execute(&text, &[]).await.expect("axe is loaded");
         }
         let script = "const done = arguments[0]; axe.run({ resultTypes: ['violations'] }).then(done, (error) => done({ error: String(error) }))";
-        let found = self.driver.execute_async(script, vec![]).await.expect("axe runs").json().clone();
+        let found = self.driver.execute_async(script).await.expect("axe runs");
         let findings = found["violations"].as_array().unwrap_or_else(|| panic!("{place}: {found}"));
         let serious: Vec<String> = findings
             .iter()
@@ -321,17 +316,21 @@ impl Browser {
     }
 
     #[track_caller]
-    fn find(&self, by: By, what: String) -> impl Future<Output = WebElement> + '_ {
+    fn find(&self, (using, value): (&'static str, String), what: String) -> impl Future<Output = Element> + '_ {
         let place = std::panic::Location::caller();
         async move {
             let begun = std::time::Instant::now();
             loop {
-                // What is drawn anew while it is asked about is an error too.
-                match self.driver.query(by.clone()).nowait().and_displayed().first().await {
-                    Ok(node) => return node,
-                    Err(_) if begun.elapsed() < PATIENCE => tokio::time::sleep(LOOK).await,
-                    Err(_) => panic!("{place}: {what} is not to be seen; the page:\n{}", self.text().await),
+                // What is drawn anew while it is asked about cannot be seen.
+                for node in self.driver.find_all(using, &value).await.unwrap_or_default() {
+                    if node.is_displayed().await == Ok(true) {
+                        return node;
+                    }
                 }
+                if begun.elapsed() > PATIENCE {
+                    panic!("{place}: {what} is not to be seen; the page:\n{}", self.text().await);
+                }
+                tokio::time::sleep(LOOK).await;
             }
         }
     }
@@ -349,13 +348,6 @@ impl Browser {
             assert!(begun.elapsed() < PATIENCE, "{place}: waited in vain for {what}; the page:\n{}", self.text().await);
             tokio::time::sleep(LOOK).await;
         }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Else it waits for an answer that the thread which waits would have to read.
-        let _ = self.driver.clone().leak();
     }
 }
 

@@ -1,8 +1,7 @@
 //! The frame of the page: the login, the keys, the host that goes away and comes back.
 
-use thirtyfour::Key;
-
 use super::browser::Browser;
+use super::webdriver::key;
 use crate::folder::Folder;
 
 #[tokio::test]
@@ -16,7 +15,7 @@ async fn a_token_is_asked_for_and_kept_for_the_tab() {
     browser.is_accessible("the login").await;
     browser.picture("login").await;
     browser.write("Token", "a guess").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.reads("That is not the token of this host.").await;
     browser.write("Token", "a-token-of-some-length").await;
     browser.press("Log in").await;
@@ -87,11 +86,11 @@ async fn every_view_can_be_reached_by_keys_and_fits_a_phone() {
     }
     browser.keys("?").await;
     browser.see("dialog[open] table").await;
-    browser.keys(Key::Escape).await;
+    browser.keys(key::ESCAPE).await;
     browser.keys("/").await;
     browser.field("Run id or workflow").await.send_keys("open").await.expect("it takes text");
     browser.reads("run of gate, waiting").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.holds("return location.hash === '#/runs/open'").await;
     // Each letter in the box is tried as an id.
     browser.is_quiet(&["404"]).await;

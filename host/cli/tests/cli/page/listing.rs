@@ -2,10 +2,10 @@
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use thirtyfour::Key;
 
 use super::browser::Screen;
 use super::site::Site;
+use super::webdriver::key;
 
 #[tokio::test]
 async fn a_long_list_is_filtered_paged_and_worked_on() {
@@ -68,7 +68,7 @@ async fn a_long_list_is_filtered_paged_and_worked_on() {
     browser.holds("return location.hash === '#/runs?tag=kind%3Aodd'").await;
     browser.holds("return document.querySelectorAll('[role=rowgroup] .r-id a').length > 10").await;
     browser.write("Tag, as key:value", "nonsense").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.reads("Write a tag as key:value").await;
     browser.to("#/runs?status=completed&workflow=fails").await;
     browser.reads("No run fits these filters").await;
@@ -83,7 +83,7 @@ async fn a_long_list_is_filtered_paged_and_worked_on() {
     browser.holds("return document.activeElement.getAttribute('aria-rowindex') === '3'").await;
     browser.keys("k").await;
     browser.holds("return document.activeElement.getAttribute('aria-rowindex') === '2'").await;
-    browser.keys(Key::Down + Key::Down).await;
+    browser.keys(&[key::DOWN, key::DOWN].concat()).await;
     browser.keys("xjx").await;
     browser.reads("2 selected").await;
     browser.view("runs-selected").await;
@@ -97,7 +97,7 @@ async fn a_long_list_is_filtered_paged_and_worked_on() {
     browser.reads("2 runs told to stop").await;
     browser.holds("return document.querySelectorAll('.run-row .status.cancelled').length === 2").await;
     browser.keys("k").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.holds("return /^#\\/runs\\/./.test(location.hash)").await;
     browser.driver.back().await.expect("it goes back");
     browser.says(".run-row .r-id", "later-").await;

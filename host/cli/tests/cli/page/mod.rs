@@ -10,3 +10,4 @@ mod panels;
 mod saving;
 mod site;
 mod starting;
+mod webdriver;

@@ -1,10 +1,10 @@
 //! One run: each of its panels, links into them, and a run that is long.
 
 use serde_json::json;
-use thirtyfour::Key;
 
 use super::browser::Screen;
 use super::site::Site;
+use super::webdriver::key;
 
 const MIX: &str = r#"//! Something of everything.
 import "lib/words" as words;
@@ -97,18 +97,18 @@ async fn every_panel_of_a_run() {
     browser.says(".trace-variables th", "sum").await;
     browser.view("run-trace").await;
     browser.script("document.activeElement.blur()", &[]).await;
-    browser.keys(Key::Home).await;
+    browser.keys(key::HOME).await;
     browser
         .holds("return ![...document.querySelectorAll('.trace-variables th')].some((one) => one.textContent === 'sum')")
         .await;
-    browser.keys(Key::Right + Key::Right).await;
+    browser.keys(&[key::RIGHT, key::RIGHT].concat()).await;
     browser.says(".trace-where", "2 of").await;
     browser.holds("return document.querySelector('.trace-slider').value === '2'").await;
     browser.says(".trace-variables th", "big").await;
-    browser.keys(Key::End).await;
+    browser.keys(key::END).await;
     browser.says(".trace-variables tr", "sum").await;
     browser.write("Expression", "sum * 21").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.says(".trace-value", "42").await;
     browser.holds("return /tab=trace&n=\\d+/.test(location.hash)").await;
     // A link to a moment; on a phone its tab is in sight.
@@ -159,7 +159,7 @@ async fn a_run_of_ten_thousand_events() {
     browser.to("#/runs/many?tab=log").await;
     browser.says(".log-tools [role=status]", &format!("{},{:03} events", events / 1000, events % 1000)).await;
     browser.write("Go to event number", "7777").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.says(".log-row .log-seq", "7,777").await;
     browser.says(".log-open", "link to this event").await;
     browser
@@ -191,7 +191,7 @@ async fn a_run_of_ten_thousand_events() {
     browser.to("#/runs/many?tab=trace").await;
     browser.says(".trace-where", "5,001 of 5,001 calls").await;
     browser.script("document.activeElement.blur()", &[]).await;
-    browser.keys(Key::Home).await;
+    browser.keys(key::HOME).await;
     browser.says(".trace-where", "0 of 5,001 calls").await;
     browser.says(".trace-stack", "before its first statement").await;
     browser.picture("run-long-trace").await;

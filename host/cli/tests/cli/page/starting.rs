@@ -1,9 +1,9 @@
 //! A run is started by the form that its schema makes, and watched to its end.
 
 use serde_json::json;
-use thirtyfour::Key;
 
 use super::site::Site;
+use super::webdriver::key;
 
 const ORDER: &str = r#"//! Fulfil one order.
 //!
@@ -112,7 +112,7 @@ async fn a_run_is_started_by_its_form_and_goes_on_while_one_looks() {
     browser.keys("n").await;
     browser.dialog("Start order").await;
     browser.holds("return document.activeElement.closest('dialog') && document.activeElement.value === 'ann'").await;
-    browser.keys(Key::Enter).await;
+    browser.keys(key::ENTER).await;
     browser.holds("return /^#\\/runs\\/(?!order-1)/.test(location.hash)").await;
     browser.see(".run-status .status.completed").await;
     browser.is_quiet(&["400"]).await;

@@ -1,0 +1,44 @@
+//! `durhai serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Allow, Observing};
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The folder with the scripts; the same as --scripts.
+    pub dir: Option<PathBuf>,
+    /// Where the API listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7788")]
+    pub listen: String,
+    /// Where runs live: `sled:PATH` or `memory:`. Default: `store` in the data folder.
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// A file with a token, or several, one a line; every API call must bring one. DURHAI_TOKEN does the same.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// A further host name that requests may use, for a proxy in front.
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Pages of this origin may use the API from a browser: `https://dash.example.org`.
+    #[arg(long, value_name = "URL")]
+    pub allow_origin: Vec<String>,
+    /// Connections at once; one more is answered 503.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub max_connections: usize,
+    /// Live streams, exports, backups and traces at once; one more is answered 503.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_streams: usize,
+    /// Where the outside reaches this host: hooks get addresses below it. Default: http:// and where it listens.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    #[command(flatten)]
+    pub allow: Allow,
+    /// Print nothing but the address and errors.
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub observing: Observing,
+}
