@@ -47,10 +47,11 @@ function object(found, context) {
   const { schema } = found;
   const { root, value, depth } = context;
   const known = schema.properties ?? {};
-  const needed = new Set(schema.required ?? []);
+  const needed = new Map((schema.required ?? []).map((name, at) => [name, at]));
   const given = value && typeof value === "object" && !Array.isArray(value) ? value : {};
-  // The host gives names by the alphabet; what has to be there is looked for first.
-  const order = Object.entries(known).sort(([one], [other]) => needed.has(other) - needed.has(one));
+  // The host gives names by the alphabet; what has to be there comes first, in the order in which the schema demands it.
+  const place = ([name]) => needed.get(name) ?? needed.size;
+  const order = Object.entries(known).sort((one, other) => place(one) - place(other));
   const fields = new Map(order.map(([name, part]) =>
     [name, field(part, { root, name, value: given[name], required: needed.has(name), depth: depth + 1 })]));
   const others = Object.keys(given).filter((name) => !(name in known));
