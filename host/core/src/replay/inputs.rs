@@ -418,7 +418,8 @@ impl Replay {
     fn describe(&self, task: &Task) -> Option<super::WaitingFor> {
         let super::State::Waiting(waits) = &task.state else { return None };
         let site = task.site.to_string();
-        let mut view = super::WaitingFor { kind: "", step_id: None, name: None, run_id: None, until: None, site, schema: None };
+        let mut view =
+            super::WaitingFor { kind: "", step_id: None, name: None, run_id: None, until: None, site, schema: None };
         match waits {
             Waits::Step(id) => {
                 let step = self.steps.get(id)?;
