@@ -1,11 +1,9 @@
 //! Requests as strangers, mistakes and machines make them: each is answered as it is described.
 
-mod common;
-
+use crate::common::{ask, send};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use common::{ask, send};
 use durhai::{Host, StepContext, StepError, Value};
 use durhai_api::{Config, router};
 use serde_json::json;
@@ -226,7 +224,7 @@ async fn text(router: &Router, method: &str, path: &str) -> String {
 async fn traces_and_files() {
     let host = host().await;
     let router = router(host.clone(), Config::default());
-    let contract = common::contract::Contract::of(&router, None).await;
+    let contract = crate::common::contract::Contract::of(&router, None).await;
     let line = contract.schema("TraceLine");
     for (method, path) in
         [("GET", "trace"), ("POST", "trace"), ("GET", "trace?break=2"), ("GET", "trace?at=2&value_bytes=5")]

@@ -1,13 +1,11 @@
 //! The description of the API holds together: by itself, and with the routes.
 
-mod common;
-
 use std::collections::BTreeSet;
 
+use crate::common::contract::{Contract, walk};
+use crate::common::plain;
 use axum::body::Body;
 use axum::http::Request;
-use common::contract::{Contract, walk};
-use common::plain;
 use durhai::{Host, Value};
 use durhai_api::{Config, PROBLEMS, Token, router};
 use serde_json::json;

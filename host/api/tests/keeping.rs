@@ -1,13 +1,11 @@
 //! Schedules, the removal of runs, and files of runs, over HTTP.
 
-mod common;
-
 use std::convert::Infallible;
 use std::time::Duration;
 
+use crate::common::{ask, send};
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
-use common::{ask, send};
 use durhai::Host;
 use durhai_api::{Config, router};
 use futures_util::{StreamExt, stream};

@@ -1,9 +1,7 @@
 //! What clients that look on use: health, one workflow, values cut short, and what changes.
 
-mod common;
-
+use crate::common::{Messages, ask};
 use axum::http::StatusCode;
-use common::{Messages, ask};
 use durhai::{Host, StepContext, StepError, Value};
 use durhai_api::{Config, router};
 use serde_json::json;

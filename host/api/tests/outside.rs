@@ -1,10 +1,8 @@
 //! What comes from outside while a run waits: requests to hooks, and answers of people.
 
-mod common;
-
+use crate::common::{ask, send};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use common::{ask, send};
 use durhai::{Host, Run, Status, Value};
 use durhai_api::{Config, Token, router};
 use serde_json::json;

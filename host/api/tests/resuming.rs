@@ -1,11 +1,9 @@
 //! Streams that break at any place and go on behind the last message: nothing is missed, nothing comes twice.
 
-mod common;
-
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use common::Messages;
+use crate::common::Messages;
 use durhai::{Host, StepContext, StepError};
 use durhai_api::{Config, router};
 

@@ -1,10 +1,8 @@
 //! The routes against a host in memory: what they answer, and what they refuse.
 
-mod common;
-
+use crate::common::{ask, send};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use common::{ask, send};
 use durhai::{Host, MemoryWorld, StepContext, StepError, Value};
 use durhai_api::{Config, Token, router};
 use serde_json::json;

@@ -1,13 +1,11 @@
 //! Samples of everything that is shown, whole: what the types have is what is described, neither more nor less. A field
 //! that is added to a type does not compile here until it has a value, and does not pass until it is described.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::contract::Contract;
-use common::plain;
+use crate::common::contract::Contract;
+use crate::common::plain;
 use durhai::{
     Body, Damage, Diagnosis, Event, Failure, Fork, GateReport, GateVerdict, Imported, LiveVersion, LogEntry, LogLine,
     MigrateReport, Migration, Misfit, NextCall, OutputEntry, Pass, Purged, ReplayOptions, ReplayView, Report, RunId,

@@ -1,9 +1,7 @@
 //! Versions, the gate and moves over HTTP.
 
-mod common;
-
+use crate::common::ask;
 use axum::http::StatusCode;
-use common::ask;
 use durhai::{Host, MemoryWorld, StepContext, StepError, Value};
 use durhai_api::{Config, router};
 use serde_json::json;

@@ -1,8 +1,5 @@
 //! Requests to a router, without a socket.
 
-// Each test binary uses a part of it.
-#![allow(dead_code)]
-
 pub mod contract;
 
 use std::time::Duration;

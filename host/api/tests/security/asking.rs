@@ -4,7 +4,7 @@ use durhai::Host;
 use durhai_api::{Config, ServeError, Token, serve};
 use tokio::net::TcpListener;
 
-use crate::wire::{Answer, Served};
+use super::wire::{Answer, Served};
 
 const SECRET: &str = "0123456789abcdef";
 

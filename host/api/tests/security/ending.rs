@@ -6,7 +6,7 @@ use durhai_api::{Config, Limits};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::wire::{Answer, Served, ask_on, read_all, read_until};
+use super::wire::{Answer, Served, ask_on, read_all, read_until};
 
 const NEVER: Duration = Duration::from_secs(3600);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use durhai_api::{Config, Limits};
 
-use crate::wire::Served;
+use super::wire::Served;
 
 /// How many answers there are in what a connection brought.
 fn answers(bytes: &[u8]) -> Vec<u16> {

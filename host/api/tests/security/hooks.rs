@@ -3,7 +3,7 @@
 use durhai::{Host, Status};
 use durhai_api::{Config, Token};
 
-use crate::wire::{Answer, Served};
+use super::wire::{Answer, Served};
 
 const API: &str = "0123456789abcdef";
 

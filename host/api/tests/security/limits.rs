@@ -6,7 +6,7 @@ use durhai_api::{Config, Limits};
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
-use crate::wire::{Answer, Served, ask_on, read_all, read_until};
+use super::wire::{Answer, Served, ask_on, read_all, read_until};
 
 const SHORT: Duration = Duration::from_millis(50);
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use durhai::Host;
 use durhai_api::{Config, Token};
 
-use crate::wire::Served;
+use super::wire::Served;
 
 const INDEX: &[u8] = include_bytes!("../../page/index.html");
 
