@@ -75,6 +75,11 @@ async fn fuzz(token: Option<&str>) {
 /// Whatever was asked of it, its logs are legal.
 async fn still_sound(host: &Host) {
     let diagnosis = host.doctor().await.expect("a diagnosis");
+    for run in diagnosis.findings.iter().filter_map(|finding| finding.run.as_ref()) {
+        if let Ok(run) = host.get(run.as_str()).await {
+            println!("{:?}\n{:?}", run.view().await, run.events(1, 1000).await);
+        }
+    }
     assert!(diagnosis.findings.is_empty(), "{:?}", diagnosis.findings);
 }
 
