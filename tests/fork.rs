@@ -299,6 +299,47 @@ async fn a_token_the_script_named_is_not_taken_from_a_live_run() {
 }
 
 #[tokio::test]
+async fn a_run_tried_again_keeps_its_tokens_unless_somebody_has_them() {
+    // One that the script named, and one that was made up.
+    for (script, named) in [
+        (r#"let h = hook(#{ token: "till-7" }); use_step("echo", 1); h.wait().body"#, true),
+        (r#"let h = hook(); use_step("echo", h.token); h.wait().body"#, false),
+    ] {
+        let stage = Stage::new();
+        let (connection, host) = stage.host(script, Fault::Never).await;
+        let run = host.run("flow").id("first").start().await.expect("it starts");
+        assert!(stage.settle(&connection).await);
+        run.terminate("enough").await.expect("it ends");
+        assert!(stage.settle(&connection).await);
+        let token = |run: &Run| {
+            let opened = |event: &Event| match &event.body {
+                Body::HookOpened { token, .. } => Some(token.clone()),
+                _ => None,
+            };
+            stage.log(run).iter().find_map(opened).expect("a hook")
+        };
+        let again = run.retry().await.expect("it is tried again");
+        assert!(stage.settle(&connection).await);
+        assert_eq!(token(&again), token(&run), "its address works again");
+        let mut open = vec![again];
+        match run.retry().await {
+            Err(error) if named => assert!(error.to_string().contains("\"till-7\" is open for run"), "{error}"),
+            Ok(other) if !named => open.push(other),
+            other => panic!("{other:?}"),
+        }
+        assert!(stage.settle(&connection).await);
+        assert_eq!(host.doctor().await.expect("a diagnosis").findings, []);
+        for (n, run) in open.iter().enumerate() {
+            let request = durhai::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
+            host.deliver_hook(&token(run), request, None).await.expect("the hook is open");
+            assert!(stage.settle(&connection).await);
+            assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
+        }
+        host.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_fork_survives_a_crash_at_every_write() {
     let script = SCRIPTS.iter().find(|(name, _)| *name == "branches").expect("it is there").1;
     let mut crashes = 0;

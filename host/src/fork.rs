@@ -156,7 +156,7 @@ fn prepare(inner: &Inner, old: &RunId, version: Version, new: &RunId, fork: Fork
         event.seq = seq;
     }
     rename_children(&mut events, new);
-    let mut events = own_tokens(inner, events, new)?;
+    let mut events = own_tokens(&*inner.world, events, new, false)?;
     let started = events.iter().find(|event| matches!(event.body, Body::RunStarted)).map(|event| event.at);
     let Some(Event { body: Body::RunCreated(created), .. }) = events.first_mut() else {
         return Err(HostError::World(WorldError::Corrupt(format!("the log of run {old} has no beginning"))));
@@ -258,8 +258,14 @@ fn is_result(body: &Body) -> bool {
     )
 }
 
-/// Gives hooks that are open tokens of their own, wherever the log mentions the old ones.
-fn own_tokens(inner: &Inner, events: Vec<Event>, new: &RunId) -> Result<Vec<Event>, HostError> {
+/// Gives hooks that are open tokens of their own, wherever the log mentions the old ones. `keep`: only those whose tokens another
+/// run has, so that an address goes on working.
+pub(crate) fn own_tokens(
+    world: &dyn World,
+    events: Vec<Event>,
+    new: &RunId,
+    keep: bool,
+) -> Result<Vec<Event>, HostError> {
     let mut open: HashMap<StepId, String> = HashMap::new();
     for event in &events {
         match (&event.body, &event.step_id) {
@@ -273,12 +279,15 @@ fn own_tokens(inner: &Inner, events: Vec<Event>, new: &RunId) -> Result<Vec<Even
     }
     let mut text = String::from_utf8(wire::encode(&events)).expect("events are JSON");
     for token in open.into_values() {
+        let holder = world.hook(&token)?.map(|hook| hook.run).filter(|holder| holder != new);
         if is_made_up(&token) {
-            text = text.replace(&token, &crate::answers::new_token()?);
-        } else if inner.world.hook(&token)?.is_some_and(|hook| hook.run != *new) {
+            if holder.is_some() || !keep {
+                text = text.replace(&token, &crate::answers::new_token()?);
+            }
+        } else if let Some(holder) = holder {
             return Err(HostError::Conflict(format!(
-                "the hook with the token {token:?} is open, and only one run can have it: fork before the script opens it, or \
-                 when the other run has closed it"
+                "the hook with the token {token:?} is open for run {holder}, and one run at a time can have it: fork before the \
+                 script opens it, or wait until that run has closed it"
             )));
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::birth::Begin;
 use crate::error::HostError;
+use crate::fork::own_tokens;
 use crate::handle::Run;
 use crate::worker::Msg;
 
@@ -37,6 +38,9 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
     created.parent = None;
     created.traceparent = None;
     rename_children(&mut kept, &new);
+    // The failed run has given its tokens back; somebody else may have them now.
+    let id = new.clone();
+    let mut kept = inner.blocking(move |world| Ok(own_tokens(world, kept, &id, true))).await??;
     let serving = inner.catalog.serving(&row.workflow).ok();
     let header = serving.as_ref().map(|serving| serving.header.clone()).unwrap_or_default();
     // The text that the run had last fits all of its log.
