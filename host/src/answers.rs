@@ -15,11 +15,7 @@ impl Slot {
     pub fn answer(&mut self, inner: &Inner) -> Result<bool, WorldError> {
         let mut questions = Vec::new();
         self.exec.replay_mut().retain_commands(|command| {
-            let question = match command {
-                Command::RunStep(step) => step.attempt == 1 && !inner.registry.knows(&step.name),
-                Command::OpenHook { .. } | Command::StartChild(_) => true,
-                _ => false,
-            };
+            let question = is_question(inner, command);
             if question {
                 questions.push(command.clone());
             }
@@ -77,7 +73,8 @@ impl Slot {
     fn start_child(&mut self, inner: &Inner, start: &StartChild) -> Result<Option<Input>, WorldError> {
         let step_id = start.step_id.clone();
         let planned = self.births.iter().any(|newborn| newborn.create.row.run == start.run_id);
-        let refuse = |failure: Failure| Some(Input::Child { step_id: step_id.clone(), result: Err(failure) });
+        let refuse =
+            |failure: Failure| Some(Input::Child { step_id: step_id.clone(), run: None, result: Err(failure) });
         let taken = |why: &str| {
             let message = format!("there is a run {} already{why}: give this one another id", start.run_id);
             Failure::new(Kind::InvalidInput, message).of_step(&start.workflow, &start.step_id, 0)
@@ -126,6 +123,15 @@ impl Slot {
             Input::Child { step_id: for_call, .. } => for_call == step_id,
             _ => false,
         }))
+    }
+}
+
+/// The script must be told before its turn is over.
+pub(crate) fn is_question(inner: &Inner, command: &Command) -> bool {
+    match command {
+        Command::RunStep(step) => step.attempt == 1 && !inner.registry.knows(&step.name),
+        Command::OpenHook { .. } | Command::StartChild(_) => true,
+        _ => false,
     }
 }
 

@@ -124,8 +124,12 @@ impl Inner {
         };
         let mut events = vec![self.first_event(created)];
         let at = events[0].at;
-        for (seq, (name, payload)) in (2..).zip(next.signals) {
-            let body = Body::SignalReceived { name, payload, id: None };
+        let signals = next.signals.into_iter().map(|(name, payload)| Body::SignalReceived { name, payload, id: None });
+        let payloads = next.payloads.into_iter().map(|(token, payload)| {
+            let token = Some(token.to_string());
+            Body::HookReceived { payload, id: None, token }
+        });
+        for (seq, body) in (2..).zip(signals.chain(payloads)) {
             events.push(Event { seq, at, step_id: None, site: None, body });
         }
         let begin = Begin { here: !self.is_stopping(), ..Begin::HERE };

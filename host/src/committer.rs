@@ -75,6 +75,8 @@ pub(crate) struct TurnDone {
     pub ended: Option<Box<RunEnded>>,
     /// Who wants to know that the run has moved to another version.
     pub moved: Option<oneshot::Sender<Told>>,
+    /// The turn is not over: its script waits until this is durable.
+    pub part: bool,
 }
 
 /// Runs until every sender is gone.
@@ -209,6 +211,9 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut 
             status: turn.status,
         };
         let _ = inner.commits.send(committed);
+    }
+    if turn.part {
+        inner.send(turn.run.worker, Msg::Stored { run: turn.run.clone() });
     }
     if let Some(moved) = turn.moved {
         let _ = moved.send(Told::Moved);

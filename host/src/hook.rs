@@ -16,6 +16,9 @@ use crate::view::HookRequest;
 #[derive(Deserialize)]
 struct Stored {
     step_id: StepId,
+    /// The script named the token.
+    #[serde(default)]
+    named: bool,
     #[serde(default)]
     info: Info,
 }
@@ -37,7 +40,8 @@ impl Host {
     }
 
     /// Delivers a request to the open hook of this token. When this returns the payload is durable: its script gets it,
-    /// unless it closes the hook before. The same `id` is delivered once to the hooks of this token in one run, however
+    /// unless it closes the hook before. A token that the script named goes on: what nobody took before the hook was closed,
+    /// or before the run went on as a new one, is for the next hook with that token. The same `id` is delivered once to the hooks of this token in one run, however
     /// often it is sent.
     ///
     /// # Errors
@@ -55,7 +59,13 @@ impl Host {
         let payload = serde_json::to_value(request).expect("a request is JSON");
         payload::check(&payload, inner.limits.payload, inner.limits.depth)
             .map_err(|why| HostError::Invalid(format!("the payload {why}")))?;
-        let message = Message::Hook { step_id: stored.step_id, payload, id: id.map(ToOwned::to_owned) };
+        let message = Message::Hook {
+            step_id: stored.step_id,
+            token: Some(token.to_owned()),
+            keep: stored.named,
+            payload,
+            id: id.map(ToOwned::to_owned),
+        };
         let write = Write::Send { run: hook.run, at: inner.clock.now(), bytes: message.encode() };
         match inner.ask(write).await? {
             Ok(_) => {

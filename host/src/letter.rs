@@ -1,7 +1,7 @@
 //! What can be put into a run's inbox.
 
 use durhai_core::replay::Input;
-use durhai_core::{Failure, StepId, Value};
+use durhai_core::{Failure, RunId, StepId, Value};
 use serde::{Deserialize, Serialize};
 
 /// A message to a run, as it is stored. Written by any host, read by the one that holds the run.
@@ -14,20 +14,30 @@ pub(crate) enum Message {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
-    /// For the hook that this call opened.
+    /// For the hook that has the token, which this call had opened when the payload came. `keep`: the script named the
+    /// token, so another hook may have it, also one that is opened later, also in the successor of the run.
     Hook {
         step_id: StepId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
         payload: Value,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
+    /// `run` asked the question: its successor may ask another one under the same step id.
     Resume {
         step_id: StepId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
         data: Value,
     },
-    /// The child that this call waits for has ended.
+    /// The child that this call waits for has ended; `run` is its name, that of the first where it is a chain.
     Child {
         step_id: StepId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
         #[serde(default, skip_serializing_if = "Value::is_null")]
         output: Value,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,11 +69,13 @@ impl Message {
     pub fn into_input(self) -> Input {
         match self {
             Message::Signal { name, payload, id } => Input::Signal { name: name.into(), payload, id },
-            Message::Hook { step_id, payload, id } => Input::HookPayload { step_id, payload, id },
-            Message::Resume { step_id, data } => Input::Resume { step_id, data },
-            Message::Child { step_id, output, error } => {
+            Message::Hook { step_id, token, keep, payload, id } => {
+                Input::HookPayload { step_id, token: token.map(Into::into), keep, payload, id }
+            }
+            Message::Resume { step_id, run, data } => Input::Resume { step_id, run, data },
+            Message::Child { step_id, run, output, error } => {
                 let result = error.map_or(Ok(output), |error| Err(*error));
-                Input::Child { step_id, result }
+                Input::Child { step_id, run, result }
             }
             Message::Cancel { reason } => Input::Cancel { reason },
             Message::Terminate { reason } => Input::Terminate { reason },

@@ -55,7 +55,7 @@ impl Run {
                     HostError::Invalid(format!("the data does not fit the question: {}", schema::list(&problems)))
                 })?,
         };
-        let message = Message::Resume { step_id: asked.step_id.clone(), data };
+        let message = Message::Resume { step_id: asked.step_id.clone(), run: Some(run.clone()), data };
         let write = Write::Send { run, at: inner.clock.now(), bytes: message.encode() };
         match inner.ask(write).await? {
             Ok(_) => {

@@ -11,7 +11,7 @@ use durhai_core::replay::{Command, Limits, Side, Verdict};
 use durhai_core::{Body, Event, Replay, Site, StepId, Value, Version};
 use durhai_engine::diagnostic::source_line;
 use durhai_engine::trace::{Sink, Snapshot, Stop, TraceEvent, Tracer, TracerOptions};
-use durhai_engine::{Bundle, Diagnostic, Execution, Header, Program, Sandbox, SandboxConfig, Turn};
+use durhai_engine::{Bundle, Diagnostic, Execution, Header, Program, Sandbox, SandboxConfig};
 use durhai_world::WorldError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -256,7 +256,7 @@ impl Again {
                 Execution::traced(self.program.clone(), replay, tracer)
             }
         };
-        while exec.turn(&self.sandbox, &|| false) == Turn::Preempted {}
+        exec.rehearse(&self.sandbox, &|| false);
         Ok(Ran { exec, events, micros: began.elapsed().as_micros() as u64 })
     }
 

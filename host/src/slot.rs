@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::event::Created;
-use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Turn, Verdict, WaitingFor};
+use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Stored, Turn, Verdict, WaitingFor};
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
+
+use crate::answers::is_question;
 
 use crate::birth::{self, Newborn};
 use crate::committer::{Job, Then, TurnDone};
@@ -31,10 +34,16 @@ pub(crate) struct Slot {
     pub births: Vec<Newborn>,
     /// It took its log over from another run, and the world knows nothing yet of what the script did in it.
     fresh: bool,
-    /// Index of the letter read last.
+    /// Index of the letter read last. Those that were applied are taken with the next commit.
     pub inbox: u64,
-    /// Letters up to here are in the replay, but not yet committed as taken.
-    pub inbox_taken: Option<u64>,
+    /// Letters up to here were looked at for one that ends the run at once.
+    pub looked_at: u64,
+    /// Letters were read for the turn that is not over; those behind them wait in the world.
+    pub reading: bool,
+    /// There are such letters.
+    pub more: bool,
+    /// The run is to end at once, with this reason.
+    pub terminated: Option<String>,
     /// Lines that steps wrote.
     pub lines: Vec<LogLine>,
     pub heartbeats: HashMap<StepId, Value>,
@@ -47,9 +56,11 @@ pub(crate) struct Slot {
     suspect: bool,
     /// It is to move to another version.
     pub moving: Option<Moving>,
+    /// Its turn is not over, and a part of it is on its way to the disk: the script goes on when that is there.
+    pub storing: bool,
     /// Nothing is given to the script until all that was committed is durable; what came meanwhile.
     pub frozen: bool,
-    pub held: Vec<(Millis, Input)>,
+    pub held: Vec<(Millis, Input, Option<u64>)>,
     /// It has moved: the row says so with the next commit, and then whoever wanted it is told.
     rewrite: bool,
     moved: Option<oneshot::Sender<Told>>,
@@ -60,6 +71,9 @@ pub(crate) struct Moving {
     pub to: Version,
     pub reply: oneshot::Sender<Told>,
 }
+
+/// Where a row notes how much of a turn that is not over is stored.
+const STORED: &str = "stored";
 
 /// Entries of `waiting_for` that are kept with the row.
 const NOTED: usize = 10;
@@ -74,6 +88,9 @@ impl Slot {
         if fresh {
             exec.replay_mut().set_fresh();
         }
+        if let Some(stored) = claim.row.note.get(STORED).and_then(|stored| Stored::deserialize(stored).ok()) {
+            exec.replay_mut().set_stored(stored);
+        }
         let noted = claim.row.note.get("status_text").and_then(Value::as_str);
         Slot {
             shared,
@@ -84,7 +101,10 @@ impl Slot {
             births: Vec::new(),
             fresh,
             inbox: 0,
-            inbox_taken: None,
+            looked_at: 0,
+            reading: false,
+            more: false,
+            terminated: None,
             lines: Vec::new(),
             heartbeats: HashMap::new(),
             dirty: false,
@@ -92,6 +112,7 @@ impl Slot {
             idle: 0,
             suspect: claim.tries > 0,
             moving: None,
+            storing: false,
             frozen: false,
             held: Vec::new(),
             rewrite: false,
@@ -99,10 +120,23 @@ impl Slot {
         }
     }
 
+    /// Whether it stands between two turns, all it did is handed to the committer, and nothing is to be done.
+    pub fn is_idle(&self) -> bool {
+        !self.dirty && !self.frozen && !self.storing
+    }
+
     pub fn deliver(&mut self, at: Millis, input: Input) {
         match self.frozen {
-            true => self.held.push((at, input)),
+            true => self.held.push((at, input, None)),
             false => self.exec.replay_mut().deliver(at, input),
+        }
+    }
+
+    /// What the letter of this index says.
+    pub fn deliver_letter(&mut self, at: Millis, input: Input, index: u64) {
+        match self.frozen {
+            true => self.held.push((at, input, Some(index))),
+            false => self.exec.replay_mut().deliver_message(at, input, index),
         }
     }
 
@@ -123,7 +157,26 @@ impl Slot {
     pub fn commit(&mut self, inner: &Inner, now: Millis) -> Result<Option<Job>, WorldError> {
         let turn = self.exec.replay_mut().take();
         let row = self.changed_row(now);
-        self.write(inner, turn, row, now)
+        self.write(inner, turn, row, now, false)
+    }
+
+    /// What a turn brought so far, while its script is not done: it shows more than should wait in memory. The row notes how
+    /// much of it is stored, so that after a crash the script shows the rest and nothing twice.
+    pub fn commit_part(&mut self, inner: &Inner, now: Millis) -> Result<Option<Job>, WorldError> {
+        let stored = self.exec.replay().stored();
+        let mut turn = self.exec.replay_mut().take();
+        // What the script must be told within the turn is looked at when its tasks wait.
+        let (later, out) =
+            std::mem::take(&mut turn.commands).into_iter().partition(|command| is_question(inner, command));
+        turn.commands = out;
+        self.exec.replay_mut().put_back(later);
+        let mut note = json!({ STORED: stored });
+        if let Some(text) = &self.status_text {
+            note["status_text"] = json!(text);
+        }
+        let row = Row { wake_at: Some(0), note, ..self.row.clone() };
+        self.rewrite = true;
+        self.write(inner, turn, Some(row), now, true)
     }
 
     /// While the host stops: a turn is recorded, but its commands go nowhere.
@@ -140,7 +193,7 @@ impl Slot {
         });
         turn.events.extend(self.exec.replay_mut().take().events);
         let row = self.changed_row(now);
-        self.write(inner, turn, row, now)
+        self.write(inner, turn, row, now, false)
     }
 
     fn write(
@@ -149,17 +202,19 @@ impl Slot {
         mut turn: Turn,
         row: Option<Row>,
         now: Millis,
+        part: bool,
     ) -> Result<Option<Job>, WorldError> {
         let mut lines = std::mem::take(&mut self.lines);
         lines.append(&mut turn.lines);
         let silent = turn.events.is_empty() && lines.is_empty() && turn.emitted.is_empty() && turn.state.is_empty();
-        if silent && row.is_none() && self.inbox_taken.is_none() && !self.suspect {
+        let inbox_taken = self.exec.replay_mut().take_applied();
+        if silent && row.is_none() && inbox_taken.is_none() && !self.suspect {
             return Ok(None);
         }
         self.suspect = false;
         let mut commit = Commit::new(self.shared.id.clone(), self.fence);
         commit.progress = true;
-        commit.inbox_taken = self.inbox_taken.take();
+        commit.inbox_taken = inbox_taken;
         commit.append = lines.iter().map(encode_line).collect();
         commit.append.extend(turn.emitted.iter().map(outputs::encode));
         commit.values.extend(turn.state.iter().map(outputs::encode_state));
@@ -171,7 +226,7 @@ impl Slot {
         if !turn.commands.is_empty() {
             self.carry_out(inner, &mut turn, &mut commit, &mut born, now)?;
         }
-        self.change_hooks(&turn.events, &mut commit);
+        self.change_hooks(&turn.events, &mut commit, part);
         let shown = row.is_some() || !turn.state.is_empty();
         let lasted = row.as_ref().and_then(|row| Some(row.ended_at?.saturating_sub(row.created_at)));
         if let Some(row) = &row {
@@ -200,6 +255,7 @@ impl Slot {
             rests: status.is_terminal(),
             ended,
             moved: self.moved.take(),
+            part,
         };
         Ok(Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) }))
     }
@@ -256,8 +312,9 @@ impl Slot {
 
     /// Hooks that were opened in this turn and still are. What was closed comes first: a token may be closed and opened
     /// again in one turn.
-    fn change_hooks(&mut self, events: &[Event], commit: &mut Commit) {
-        let fresh = std::mem::take(&mut self.fresh);
+    fn change_hooks(&mut self, events: &[Event], commit: &mut Commit, part: bool) {
+        // Where a log was taken over, those in it are opened when its script has come to its end.
+        let fresh = !part && std::mem::take(&mut self.fresh);
         let opened = |id: &StepId| {
             events
                 .iter()
@@ -266,9 +323,9 @@ impl Slot {
         if !fresh && !events.iter().any(|event| matches!(event.body, Body::HookOpened { .. })) {
             return;
         }
-        for (id, token, info) in self.exec.replay().open_hooks() {
+        for (id, token, named, info) in self.exec.replay().open_hooks() {
             if fresh || opened(id) {
-                let info = json!({ "step_id": id, "info": info });
+                let info = json!({ "step_id": id, "named": named, "info": info });
                 commit.hooks.push(HookChange::Open { token: token.clone(), info: info.to_string().into_bytes() });
             }
         }
@@ -407,6 +464,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
         rests: false,
         ended: None,
         moved: None,
+        part: false,
     };
     let release = Write::Release { run: shared.id.clone(), fence };
     [
@@ -436,7 +494,8 @@ pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Op
         let failure = failure.of_step(&created.workflow, &parent.step_id, 0);
         Box::new(Failure { cause: Some(Box::new(cause)), ..failure })
     });
-    let message = Message::Child { step_id: parent.step_id.clone(), output, error };
+    let run = created.chain.as_ref().map_or(&created.run, |chain| &chain.first).clone();
+    let message = Message::Child { step_id: parent.step_id.clone(), run: Some(run), output, error };
     Some((parent.run.clone(), now, message.encode()))
 }
 

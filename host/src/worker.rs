@@ -3,7 +3,9 @@
 //! Messages come in, every run they touch gets a *turn* (its tasks go on until all wait), each turn is one commit. A run
 //! lives on one worker, so nothing in here is shared but what is said in [`RunShared`].
 
+mod inbox;
 mod moving;
+mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -14,13 +16,12 @@ use std::time::{Duration, Instant};
 
 use durhai_core::replay::{AttemptError, Input, LogLine, Verdict};
 use durhai_core::{Body, Event, Millis, Replay, RunId, StepId, Value, Version};
-use durhai_engine::{Execution, Program, Sandbox, SandboxConfig, Turn};
+use durhai_engine::{Execution, Program, Sandbox, SandboxConfig};
 use durhai_world::{Claim, Write};
 use tokio::sync::oneshot;
 
 use crate::committer::{Job, Then};
 use crate::inner::{Inner, RunShared};
-use crate::letter::Message;
 use crate::migrate::Told;
 use crate::slot::Slot;
 use crate::view::{Outlook, ReplayView};
@@ -88,6 +89,10 @@ pub(crate) enum Msg {
         run: RunId,
         to: Version,
         reply: oneshot::Sender<Told>,
+    },
+    /// A part of the run's turn is durable: its script may go on.
+    Stored {
+        run: Arc<RunShared>,
     },
     /// All that the run has committed until it was frozen is durable.
     AllDurable {
@@ -270,6 +275,12 @@ impl Worker {
                 let _ = reply.send(self.probe(&version, history));
             }
             Msg::Migrate { run, to, reply } => self.migrate(&run, to, reply),
+            Msg::Stored { run } => {
+                if let Some(slot) = self.slots.get_mut(&run.id).filter(|slot| Arc::ptr_eq(&slot.shared, &run)) {
+                    slot.storing = false;
+                    self.touch(run.id.clone());
+                }
+            }
             Msg::AllDurable { run } => self.all_durable(&run),
             Msg::Tick => {}
             Msg::Drain => self.drain(),
@@ -279,84 +290,11 @@ impl Worker {
     fn touch(&mut self, run: RunId) {
         if let Some(slot) = self.slots.get_mut(&run)
             && !slot.frozen
+            && !slot.storing
             && !std::mem::replace(&mut slot.dirty, true)
         {
             self.dirty.push_back(run);
         }
-    }
-
-    /// Gives each touched run a turn.
-    fn turns(&mut self) {
-        for _ in 0..self.dirty.len() {
-            let Some(run) = self.dirty.pop_front() else { break };
-            let Some(mut slot) = self.slots.remove(&run) else { continue };
-            slot.dirty = false;
-            slot.exec.replay_mut().set_wall(self.inner.clock.now());
-            let (queued, others) = (&self.queued, !self.dirty.is_empty());
-            let (inner, timer) = (&self.inner, self.timers.peek().map(|Reverse((at, _))| *at));
-            let preempt =
-                || others || queued.load(Ordering::Relaxed) > 0 || timer.is_some_and(|at| at <= inner.clock.now());
-            let began = Instant::now();
-            let mut turn = slot.exec.turn(&self.sandbox, &preempt);
-            while turn != Turn::Preempted && !self.draining {
-                match slot.answer(&self.inner) {
-                    Ok(true) => turn = slot.exec.turn(&self.sandbox, &preempt),
-                    Ok(false) => break,
-                    Err(error) => return self.inner.fail(Arc::new(error)),
-                }
-            }
-            let took = began.elapsed();
-            self.inner.meters.turn.time(took);
-            if let Some(built) = &mut slot.building {
-                *built += took;
-            }
-            if turn != Turn::Preempted
-                && let Some(built) = slot.building.take()
-            {
-                self.inner.meters.replay.time(built);
-            }
-            if self.draining {
-                self.finish_draining(slot, turn);
-                continue;
-            }
-            if turn == Turn::Preempted {
-                slot.dirty = true;
-                self.dirty.push_back(run.clone());
-                self.slots.insert(run, slot);
-                continue;
-            }
-            self.settle(slot);
-        }
-    }
-
-    /// Commits what a turn brought and sees what becomes of the run.
-    fn settle(&mut self, mut slot: Slot) {
-        let now = self.inner.clock.now();
-        if let Some(reason) = slot.divergence(&self.inner) {
-            return self.park(slot, &reason);
-        }
-        match slot.commit(&self.inner, now) {
-            Ok(job) => job.into_iter().for_each(|job| self.inner.write(job)),
-            Err(error) => return self.inner.fail(Arc::new(error)),
-        }
-        if slot.exec.replay().is_over() {
-            self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        if let Some(at) = slot.exec.replay().wake_at() {
-            self.timers.push(Reverse((at, slot.shared.id.clone())));
-        }
-        if slot.is_quiet() {
-            self.idle_count += 1;
-            slot.idle = self.idle_count;
-            self.idle.push_back((now, slot.idle, slot.shared.id.clone()));
-        } else {
-            slot.idle = 0;
-        }
-        if slot.moving.is_some() {
-            moving::freeze(&self.inner, &mut slot);
-        }
-        self.slots.insert(slot.shared.id.clone(), slot);
     }
 
     fn fire_timers(&mut self) {
@@ -382,30 +320,6 @@ impl Worker {
                 .filter_map(|(run, slot)| Some(Reverse((slot.exec.replay().wake_at()?, run.clone()))))
                 .collect();
         }
-    }
-
-    /// Reads what is new in a run's inbox; what was due before a letter came fires before it.
-    fn read_inbox(&mut self, run: &RunId) {
-        let Some(slot) = self.slots.get_mut(run) else { return };
-        loop {
-            let letters = match self.inner.world.inbox(run, slot.inbox, 256) {
-                Ok(letters) => letters,
-                Err(error) => return self.inner.fail(Arc::new(error)),
-            };
-            let Some(last) = letters.last() else { break };
-            slot.inbox = last.index;
-            slot.inbox_taken = Some(last.index);
-            for letter in letters {
-                slot.deliver(letter.at, Input::Time);
-                match Message::decode(&letter.bytes) {
-                    Some(message) => slot.deliver(letter.at, message.into_input()),
-                    None => {
-                        tracing::warn!(%run, "run {run} has a letter of a kind this version does not know; dropped")
-                    }
-                }
-            }
-        }
-        self.touch(run.clone());
     }
 
     /// Takes claimed runs in, as far as there is room.
@@ -554,7 +468,7 @@ impl Worker {
         let replay =
             Replay::new(history, self.inner.limits.clone()).map_err(|error| format!("damaged log: {error}"))?;
         let mut exec = Execution::new(program, replay);
-        while exec.turn(&self.sandbox, &|| false) == Turn::Preempted {}
+        exec.rehearse(&self.sandbox, &|| false);
         let replay = exec.replay();
         let mut view = ReplayView::new(replay.status(), events, began.elapsed().as_micros() as u64);
         match replay.verdict() {
@@ -587,7 +501,7 @@ impl Worker {
         let now = self.inner.clock.now();
         let old = self.inner.evict_after.as_millis() as Millis;
         while let Some((since, number, run)) = self.idle.front() {
-            let valid = self.slots.get(run).is_some_and(|slot| slot.idle == *number && !slot.dirty && !slot.frozen);
+            let valid = self.slots.get(run).is_some_and(|slot| slot.idle == *number && slot.is_idle());
             if valid && since + old > now {
                 break;
             }
@@ -604,7 +518,7 @@ impl Worker {
             return;
         }
         while let Some((_, number, run)) = self.idle.pop_front() {
-            if self.slots.get(&run).is_some_and(|slot| slot.idle == number && !slot.dirty && !slot.frozen) {
+            if self.slots.get(&run).is_some_and(|slot| slot.idle == number && slot.is_idle()) {
                 return self.release(&run);
             }
         }
@@ -638,23 +552,5 @@ impl Worker {
             self.touch(run);
         }
         self.turns();
-    }
-
-    /// Records the results that came; what the script asks for next is left to whoever takes the run up.
-    fn finish_draining(&mut self, mut slot: Slot, turn: Turn) {
-        if turn == Turn::Preempted || slot.divergence(&self.inner).is_some() {
-            return self.give_back(slot);
-        }
-        match slot.commit_draining(&self.inner, self.inner.clock.now()) {
-            Ok(job) => job.into_iter().for_each(|job| self.inner.write(job)),
-            Err(error) => return self.inner.fail(Arc::new(error)),
-        }
-        if slot.exec.replay().is_over() {
-            self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
-        } else if slot.has_running_attempts() && self.inner.failure().is_none() {
-            self.slots.insert(slot.shared.id.clone(), slot);
-        } else {
-            self.give_back(slot);
-        }
     }
 }

@@ -284,7 +284,7 @@ fn whole(body: &Body) {
         | Body::SignalReceived { name: _, payload: _, id: Some(_) }
         | Body::HookOpened { token: _, url: _ }
         | Body::HookConflict { token: _, run_id: _ }
-        | Body::HookReceived { payload: _, id: Some(_) }
+        | Body::HookReceived { payload: _, id: Some(_), token: Some(_) }
         | Body::HookClosed
         | Body::Suspended { payload: _, label: Some(_), schema: _, wake_at: Some(_) }
         | Body::Resumed { data: _ }

@@ -68,10 +68,12 @@ pub enum Body {
         token: String,
         run_id: RunId,
     },
-    /// `id` is what the sender gave against double delivery.
+    /// `id` is what the sender gave against double delivery. Without a step id it came for a hook that the run has not
+    /// opened: it is kept for the next one with that `token`.
     HookReceived {
         payload: Value,
         id: Option<String>,
+        token: Option<String>,
     },
     HookClosed,
     /// A person is asked; nobody is after `wake_at`.
@@ -175,6 +177,9 @@ pub struct Chain {
     /// Ids of signals that were delivered to runs before this one, the last thousand of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signal_ids: Vec<String>,
+    /// The same of payloads for hooks: token and id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payload_ids: Vec<(String, String)>,
 }
 
 /// Where the first events of a run were taken from.

@@ -11,6 +11,7 @@
 //! | `timer_fired` | once, after its `timer_started`, or after a `suspended` that ends by itself |
 //! | `hook_received`, `hook_closed`; `resumed`; `child_completed`, `child_failed` | after what opened them, until it is closed; `child_failed` also instead of a detached `child_started` |
 //! | `signal_received`, `cancel_requested`, `run_migrated` | any time |
+//! | `hook_received` without a step id, with a token | any time: it is kept for a hook to come |
 //! | `run_completed`, `run_failed`, `run_cancelled`, `run_continued` | once, last |
 //!
 //! Sequence numbers are dense from 1; time never goes back.
@@ -100,6 +101,7 @@ impl LogCheck {
                 return Ok(());
             }
             Body::SignalReceived { .. } | Body::CancelRequested { .. } | Body::RunMigrated { .. } => return Ok(()),
+            Body::HookReceived { token: Some(_), .. } if event.step_id.is_none() => return Ok(()),
             body if body.is_terminal() => {
                 self.ended = Some(body.name());
                 return Ok(());

@@ -235,9 +235,10 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.token = lent(token);
                 line.run_id = Some(run_id.clone());
             }
-            Body::HookReceived { payload, id } => {
+            Body::HookReceived { payload, id, token } => {
                 line.payload = lent(payload);
                 line.payload_id = id.as_deref().map(Cow::Borrowed);
+                line.token = token.as_deref().map(Cow::Borrowed);
             }
             Body::Suspended { payload, label, schema, wake_at } => {
                 line.payload = lent(payload);
@@ -331,6 +332,7 @@ impl Line<'_> {
             "hook_received" => Body::HookReceived {
                 payload: owned(want(self.payload, kind, "payload")?),
                 id: self.payload_id.map(Cow::into_owned),
+                token: self.token.map(Cow::into_owned),
             },
             "hook_closed" => Body::HookClosed,
             "suspended" => Body::Suspended {

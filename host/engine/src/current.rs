@@ -33,12 +33,17 @@ pub struct State {
     pub answer: Option<Answer>,
     /// Why the fiber that just stopped did so.
     pub pause: Pause,
-    /// Operations since the last durable call of the task that runs.
+    /// Operations since the task that runs waited last.
     pub operations: u64,
     pub max_operations: u64,
+    /// Operations of all tasks since the last input from outside, and how many of those there were then.
+    pub reaction: u64,
+    pub inputs: u64,
     /// What was thrown into the script last, with the place it came from, which the map a script catches does not hold.
     pub thrown: Option<Failure>,
-    /// A limit was broken: the run fails with this, whatever the script does.
+    /// A limit was broken: the next operation fails, and the run with it.
+    pub doom: Option<Failure>,
+    /// The operation has failed: the run fails with this, whatever the script does.
     pub doomed: Option<Failure>,
     /// Who watches; not there while it looks.
     pub tracer: Option<Box<Tracer>>,
@@ -61,6 +66,17 @@ pub type Modules = BTreeMap<String, Shared<rhai::Module>>;
 /// Operations after which others may get a turn. One operation takes 30 ns as a rule, but milliseconds where it copies an
 /// array of the largest size, so a slice is short; a switch takes 100 ns.
 pub const SLICE: u32 = 512;
+
+/// What a durable call costs that is answered within the turn, in operations; and a change to another fiber.
+const ANSWER: u32 = 64;
+const SWITCH: u32 = 16;
+
+/// Bytes of a shown value that cost an operation.
+const SHOWN: usize = 32;
+
+/// All operations in reaction to one input may be so many times those between two waits of a task. Tasks that wait for
+/// each other would else never come to an end.
+const REACTION: u64 = 10;
 
 /// Operations that the top level of a module may make.
 const LOADING_OPERATIONS: u32 = 1_000_000;
@@ -87,7 +103,10 @@ impl State {
             pause: Pause::Call,
             operations: 0,
             max_operations,
+            reaction: 0,
+            inputs: 0,
             thrown: None,
+            doom: None,
             doomed: None,
             tracer: None,
         }
@@ -161,8 +180,10 @@ pub fn module(path: &str) -> Option<Shared<rhai::Module>> {
 pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State, GroupKey)) -> Result<Answer, Thrown> {
     let (reply, traced) = run(ctx, |state| {
         let site = site(ctx, &state.program);
-        state.operations = 0;
-        LEFT.set(SLICE);
+        // Recorded runs may have made more of them under other rules.
+        if !state.replay.is_live() {
+            state.operations = 0;
+        }
         let watched = state.tracer.as_ref().map(|_| (call.clone(), site.clone(), state.replay.last_seq()));
         let reply = state.replay.call(state.task, call, site);
         let traced = watched.and_then(|(call, site, before)| trace::note_call(state, &call, &site, before));
@@ -177,6 +198,7 @@ pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State
     if traced.as_ref().is_some_and(|traced| traced.stop) {
         stop();
     }
+    charge(ANSWER);
     let answer = match reply {
         Reply::Now(answer) => answer,
         Reply::Wait(_) => {
@@ -214,6 +236,44 @@ pub fn begin_slice() {
     LEFT.set(SLICE);
 }
 
+/// Another fiber goes on, within the same slice.
+pub fn switch() {
+    charge(SWITCH);
+}
+
+/// Counts what a native function does as so many operations. Where they are more than the slice has left it ends with the
+/// next one.
+pub fn charge(operations: u32) {
+    let left = LEFT.get();
+    if operations < left {
+        return LEFT.set(left - operations);
+    }
+    LEFT.set(1);
+    let over = u64::from(operations - left);
+    with(|state| {
+        state.operations += over;
+        state.reaction += over;
+    });
+}
+
+/// A value of so many bytes was shown. Where much waits to be committed the slice is over, so that it can be.
+pub fn shown(bytes: usize) {
+    charge(u32::try_from(bytes / SHOWN).unwrap_or(u32::MAX));
+    if with(|state| state.replay.is_full()) == Some(true) {
+        LEFT.set(1);
+    }
+}
+
+/// A limit was broken: the next operation fails with this, and the run, also if the script catches it.
+pub fn doom(failure: Failure) {
+    with(|state| {
+        if state.doomed.is_none() {
+            state.doom.get_or_insert(failure);
+        }
+    });
+    LEFT.set(1);
+}
+
 /// A limit ends the run in two strokes. The first makes Rhai unwind with an error, so that the failure gets its place and
 /// call stack. Scripts can catch that error where Rhai has wrapped it (calls through function pointers), and `sort`
 /// swallows it; so if another operation is seen, the second stroke suspends the fiber for good.
@@ -222,24 +282,15 @@ fn look_up(slice_is_over: bool) -> bool {
     LEFT.set(SLICE);
     let loading = LOADING.get();
     let doom = if fiber::stack_is_low() {
-        "the script calls itself too deeply, or its data nests too deeply: the stack is full; use a loop, or flatter data"
-            .to_string()
+        let message = "the script calls itself too deeply, or its data nests too deeply: the stack is full; use a loop, or \
+                       flatter data";
+        Failure::new(Kind::Limit, message)
     } else if !slice_is_over || loading {
         return !loading;
     } else {
-        let over = with(|state| {
-            state.operations += u64::from(SLICE);
-            state.doomed.is_some() || state.operations >= state.max_operations
-        });
-        match over {
-            Some(true) => {
-                let limit = with(|state| state.max_operations).unwrap_or_default();
-                format!(
-                    "the script made more than {limit} operations without a durable call (the limit `operations`): is \
-                     there a loop that does not end?"
-                )
-            }
-            Some(false) if fiber::inside() => {
+        match with(spent) {
+            Some(Some(doom)) => doom,
+            Some(None) if fiber::inside() => {
                 pause(Pause::Slice);
                 return true;
             }
@@ -252,7 +303,7 @@ fn look_up(slice_is_over: bool) -> bool {
             true
         }
         None => {
-            state.doomed = Some(Failure::new(Kind::Limit, doom));
+            state.doomed = Some(doom);
             false
         }
     });
@@ -261,6 +312,34 @@ fn look_up(slice_is_over: bool) -> bool {
     }
     LEFT.set(1);
     false
+}
+
+/// A slice was used up: what is wrong with that, if anything is.
+fn spent(state: &mut State) -> Option<Failure> {
+    let inputs = state.replay.inputs_handed();
+    if std::mem::replace(&mut state.inputs, inputs) != inputs {
+        state.reaction = 0;
+    }
+    state.operations += u64::from(SLICE);
+    state.reaction += u64::from(SLICE);
+    let (limit, all) = (state.max_operations, state.max_operations.saturating_mul(REACTION));
+    if let Some(doom) = state.doom.take() {
+        return Some(doom);
+    }
+    let message = if state.doomed.is_some() || state.operations >= limit {
+        format!(
+            "the script made more than {limit} operations without a durable call that waits (the limit `operations`): is there \
+             a loop that does not end?"
+        )
+    } else if state.reaction >= all {
+        format!(
+            "the tasks of the script made more than {all} operations together while nothing came from outside ({REACTION} \
+             times the limit `operations`): is there a loop that does not end?"
+        )
+    } else {
+        return None;
+    };
+    Some(Failure::new(Kind::Limit, message))
 }
 
 fn pause(why: Pause) {

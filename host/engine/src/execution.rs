@@ -34,6 +34,8 @@ pub enum Turn {
     Idle,
     /// The script computes on; others go first.
     Preempted,
+    /// What it has shown must be committed before it goes on, see [`Replay::is_full`].
+    Full,
     /// The run is over, or diverged: see [`Replay::verdict`]. All fibers are gone.
     Stopped,
 }
@@ -71,6 +73,23 @@ impl Execution {
         turn
     }
 
+    /// Runs the script of somebody who looks at what a log comes to and commits nothing. `stop` is asked now and then:
+    /// [`Turn::Preempted`] if it said yes.
+    pub fn rehearse(&mut self, sandbox: &Sandbox, stop: &dyn Fn() -> bool) -> Turn {
+        loop {
+            match self.turn(sandbox, stop) {
+                Turn::Full => self.replay_mut().drop_outputs(),
+                Turn::Preempted if !stop() => {}
+                turn => return turn,
+            }
+        }
+    }
+
+    /// Ends the run at once, wherever its script is. What the script did before is kept.
+    pub fn terminate(&mut self, reason: String) {
+        self.replay_mut().terminate(reason);
+    }
+
     pub fn replay(&self) -> &Replay {
         &self.state().replay
     }
@@ -105,7 +124,14 @@ fn run(
     preempted: &mut Option<TaskKey>,
     should_yield: &dyn Fn() -> bool,
 ) -> Turn {
+    current::begin_slice();
     loop {
+        let (over, full) = current::with(|state| (state.replay.obey(), state.replay.is_full())).unwrap_or_default();
+        if over {
+            *preempted = None;
+        } else if full {
+            return Turn::Full;
+        }
         let task = match preempted.take() {
             Some(task) => task,
             None => match next(sandbox, fibers) {
@@ -118,7 +144,7 @@ fn run(
             state.task = task;
             state.pause = Pause::Call;
         });
-        current::begin_slice();
+        current::switch();
         let resumed = catch_unwind(AssertUnwindSafe(|| fiber.resume()));
         if current::with(|state| state.tracer.as_ref().is_some_and(|tracer| tracer.is_over())) == Some(true) {
             fibers.clear();
@@ -132,6 +158,7 @@ fn run(
                     if should_yield() {
                         return Turn::Preempted;
                     }
+                    current::begin_slice();
                 }
             }
             Err(panic) => {

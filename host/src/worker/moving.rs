@@ -36,7 +36,7 @@ impl Worker {
             return;
         }
         slot.moving = Some(Moving { to, reply });
-        if !slot.dirty {
+        if slot.is_idle() {
             freeze(&self.inner, slot);
         }
     }
@@ -101,8 +101,11 @@ impl Slot {
         self.frozen = false;
         // Nothing, unless the new script asks for something that the host answers.
         self.deliver(now, Input::TakeUp);
-        for (at, input) in std::mem::take(&mut self.held) {
-            self.deliver(at, input);
+        for (at, input, letter) in std::mem::take(&mut self.held) {
+            match letter {
+                Some(index) => self.deliver_letter(at, input, index),
+                None => self.deliver(at, input),
+            }
         }
     }
 }

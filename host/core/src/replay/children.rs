@@ -22,7 +22,7 @@ pub(super) struct OpenChild {
     pub order: u64,
 }
 
-/// Ids of signals that a successor is told of, so that none is delivered twice.
+/// Ids of signals, and of payloads, that a successor is told of, so that none is delivered twice.
 const SIGNAL_IDS: usize = 1_000;
 
 impl Replay {
@@ -132,7 +132,10 @@ impl Replay {
         };
         let from = self.signal_order.len().saturating_sub(SIGNAL_IDS);
         let signal_ids = self.signal_order[from..].to_vec();
-        (first.successor(number), Chain { first, previous: run.clone(), number, signal_ids })
+        let from = self.payload_order.len().saturating_sub(SIGNAL_IDS);
+        let payload_ids =
+            self.payload_order[from..].iter().map(|(token, id)| (token.to_string(), id.clone())).collect();
+        (first.successor(number), Chain { first, previous: run.clone(), number, signal_ids, payload_ids })
     }
 
     /// What a run ends with that continues.
@@ -143,8 +146,8 @@ impl Replay {
     pub(super) fn begin_successor(&mut self) {
         let (next, chain) = self.next_in_chain();
         let input = self.continuing.take().unwrap_or_default();
-        let signals = self.unread_signals();
-        self.turn.commands.push(Command::Continue(Box::new(Continue { next, chain, input, signals })));
+        let (signals, payloads) = (self.unread_signals(), self.unread_payloads());
+        self.turn.commands.push(Command::Continue(Box::new(Continue { next, chain, input, signals, payloads })));
     }
 }
 

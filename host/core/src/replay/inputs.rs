@@ -1,8 +1,10 @@
 //! What comes from outside, recorded or new, and what it does to the run.
 
+use std::sync::Arc;
+
 use super::mail::Mail;
 use super::tasks::Task;
-use super::{Command, Input, Phase, Replay, Timer, Verdict, Waits};
+use super::{Command, Input, Pending, Phase, Replay, Timer, Verdict, Waits};
 use crate::replay::call::{Answer, BODY};
 use crate::replay::turn::AttemptError;
 use crate::{Body, Event, Failure, Kind, StepId, Value, retry, rng};
@@ -27,6 +29,7 @@ impl Replay {
             }
         }
         self.live = false;
+        self.handed += 1;
         if let Err(why) = self.apply(event.seq, event.at, event.step_id.as_ref(), &event.body) {
             let asked = self.side_of_opening(event.step_id.as_ref());
             self.diverge(why, Some(&event), asked);
@@ -37,14 +40,7 @@ impl Replay {
     pub(super) fn leftover(&mut self, event: Event) {
         if event.body.is_terminal() && self.body.is_none() {
             // The host ended the run from outside: nothing the script has to ask for.
-            let from_outside = match &event.body {
-                Body::RunFailed { error } => {
-                    matches!(error.kind, Kind::Terminated | Kind::Limit | Kind::Deadlock | Kind::Timeout)
-                }
-                Body::RunCancelled { .. } => self.cancelled.is_some(),
-                _ => false,
-            };
-            if from_outside || !self.started {
+            if self.is_from_outside(&event.body) || !self.started {
                 self.verdict = Some(Verdict::Ended(event.body));
                 return;
             }
@@ -58,13 +54,38 @@ impl Replay {
         self.diverge(why, Some(&event), asked);
     }
 
+    /// The host ended the run, not its script.
+    fn is_from_outside(&self, end: &Body) -> bool {
+        match end {
+            Body::RunFailed { error } => {
+                matches!(error.kind, Kind::Terminated | Kind::Limit | Kind::Deadlock | Kind::Timeout)
+            }
+            Body::RunCancelled { .. } => self.cancelled.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The log ends where the script stands, in the middle of what it did: it was terminated there, or came to a limit,
+    /// which need not be the same everywhere. What it would do next never happened.
+    pub(super) fn ends_here(&mut self) -> bool {
+        let cut_off = |end: &Body| matches!(end, Body::RunFailed { error } if matches!(error.kind, Kind::Terminated | Kind::Limit));
+        let only = self.history.is_empty() && self.recorded.len() == 1;
+        let Some(end) = self.recorded.values().next().filter(|event| only && cut_off(&event.body)) else {
+            return false;
+        };
+        self.verdict = Some(Verdict::Ended(end.body.clone()));
+        true
+    }
+
     /// Turns an input into events, and applies them.
-    pub(super) fn live_input(&mut self, input: Input) {
+    pub(super) fn live_input(&mut self, Pending { input, message, .. }: Pending) {
         self.live = true;
         self.check_log_size();
         if self.verdict.is_some() {
             return;
         }
+        self.applied = message.or(self.applied);
+        self.handed += 1;
         match input {
             Input::Start if self.started => {}
             Input::Start => self.happen(None, Body::RunStarted),
@@ -88,15 +109,16 @@ impl Replay {
                     self.happen(Some(step_id), Body::HookConflict { token, run_id });
                 }
             }
-            Input::HookPayload { step_id, payload, id } => {
-                let Some(token) = self.hooks.get(&step_id).map(|hook| hook.token.clone()) else { return };
-                if id.as_ref().is_none_or(|id| !self.hook_ids.contains(&(token, id.clone()))) {
-                    self.happen(Some(step_id), Body::HookReceived { payload, id });
-                }
+            Input::HookPayload { step_id, token, keep, payload, id } => {
+                self.hook_payload(step_id, token, keep, payload, id);
             }
-            Input::Resume { step_id, data } => {
-                if self.suspends.contains_key(&step_id) {
+            Input::Resume { step_id, run, data } => {
+                let asked = run.as_ref().is_none_or(|run| *run == self.created.run);
+                if asked && self.suspends.contains_key(&step_id) {
                     self.happen(Some(step_id), Body::Resumed { data });
+                } else {
+                    let message = format!("an answer came for the question {step_id}, which is not asked any more");
+                    self.line("warn", message, data, None);
                 }
             }
             Input::Started { step_id, run_id } => {
@@ -108,8 +130,10 @@ impl Replay {
                     self.happen(Some(step_id), body);
                 }
             }
-            Input::Child { step_id, result } => {
-                if self.children.contains_key(&step_id) || self.openings.contains_key(&step_id) {
+            Input::Child { step_id, run, result } => {
+                let open = self.children.get(&step_id);
+                let own = open.is_some_and(|child| run.is_none_or(|run| run == child.run_id));
+                if own || open.is_none() && self.openings.contains_key(&step_id) {
                     let body = match result {
                         Ok(output) => Body::ChildCompleted { output },
                         Err(error) => Body::ChildFailed { error },
@@ -143,6 +167,7 @@ impl Replay {
     /// The one place where inputs change a run. `Err`: the script never asked for what this answers.
     fn apply(&mut self, seq: u64, at: u64, id: Option<&StepId>, body: &Body) -> Result<(), &'static str> {
         const UNASKED: &str = "the log has the result of a call that the script did not make";
+        self.note_input(seq);
         match body {
             Body::RunStarted => {
                 self.clock = at;
@@ -203,11 +228,23 @@ impl Replay {
             }
             Body::HookOpened { token, url } => self.hook_opened(id.ok_or(UNASKED)?, token, url, at)?,
             Body::HookConflict { token, run_id } => self.hook_conflict(id.ok_or(UNASKED)?, token, run_id, at)?,
-            Body::HookReceived { payload, id: payload_id } => {
-                let id = id.ok_or(UNASKED)?;
-                let hook = self.hooks.get(id).ok_or("the log has a payload for a hook that the script did not open")?;
-                self.hook_ids.extend(payload_id.clone().map(|id| (hook.token.clone(), id)));
-                self.put_mail(at, Mail::Hook(id.clone()), payload);
+            Body::HookReceived { payload, id: payload_id, token } => {
+                let (token, hook) = match (id, token) {
+                    (Some(id), _) => {
+                        let hook = self.hooks.get(id);
+                        let hook = hook.ok_or("the log has a payload for a hook that the script did not open")?;
+                        (hook.token.clone(), Some(id.clone()))
+                    }
+                    (None, Some(token)) => (token.as_str().into(), None),
+                    (None, None) => return Err(UNASKED),
+                };
+                if let Some(payload_id) = payload_id {
+                    self.note_payload_id(&token, payload_id);
+                }
+                match hook {
+                    Some(id) => self.put_mail(at, Mail::Hook(id), payload),
+                    None => self.early.entry(token).or_default().push_back(payload.clone()),
+                }
             }
             Body::Resumed { data } => self.resume(id.ok_or(UNASKED)?, at, data.clone())?,
             Body::ChildStarted { run_id, name, input, detached: true, .. } => {
@@ -233,6 +270,35 @@ impl Replay {
             _ => return Err(UNASKED),
         }
         Ok(())
+    }
+
+    /// To the hook that has the token now, or kept for the next one.
+    fn hook_payload(
+        &mut self,
+        opener: StepId,
+        token: Option<Arc<str>>,
+        keep: bool,
+        payload: Value,
+        id: Option<String>,
+    ) {
+        let open = match &token {
+            // From a host that named the call alone.
+            None => self.hooks.get_key_value(&opener),
+            Some(token) => self.hooks.iter().find(|(_, hook)| hook.token == *token),
+        };
+        let (step_id, token) = match (open, token) {
+            (Some((step_id, hook)), _) => (Some(step_id.clone()), hook.token.clone()),
+            (None, Some(token)) if keep => (None, token),
+            (None, _) => {
+                let message = format!("a payload came for the hook {opener}, which is closed");
+                return self.line("warn", message, payload, None);
+            }
+        };
+        if id.as_ref().is_some_and(|id| self.hook_ids.contains(&(token.clone(), id.clone()))) {
+            return;
+        }
+        let token = step_id.is_none().then(|| token.to_string());
+        self.happen(step_id, Body::HookReceived { payload, id, token });
     }
 
     fn attempt_ended(&mut self, id: &StepId, attempt: u32, result: Result<Value, AttemptError>) {
@@ -283,7 +349,7 @@ impl Replay {
             if self.body.is_some() {
                 return self.cut_off();
             }
-            self.inputs.push_front((self.wall, Input::Time));
+            self.push_input(Input::Time);
             let timeout = crate::duration::show(self.created.timeout.unwrap_or_default());
             let reason = format!("the run took longer than its timeout of {timeout}");
             if self.cancelled.is_none() {
@@ -295,7 +361,7 @@ impl Replay {
         if key.0 > self.wall {
             return;
         }
-        self.inputs.push_front((self.wall, Input::Time));
+        self.push_input(Input::Time);
         match timer {
             Timer::Retry => self.attempt_again(&id, false),
             _ => self.happen(Some(id), Body::TimerFired),
@@ -317,7 +383,7 @@ impl Replay {
                 let step = &self.steps[&id];
                 let message = "the attempt was interrupted by the end of its host, and the step may run once only";
                 let error = Failure::new(Kind::Interrupted, message).of_step(&step.name, &id, step.attempt);
-                self.inputs.push_front((self.wall, Input::TakeUp));
+                self.push_input(Input::TakeUp);
                 self.happen(Some(id), Body::StepFailed { error });
                 return;
             }
@@ -355,8 +421,7 @@ impl Replay {
         let (most, most_bytes) = (self.limits.log_events, self.limits.log_bytes);
         let advice = "use continue_as_new to go on with an empty log";
         if events >= most {
-            let message = format!("the log has {events} events, the limit is {most}: {advice}");
-            self.fail(Failure::new(Kind::Limit, message));
+            self.log_is_full();
         } else if bytes >= most_bytes {
             let message = format!("the log has {bytes} bytes, the limit is {most_bytes}: {advice}");
             self.fail(Failure::new(Kind::Limit, message));
@@ -365,6 +430,13 @@ impl Replay {
             let message = format!("the log has {events} events and {bytes} bytes, half of what it may have: {advice}");
             self.line("warn", message, Value::Null, None);
         }
+    }
+
+    pub(super) fn log_is_full(&mut self) {
+        let (events, most) = (self.last_seq, self.limits.log_events);
+        let message =
+            format!("the log has {events} events, the limit is {most}: use continue_as_new to go on with an empty log");
+        self.fail(Failure::new(Kind::Limit, message));
     }
 
     fn step(&mut self, id: Option<&StepId>) -> Option<(StepId, &mut super::OpenStep)> {

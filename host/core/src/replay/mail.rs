@@ -1,5 +1,6 @@
 //! What comes in by name: signals, and the payloads of hooks. Both are kept in order until somebody takes them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::call::{Answer, HookRef, Reply, TaskKey};
@@ -19,6 +20,8 @@ pub(super) enum Mail {
 /// A hook that is open.
 pub(super) struct OpenHook {
     pub token: Arc<str>,
+    /// The script gave the token, so it may open a hook with it again.
+    pub named: bool,
     /// What the host needs to know of it.
     pub info: Value,
 }
@@ -103,6 +106,29 @@ impl Replay {
         names.into_iter().flat_map(of).collect()
     }
 
+    /// Payloads that nobody took, of hooks whose tokens the script named, by token. What a hook got stands before what came
+    /// for its token afterwards.
+    pub(super) fn unread_payloads(&self) -> Vec<(Arc<str>, Value)> {
+        let mut hooks: Vec<_> = self.hooks.iter().filter(|(_, hook)| hook.named).collect();
+        hooks.sort_unstable_by(|(_, a), (_, b)| a.token.cmp(&b.token));
+        let taken =
+            hooks.into_iter().filter_map(|(id, hook)| Some((&hook.token, self.mail.get(&Mail::Hook(id.clone()))?)));
+        let of = |(token, payloads): (&Arc<str>, &VecDeque<Value>)| {
+            let token = token.clone();
+            payloads.iter().map(move |payload| (token.clone(), payload.clone())).collect::<Vec<_>>()
+        };
+        taken.chain(&self.early).flat_map(of).collect()
+    }
+
+    /// `false`: a payload of that id came for this token before.
+    pub(super) fn note_payload_id(&mut self, token: &Arc<str>, id: &str) -> bool {
+        let new = self.hook_ids.insert((token.clone(), id.to_owned()));
+        if new {
+            self.payload_order.push((token.clone(), id.to_owned()));
+        }
+        new
+    }
+
     /// `false`: a signal of that id was delivered before.
     pub(super) fn note_signal_id(&mut self, id: &str) -> bool {
         let new = self.signal_ids.insert(id.to_owned());
@@ -114,9 +140,10 @@ impl Replay {
 
     // ---- hooks
 
-    /// The hooks that are open: the call that opened it, its token, what the host was told of it.
-    pub fn open_hooks(&self) -> impl Iterator<Item = (&StepId, &Arc<str>, &Value)> {
-        self.hooks.iter().map(|(id, hook)| (id, &hook.token, &hook.info))
+    /// The hooks that are open: the call that opened it, its token, whether the script named that, what the host was told
+    /// of it.
+    pub fn open_hooks(&self) -> impl Iterator<Item = (&StepId, &Arc<str>, bool, &Value)> {
+        self.hooks.iter().map(|(id, hook)| (id, &hook.token, hook.named, &hook.info))
     }
 
     /// Whether this run has the token, so far as its script goes: the world may learn of it with the next commit only.
@@ -125,12 +152,15 @@ impl Replay {
     }
 
     pub(super) fn hook_opened(&mut self, id: &StepId, token: &str, url: &str, at: Millis) -> Result<(), &'static str> {
-        let info = match self.openings.get_mut(id).map(|opening| &mut opening.what) {
-            Some(What::Hook { info, .. }) => std::mem::take(info),
-            _ => Value::Null,
+        let (named, info) = match self.openings.get_mut(id).map(|opening| &mut opening.what) {
+            Some(What::Hook { token, info }) => (token.is_some(), std::mem::take(info)),
+            _ => (false, Value::Null),
         };
         let task = self.opened(id, Some(token))?;
-        let hook = OpenHook { token: token.into(), info };
+        let hook = OpenHook { token: token.into(), named, info };
+        if let Some(early) = self.early.remove(token) {
+            self.mail.insert(Mail::Hook(id.clone()), early);
+        }
         self.hooks.insert(id.clone(), hook);
         let answer = HookRef { id: id.clone(), token: token.into(), url: url.into() };
         self.wake(task, at, Answer::Hook(answer));

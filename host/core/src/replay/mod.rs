@@ -34,6 +34,7 @@ use self::mail::{Mail, OpenHook};
 pub use self::moving::version_at;
 use self::openings::{Opening, What};
 use self::outputs::Shown;
+pub use self::outputs::Stored;
 use self::people::OpenSuspend;
 use self::tasks::{Group, State, Task, Waits};
 use self::turn::OpenStep;
@@ -51,6 +52,10 @@ pub struct Limits {
     pub depth: usize,
     pub log_events: u64,
     pub log_bytes: u64,
+    /// Lines that the script may write to the run's log.
+    pub log_lines: u64,
+    /// Bytes of these lines and of all that it emits.
+    pub stream_bytes: u64,
     pub open_tasks: usize,
     /// Levels of runs that start each other.
     pub run_levels: u32,
@@ -65,6 +70,8 @@ impl Default for Limits {
             depth: 64,
             log_events: 50_000,
             log_bytes: 50 << 20,
+            log_lines: 250_000,
+            stream_bytes: 256 << 20,
             open_tasks: 10_000,
             run_levels: 16,
             grace: 30_000,
@@ -83,7 +90,11 @@ pub struct Replay {
     /// What the script asked for after the input at hand, as recorded.
     recorded: HashMap<(Option<StepId>, Phase), Event>,
     /// What comes from outside, in order.
-    inputs: VecDeque<(Millis, Input)>,
+    inputs: VecDeque<Pending>,
+    /// Inputs that were handed over, recorded and new.
+    handed: u64,
+    /// The last message whose input was applied, since that was last asked for.
+    applied: Option<u64>,
     /// New in this turn.
     turn: Turn,
     /// The input at hand is new, or the script went beyond what was recorded after it.
@@ -113,6 +124,10 @@ pub struct Replay {
     hooks: HashMap<StepId, OpenHook>,
     /// Token and id of payloads that came: one that is sent again may find another hook of that token.
     hook_ids: HashSet<(Arc<str>, String)>,
+    /// The same, in the order they came.
+    payload_order: Vec<(Arc<str>, String)>,
+    /// Payloads for tokens that the script may open a hook with.
+    early: BTreeMap<Arc<str>, VecDeque<Value>>,
     /// Calls whose answer the host owes within the turn.
     openings: HashMap<StepId, Opening>,
     children: HashMap<StepId, OpenChild>,
@@ -132,6 +147,8 @@ pub struct Replay {
     continuing: Option<Value>,
     /// Clean-ups are cut off then.
     grace_at: Option<Millis>,
+    /// The host is to end the run, with this reason.
+    terminating: Option<String>,
     verdict: Option<Verdict>,
 }
 
@@ -174,6 +191,10 @@ impl Replay {
         let last_at = history.back().map_or(at, |event| event.at);
         let signal_order =
             created.chain.as_mut().map(|chain| std::mem::take(&mut chain.signal_ids)).unwrap_or_default();
+        let payload_ids =
+            created.chain.as_mut().map(|chain| std::mem::take(&mut chain.payload_ids)).unwrap_or_default();
+        let payload_order: Vec<(Arc<str>, String)> =
+            payload_ids.into_iter().map(|(token, id)| (token.into(), id)).collect();
         Ok(Replay {
             created: *created,
             moves,
@@ -181,6 +202,8 @@ impl Replay {
             history,
             recorded: HashMap::new(),
             inputs: VecDeque::new(),
+            handed: 0,
+            applied: None,
             turn: Turn::default(),
             live: false,
             last_seq,
@@ -201,7 +224,9 @@ impl Replay {
             signal_ids: signal_order.iter().cloned().collect(),
             signal_order,
             hooks: HashMap::new(),
-            hook_ids: HashSet::new(),
+            hook_ids: payload_order.iter().cloned().collect(),
+            payload_order,
+            early: BTreeMap::new(),
             openings: HashMap::new(),
             children: HashMap::new(),
             suspends: HashMap::new(),
@@ -215,6 +240,7 @@ impl Replay {
             body: None,
             continuing: None,
             grace_at: None,
+            terminating: None,
             verdict: None,
         })
     }
@@ -244,9 +270,12 @@ impl Replay {
                 self.replay_input(event);
                 continue;
             }
-            if let Some((at, input)) = self.inputs.pop_front() {
-                self.set_wall(at);
-                self.live_input(input);
+            if self.obey() {
+                continue;
+            }
+            if let Some(pending) = self.inputs.pop_front() {
+                self.set_wall(pending.at);
+                self.live_input(pending);
                 continue;
             }
             if self.is_deadlocked() {
@@ -420,15 +449,49 @@ impl Replay {
     /// Queues an input that came `at` this time; [`next`](Replay::next) hands it over once the history is through and
     /// every task waits.
     pub fn deliver(&mut self, at: Millis, input: Input) {
-        self.inputs.push_back((at, input));
+        self.inputs.push_back(Pending { at, input, message: None });
+    }
+
+    /// Queues what a message of the run's inbox says. It counts as dealt with when it is applied, not before: a run that
+    /// ends first leaves it, and what is behind it, to whoever the rest of the inbox is for.
+    pub fn deliver_message(&mut self, at: Millis, input: Input, index: u64) {
+        self.inputs.push_back(Pending { at, input, message: Some(index) });
+    }
+
+    /// The last message that was applied since this was asked last. All before it were too.
+    pub fn take_applied(&mut self) -> Option<u64> {
+        self.applied.take()
+    }
+
+    /// Ends the run at once, wherever its script is, and before everything that is queued; once its log is replayed, so that
+    /// its children are known.
+    pub fn terminate(&mut self, reason: String) {
+        self.terminating.get_or_insert(reason);
+        self.obey();
+    }
+
+    /// Ends the run that is to be terminated, if its log is replayed; `true`: it is over.
+    pub fn obey(&mut self) -> bool {
+        if self.history.is_empty()
+            && self.recorded.is_empty()
+            && let Some(reason) = self.terminating.take()
+        {
+            self.fail(Failure::new(Kind::Terminated, reason));
+        }
+        self.verdict.is_some()
     }
 
     /// Queues the answers to commands of this turn in front of everything else: the script must have them before the turn
     /// is over.
     pub fn answer(&mut self, answers: Vec<Input>) {
         for input in answers.into_iter().rev() {
-            self.inputs.push_front((self.wall, input));
+            self.push_input(input);
         }
+    }
+
+    /// An input that comes before all others.
+    fn push_input(&mut self, input: Input) {
+        self.inputs.push_front(Pending { at: self.wall, input, message: None });
     }
 
     /// Tells the time, for events to come. It never goes back.
@@ -438,7 +501,23 @@ impl Replay {
 
     /// What came since it was last taken.
     pub fn take(&mut self) -> Turn {
+        self.taken_outputs();
         std::mem::take(&mut self.turn)
+    }
+
+    /// Gives commands back that must not go out yet: they are part of what comes next.
+    pub fn put_back(&mut self, commands: Vec<Command>) {
+        self.turn.commands.splice(0..0, commands);
+    }
+
+    /// What the script does now is new, not replayed.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// How many inputs were handed to the script, recorded and new.
+    pub fn inputs_handed(&self) -> u64 {
+        self.handed
     }
 
     /// Takes commands of this turn back before they go out; whoever does must [`deliver`](Replay::deliver) what they
@@ -502,6 +581,9 @@ impl Replay {
             }
             return Some(Asked { at: event.at, seq: event.seq, new: false, recorded: Some(event.body) });
         }
+        if self.ends_here() {
+            return None;
+        }
         if !self.history.is_empty() || !self.recorded.is_empty() {
             // Something else was recorded here: show what the same task did, else whatever comes next.
             let task = id.map_or("", StepId::task);
@@ -525,6 +607,10 @@ impl Replay {
             return None;
         }
         self.live = true;
+        if self.last_seq >= self.limits.log_events && !body.is_terminal() {
+            self.log_is_full();
+            return None;
+        }
         let (at, seq) = self.push(id.cloned(), site.cloned(), body);
         Some(Asked { at, seq, new: true, recorded: None })
     }
@@ -549,6 +635,9 @@ impl Replay {
 
     /// Ends the run by a terminal event, recorded or new.
     fn finish(&mut self, body: Body) {
+        if self.history.is_empty() && self.recorded.len() <= 1 && self.ends_here() {
+            return;
+        }
         let Some(asked) = self.ask(None, None, body.clone()) else { return };
         if asked.new {
             self.end_children(&body);
@@ -592,6 +681,14 @@ impl Replay {
             && self.suspends.is_empty()
             && self.grace_at.is_none()
     }
+}
+
+/// An input that waits until the script can take it.
+struct Pending {
+    at: Millis,
+    input: Input,
+    /// The index of the message it came with.
+    message: Option<u64>,
 }
 
 /// An event that was asked for.

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Replay;
 use super::call::{LogLine, TaskKey};
 use super::turn::Emitted;
@@ -15,15 +17,40 @@ const STATUS_TEXT: usize = 1_000;
 /// Bytes of the name of a stream or of a key.
 const NAME: usize = 256;
 
-/// What `set_state` and `set_status` said last.
+/// Lines, values and bytes that may wait for the commit of a turn, about. A script that shows more has what is there
+/// committed first, so that a loop of `print` takes no more memory than this.
+const GATHERED: u64 = 4_096;
+const GATHERED_BYTES: u64 = 4 << 20;
+
+/// What a line or a value takes beside its text.
+const ENTRY: u64 = 64;
+
+/// What `set_state` and `set_status` said last, and how much the script has shown.
 #[derive(Default)]
 pub(super) struct Shown {
     state: BTreeMap<String, (Value, usize)>,
     /// Of all of it together, as JSON.
     bytes: usize,
     text: Option<String>,
-    /// Of the values that wait for the end of this turn.
-    emitted_bytes: usize,
+    /// Lines, and bytes of lines and emitted values, since the beginning of the log.
+    lines: u64,
+    stream_bytes: u64,
+    /// Lines and values since the last input was handed over, whose event has this number.
+    since_input: u64,
+    input: u64,
+    /// What was stored of a turn before it was over.
+    stored: Option<Stored>,
+    /// Entries and bytes that wait for a commit.
+    gathered: u64,
+    gathered_bytes: u64,
+}
+
+/// How far the outputs of a turn that is not over are in the store: those that the script made in reaction to the input
+/// of event `after`, `shown` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stored {
+    pub after: u64,
+    pub shown: u64,
 }
 
 impl Replay {
@@ -33,9 +60,44 @@ impl Replay {
         self.fresh = true;
     }
 
-    /// Visible from outside from the next commit on. An error of kind `limit` where all values together would be larger
+    /// A turn of this run was stored in parts before its host died: what it showed until then is not shown again.
+    pub fn set_stored(&mut self, stored: Stored) {
+        self.shown.stored = Some(stored);
+    }
+
+    /// How far the outputs of this turn are, if all that was taken is stored.
+    pub fn stored(&self) -> Stored {
+        Stored { after: self.shown.input, shown: self.shown.since_input }
+    }
+
+    /// So much waits for a commit that the script must not go on before one.
+    pub fn is_full(&self) -> bool {
+        self.shown.gathered >= GATHERED || self.shown.gathered_bytes >= GATHERED_BYTES
+    }
+
+    /// For one who looks at what a log comes to and stores nothing: what was shown is dropped.
+    pub fn drop_outputs(&mut self) {
+        self.turn.lines.clear();
+        self.turn.emitted.clear();
+        self.turn.state.clear();
+        self.taken_outputs();
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn taken_outputs(&mut self) {
+        self.shown.gathered = 0;
+        self.shown.gathered_bytes = 0;
+    }
+
+    /// The script reacts to another input: that of event `seq`.
+    pub(super) fn note_input(&mut self, seq: u64) {
+        self.shown.input = seq;
+        self.shown.since_input = 0;
+    }
+
+    /// Visible from outside from the next commit on; gives the bytes of the value as JSON. An error of kind `limit` where all values together would be larger
     /// than one payload may be.
-    pub fn set_state(&mut self, key: &str, value: Value) -> Result<(), Failure> {
+    pub fn set_state(&mut self, key: &str, value: Value) -> Result<usize, Failure> {
         self.check_name("set_state: the key", key)?;
         let size = key.len() + size_of(&value);
         let before = self.shown.state.get(key).map_or(0, |(_, size)| *size);
@@ -48,9 +110,10 @@ impl Replay {
         self.shown.bytes = bytes;
         if self.live || self.fresh {
             self.turn.state.insert(key.to_owned(), value.clone());
+            self.gather(size as u64);
         }
         self.shown.state.insert(key.to_owned(), (value, size));
-        Ok(())
+        Ok(size)
     }
 
     pub(super) fn shown_state(&self) -> impl Iterator<Item = (String, Value)> {
@@ -76,37 +139,78 @@ impl Replay {
         self.shown.text.as_deref()
     }
 
-    /// Appends to one of the run's output streams, with the commit of this turn.
-    pub fn emit(&mut self, stream: &str, value: Value) -> Result<(), Failure> {
+    /// Appends to one of the run's output streams, with the commit of this turn; gives the bytes of the value as JSON. An
+    /// error of kind `limit` ends the run: it has written all it may.
+    pub fn emit(&mut self, stream: &str, value: Value) -> Result<usize, Failure> {
         self.check_name("emit: the name of the stream", stream)?;
-        if !(self.live || self.fresh) {
-            return Ok(());
-        }
-        if self.turn.emitted.is_empty() {
-            self.shown.emitted_bytes = 0;
-        }
-        self.shown.emitted_bytes += size_of(&value);
-        let (bytes, most) = (self.shown.emitted_bytes as u64, self.limits.log_bytes);
-        if bytes > most {
-            let message = format!(
-                "{bytes} bytes were emitted since the last durable call, the limit is {most}: make one now and then"
-            );
-            return Err(Failure::new(Kind::Limit, message));
+        let size = size_of(&value);
+        if !self.shows(size)? {
+            return Ok(size);
         }
         let stream: Arc<str> = match self.turn.emitted.last() {
             Some(last) if *last.stream == *stream => last.stream.clone(),
             _ => stream.into(),
         };
         self.turn.emitted.push(Emitted { stream, at: self.clock, value });
-        Ok(())
+        Ok(size)
     }
 
-    /// `print`, `debug`, `log`: kept unless this part of the log is being replayed.
-    pub fn log(&mut self, task: TaskKey, level: &str, message: String, fields: Value) {
-        let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(|task| task.last_call());
-        self.line(level, message, fields, step_id);
+    /// `print`, `debug`, `log`: kept unless this part of the log is being replayed; gives the bytes. An error of kind `limit`
+    /// ends the run: it has written all it may.
+    pub fn log(&mut self, task: TaskKey, level: &str, message: String, fields: Value) -> Result<usize, Failure> {
+        let size = message.len() + if fields.is_null() { 0 } else { size_of(&fields) };
+        self.shown.lines += 1;
+        if self.shows(size)? {
+            if self.shown.lines > self.limits.log_lines {
+                let most = self.limits.log_lines;
+                let message = format!(
+                    "the script wrote more than {most} lines to the run's log (the limit `log_lines`): is there a loop that \
+                     does not end?"
+                );
+                return Err(Failure::new(Kind::Limit, message));
+            }
+            let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(|task| task.last_call());
+            self.turn.lines.push(LogLine {
+                at: self.clock,
+                level: level.into(),
+                message,
+                fields,
+                step_id,
+                attempt: None,
+            });
+        }
+        Ok(size)
     }
 
+    /// Counts one more line or value of the script; whether it is new.
+    fn shows(&mut self, bytes: usize) -> Result<bool, Failure> {
+        self.shown.since_input += 1;
+        self.shown.stream_bytes += bytes as u64;
+        let new = match self.shown.stored {
+            Some(stored) if self.stored() <= stored => false,
+            Some(stored) if self.shown.input == stored.after => true,
+            _ => self.live || self.fresh,
+        };
+        if !new {
+            return Ok(false);
+        }
+        let (bytes_in_all, most) = (self.shown.stream_bytes, self.limits.stream_bytes);
+        if bytes_in_all > most {
+            let message = format!(
+                "the lines and emitted values of the run have {bytes_in_all} bytes, the limit `stream_bytes` is {most}"
+            );
+            return Err(Failure::new(Kind::Limit, message));
+        }
+        self.gather(bytes as u64);
+        Ok(true)
+    }
+
+    fn gather(&mut self, bytes: u64) {
+        self.shown.gathered += 1;
+        self.shown.gathered_bytes += bytes + ENTRY;
+    }
+
+    /// A line of the host's own, about the run.
     pub(super) fn line(&mut self, level: &str, message: String, fields: Value, step_id: Option<StepId>) {
         if self.live || self.fresh {
             self.turn.lines.push(LogLine {

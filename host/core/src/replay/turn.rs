@@ -44,15 +44,21 @@ pub enum Input {
         token: String,
         run_id: RunId,
     },
-    /// A payload with the same id as one before is ignored, and so is one for a hook that is closed.
+    /// A payload with the same id as one before is ignored. It goes to the hook that has the token now. Where none has it,
+    /// `keep` says whether the script may open one with that token again, which then gets it; else it is ignored.
     HookPayload {
+        /// The call that opened the hook, for messages of older hosts, which do not tell the token.
         step_id: StepId,
+        token: Option<Arc<str>>,
+        keep: bool,
         payload: Value,
         id: Option<String>,
     },
-    /// What a person answered to `suspend`. Ignored where nobody is asked any more.
+    /// What a person answered to `suspend`. Ignored where nobody is asked any more, and where `run`, which was asked, is
+    /// another one of the chain.
     Resume {
         step_id: StepId,
+        run: Option<RunId>,
         data: Value,
     },
     /// A detached run will begin with this turn's commit.
@@ -60,9 +66,11 @@ pub enum Input {
         step_id: StepId,
         run_id: RunId,
     },
-    /// A child came to its end, or could not be started.
+    /// A child came to its end, or could not be started. `run`: which one, where another of the chain may have started one
+    /// under the same step id.
     Child {
         step_id: StepId,
+        run: Option<RunId>,
         result: Result<Value, Failure>,
     },
     /// The first asks the script; a second one ends the run.
@@ -138,6 +146,8 @@ pub struct Continue {
     pub input: Value,
     /// Signals that came and were not taken.
     pub signals: Vec<(Arc<str>, Value)>,
+    /// Payloads that were not taken, of hooks whose tokens the script named: it may open them again.
+    pub payloads: Vec<(Arc<str>, Value)>,
 }
 
 /// A value for one of the run's output streams.

@@ -54,13 +54,16 @@ fn outside(machine: &mut Machine, what: &str, now: &mut u64) {
         "once" => Input::Signal { name: arg.into(), payload: Value::from(1), id: Some("same".into()) },
         "payload" | "payload-once" => Input::HookPayload {
             step_id: StepId::parse(arg).unwrap(),
+            token: None,
+            keep: false,
             payload: Value::from(1),
             id: (verb == "payload-once").then(|| "same".into()),
         },
-        "answer" => Input::Resume { step_id: StepId::parse(arg).unwrap(), data: Value::from("yes") },
-        "child-ok" => Input::Child { step_id: StepId::parse(arg).unwrap(), result: Ok(Value::from(2)) },
+        "answer" => Input::Resume { step_id: StepId::parse(arg).unwrap(), run: None, data: Value::from("yes") },
+        "child-ok" => Input::Child { step_id: StepId::parse(arg).unwrap(), run: None, result: Ok(Value::from(2)) },
         "child-err" => Input::Child {
             step_id: StepId::parse(arg).unwrap(),
+            run: None,
             result: Err(Failure::new(Kind::ChildFailed, "it failed")),
         },
         "cancel" => Input::Cancel { reason: "asked".into() },

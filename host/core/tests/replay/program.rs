@@ -253,6 +253,7 @@ impl Machine {
                 return Some(match child.workflow.starts_with("no") {
                     true => Input::Child {
                         step_id: child.step_id,
+                        run: None,
                         result: Err(Failure::new(Kind::ChildFailed, "there is no such workflow")),
                     },
                     false => Input::Started { step_id: child.step_id, run_id: child.run_id },

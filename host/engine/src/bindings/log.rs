@@ -1,6 +1,6 @@
 //! The run's log, and who the run is.
 
-use durhai_core::Value;
+use durhai_core::{Failure, Kind, Value};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args::{self, invalid};
@@ -38,7 +38,10 @@ pub fn register(engine: &mut Engine) {
 
 fn line(level: &str, text: &str) {
     // Outside a run a module is being loaded: there is no log to write to.
-    current::with(|state| write(state, level, cut(text), Value::Null));
+    if let Some(size) = current::with(|state| write(state, level, cut(text), Value::Null)) {
+        // Rhai's `print` cannot fail, so a limit ends the run at its next operation.
+        let _ = written(size);
+    }
 }
 
 fn log(ctx: &NativeCallContext<'_>, level: &Dynamic, message: &Dynamic, fields: &Dynamic) -> Result<(), Thrown> {
@@ -52,11 +55,28 @@ fn log(ctx: &NativeCallContext<'_>, level: &Dynamic, message: &Dynamic, fields: 
     };
     let budget = Budget { bytes: LINE, depth: 16 };
     let fields = convert::to_value(fields, "fields", budget).map_err(throw)?;
-    current::run(ctx, |state| write(state, &level, message, fields))
+    let size = current::run(ctx, |state| write(state, &level, message, fields))?;
+    written(size).map_err(throw)
 }
 
-pub fn write(state: &mut State, level: &str, message: String, fields: Value) {
-    state.replay.log(state.task, level, message, fields);
+pub fn write(state: &mut State, level: &str, message: String, fields: Value) -> Result<usize, Failure> {
+    state.replay.log(state.task, level, message, fields)
+}
+
+/// What a line or an emitted value came to: its bytes cost operations, a limit ends the run whatever the script does.
+pub fn written(size: Result<usize, Failure>) -> Result<(), Failure> {
+    match size {
+        Ok(size) => {
+            current::shown(size);
+            Ok(())
+        }
+        Err(failure) => {
+            if failure.kind == Kind::Limit {
+                current::doom(failure.clone());
+            }
+            Err(failure)
+        }
+    }
 }
 
 fn cut(text: &str) -> String {

@@ -148,7 +148,8 @@ fn compensate(ctx: &NativeCallContext<'_>, compensation: &Compensation) {
             };
             let level = if cancelled { "warn" } else { "error" };
             let fields = fields.and_then(|failure| serde_json::to_value(failure).ok()).unwrap_or_default();
-            write(state, level, message, fields);
+            // A limit that this line breaks is found again at the next one.
+            let _ = write(state, level, message, fields);
             cancelled
         });
         if cancelled != Some(true) || !error.is_catchable() {

@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, Engine, NativeCallContext};
 
-use super::{args, throw};
+use super::{args, log, throw};
 use crate::convert::{self, Budget};
 use crate::current::{self, State, Thrown};
 use durhai_core::Value;
@@ -15,7 +15,9 @@ pub fn register(engine: &mut Engine) {
         .register_fn("set_state", |ctx: NativeCallContext<'_>, key: Dynamic, value: Dynamic| -> Result<(), Thrown> {
             let key = args::name("set_state: the key", &key)?;
             let value = stored(&ctx, &value)?;
-            current::run(&ctx, |state| state.replay.set_state(&key, value))?.map_err(throw)
+            let size = current::run(&ctx, |state| state.replay.set_state(&key, value))?.map_err(throw)?;
+            current::shown(size);
+            Ok(())
         })
         .register_fn("get_state", |ctx: NativeCallContext<'_>, key: Dynamic| -> Result<Dynamic, Thrown> {
             let key = args::name("get_state: the key", &key)?;
@@ -37,7 +39,8 @@ pub fn register(engine: &mut Engine) {
 
 fn emit(ctx: &NativeCallContext<'_>, stream: &str, value: &Dynamic) -> Result<(), Thrown> {
     let value = stored(ctx, value)?;
-    current::run(ctx, |state: &mut State| state.replay.emit(stream, value))?.map_err(throw)
+    let size = current::run(ctx, |state: &mut State| state.replay.emit(stream, value))?;
+    log::written(size).map_err(throw)
 }
 
 fn stored(ctx: &NativeCallContext<'_>, value: &Dynamic) -> Result<Value, Thrown> {

@@ -148,7 +148,7 @@ pub fn drive_with(sandbox: &Sandbox, program: &Rc<Program>, events: Vec<Event>, 
         for event in &new.events {
             if let (Body::Suspended { payload, .. }, Some(step_id)) = (&event.body, &event.step_id) {
                 let answer = payload.get("answer").cloned();
-                inputs.extend(answer.map(|data| Input::Resume { step_id: step_id.clone(), data }));
+                inputs.extend(answer.map(|data| Input::Resume { step_id: step_id.clone(), run: None, data }));
             }
         }
         outcome.events.extend(new.events);
@@ -191,7 +191,7 @@ fn perform_command(outcome: &mut Outcome, command: Command, answers: &mut Vec<In
             }
             for payload in info["metadata"]["send"].as_array().into_iter().flatten() {
                 let (step_id, payload) = (step_id.clone(), payload.clone());
-                inputs.push(Input::HookPayload { step_id, payload, id: None });
+                inputs.push(Input::HookPayload { step_id, token: None, keep: false, payload, id: None });
             }
             answers.push(Input::HookOpened { step_id, url: format!("http://host/hooks/{token}"), token });
         }
@@ -210,8 +210,8 @@ fn perform_command(outcome: &mut Outcome, command: Command, answers: &mut Vec<In
             outcome.started.push(child);
             match result {
                 Ok(_) if detached => answers.push(Input::Started { step_id, run_id }),
-                result if detached => answers.push(Input::Child { step_id, result }),
-                result => inputs.push(Input::Child { step_id, result }),
+                result if detached => answers.push(Input::Child { step_id, run: None, result }),
+                result => inputs.push(Input::Child { step_id, run: None, result }),
             }
         }
         Command::Continue(next) => outcome.successor = Some(next.input),

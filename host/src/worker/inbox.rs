@@ -1,0 +1,55 @@
+//! How the inbox of a run is read.
+
+use std::sync::Arc;
+
+use durhai_core::RunId;
+use durhai_core::replay::Input;
+
+use super::Worker;
+use crate::letter::Message;
+
+/// Letters of a run that are in memory at a time, and that the world is asked for at once.
+const LETTERS: usize = 256;
+
+impl Worker {
+    /// Reads what is new in a run's inbox, as much as its script takes in one turn; what was due before a letter came
+    /// fires before it. A letter that ends the run at once is found wherever it stands: its sender was told that it will be
+    /// obeyed, and the script may compute for long before it comes to it.
+    pub(super) fn read_inbox(&mut self, run: &RunId) {
+        let Some(slot) = self.slots.get_mut(run) else { return };
+        loop {
+            let room = !slot.reading;
+            let from = if room { slot.inbox } else { slot.looked_at };
+            let letters = match self.inner.world.inbox(run, from, LETTERS) {
+                Ok(letters) => letters,
+                Err(error) => return self.inner.fail(Arc::new(error)),
+            };
+            let Some(last) = letters.last().map(|letter| letter.index) else { break };
+            match room {
+                true => (slot.reading, slot.inbox) = (true, last),
+                false => slot.more = true,
+            }
+            for letter in letters {
+                let message = Message::decode(&letter.bytes);
+                if letter.index > slot.looked_at
+                    && let Some(Message::Terminate { reason }) = &message
+                {
+                    slot.terminated.get_or_insert_with(|| reason.clone());
+                }
+                if room {
+                    slot.deliver(letter.at, Input::Time);
+                    let input = message.map_or_else(
+                        || {
+                            tracing::warn!(%run, "run {run} has a letter of a kind this version does not know; dropped");
+                            Input::Time
+                        },
+                        Message::into_input,
+                    );
+                    slot.deliver_letter(letter.at, input, letter.index);
+                }
+            }
+            slot.looked_at = slot.looked_at.max(last);
+        }
+        self.touch(run.clone());
+    }
+}
