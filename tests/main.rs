@@ -3,6 +3,7 @@
 mod bad_input;
 mod check;
 mod crash;
+mod delayed;
 mod doctor;
 mod embed;
 mod export;

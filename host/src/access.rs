@@ -5,12 +5,14 @@ use std::sync::Arc;
 use durhai_core::event::Created;
 use durhai_core::{Body, Event, RunId, Status, Value, wire};
 use durhai_world::{Chunk, Claim, Commit, Refused, Row, World, WorldError, Write, Written};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::birth::Newborn;
 use crate::committer::{Job, Then};
 use crate::error::HostError;
 use crate::inner::Inner;
+use crate::letter::Message;
 use crate::slot::STATE;
 use crate::view::RunView;
 use crate::worker::Msg;
@@ -134,6 +136,38 @@ impl Inner {
         Ok(())
     }
 
+    /// Deals with a run that was claimed for an urgent message before its script may begin: it ends without it.
+    pub async fn end_before_it_begins(self: &Arc<Self>, claim: Claim) -> Result<(), HostError> {
+        let run = claim.run.clone();
+        let end = self.blocking(move |world| first_end(world, &run)).await?;
+        match end {
+            Some(body) => self.end_held(&claim, body).await,
+            // From a newer host, say. Left there it would be claimed for it again and again.
+            None => {
+                let reason = "an urgent message waits for it that this version of durhai does not know: let a host of the \
+                              version that sent it unpark the run, or cancel it";
+                tracing::warn!(run = %claim.run, "run {} is parked: {reason}", claim.run);
+                let note = json!({ "reason": reason });
+                let row = Row { status: Status::Parked, wake_at: None, note, ..claim.row.clone() };
+                self.commit_row(&claim, row).await?;
+                self.release(&claim).await?;
+                self.waiters.wake(&claim.run, &None);
+                Ok(())
+            }
+        }
+    }
+
+    /// The same in the background. What the world says about it, it says to whoever writes next, too.
+    pub fn end_soon(self: &Arc<Self>, claim: Claim) {
+        let inner = self.clone();
+        self.tokio.spawn(async move {
+            let run = claim.run.clone();
+            if let Err(error) = inner.end_before_it_begins(claim).await {
+                tracing::warn!(%run, "run {run} was to end before it began: {error}");
+            }
+        });
+    }
+
     /// A new row outside of any turn.
     pub async fn commit_row(&self, claim: &Claim, row: Row) -> Result<(), HostError> {
         let mut commit = Commit::new(claim.run.clone(), claim.fence);
@@ -214,6 +248,35 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         }
     }
     Ok(view)
+}
+
+/// What the first message that ends a run makes of it.
+fn first_end(world: &dyn World, run: &RunId) -> Result<Option<Body>, WorldError> {
+    const PAGE: usize = 256;
+    let mut after = 0;
+    loop {
+        let letters = world.inbox(run, after, PAGE)?;
+        let Some(last) = letters.last() else { return Ok(None) };
+        after = last.index;
+        let urgent = letters.into_iter().filter(|letter| letter.urgent);
+        if let Some(end) = urgent.filter_map(|letter| Message::decode(&letter.bytes)?.into_end()).next() {
+            return Ok(Some(end));
+        }
+    }
+}
+
+/// Whether a message for the run cannot wait until it begins.
+pub(crate) fn is_urgent(world: &dyn World, run: &RunId) -> Result<bool, WorldError> {
+    const PAGE: usize = 256;
+    let mut after = 0;
+    loop {
+        let letters = world.inbox(run, after, PAGE)?;
+        if letters.iter().any(|letter| letter.urgent) {
+            return Ok(true);
+        }
+        let Some(last) = letters.last() else { return Ok(false) };
+        after = last.index;
+    }
 }
 
 pub(crate) fn last_event(world: &dyn World, run: &RunId) -> Result<Option<Event>, WorldError> {

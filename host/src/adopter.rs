@@ -6,6 +6,7 @@ use std::time::Duration;
 use durhai_core::Millis;
 use durhai_world::{Claim, WorldError, Write};
 
+use crate::access;
 use crate::inner::Inner;
 use crate::worker::Msg;
 
@@ -37,6 +38,10 @@ pub(crate) fn run(inner: &Arc<Inner>) {
                     }
                     for claim in claims {
                         note(inner, &claim, now);
+                        if !claim.admitted {
+                            inner.end_soon(claim);
+                            continue;
+                        }
                         let worker = inner.worker_of(&claim.run);
                         inner.send(worker, Msg::Adopt { claim: Box::new(claim), history: None });
                     }
@@ -75,16 +80,17 @@ fn claim_own(inner: &Arc<Inner>, now: Millis) -> Result<Duration, WorldError> {
         let row = inner.world.row(&run)?;
         let over = row.as_ref().is_none_or(|row| row.status.is_terminal());
         let due = row.and_then(|row| row.wake_at).unwrap_or(0);
-        if !over && due > now {
-            patience = patience.min(inner.clock.patience(due));
-            continue;
-        }
-        if !over && inner.world.waits(&run)? {
+        if !over && (due > now || inner.world.waits(&run)?) && !access::is_urgent(&*inner.world, &run)? {
             // Whoever leaves the gate rings.
+            patience = patience.min(if due > now { inner.clock.patience(due) } else { LOOK_AGAIN });
             continue;
         }
         let claim = if over { None } else { inner.world.claim_run(&run, &inner.holder, now)? };
         match claim {
+            Some(claim) if !claim.admitted && access::is_urgent(&*inner.world, &run)? => {
+                inner.own.lock().expect("not poisoned").remove(&run);
+                inner.end_soon(claim);
+            }
             Some(claim) if !claim.admitted => {
                 let write = Write::Release { run: run.clone(), fence: claim.fence };
                 inner.world.write(vec![write])?;

@@ -118,7 +118,7 @@ impl Slot {
         let end = crate::access::last_event(&*inner.world, &last)?.map(|event| event.body);
         let created = crate::access::first_event(&*inner.world, &last)?;
         let letter = end.zip(created).and_then(|(end, created)| crate::slot::letter_to_parent(&created, &end, 0));
-        let message = letter.and_then(|(_, _, bytes)| crate::letter::Message::decode(&bytes));
+        let message = letter.and_then(|letter| crate::letter::Message::decode(&letter.bytes));
         Ok(message.map(crate::letter::Message::into_input).filter(|input| match input {
             Input::Child { step_id: for_call, .. } => for_call == step_id,
             _ => false,

@@ -161,7 +161,7 @@ impl Inner {
     pub async fn post(self: &Arc<Self>, run: &RunId, message: &Message) -> Result<(), HostError> {
         let mut run = run.clone();
         loop {
-            let write = Write::Send { run: run.clone(), at: self.clock.now(), bytes: message.encode() };
+            let write = Write::Send(message.to(&run, self.clock.now()));
             let refused = match self.ask(write).await? {
                 Ok(_) => {
                     if matches!(message, Message::Signal { .. }) {

@@ -274,7 +274,7 @@ impl Aside {
             Write::Create(create) => (&create.row, Some(&create.events), true),
             Write::Commit(commit) => (commit.row.as_ref()?, commit.events.as_ref(), false),
             Write::Delete { .. } => return Some(Aside::Gone),
-            Write::Send { .. } | Write::Release { .. } => return None,
+            Write::Send(_) | Write::Release { .. } => return None,
         };
         let mut events = Vec::new();
         if let Some(chunk) = chunk.filter(|_| told) {

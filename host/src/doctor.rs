@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use durhai_core::{RunId, Version};
 use durhai_engine::Bundle;
-use durhai_world::{Record, World, WorldError};
+use durhai_world::{Letter, Record, World, WorldError};
 use serde::{Deserialize, Serialize};
 
 pub use repair::{Repaired, repair};
@@ -122,7 +122,8 @@ fn look_again(world: &dyn World, run: &RunId, pass: &mut Pass<'_>) -> Result<boo
         pass.take(Record::Taken { number, value: first.index - 1 })?;
     }
     for letter in snapshot.letters {
-        pass.take(Record::Letter { number, index: letter.index, at: letter.at, value: Some(letter.bytes) })?;
+        let Letter { index, at, urgent, bytes } = letter;
+        pass.take(Record::Letter { number, index, at, urgent, value: Some(bytes) })?;
     }
     for (stream, count) in snapshot.streams {
         let mut index = 0;

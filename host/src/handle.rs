@@ -310,7 +310,8 @@ impl Run {
     }
 
     /// Asks the script to stop: its open calls throw `cancelled`. Asked twice, the run ends at once; it also does when its
-    /// clean-ups take longer than the grace period. One that waits for its turn ends at once.
+    /// clean-ups take longer than the grace period. One that has not begun, because its time or its turn has not come, ends
+    /// at once without its script.
     pub async fn cancel(&self, reason: &str) -> Result<(), HostError> {
         if let Some(claim) = self.claim_idle().await? {
             return self.host.inner()?.end_held(&claim, Body::RunCancelled { reason: reason.into() }).await;
@@ -327,19 +328,23 @@ impl Run {
         self.post(&Message::Terminate { reason: reason.into() }).await
     }
 
-    /// The claim on a run whose script cannot be asked: it is parked, or waits at its gate.
+    /// The claim on a run whose script cannot be asked: it is parked, or it has not begun, because it waits at its gate or
+    /// its time has not come.
     async fn claim_idle(&self) -> Result<Option<Claim>, HostError> {
         let inner = self.host.inner()?;
         let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
         if row.status == Status::Parked {
             return inner.claim_run(&self.id).await.map(Some);
         }
-        if row.gate.is_none() {
-            return Ok(None);
-        }
         let (id, holder, now) = (self.id.clone(), inner.holder.clone(), inner.clock.now());
-        let claim =
-            inner.blocking(move |world| if world.waits(&id)? { world.claim_run(&id, &holder, now) } else { Ok(None) });
+        let later = row.status == Status::Pending && row.wake_at.is_some_and(|at| at > now);
+        let claim = inner.blocking(move |world| {
+            if later || (row.gate.is_some() && world.waits(&id)?) {
+                world.claim_run(&id, &holder, now)
+            } else {
+                Ok(None)
+            }
+        });
         match claim.await? {
             Some(claim) if claim.admitted => {
                 // Its turn has just come.

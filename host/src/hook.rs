@@ -66,7 +66,7 @@ impl Host {
             payload,
             id: id.map(ToOwned::to_owned),
         };
-        let write = Write::Send { run: hook.run, at: inner.clock.now(), bytes: message.encode() };
+        let write = Write::Send(message.to(&hook.run, inner.clock.now()));
         match inner.ask(write).await? {
             Ok(_) => {
                 inner.meters.hooks.inc();

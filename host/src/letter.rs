@@ -1,7 +1,8 @@
 //! What can be put into a run's inbox.
 
 use durhai_core::replay::Input;
-use durhai_core::{Failure, RunId, StepId, Value};
+use durhai_core::{Body, Failure, Kind, Millis, RunId, StepId, Value};
+use durhai_world::Outgoing;
 use serde::{Deserialize, Serialize};
 
 /// A message to a run, as it is stored. Written by any host, read by the one that holds the run.
@@ -55,6 +56,21 @@ impl Message {
     /// What ends a run from outside.
     pub fn end(reason: String, terminate: bool) -> Self {
         if terminate { Message::Terminate { reason } } else { Message::Cancel { reason } }
+    }
+
+    /// On its way to a run. Only what ends a run is for one that has not begun, too: everything else waits until it does.
+    pub fn to(&self, run: &RunId, at: Millis) -> Outgoing {
+        let urgent = matches!(self, Message::Cancel { .. } | Message::Terminate { .. });
+        Outgoing { run: run.clone(), at, urgent, bytes: self.encode() }
+    }
+
+    /// What becomes of a run that has not begun, if this ends it.
+    pub fn into_end(self) -> Option<Body> {
+        match self {
+            Message::Cancel { reason } => Some(Body::RunCancelled { reason }),
+            Message::Terminate { reason } => Some(Body::RunFailed { error: Failure::new(Kind::Terminated, reason) }),
+            _ => None,
+        }
     }
 
     pub fn encode(&self) -> Vec<u8> {

@@ -56,7 +56,7 @@ impl Run {
                 })?,
         };
         let message = Message::Resume { step_id: asked.step_id.clone(), run: Some(run.clone()), data };
-        let write = Write::Send { run, at: inner.clock.now(), bytes: message.encode() };
+        let write = Write::Send(message.to(&run, inner.clock.now()));
         match inner.ask(write).await? {
             Ok(_) => {
                 inner.meters.resumes.inc();

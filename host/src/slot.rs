@@ -8,7 +8,7 @@ use durhai_core::event::Created;
 use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Stored, Turn, Verdict, WaitingFor};
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
-use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
+use durhai_world::{Chunk, Claim, Commit, HookChange, Outgoing, Row, WorldError, Write};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -277,7 +277,7 @@ impl Slot {
                 Command::EndChild { run_id, reason, terminate } => {
                     *run_id = inner.latest(run_id)?;
                     let message = Message::end(reason.clone(), *terminate);
-                    commit.send.push((run_id.clone(), now, message.encode()));
+                    commit.send.push(message.to(run_id, now));
                 }
                 Command::Continue(next) => {
                     self.make_way(inner, next, &mut turn.events)?;
@@ -474,7 +474,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
 }
 
 /// What the run that waits for this one is told of its end. A successor tells it instead, if there is one.
-pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Option<(RunId, Millis, Vec<u8>)> {
+pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Option<Outgoing> {
     let parent = created.parent.as_ref()?;
     let (output, cause) = match end {
         Body::RunCompleted { output } => (output.clone(), None),
@@ -496,7 +496,7 @@ pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Op
     });
     let run = created.chain.as_ref().map_or(&created.run, |chain| &chain.first).clone();
     let message = Message::Child { step_id: parent.step_id.clone(), run: Some(run), output, error };
-    Some((parent.run.clone(), now, message.encode()))
+    Some(message.to(&parent.run, now))
 }
 
 /// In front of the keys of `set_state` among the named values of a run.

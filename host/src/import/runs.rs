@@ -7,7 +7,7 @@ use std::sync::Arc;
 use durhai_core::event::Origin;
 use durhai_core::{Body, Event, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Bundle;
-use durhai_world::{Chunk, Claim, Commit, Create, HookChange, Refused, Row, WorldError, Write, Written};
+use durhai_world::{Chunk, Claim, Commit, Create, HookChange, Outgoing, Refused, Row, WorldError, Write, Written};
 use serde_json::json;
 
 use super::{ImportOptions, Plan};
@@ -228,10 +228,10 @@ impl Bringing<'_> {
                 run.commit.hooks.push(HookChange::Open { token: token.into(), info });
             }
             Item::Letter { at, message } => {
-                let bytes = self.own(message.encode());
+                let message = message.to(&run.commit.run, at);
+                let bytes = self.own(message.bytes);
                 run.size += bytes.len();
-                let to = run.commit.run.clone();
-                run.commit.send.push((to, at, bytes));
+                run.commit.send.push(Outgoing { bytes, ..message });
             }
             Item::Text(..) | Item::Run { .. } => {}
         }

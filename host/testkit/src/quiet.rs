@@ -21,10 +21,13 @@ pub fn quiet(world: &dyn World, now: Millis) -> Quiet {
     loop {
         let page = world.list(&query).expect("the world behind the faults answers");
         for row in page.rows.iter().filter(|row| !row.status.is_terminal() && row.status != Status::Parked) {
-            let unread = !world.inbox(&row.run, 0, 1).expect("it answers").is_empty();
+            let letters = world.inbox(&row.run, 0, 1_000).expect("it answers");
+            let urgent = letters.iter().any(|letter| letter.urgent);
+            let begun = row.status != Status::Pending;
             match row.wake_at {
+                _ if urgent => return Quiet::Busy,
                 _ if world.waits(&row.run).expect("it answers") => {}
-                _ if unread => return Quiet::Busy,
+                _ if begun && !letters.is_empty() => return Quiet::Busy,
                 Some(at) if at <= now => return Quiet::Busy,
                 at => next = next.into_iter().chain(at).min(),
             }

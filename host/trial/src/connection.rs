@@ -119,7 +119,7 @@ impl World for Connection {
                 // Down before it can be seen, so that nobody acts on it any more.
                 self.strike(&write);
             }
-            let letter = matches!(write, Write::Send { .. });
+            let letter = matches!(write, Write::Send(_));
             let answer = self.inner.write(vec![write])?;
             self.letters.fetch_add(u64::from(letter && answer.iter().all(Result::is_ok)), Ordering::SeqCst);
             answers.extend(answer);
@@ -275,7 +275,7 @@ impl World for Connection {
 /// Claims that are given back and rows that change alone leave nothing that a crash could tear apart.
 fn counts(write: &Write) -> bool {
     match write {
-        Write::Create(_) | Write::Send { .. } => true,
+        Write::Create(_) | Write::Send(_) => true,
         Write::Commit(commit) => commit.events.is_some(),
         Write::Release { .. } | Write::Delete { .. } => false,
     }
@@ -298,7 +298,7 @@ fn describe(write: &Write) -> String {
         Write::Commit(commit) => {
             format!("{}: {}", commit.run, commit.events.as_ref().map(events).unwrap_or_default())
         }
-        Write::Send { run, .. } => format!("{run}: a letter to it"),
+        Write::Send(sent) => format!("{}: a letter to it", sent.run),
         Write::Release { run, .. } | Write::Delete { run } => run.to_string(),
     }
 }

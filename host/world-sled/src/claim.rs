@@ -40,7 +40,7 @@ impl Turn<'_> {
             };
             let id = run.row.run.clone();
             self.state.runs.insert(id.clone(), run);
-            claims.extend(self.take_due(id)?);
+            claims.extend(self.take_due(id, now)?);
             if looked % AT_ONCE == AT_ONCE - 1 {
                 self.apply()?;
             }
@@ -58,14 +58,14 @@ impl Turn<'_> {
             }
             Some(found) if found.due().is_none_or(|due| due > now) => {
                 self.empty = false;
-                self.state.take(self.disk, id, &mut self.batch)
+                self.state.take(self.disk, id, now, &mut self.batch)
             }
             Some(_) => {
                 self.empty = false;
-                let claim = self.take_due(id.clone())?;
+                let claim = self.take_due(id.clone(), now)?;
                 match claim {
                     // It waits now, and can be claimed all the same.
-                    None => self.state.take(self.disk, id, &mut self.batch),
+                    None => self.state.take(self.disk, id, now, &mut self.batch),
                     claim => Ok(claim),
                 }
             }
@@ -73,17 +73,17 @@ impl Turn<'_> {
         }
     }
 
-    /// Claims a run that is due, unless it has to wait at its gate.
-    fn take_due(&mut self, id: RunId) -> Result<Option<Claim>, WorldError> {
+    /// Claims a run that is due, unless it has to wait at its gate and nothing about it is urgent.
+    fn take_due(&mut self, id: RunId, now: Millis) -> Result<Option<Claim>, WorldError> {
         let Some(run) = self.state.runs.get(&id) else { return Ok(None) };
-        if run.place == Place::Away {
+        if run.place == Place::Away && run.ready_at().is_some_and(|at| at <= now) {
             if let Some(due) = run.due() {
                 self.batch.remove(&keys::two(keys::DUE, due, run.key));
             }
             self.arrive(&id)?;
         }
-        if self.state.runs.get(&id).is_some_and(|run| run.place == Place::Inside) {
-            return self.state.take(self.disk, &id, &mut self.batch);
+        if self.state.runs.get(&id).is_some_and(|run| run.place == Place::Inside || run.is_urgent()) {
+            return self.state.take(self.disk, &id, now, &mut self.batch);
         }
         self.passing.push(id);
         Ok(None)

@@ -1,10 +1,11 @@
 //! A turn of a run: all that one commit changes.
 
-use durhai_core::{Millis, RunId};
-use durhai_world::{Chunk, Commit, Creation, Refused, Row, WorldError};
+use durhai_core::RunId;
+use durhai_world::{Chunk, Commit, Creation, Letter, Outgoing, Refused, Row, WorldError};
 
 use crate::batch::Batch;
 use crate::keys;
+use crate::read;
 use crate::state::{Run, State};
 use crate::write::{Outcome, Turn, counted, json};
 
@@ -40,6 +41,10 @@ impl Turn<'_> {
                 }
                 run.taken = taken;
                 self.batch.insert(&keys::one(keys::TAKEN, run.key), &taken.to_be_bytes());
+                if (1..=taken).contains(&run.urgent) {
+                    run.urgent = 0;
+                    self.batch.remove(&keys::one(keys::URGENT, run.key));
+                }
                 self.empty = false;
             }
         }
@@ -103,26 +108,22 @@ impl Turn<'_> {
                 self.passing.push(commit.run);
             }
             if let Some(heir) = forward {
-                for (at, bytes) in letters {
-                    let _dropped_if_refused = self.send(heir.clone(), at, &bytes)?;
+                for Letter { at, urgent, bytes, .. } in letters {
+                    let _dropped_if_refused = self.send(Outgoing { run: heir.clone(), at, urgent, bytes })?;
                 }
             }
         }
-        for (run, at, bytes) in commit.send {
-            let _dropped_if_refused = self.send(run, at, &bytes)?;
+        for outgoing in commit.send {
+            let _dropped_if_refused = self.send(outgoing)?;
         }
         Ok(Ok(creations))
     }
 
     /// The letters that a run has not taken.
-    fn letters(&self, id: &RunId) -> Result<Vec<(Millis, Vec<u8>)>, WorldError> {
+    fn letters(&self, id: &RunId) -> Result<Vec<Letter>, WorldError> {
         let Some(run) = self.state.runs.get(id) else { return Ok(Vec::new()) };
-        let at = |index: u64| keys::two(keys::LETTER, run.key, index).to_vec();
-        let letter = |value: &[u8]| match keys::split_dated(value) {
-            Some((at, bytes)) => Ok((at, bytes.to_vec())),
-            None => Err(self.disk.corrupt(format!("a letter for run {id} cannot be read"))),
-        };
-        self.disk.range(at(run.taken + 1)..=at(run.last_letter)).map(|entry| letter(&entry?.1)).collect()
+        let waiting = (run.last_letter - run.taken) as usize;
+        read::letters(self.disk, id, run.key, run.taken + 1, waiting)
     }
 }
 
@@ -151,6 +152,10 @@ fn set_row(run: &mut Run, mut row: Row, batch: &mut Batch) {
             batch.remove(&keys::two(keys::LETTER, key, index));
         }
         run.taken = run.last_letter;
+        if run.urgent > 0 {
+            batch.remove(&keys::one(keys::URGENT, key));
+        }
+        run.urgent = 0;
         if run.last_letter > 0 {
             batch.remove(&keys::one(keys::TAKEN, key));
         }

@@ -247,9 +247,9 @@ fn record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, &'static s
         }
         Some(&keys::LETTER) => {
             let (number, index) = (number()?, last()?);
-            match value.map(|value| keys::split_dated(value).ok_or("a letter")).transpose()? {
-                Some((at, bytes)) => Record::Letter { number, index, at, value: Some(bytes.to_vec()) },
-                None => Record::Letter { number, index, at: 0, value: None },
+            match value.map(|value| keys::split_letter(value).ok_or("a letter")).transpose()? {
+                Some((at, urgent, bytes)) => Record::Letter { number, index, at, urgent, value: Some(bytes.to_vec()) },
+                None => Record::Letter { number, index, at: 0, urgent: false, value: None },
             }
         }
         Some(&keys::STREAM) => {

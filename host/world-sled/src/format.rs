@@ -4,13 +4,16 @@ use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
 use crate::census::Census;
+use crate::copy::Cursor;
 use crate::disk::Disk;
 use crate::keys;
+use crate::state::Run;
 use crate::zones::Zones;
 
 /// What this version writes and reads. 1: runs were not found by their version; 2: they were not counted, nor found by
-/// their time, and by their status whatever their workflow.
-const FORMAT: u64 = 3;
+/// their time, and by their status whatever their workflow; 3: no letter was urgent, and any made a run due that had not
+/// begun.
+const FORMAT: u64 = 4;
 
 /// How many runs are brought up to date at once.
 const STEP: usize = 1000;
@@ -35,11 +38,17 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
             list_versions(disk)?;
             list_statuses(disk)?;
             count(disk)?;
+            list_dues(disk)?;
             declare(disk)
         }
         Some(2) => {
             list_statuses(disk)?;
             count(disk)?;
+            list_dues(disk)?;
+            declare(disk)
+        }
+        Some(3) => {
+            list_dues(disk)?;
             declare(disk)
         }
         Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
@@ -70,6 +79,31 @@ fn list_statuses(disk: &Disk) -> Result<(), WorldError> {
         batch.remove(&[&[keys::STATUS, keys::status(row.status)], &key.to_be_bytes()[..]].concat()[..]);
         batch.insert(keys::under(&keys::by_status(row.status, &row.workflow), key), &[]);
     })
+}
+
+/// The same: runs that have not begun are due when they begin, whatever waits for them. The letters of an older format are
+/// not urgent: what they ask for happens when the run begins.
+fn list_dues(disk: &Disk) -> Result<(), WorldError> {
+    let mut letters = Cursor::new(keys::LETTER);
+    let (mut last, mut batch, mut count) = (None, Batch::default(), 0);
+    while let Some((at, _)) = letters.next(disk)? {
+        let Some(key) = keys::first_number(&at).filter(|key| last != Some(*key)) else { continue };
+        last = Some(key);
+        let row = disk.get(keys::one(keys::ROW, key))?;
+        let readable = row.is_some_and(|row| serde_json::from_slice::<Row>(&row).is_ok());
+        // Those that were held are listed when they are given back.
+        if !readable || disk.has(keys::one(keys::HELD, key))? {
+            continue;
+        }
+        let Some(run) = Run::of_key(disk, key)? else { continue };
+        batch.remove(&keys::two(keys::DUE, 0, key));
+        run.queue(&mut batch);
+        count += 1;
+        if count % STEP == 0 {
+            disk.apply(std::mem::take(&mut batch))?;
+        }
+    }
+    disk.apply(batch)
 }
 
 /// A row that cannot be read is for `verify` to report.

@@ -12,7 +12,8 @@
 //! | `i` run id | the run's key, u64 |
 //! | `r` key | the row, JSON |
 //! | `l` key, first seq u64 | one chunk: count u32, then its bytes |
-//! | `x` key, index u64 | one letter that waits: at u64, then its bytes |
+//! | `x` key, index u64 | one letter that waits: at u64, with the highest bit set if it is urgent, then its bytes |
+//! | `u` key | the index of the last urgent letter that waits, u64; absent: there is none |
 //! | `c` key | the index of the last letter taken, u64; absent: none was |
 //! | `s` key, name length u32, name, index u64 | one entry of a stream |
 //! | `v` key, name | a value of the run |
@@ -44,6 +45,7 @@ pub const ID: u8 = b'i';
 pub const ROW: u8 = b'r';
 pub const LOG: u8 = b'l';
 pub const LETTER: u8 = b'x';
+pub const URGENT: u8 = b'u';
 pub const TAKEN: u8 = b'c';
 pub const STREAM: u8 = b's';
 pub const VALUE: u8 = b'v';
@@ -255,6 +257,20 @@ pub fn dated(at: Millis, bytes: &[u8]) -> IVec {
 pub fn split_dated(value: &[u8]) -> Option<(u64, &[u8])> {
     let (number, bytes) = value.split_first_chunk()?;
     Some((u64::from_be_bytes(*number), bytes))
+}
+
+/// Set in the time of an urgent letter.
+const URGENT_BIT: u64 = 1 << 63;
+
+/// The value of a letter.
+pub fn letter(at: Millis, urgent: bool, bytes: &[u8]) -> IVec {
+    dated(at.min(!URGENT_BIT) | if urgent { URGENT_BIT } else { 0 }, bytes)
+}
+
+/// Undoes [`letter`]: when it was sent, whether it is urgent, and its bytes.
+pub fn split_letter(value: &[u8]) -> Option<(Millis, bool, &[u8])> {
+    let (at, bytes) = split_dated(value)?;
+    Some((at & !URGENT_BIT, at & URGENT_BIT != 0, bytes))
 }
 
 /// Undoes what the write path makes of a chunk.

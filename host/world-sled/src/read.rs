@@ -36,9 +36,14 @@ pub fn log_tail(disk: &Disk, run: &RunId) -> Result<Option<Chunk>, WorldError> {
 
 pub fn inbox(disk: &Disk, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
     let (Some(key), Some(first)) = (key_of(disk, run)?, after.checked_add(1)) else { return Ok(Vec::new()) };
+    letters(disk, run, key, first, limit)
+}
+
+/// The letters of the run with this key, from this one on.
+pub fn letters(disk: &Disk, run: &RunId, key: u64, first: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
     let at = |index: u64| keys::two(keys::LETTER, key, index).to_vec();
-    let letter = |(name, value): (IVec, IVec)| match (keys::last_number(&name), keys::split_dated(&value)) {
-        (Some(index), Some((at, bytes))) => Ok(Letter { index, at, bytes: bytes.to_vec() }),
+    let letter = |(name, value): (IVec, IVec)| match (keys::last_number(&name), keys::split_letter(&value)) {
+        (Some(index), Some((at, urgent, bytes))) => Ok(Letter { index, at, urgent, bytes: bytes.to_vec() }),
         _ => Err(disk.corrupt(format!("a letter for run {run} cannot be read"))),
     };
     disk.range(at(first)..=at(u64::MAX)).take(limit).map(|entry| letter(entry?)).collect()

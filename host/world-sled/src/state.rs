@@ -37,6 +37,8 @@ pub struct Run {
     /// The letters that wait are those after `taken` up to `last_letter`.
     pub taken: u64,
     pub last_letter: u64,
+    /// The last urgent one of them; 0: there is none.
+    pub urgent: u64,
     pub row: Box<Row>,
     /// The next index of each stream that was written to since the claim.
     pub streams: Vec<(Arc<str>, u64)>,
@@ -102,7 +104,13 @@ impl State {
     }
 
     /// Claims a run that nobody holds and that is in `runs`; `None` if it is not.
-    pub fn take(&mut self, disk: &Disk, id: &RunId, batch: &mut Batch) -> Result<Option<Claim>, WorldError> {
+    pub fn take(
+        &mut self,
+        disk: &Disk,
+        id: &RunId,
+        now: Millis,
+        batch: &mut Batch,
+    ) -> Result<Option<Claim>, WorldError> {
         let Some(run) = self.runs.get_mut(id) else { return Ok(None) };
         if let Some(due) = run.due() {
             batch.remove(&keys::two(keys::DUE, due, run.key));
@@ -111,7 +119,8 @@ impl State {
         for entry in disk.prefix(keys::one(keys::OPEN, run.key)) {
             run.hooks.extend(keys::name_of_run(&entry?.0).map(Arc::from));
         }
-        Ok(Some(run.hold(id, &mut self.next_fence, batch)))
+        let admitted = run.is_admitted(now);
+        Ok(Some(run.hold(id, admitted, &mut self.next_fence, batch)))
     }
 
     /// Forgets a run that was only looked at.
@@ -144,13 +153,17 @@ impl Run {
                 (taken, taken)
             }
         };
+        let urgent = match first {
+            Some(_) => urgent(disk, key)?.unwrap_or(0),
+            None => 0,
+        };
         let tries = disk.get(keys::one(keys::TRIES, key))?;
         let tries = tries.and_then(|value| Some(u32::from_be_bytes(*value.first_chunk()?))).unwrap_or(0);
         let place = match row.gate {
             Some(_) => place_of(disk.get(keys::one(keys::PLACE, key))?.as_deref()),
             None => Place::Inside,
         };
-        Ok(Some(Run { tries, taken, last_letter, ..Run::new(key, row, place) }))
+        Ok(Some(Run { tries, taken, last_letter, urgent, ..Run::new(key, row, place) }))
     }
 
     /// One of which nothing is there but its row.
@@ -162,6 +175,7 @@ impl Run {
             tries: 0,
             taken: 0,
             last_letter: 0,
+            urgent: 0,
             row: Box::new(row),
             streams: Vec::new(),
             hooks: Vec::new(),
@@ -172,12 +186,33 @@ impl Run {
 
     /// When it wants to be claimed.
     pub fn due(&self) -> Option<Millis> {
+        if self.is_urgent() { Some(0) } else { self.ready_at() }
+    }
+
+    /// When it goes on, begins or comes to its gate.
+    pub fn ready_at(&self) -> Option<Millis> {
         match self.place {
             Place::Waiting => None,
             // A letter cannot help a parked run; an operator must.
             _ if self.last_letter == self.taken || self.row.status == Status::Parked => self.row.wake_at,
-            _ => Some(0),
+            _ if self.has_begun() => Some(0),
+            _ => self.row.wake_at,
         }
+    }
+
+    /// Somebody must deal with it before it begins.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent > self.taken && self.row.status != Status::Parked
+    }
+
+    /// Or would begin with anything that is in its inbox.
+    fn has_begun(&self) -> bool {
+        self.row.status != Status::Pending || self.row.wake_at.is_none()
+    }
+
+    /// Whether its script may go on or begin.
+    fn is_admitted(&self, now: Millis) -> bool {
+        self.place == Place::Inside && (self.has_begun() || self.row.wake_at <= Some(now))
     }
 
     /// Lists it among the runs that become due.
@@ -187,12 +222,12 @@ impl Run {
         }
     }
 
-    pub fn hold(&mut self, id: &RunId, next_fence: &mut u64, batch: &mut Batch) -> Claim {
+    pub fn hold(&mut self, id: &RunId, admitted: bool, next_fence: &mut u64, batch: &mut Batch) -> Claim {
         self.fence = *next_fence;
         *next_fence += 1;
         batch.insert(&keys::one(keys::HELD, self.key), &[]);
-        let Run { fence, tries, last_seq, place, .. } = *self;
-        Claim { run: id.clone(), fence, tries, row: (*self.row).clone(), last_seq, admitted: place == Place::Inside }
+        let Run { fence, tries, last_seq, .. } = *self;
+        Claim { run: id.clone(), fence, tries, row: (*self.row).clone(), last_seq, admitted }
     }
 }
 
@@ -234,6 +269,11 @@ pub fn row_of(disk: &Disk, key: u64) -> Result<Option<Row>, WorldError> {
 pub fn taken(disk: &Disk, key: u64) -> Result<u64, WorldError> {
     let taken = disk.get(keys::one(keys::TAKEN, key))?;
     Ok(taken.and_then(|value| keys::last_number(&value)).unwrap_or(0))
+}
+
+/// The index of the last urgent letter that waits for a run.
+pub fn urgent(disk: &Disk, key: u64) -> Result<Option<u64>, WorldError> {
+    Ok(disk.get(keys::one(keys::URGENT, key))?.and_then(|value| keys::last_number(&value)))
 }
 
 /// The sequence number of the last event in a log.

@@ -2,6 +2,7 @@
 
 mod gates;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use durhai_core::RunId;
@@ -19,7 +20,10 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::ROW => rows(disk, report)?,
             keys::ID => ids(disk, report)?,
             keys::LOG => logs(disk, report)?,
-            keys::LETTER => counted(disk, keys::LETTER, "letter", report)?,
+            keys::LETTER => {
+                counted(disk, keys::LETTER, "letter", report)?;
+                urgent(disk, report)?;
+            }
             keys::STREAM => counted(disk, keys::STREAM, "stream entry", report)?,
             keys::DUE => dues(disk, report)?,
             keys::HELD | keys::TAKEN | keys::TRIES => owned(disk, tag, keys::last_number, report)?,
@@ -27,8 +31,8 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::HOOK => hooks(disk, report)?,
             keys::OPEN => opens(disk, report)?,
             keys::GATE => gates::verify(disk, report)?,
-            // With the gates, and with the rows.
-            keys::PLACE | keys::QUEUE | keys::CENSUS | keys::ZONE => {}
+            // With the gates, the rows and the letters.
+            keys::PLACE | keys::QUEUE | keys::CENSUS | keys::ZONE | keys::URGENT => {}
             keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT | keys::VERSION | keys::EXPIRY => {
                 indexes(disk, tag, report)?;
             }
@@ -167,6 +171,36 @@ fn counted(disk: &Disk, tag: u8, what: &str, report: &mut dyn FnMut(String)) -> 
             }
         }
         last = Some((prefix.to_vec(), index));
+    }
+    Ok(())
+}
+
+/// That each run with urgent letters is known as one.
+fn urgent(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    let mut last = BTreeMap::new();
+    for entry in disk.prefix([keys::LETTER]) {
+        let (at, value) = entry?;
+        let (Some(key), Some(index)) = (keys::first_number(&at), keys::last_number(&at)) else { continue };
+        match keys::split_letter(&value) {
+            Some((_, true, _)) => drop(last.insert(key, index)),
+            Some(_) => {}
+            None => report(format!("{}: the letter {index} cannot be read", name(disk, key)?)),
+        }
+    }
+    for entry in disk.prefix([keys::URGENT]) {
+        let (at, value) = entry?;
+        let Some(key) = keys::last_number(&at).filter(|_| at.len() == 9) else {
+            report(format!("the key of a mark is {}", hex(&at)));
+            continue;
+        };
+        let (found, stored) = (last.remove(&key), keys::last_number(&value));
+        if found != stored || found.is_none() {
+            let named = name(disk, key)?;
+            report(format!("{named} is said to have the urgent letter {stored:?}, the last one it has is {found:?}"));
+        }
+    }
+    for (key, index) in last {
+        report(format!("{} has the urgent letter {index} and would not be found by it", name(disk, key)?));
     }
     Ok(())
 }

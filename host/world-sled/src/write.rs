@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::{Millis, RunId};
-use durhai_world::{Claim, Create, Notice, Place, Refused, Row, WorldError, Write, Written};
+use durhai_core::RunId;
+use durhai_world::{Claim, Create, Notice, Outgoing, Place, Refused, Row, WorldError, Write, Written};
 use sled::IVec;
 
 use crate::batch::Batch;
@@ -58,7 +58,7 @@ impl<'a> Turn<'a> {
         Ok(match write {
             Write::Commit(commit) => self.commit(*commit)?.map(Written::Committed),
             Write::Create(create) => self.create(*create, None)?.map(Written::Created),
-            Write::Send { run, at, bytes } => self.send(run, at, &bytes)?.map(Written::Sent),
+            Write::Send(outgoing) => self.send(outgoing)?.map(Written::Sent),
             Write::Release { run, fence } => self.release(run, fence)?.map(|()| Written::Released),
             Write::Delete { run } => self.delete(run)?.map(|()| Written::Deleted),
         })
@@ -134,7 +134,7 @@ impl<'a> Turn<'a> {
             if gated && let Some(due) = run.due() {
                 self.batch.remove(&keys::two(keys::DUE, due, key));
             }
-            return Ok(Ok(Some(run.hold(&id, &mut self.state.next_fence, &mut self.batch))));
+            return Ok(Ok(Some(run.hold(&id, true, &mut self.state.next_fence, &mut self.batch))));
         }
         run.queue(&mut self.batch);
         self.notices.push(Notice::Due);
@@ -142,7 +142,8 @@ impl<'a> Turn<'a> {
         Ok(Ok(None))
     }
 
-    pub fn send(&mut self, id: RunId, at: Millis, bytes: &[u8]) -> Outcome<u64> {
+    pub fn send(&mut self, outgoing: Outgoing) -> Outcome<u64> {
+        let Outgoing { run: id, at, urgent, bytes } = outgoing;
         let Some(run) = self.state.run(self.disk, &id)? else { return Ok(Err(Refused::Unknown(id))) };
         if run.fence == 0 {
             self.passing.push(id.clone());
@@ -153,9 +154,13 @@ impl<'a> Turn<'a> {
         let before = run.due();
         run.last_letter += 1;
         self.empty = false;
-        self.batch.insert(&keys::two(keys::LETTER, run.key, run.last_letter), keys::dated(at, bytes));
+        self.batch.insert(&keys::two(keys::LETTER, run.key, run.last_letter), keys::letter(at, urgent, &bytes));
+        if urgent {
+            run.urgent = run.last_letter;
+            self.batch.insert(&keys::one(keys::URGENT, run.key), &run.urgent.to_be_bytes());
+        }
         if run.fence == 0 {
-            if before != Some(0) {
+            if before != run.due() {
                 if let Some(before) = before {
                     self.batch.remove(&keys::two(keys::DUE, before, run.key));
                 }

@@ -146,7 +146,7 @@ fn writer() {
                 5 => {
                     // Some are long enough to be a file of their own.
                     let bytes = vec![7; if dice.below(20) == 0 { 150_000 } else { 20 }];
-                    batch.push(Write::Send { run: claim.run.clone(), at: 0, bytes });
+                    batch.push(common::send(&claim.run, bytes));
                     acks.push(format!("ack {} letter ?", claim.run));
                 }
                 6 => {
@@ -165,7 +165,7 @@ fn writer() {
                     batch.push(Write::Commit(Box::new(Commit {
                         values: vec![(name.as_str().into(), Some(vec![7]))],
                         create: vec![Create { row, events, claim: None }],
-                        send: vec![(run, 0, vec![7])],
+                        send: vec![common::outgoing(&run, vec![7])],
                         ..turn(claim)
                     })));
                     acks.push(format!("ack {name} create 0"));

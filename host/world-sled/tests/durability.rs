@@ -28,7 +28,7 @@ fn every_acknowledged_call_syncs() {
     synced("a release");
     assert_eq!(world.claim(&holder(), 0, 9).expect("works").len(), 1);
     synced("a claim");
-    write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: vec![] }]);
+    write(&world, vec![common::send(&claim.run, vec![])]);
     synced("a letter");
     world.put_meta("k", b"v").expect("works");
     synced("a named value");

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, write};
 use durhai_core::{RunId, Status, Version};
-use durhai_world::{Chunk, Commit, Create, Creation, Gate, HookChange, Query, Row, World, WorldError, Write, Written};
+use durhai_world::{
+    Chunk, Commit, Create, Creation, Gate, HookChange, Outgoing, Query, Row, World, WorldError, Write, Written,
+};
 use durhai_world_sled::SledWorld;
 use tempfile::TempDir;
 
@@ -84,7 +86,7 @@ fn owner() {
 fn a_newer_format_is_refused() {
     let folder = TempDir::new().expect("a folder");
     drop(open(folder.path()));
-    for (format, wanted) in [("4", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
+    for (format, wanted) in [("5", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
         raw(folder.path(), |db| db.insert("!format", format).map(drop).expect("written"));
         let text = refused(folder.path()).to_string();
         assert!(text.contains(wanted) && text.contains(format), "{format}: {text}");
@@ -147,8 +149,41 @@ fn an_older_format_is_brought_up_to_date() {
         assert_eq!(damage(&world), [""; 0]);
         drop(world);
         let format = raw(folder.path(), |db| db.get("!format").expect("readable").expect("there"));
-        assert_eq!(&*format, b"3", "which the older version refuses");
+        assert_eq!(&*format, b"4", "which the older version refuses");
     }
+}
+
+/// In stores of format 3 any letter made a run due that had not begun.
+#[test]
+fn a_letter_of_an_older_format_begins_no_run() {
+    let folder = TempDir::new().expect("a folder");
+    let world = open(folder.path());
+    let create = |name: &str, status, wake_at| {
+        let row = Row { status, wake_at, ..row(name) };
+        Write::Create(Box::new(Create { row, events: Chunk { first: 1, count: 1, bytes: vec![] }, claim: None }))
+    };
+    let (pending, waiting) = (Status::Pending, Status::Waiting);
+    write(
+        &world,
+        vec![create("delayed", pending, Some(700)), create("asleep", waiting, Some(700)), create("x", pending, None)],
+    );
+    let run = |name: &str| RunId::new(name).expect("legal");
+    write(&world, ["delayed", "asleep", "x"].map(|name| common::send(&run(name), vec![1])).into());
+    drop(world);
+    raw(folder.path(), |db| {
+        let moment = [&b"d"[..], &700_u64.to_be_bytes(), &1_u64.to_be_bytes()].concat();
+        db.remove(moment).expect("readable").expect("it is listed under its moment");
+        db.insert([&b"d"[..], &0_u64.to_be_bytes(), &1_u64.to_be_bytes()].concat(), &[]).expect("written");
+        db.insert("!format", "3").expect("written");
+    });
+    let world = open(folder.path());
+    assert_eq!(damage(&world), [""; 0]);
+    let claimed = |now| -> Vec<String> {
+        world.claim(&holder(), now, 9).expect("works").iter().map(|claim| claim.run.to_string()).collect()
+    };
+    assert_eq!(claimed(699), ["asleep", "x"]);
+    assert_eq!(claimed(700), ["delayed"]);
+    assert!(!world.inbox(&run("delayed"), 0, 9).expect("works")[0].urgent);
 }
 
 #[test]
@@ -292,7 +327,7 @@ fn deleting_leaves_nothing() {
     for events in [3_usize, 5000] {
         let world = open(folder.path());
         let mut claim = held(&world, "a");
-        write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: text(&claim.run, 1) }]);
+        write(&world, vec![common::send(&claim.run, text(&claim.run, 1))]);
         write(&world, (0..events).map(|_| event(&mut claim)).collect());
         let gate = Some(Gate { key: "g".into(), limit: 1, priority: 0 });
         let child = |name: &str| Create {
@@ -305,7 +340,7 @@ fn deleting_leaves_nothing() {
             values: vec![("v".into(), Some(vec![1])), ("w".into(), Some(vec![1]))],
             hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
             create: vec![child("inside"), child("waits")],
-            send: vec![(claim.run.clone(), 0, vec![1])],
+            send: vec![common::outgoing(&claim.run, vec![1])],
             ..common::turn(&claim)
         };
         let written = write(&world, vec![Write::Commit(Box::new(all))]);
@@ -365,8 +400,9 @@ fn verify_sees_damage() {
     let streams = (0..3).map(|_| ("out".into(), vec![1])).collect();
     write(&world, vec![Write::Commit(Box::new(Commit { append: streams, ..common::turn(&claim) }))]);
     for _ in 0..3 {
-        write(&world, vec![Write::Send { run: claim.run.clone(), at: 0, bytes: vec![2] }]);
+        write(&world, vec![common::send(&claim.run, vec![2])]);
     }
+    write(&world, vec![Write::Send(Outgoing { urgent: true, ..common::outgoing(&claim.run, vec![2]) })]);
     assert_eq!(damage(&world), [""; 0]);
     drop(world);
     let lost = keys(template.path());
@@ -399,6 +435,8 @@ fn verify_sees_damage() {
         "V-12345678",
         "E1234567812345678",
         "d-12345678-12345678",
+        "u12345678",
+        "u1234",
         "v12345678name",
         "kplanted",
         "o12345678planted",

@@ -78,6 +78,9 @@ pub enum Record {
         index: u64,
         #[serde(default)]
         at: Millis,
+        /// Left out where it is not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        urgent: bool,
         #[serde(with = "bytes")]
         value: Option<Vec<u8>>,
     },
@@ -199,7 +202,8 @@ mod tests {
         for value in [None, Some(b"text \x01 \"quoted\"\n".to_vec()), Some(vec![0, 0xff, 0x10]), Some(Vec::new())] {
             let records = [
                 Record::Entry { number: 3, stream: "out/x".into(), index: 7, value: value.clone() },
-                Record::Letter { number: u64::MAX, index: 1, at: 5, value: value.clone() },
+                Record::Letter { number: u64::MAX, index: 1, at: 5, urgent: false, value: value.clone() },
+                Record::Letter { number: 1, index: 2, at: 5, urgent: true, value: value.clone() },
                 Record::Unreadable { number: None, what: "x".into(), key: Some(vec![0xfe]), value },
             ];
             for record in records {

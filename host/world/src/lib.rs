@@ -27,10 +27,10 @@ pub trait World: Send + Sync + 'static {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError>;
 
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
-    /// and those with something in their inbox (due at 0; a parked one waits for an operator instead). Earliest first,
-    /// then in the order they were created. The claims are durable for as long as the holder's lease; a run that was held
+    /// and those with something in their inbox (due at 0; a parked one waits for an operator instead, and one that has not
+    /// begun is due only by an [urgent](Letter::urgent) message). Earliest first, then in the order they were created. The claims are durable for as long as the holder's lease; a run that was held
     /// by a host that died has its `tries` raised by one. A run that comes to its [`Gate`] with that and has to wait is
-    /// passed over.
+    /// passed over, unless a message for it is urgent; whether the script may begin says [`Claim::admitted`].
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
 
     /// Takes one run, whether due or not, if no live host holds it and it is not terminal. `None`: held elsewhere,
@@ -40,7 +40,7 @@ pub trait World: Send + Sync + 'static {
     /// Extends the lease of everything this holder has to `now + holder.lease`.
     fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError>;
 
-    /// The earliest moment at which an unheld run becomes due, if there is any. Runs with a filled inbox are due at 0.
+    /// The earliest moment at which an unheld run becomes due, if there is any, as [`claim`](World::claim) has it.
     /// Runs whose holder's lease ran out are not counted: where that can happen, look now and then.
     fn next_wake(&self) -> Result<Option<Millis>, WorldError>;
 
@@ -91,7 +91,7 @@ pub trait World: Send + Sync + 'static {
     /// it takes the limit of the next run.
     fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError>;
 
-    /// Whether a run waits at its gate: neither is it due, nor may its script begin.
+    /// Whether a run waits at its gate: its script may not begin, and only an urgent message makes it due.
     fn waits(&self, run: &RunId) -> Result<bool, WorldError>;
 
     /// The row of a run.

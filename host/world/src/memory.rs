@@ -77,7 +77,9 @@ impl World for MemoryWorld {
                 break;
             }
             // Nobody else gets in by that: there is room only where nobody waits.
-            if state.arrive(&id, &mut Vec::new()) {
+            let comes = state.runs[&id].ready_at().is_some_and(|at| at <= now);
+            let inside = comes && state.arrive(&id, &mut Vec::new());
+            if inside || state.runs[&id].is_urgent() {
                 claims.push(state.take(&id, holder, now));
             }
         }
@@ -87,7 +89,7 @@ impl World for MemoryWorld {
     fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
         let mut state = self.state();
         let Some(found) = state.runs.get(run).filter(|found| state.free(found, now)) else { return Ok(None) };
-        if found.due().is_some_and(|due| due <= now) {
+        if found.ready_at().is_some_and(|at| at <= now) {
             state.arrive(run, &mut Vec::new());
         }
         Ok(Some(state.take(run, holder, now)))

@@ -29,18 +29,20 @@ pub struct Claim {
     pub row: Row,
     /// The sequence number of the last event in the log.
     pub last_seq: u64,
-    /// `false`: the run waits at its [`Gate`], or is not due yet and has not come there; its script must not begin. Only
-    /// [`claim_run`](crate::World::claim_run) gives such a claim out, for those who want to end a run or look at it. A run
-    /// whose turn comes while it is held like that is due when it is given back.
+    /// `false`: the run waits at its [`Gate`], or has not begun and is not due yet; its script must not begin.
+    /// [`claim_run`](crate::World::claim_run) gives such a claim out to those who want to end a run or look at it, and
+    /// [`claim`](crate::World::claim) for a run with an [urgent](Letter::urgent) message. A run whose turn comes while it
+    /// is held like that is due when it is given back. A claim at creation is always for a run that may begin.
     pub admitted: bool,
 }
 
 /// Runs of one gate take turns: at most `limit` of them are *inside*, where a run stays from when it is admitted to its
 /// end, parked or asleep as it may be. The others wait, and are neither due nor counted by
-/// [`next_wake`](crate::World::next_wake), whatever is in their inbox. The world keeps who is inside, not the row.
+/// [`next_wake`](crate::World::next_wake), whatever is in their inbox, unless one of it is [urgent](Letter::urgent): then
+/// they are due, to be dealt with where they stand. The world keeps who is inside, not the row.
 ///
 /// A run arrives at its gate when it is created (if its `wake_at` is not after its `created_at`, or a claim is asked for),
-/// else when it is claimed and due. Whoever arrives and finds room is inside at once. When there is more room, because a
+/// else when it is claimed and due by more than an urgent message. Whoever arrives and finds room is inside at once. When there is more room, because a
 /// run ended or the limit grew, those who wait are admitted at once, that with the highest priority first, then that which
 /// was created first; from then on they are due as their rows say. A run that ends with a commit which creates runs of the
 /// same gate hands its place to the first of them that arrives, before anybody else is admitted.
@@ -70,7 +72,8 @@ pub struct Row {
     pub started_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Millis>,
-    /// When the run wants to be claimed if nobody holds it: 0 at once, `None` only for a letter in its inbox.
+    /// When the run wants to be claimed if nobody holds it: 0 at once, `None` only for a letter in its inbox. While it is
+    /// `pending` this is when it begins: a letter brings it forward only if it is [urgent](Letter::urgent).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Millis>,
     /// What the host wants to find again without reading the log (why the run is parked, what it waits for). At most a
@@ -100,8 +103,24 @@ pub struct Chunk {
 pub struct Letter {
     /// Grows by one with each letter of a run, from 1.
     pub index: u64,
-    /// When it was sent, on the sender's clock.
+    /// When it was sent, on the sender's clock; less than 2^63.
     pub at: Millis,
+    /// The message concerns a run that has not begun, too: it ends it, say. A run that has begun is due with any message.
+    /// One that has not (its status is `pending` and it has a `wake_at`, or it waits at its [`Gate`]) stays where it is and
+    /// finds its messages when it begins; with an urgent one it is due at once, and is claimed without coming to its gate
+    /// or to its moment by that ([`Claim::admitted`] says so). Whoever claims it must deal with the message, or the run
+    /// stays due.
+    pub urgent: bool,
+    pub bytes: Vec<u8>,
+}
+
+/// A message on its way into the inbox of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub run: RunId,
+    pub at: Millis,
+    /// See [`Letter::urgent`]. The world cannot know: it does not read messages.
+    pub urgent: bool,
     pub bytes: Vec<u8>,
 }
 
@@ -113,7 +132,7 @@ pub enum Write {
     /// A turn of a run that is held.
     Commit(Box<Commit>),
     /// A message into a run's inbox. Refused for a terminal or unknown run.
-    Send { run: RunId, at: Millis, bytes: Vec<u8> },
+    Send(Outgoing),
     /// Gives a claim back: the run can be claimed again once it is due. The row keeps the `wake_at` of the last commit.
     Release { run: RunId, fence: u64 },
     /// Removes a terminal run: row, log, streams, values. Refused while it is not terminal.
@@ -153,8 +172,8 @@ pub struct Commit {
     pub create: Vec<Create>,
     /// Letters, put into the inboxes of other runs (or of this one) in order, after `create`: a run that is created with
     /// this commit gets its own. One to a run that is unknown or terminal is dropped.
-    pub send: Vec<(RunId, Millis, Vec<u8>)>,
-    /// With a terminal row: the letters that were not taken go to this run's inbox, in order and with their `at`, before
+    pub send: Vec<Outgoing>,
+    /// With a terminal row: the letters that were not taken go to this run's inbox, in order and as they were sent, before
     /// those of `send`; unless it is unknown or terminal, then they are dropped. Ignored without a terminal row.
     pub forward: Option<RunId>,
     /// Named values of the host, as [`put_meta`](crate::World::put_meta) writes them; `None` removes.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use durhai_core::{RunId, Status, Version};
-use durhai_world::{Chunk, Claim, Commit, Create, Holder, Row, World, Write, Written};
+use durhai_world::{Chunk, Claim, Commit, Create, Holder, Outgoing, Row, World, Write, Written};
 use durhai_world_sled::SledWorld;
 
 /// Tells a test that it is the child of another one, and which folder to use.
@@ -76,6 +76,14 @@ pub fn event(claim: &mut Claim) -> Write {
 pub fn end(claim: &Claim) -> Write {
     let row = Row { status: Status::Completed, ..claim.row.clone() };
     Write::Commit(Box::new(Commit { row: Some(row), ..turn(claim) }))
+}
+
+pub fn outgoing(run: &RunId, bytes: Vec<u8>) -> Outgoing {
+    Outgoing { run: run.clone(), at: 0, urgent: false, bytes }
+}
+
+pub fn send(run: &RunId, bytes: Vec<u8>) -> Write {
+    Write::Send(outgoing(run, bytes))
 }
 
 /// Writes what must be accepted.

@@ -75,7 +75,7 @@ fn letter_wakes(subject: &Subject<'_>) {
         &*world,
         vec![
             new(Row { wake_at: None, ..row("silent") }, None),
-            new(Row { wake_at: Some(500), ..row("asleep") }, None),
+            new(Row { wake_at: Some(500), status: Status::Waiting, ..row("asleep") }, None),
             new(Row { wake_at: Some(3), ..row("soon") }, None),
         ],
     );

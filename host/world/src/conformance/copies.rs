@@ -7,7 +7,7 @@ use durhai_core::{Status, Version};
 
 use super::tools::{
     becomes, claim_one, claimed, commit, delete, ends, entry, held, holder, id, letters, log, new, release, row, send,
-    turn, undamaged, write, write_all,
+    send_urgent, turn, undamaged, write, write_all,
 };
 use super::{Cases, Subject};
 use crate::{Commit, Gate, HookChange, Query, Record, Row, Snapshot, World, WorldError};
@@ -130,6 +130,8 @@ fn filled(world: &dyn World) {
         let gate = Some(Gate { key: "gate".into(), limit: 1, priority });
         write_all(world, vec![new(Row { gate, ..row(&name.replace(' ', "-")) }, None)]);
     }
+    write_all(world, vec![send(&id("waits"), b"1"), send_urgent(&id("parked"), b"2")]);
+    write_all(world, vec![new(Row { wake_at: Some(900), ..row("delayed") }, None), send(&id("delayed"), b"1")]);
 }
 
 fn snapshots(subject: &Subject<'_>) {
@@ -229,7 +231,7 @@ fn one_moment(subject: &Subject<'_>) {
                 let all = Commit {
                     append: vec![("s".into(), text.clone())],
                     values: vec![("v".into(), Some(text.clone()))],
-                    send: vec![(other.run.clone(), 0, text.clone())],
+                    send: vec![super::tools::outgoing(&other.run, &text)],
                     meta: vec![("a".into(), Some(text))],
                     ..turn(&claim)
                 };
@@ -307,7 +309,10 @@ fn later_records(subject: &Subject<'_>) {
         let row = Row { status, ..row(name) };
         Record::Run { number, value: Some(Box::new(row)) }
     };
-    let letter = |index, value: Option<&[u8]>| Record::Letter { number: 3, index, at: 0, value: value.map(Into::into) };
+    let letter = |index, value: Option<&[u8]>| {
+        let value = value.map(Into::into);
+        Record::Letter { number: 3, index, at: 0, urgent: false, value }
+    };
     let records = vec![
         Record::Meta { key: "a".into(), value: Some(b"old".to_vec()) },
         run(3, "kept", Status::Running),

@@ -98,7 +98,7 @@ fn waiting_is_quiet(subject: &Subject<'_>) {
     write_all(&*world, vec![new(at("b", "g", 1, 0), None), send(&id("b"), b"1")]);
     assert_eq!(world.next_wake().expect("works"), None);
     assert_eq!(due(&*world), [""; 0]);
-    let other = Commit { send: vec![(id("b"), 5, b"2".to_vec())], ..turn(&a) };
+    let other = Commit { send: vec![outgoing(&id("b"), b"2")], ..turn(&a) };
     write_all(&*world, vec![commit(other)]);
     assert_eq!(due(&*world), [""; 0]);
     write_all(&*world, vec![ends(&a)]);
@@ -155,7 +155,7 @@ fn stays(subject: &Subject<'_>) {
     write_all(&*world, vec![new(at("b", "g", 1, 0), None), release(&a)]);
     let a = claim_one(&*world, &holder("h"), 50);
     assert_eq!((a.run.as_str(), a.admitted), ("a", true));
-    let sleeps = |row: &mut Row| row.wake_at = Some(90);
+    let sleeps = |row: &mut Row| (row.status, row.wake_at) = (Status::Waiting, Some(90));
     write_all(&*world, vec![becomes(&a, sleeps), release(&a)]);
     assert_eq!(due(&*world), [""; 0]);
     let a = world.claim_run(&id("a"), &holder("h"), 50).expect("works").expect("free");

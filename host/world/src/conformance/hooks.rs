@@ -119,7 +119,7 @@ fn reopened(subject: &Subject<'_>) {
         values: vec![("v".into(), Some(b"1".to_vec()))],
         hooks: vec![opens("t", b"info"), opens("u", b"")],
         create: vec![Create { row: row("b"), events: chunk(1, 2), claim: None }],
-        send: vec![(id("b"), 3, b"x".to_vec())],
+        send: vec![outgoing(&id("b"), b"x")],
         meta: vec![("m".into(), Some(b"2".to_vec()))],
         ..turn(&a)
     };

@@ -14,6 +14,7 @@ mod random;
 mod reading;
 mod together;
 mod tools;
+mod urgent;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -49,6 +50,7 @@ pub fn cases() -> Vec<Case> {
         together::CASES,
         hooks::CASES,
         gates::CASES,
+        urgent::CASES,
         copies::CASES,
         random::CASES,
     ]

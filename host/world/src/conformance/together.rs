@@ -6,7 +6,7 @@ use durhai_core::{RunId, Status};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Creation, HookChange, Notice, Refused, Row, World, Written};
+use crate::{Claim, Commit, Create, Creation, HookChange, Notice, Outgoing, Refused, Row, World, Written};
 
 pub const CASES: Cases = &[
     ("commit: runs it creates", create),
@@ -82,7 +82,7 @@ fn send(subject: &Subject<'_>) {
     write_all(&*world, vec![new(Row { wake_at: None, ..row("b") }, None)]);
     let over = held(&*world, row("over"), &holder("h"));
     write_all(&*world, vec![ends(&over)]);
-    let to = |name: &str, text: &[u8]| (id(name), 5, text.to_vec());
+    let to = |name: &str, text: &[u8]| Outgoing { at: 5, ..outgoing(&id(name), text) };
     let send = vec![to("b", b"1"), to("nobody", b"x"), to("new", b"2"), to("over", b"x"), to("a", b"3"), to("b", b"4")];
     let create = vec![Create { row: Row { wake_at: None, ..row("new") }, ..made("new", false) }];
     committed(&*world, Commit { send, create, ..turn(&a) });
@@ -103,7 +103,7 @@ fn send(subject: &Subject<'_>) {
 
 fn forward(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let letter = |name: &str, at, text: &[u8]| crate::Write::Send { run: id(name), at, bytes: text.to_vec() };
+    let letter = |name: &str, at, text: &[u8]| crate::Write::Send(Outgoing { at, ..outgoing(&id(name), text) });
     let ends_for = |claim: &Claim, heir: &str| Commit {
         row: Some(Row { status: Status::Continued, ..claim.row.clone() }),
         forward: Some(id(heir)),
@@ -119,7 +119,7 @@ fn forward(subject: &Subject<'_>) {
     let last = Commit {
         inbox_taken: Some(2),
         create: vec![Create { row: Row { wake_at: None, ..row("c") }, ..made("c", false) }],
-        send: vec![(id("c"), 99, b"sent".to_vec())],
+        send: vec![Outgoing { at: 99, ..outgoing(&id("c"), b"sent") }],
         ..ends_for(&a, "c")
     };
     write_all(&*world, vec![letter("a", 50, &[5]), commit(last)]);
@@ -200,7 +200,7 @@ fn full(claim: &Claim, first: u64) -> Commit {
         values: vec![("v".into(), Some(b"v".to_vec()))],
         hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
         create: vec![made("b", true)],
-        send: vec![(id("other"), 1, b"x".to_vec())],
+        send: vec![outgoing(&id("other"), b"x")],
         forward: Some(id("other")),
         meta: vec![("m".into(), Some(b"m".to_vec()))],
         ..turn(claim)
@@ -257,7 +257,7 @@ fn heard(subject: &Subject<'_>) {
         }
         panic!("{wanted:?} was not heard");
     };
-    committed(&*world, Commit { send: vec![(id("b"), 1, vec![])], ..turn(&a) });
+    committed(&*world, Commit { send: vec![outgoing(&id("b"), b"")], ..turn(&a) });
     wait_for(&[Notice::Letter(id("b")), Notice::Due]);
     committed(&*world, Commit { create: vec![made("c", false)], ..turn(&a) });
     wait_for(&[Notice::Due]);

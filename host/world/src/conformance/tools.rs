@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Status, Version};
 
-use crate::{Chunk, Claim, Commit, Create, Holder, Refused, Row, World, Write, Written};
+use crate::{Chunk, Claim, Commit, Create, Holder, Outgoing, Refused, Row, World, Write, Written};
 
 pub const LEASE: Millis = 1000;
 
@@ -66,7 +66,16 @@ pub fn ends(claim: &Claim) -> Write {
 }
 
 pub fn send(run: &RunId, bytes: &[u8]) -> Write {
-    Write::Send { run: run.clone(), at: 77, bytes: bytes.to_vec() }
+    Write::Send(outgoing(run, bytes))
+}
+
+/// One that concerns a run which has not begun.
+pub fn send_urgent(run: &RunId, bytes: &[u8]) -> Write {
+    Write::Send(Outgoing { urgent: true, ..outgoing(run, bytes) })
+}
+
+pub fn outgoing(run: &RunId, bytes: &[u8]) -> Outgoing {
+    Outgoing { run: run.clone(), at: 77, urgent: false, bytes: bytes.to_vec() }
 }
 
 pub fn release(claim: &Claim) -> Write {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use durhai_core::{Millis, RunId};
+use durhai_core::RunId;
 
 use super::run::Run;
 use super::state::State;
@@ -56,10 +56,11 @@ impl State {
                 value: Some(chunk.bytes.clone()),
             };
             records.extend(run.log.iter().map(chunk));
-            let letter = |Letter { index, at, bytes }: &Letter| Record::Letter {
+            let letter = |Letter { index, at, urgent, bytes }: &Letter| Record::Letter {
                 number,
                 index: *index,
                 at: *at,
+                urgent: *urgent,
                 value: Some(bytes.clone()),
             };
             records.extend(run.inbox.iter().map(letter));
@@ -110,7 +111,9 @@ impl State {
                 Record::Log { first, count, value, .. } => {
                     put(&mut run.log, first, value.map(|bytes| Chunk { first, count, bytes }));
                 }
-                Record::Letter { index, at, value, .. } => put(&mut run.letters, index, value.map(|bytes| (at, bytes))),
+                Record::Letter { index, at, urgent, value, .. } => {
+                    put(&mut run.letters, index, value.map(|bytes| Letter { index, at, urgent, bytes }));
+                }
                 Record::Entry { stream, index, value, .. } => put(run.streams.entry(stream).or_default(), index, value),
                 Record::Value { name, value, .. } => put(&mut run.values, name, value),
                 Record::Hook { token, number, value } => put(&mut hooks, token, value.map(|info| (number, info))),
@@ -140,7 +143,7 @@ struct Parts {
     place: Option<Place>,
     taken: u64,
     log: BTreeMap<u64, Chunk>,
-    letters: BTreeMap<u64, (Millis, Vec<u8>)>,
+    letters: BTreeMap<u64, Letter>,
     streams: BTreeMap<String, BTreeMap<u64, Vec<u8>>>,
     values: BTreeMap<String, Vec<u8>>,
 }
@@ -160,7 +163,7 @@ impl Parts {
         self.log.into_values().for_each(|chunk| run.add(chunk));
         run.tries = self.tries;
         run.last_letter = self.letters.last_key_value().map_or(self.taken, |(last, _)| *last);
-        run.inbox = self.letters.into_iter().map(|(index, (at, bytes))| Letter { index, at, bytes }).collect();
+        run.inbox = self.letters.into_values().collect();
         let streams = self.streams.into_iter().filter(|(_, entries)| !entries.is_empty());
         run.streams = streams.map(|(name, entries)| (name.into(), entries.into_values().collect())).collect();
         run.values = self.values.into_iter().map(|(name, bytes)| (name.into(), bytes)).collect();

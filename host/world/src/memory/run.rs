@@ -53,13 +53,35 @@ impl Run {
         self.log.last().map_or(0, |chunk| chunk.first + u64::from(chunk.count) - 1)
     }
 
+    /// When it wants to be claimed.
     pub fn due(&self) -> Option<Millis> {
+        if self.is_urgent() { Some(0) } else { self.ready_at() }
+    }
+
+    /// When it goes on, begins or comes to its gate.
+    pub fn ready_at(&self) -> Option<Millis> {
         match self.place {
             Place::Waiting => None,
             // A letter cannot help a parked run; an operator must.
             _ if self.inbox.is_empty() || self.row.status == Status::Parked => self.row.wake_at,
-            _ => Some(0),
+            _ if self.has_begun() => Some(0),
+            _ => self.row.wake_at,
         }
+    }
+
+    /// Somebody must deal with it before it begins.
+    pub fn is_urgent(&self) -> bool {
+        self.row.status != Status::Parked && self.inbox.iter().any(|letter| letter.urgent)
+    }
+
+    /// Or would begin with anything that is in its inbox.
+    fn has_begun(&self) -> bool {
+        self.row.status != Status::Pending || self.row.wake_at.is_none()
+    }
+
+    /// Whether its script may go on or begin.
+    pub fn is_admitted(&self, now: Millis) -> bool {
+        self.place == Place::Inside && (self.has_begun() || self.row.wake_at <= Some(now))
     }
 
     /// Whether it is alive and belongs to this gate.

@@ -8,8 +8,8 @@ use durhai_core::{Millis, RunId, Version};
 
 use super::run::{Held, Run};
 use crate::{
-    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Place, Refused, Row, Write,
-    Written,
+    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Outgoing, Place, Refused, Row,
+    Write, Written,
 };
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl State {
         match write {
             Write::Create(create) => self.create(*create, None, notices).map(Written::Created),
             Write::Commit(commit) => self.commit(*commit, notices).map(Written::Committed),
-            Write::Send { run, at, bytes } => self.send(&run, at, bytes, notices).map(Written::Sent),
+            Write::Send(outgoing) => self.send(outgoing, notices).map(Written::Sent),
             Write::Release { run, fence } => {
                 self.held(&run, fence)?.held = None;
                 notices.push(Notice::Due);
@@ -89,7 +89,7 @@ impl State {
         }
         match claim {
             Some(holder) if !terminal && self.runs[&id].place == Place::Inside => {
-                Ok(Some(self.take(&id, &holder, created_at)))
+                Ok(Some(Claim { admitted: true, ..self.take(&id, &holder, created_at) }))
             }
             _ => {
                 notices.push(Notice::Due);
@@ -144,11 +144,12 @@ impl State {
         let untaken = commit.row.map(|row| self.set_row(&id, row, notices)).unwrap_or_default();
         if let Some(heir) = commit.forward {
             for letter in untaken {
-                let _ = self.send(&heir, letter.at, letter.bytes, notices);
+                let Letter { at, urgent, bytes, .. } = letter;
+                let _ = self.send(Outgoing { run: heir.clone(), at, urgent, bytes }, notices);
             }
         }
-        for (run, at, bytes) in commit.send {
-            let _ = self.send(&run, at, bytes, notices);
+        for outgoing in commit.send {
+            let _ = self.send(outgoing, notices);
         }
         Ok(creations)
     }
@@ -172,16 +173,17 @@ impl State {
         before
     }
 
-    fn send(&mut self, run: &RunId, at: Millis, bytes: Vec<u8>, notices: &mut Vec<Notice>) -> Result<u64, Refused> {
-        let found = self.runs.get_mut(run).ok_or_else(|| Refused::Unknown(run.clone()))?;
+    fn send(&mut self, outgoing: Outgoing, notices: &mut Vec<Notice>) -> Result<u64, Refused> {
+        let Outgoing { run, at, urgent, bytes } = outgoing;
+        let found = self.runs.get_mut(&run).ok_or_else(|| Refused::Unknown(run.clone()))?;
         if found.row.status.is_terminal() {
-            return Err(Refused::Terminal(run.clone(), found.row.status));
+            return Err(Refused::Terminal(run, found.row.status));
         }
-        notices.push(Notice::Letter(run.clone()));
+        notices.push(Notice::Letter(run));
         if found.held.is_none() {
             notices.push(Notice::Due);
         }
-        Ok(found.put(|index| Letter { index, at, bytes }))
+        Ok(found.put(|index| Letter { index, at, urgent, bytes }))
     }
 
     fn change_hook(&mut self, run: &RunId, change: HookChange) {
@@ -265,7 +267,7 @@ impl State {
         run.died = false;
         run.held = Some(Held { by: holder.name.clone(), fence: self.last_fence });
         let (tries, row, last_seq) = (run.tries, run.row.clone(), run.last_seq());
-        Claim { run: id.clone(), fence: self.last_fence, tries, row, last_seq, admitted: run.place == Place::Inside }
+        Claim { run: id.clone(), fence: self.last_fence, tries, row, last_seq, admitted: run.is_admitted(now) }
     }
 
     pub fn extend(&mut self, holder: &Holder, now: Millis) {

@@ -4,7 +4,7 @@ use durhai_core::{RunId, Status, Version};
 
 use super::super::tools::*;
 use super::{Dice, FOR_EVER, Pair, Pass};
-use crate::{Chunk, Commit, Create, Gate, Holder, HookChange, Row, World, Write};
+use crate::{Chunk, Commit, Create, Gate, Holder, HookChange, Outgoing, Row, World, Write};
 
 pub const NAMES: [&str; 9] = ["a", "b", "c", "d", "e/1", "e/2", "f", "g", "h"];
 pub const STREAMS: [&str; 3] = ["", "out", "out2"];
@@ -54,7 +54,7 @@ impl Pair<'_> {
                 (both.clone(), both)
             }
             3 => {
-                let both = Write::Send { run, at: self.now, bytes: vec![1; self.dice.below(9) as usize] };
+                let both = Write::Send(self.outgoing(run));
                 (both.clone(), both)
             }
             4..6 => {
@@ -80,6 +80,16 @@ impl Pair<'_> {
         let claim = self.dice.one_in(2).then(|| self.holder());
         let first = if self.dice.one_in(bad) { 2 } else { 1 };
         Create { row: self.row(run), events: self.chunk(first), claim }
+    }
+
+    fn outgoing(&mut self, run: RunId) -> Outgoing {
+        let bytes = vec![1; self.dice.below(9) as usize];
+        Outgoing { run, at: self.now, urgent: self.dice.one_in(3), bytes }
+    }
+
+    fn message_to_any(&mut self) -> Outgoing {
+        let run = id(self.dice.pick(&NAMES[..]));
+        self.outgoing(run)
     }
 
     pub fn hook_change(&mut self) -> HookChange {
@@ -116,7 +126,7 @@ impl Pair<'_> {
             values: (0..self.few()).map(|_| (self.dice.pick(&VALUES).into(), value(&mut self.dice))).collect(),
             hooks: (0..self.few()).map(|_| self.hook_change()).collect(),
             create,
-            send: (0..self.few()).map(|at| (id(self.dice.pick(&NAMES[..])), self.now, vec![at as u8])).collect(),
+            send: (0..self.few()).map(|_| self.message_to_any()).collect(),
             forward: self.dice.one_in(2).then(|| id(self.dice.pick(&NAMES[..]))),
             meta: (0..self.few()).map(|_| (self.dice.pick(&METAS).into(), value(&mut self.dice))).collect(),
             events,
@@ -164,11 +174,11 @@ pub fn brief(batch: &[Write]) -> String {
             let row = commit.row.as_ref().map(|row| (row.status, row.wake_at));
             let mut text = format!("commit {} {events:?} {row:?} taken {:?}", commit.run, commit.inbox_taken);
             let creates: Vec<_> = commit.create.iter().map(created).collect();
-            let sends: Vec<_> = commit.send.iter().map(|(run, ..)| run).collect();
+            let sends: Vec<_> = commit.send.iter().map(|sent| (&sent.run, sent.urgent)).collect();
             text += &format!(" {creates:?} sends {sends:?} forward {:?} {:?}", commit.forward, commit.hooks);
             text
         }
-        Write::Send { run, .. } => format!("send {run}"),
+        Write::Send(sent) => format!("send {} urgent {}", sent.run, sent.urgent),
         Write::Release { run, fence } => format!("release {run} {fence}"),
         Write::Delete { run } => format!("delete {run}"),
     };
