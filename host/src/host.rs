@@ -206,6 +206,15 @@ impl Host {
         self.inner.failure().map_or(HostError::Closed, |error| HostError::world(&error))
     }
 
+    /// Resolves when nothing happens here any more: the host was shut down, or its world failed. For whoever waits for
+    /// what the host would tell, such as a stream to a client.
+    pub async fn closed(&self) {
+        tokio::select! {
+            () = self.inner.closing.cancelled() => {}
+            () = self.inner.failing.cancelled() => {}
+        }
+    }
+
     /// What is inside, as long as it runs.
     pub(crate) fn inner(&self) -> Result<&Arc<Inner>, HostError> {
         match self.inner.failure() {

@@ -23,7 +23,7 @@ onLogin(async (wrong) => {
     content: h("div", { class: "field" },
       h("label", { for: "token" }, "Token"),
       field,
-      h("p", { class: "hint" }, "The text of the file that was given as --token-file, or of DURHAI_TOKEN, when the host was started. It is kept until this tab is closed."),
+      h("p", { class: "hint" }, "The one that the server was given: for durhai serve the text of its --token-file, or DURHAI_TOKEN. It is kept until this tab is closed."),
       wrong ? h("p", { class: "wrong", role: "alert" }, "That is not the token of this host.") : null),
     submit: "Log in",
     closable: false,

@@ -81,7 +81,6 @@ mod tests {
     use axum::http::StatusCode;
     use axum::routing::get;
     use durhai::Host;
-    use tokio::sync::watch;
     use tower::ServiceExt;
 
     use super::*;
@@ -99,7 +98,6 @@ mod tests {
             host: host.clone(),
             admission: Admission::new(&limits),
             config: Config { limits, ..Config::default() },
-            close: watch::Sender::new(false),
             started_at: now(),
             document: Bytes::new(),
         };

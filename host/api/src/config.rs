@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::Limits;
 use crate::authority::Authority;
 use crate::token::Token;
+use crate::{Closing, Limits};
 
 /// How the API is served. The default fits loopback: no token, and only requests that name this machine as loopback.
 #[derive(Debug, Clone)]
@@ -27,6 +27,12 @@ pub struct Config {
     pub leave_starts: bool,
     /// Whether the page is served beside the API, at `/` and below `/page`.
     pub page: bool,
+    /// Whether `/healthz`, `/readyz` and `/metrics` are served: an app with its own has no use for them.
+    pub probes: bool,
+    /// Whether messages name the options of `durhai serve`, as is right for its users, and not the fields of this struct.
+    pub command_line: bool,
+    /// Ends live streams, for a server of one's own that ends gracefully. [`serve`](crate::serve) closes it itself.
+    pub closing: Closing,
     pub limits: Limits,
 }
 
@@ -41,6 +47,9 @@ impl Default for Config {
             instance: None,
             leave_starts: false,
             page: true,
+            probes: true,
+            command_line: false,
+            closing: Closing::new(),
             limits: Limits::default(),
         }
     }

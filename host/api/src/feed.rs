@@ -35,6 +35,7 @@ pub enum Item {
 /// Follows a run. Nothing is missed and nothing comes twice, however slow the reader is.
 #[derive(Debug)]
 pub struct Feed {
+    host: Host,
     run: Run,
     commits: Receiver<Committed>,
     /// The next of each to give.
@@ -59,6 +60,7 @@ impl Feed {
         let run = host.get(id).await?;
         let next = Want { events: want.events.map(|seq| seq.max(1)), ..want };
         Ok(Feed {
+            host: host.clone(),
             run,
             commits,
             next,
@@ -74,6 +76,14 @@ impl Feed {
     /// The next thing that happened; `None` after [`Item::Ended`], and when the host stops. Nothing is lost if the
     /// future is dropped before it is ready.
     pub async fn next(&mut self) -> Result<Option<Item>, HostError> {
+        match self.find().await {
+            // What is not read by then is read after the next start.
+            Err(HostError::Closed) => Ok(None),
+            found => found,
+        }
+    }
+
+    async fn find(&mut self) -> Result<Option<Item>, HostError> {
         loop {
             if let Some(item) = self.queue.pop_front() {
                 self.ended = matches!(item, Item::Ended(_));
@@ -89,7 +99,13 @@ impl Feed {
             } else if self.unsure {
                 self.look().await?;
             } else {
-                match self.commits.recv().await {
+                let commit = tokio::select! {
+                    // What was committed before the host stopped is told.
+                    biased;
+                    commit = self.commits.recv() => commit,
+                    () = self.host.closed() => return Ok(None),
+                };
+                match commit {
                     Ok(commit) if commit.run == *self.run.id() => self.take(commit).await?,
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => {

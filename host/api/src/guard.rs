@@ -75,9 +75,13 @@ fn host(app: &Shared, uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority
             .ok_or_else(|| Problem::invalid(format!("the request is for {name:?}, which is no name of a host")))?;
         let ours = if is_hook(uri.path()) { config.names_our_hooks(&read) } else { config.names_us(&read) };
         if config.checks_host() && !ours {
+            let allow = match config.command_line {
+                true => "start it with --allow-host",
+                false => "add that name to `Config::allowed_hosts`",
+            };
             let detail = format!(
                 "the request is for {name:?}, which is not this server: use localhost, a loopback address or the \
-                 address it listens on, or start it with --allow-host"
+                 address it listens on, or {allow}"
             );
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
@@ -97,10 +101,17 @@ fn page(app: &Shared, request: &Request, host: Option<&Authority>) -> Result<Opt
         return Ok(None);
     }
     let refuse = |origin: &str| {
-        let detail = format!(
-            "a page of {origin} may not use this server; if it is yours, start the server with --allow-origin and its \
-             scheme, host and port, or with --allow-host if it is this server's own name"
-        );
+        let allow = match app.config.command_line {
+            true => {
+                "start the server with --allow-origin and its scheme, host and port, or with --allow-host if it is this \
+                 server's own name"
+            }
+            false => {
+                "add its scheme, host and port to `Config::allowed_origins`, or its host to `Config::allowed_hosts` if it \
+                 is this server's own name"
+            }
+        };
+        let detail = format!("a page of {origin} may not use this server; if it is yours, {allow}");
         Err(Problem::new(ProblemKind::Forbidden, detail))
     };
     let Some(header) = only(headers, header::ORIGIN)? else {

@@ -18,6 +18,7 @@
 
 mod admission;
 mod authority;
+mod closing;
 mod config;
 mod cut;
 mod extract;
@@ -33,6 +34,7 @@ mod server;
 mod token;
 
 pub use config::Config;
+pub use closing::Closing;
 pub use feed::{Feed, Item, Want};
 pub use limits::Limits;
 pub use problem::{PROBLEMS, Problem, ProblemKind};

@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
 
 use crate::problem::{Problem, ProblemKind};
 use crate::routes::Shared;
@@ -34,6 +35,8 @@ const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microp
 /// Smaller files are sent as they are.
 const WORTH_PACKING: usize = 512;
 
+const INDEX: &str = "index.html";
+
 #[derive(RustEmbed)]
 #[folder = "page/"]
 struct Files;
@@ -41,7 +44,8 @@ struct Files;
 /// Compressed files by path, each with the digest of what was compressed.
 type Packed = Arc<Mutex<HashMap<String, ([u8; 32], Bytes)>>>;
 
-/// `GET /` is `index.html`, `GET /page/PATH` a file beside it.
+/// `GET /` is `index.html`, `GET /page/PATH` a file beside it. Nothing in the files says where they are served: all they ask
+/// for is named from where they are.
 pub(crate) fn routes() -> Router<Shared> {
     Router::new().route("/", get(index)).route("/page/{*path}", get(file)).with_state(Packed::default())
 }
@@ -61,19 +65,44 @@ pub(crate) async fn harden(mut response: Response) -> Response {
     response
 }
 
-async fn index(State(packed): State<Packed>, headers: HeaderMap) -> Response {
-    answer(&packed, "index.html", &headers)
+async fn index(State(packed): State<Packed>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
+    answer(&packed, INDEX, &way_down(uri.path()), &headers)
 }
 
 async fn file(State(packed): State<Packed>, path: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {
     match path {
-        Ok(Path(path)) if is_plain(&path) => answer(&packed, &path, &headers),
+        Ok(Path(path)) if path == INDEX => answer(&packed, INDEX, "../", &headers),
+        Ok(Path(path)) if is_plain(&path) => answer(&packed, &path, "", &headers),
         _ => missing(),
     }
 }
 
+/// From the address that a browser has to what is below it: `/flows/` has its files at `page/…`, `/flows` at `./flows/page/…`.
+fn way_down(path: &str) -> String {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    if last.is_empty() {
+        return String::new();
+    }
+    // It goes into an attribute: what a strange client may put into a path must not end it.
+    let mut way = String::from("./");
+    for byte in last.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => way.push(byte.into()),
+            _ if b"-._~%!$()*+,;=:@".contains(&byte) => way.push(byte.into()),
+            _ => way.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    way.push('/');
+    way
+}
+
+/// The page as it is found at another address: its links lead the other way.
+fn lead(page: &[u8], way: &str) -> Bytes {
+    String::from_utf8_lossy(page).replace("\"page/", &format!("\"{way}page/")).into()
+}
+
 fn missing() -> Response {
-    Problem::new(ProblemKind::NotFound, "the page has no such file; it begins at /").into_response()
+    Problem::new(ProblemKind::NotFound, "the page has no such file").into_response()
 }
 
 /// Names as the files have them: no way leads out of the folder, and hidden files stay hidden.
@@ -82,14 +111,22 @@ fn is_plain(path: &str) -> bool {
     path.split('/').all(|name| !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain))
 }
 
-fn answer(packed: &Packed, path: &str, asked: &HeaderMap) -> Response {
+/// `way`: from where the page is to its files, where it is not beside them.
+fn answer(packed: &Packed, path: &str, way: &str, asked: &HeaderMap) -> Response {
     let Some(file) = Files::get(path) else { return missing() };
-    let digest = file.metadata.sha256_hash();
+    let mut digest = file.metadata.sha256_hash();
     let (kind, packs) = kind(path);
     let body = match file.data {
+        _ if !way.is_empty() => {
+            let led = lead(&file.data, way);
+            digest = Sha256::digest(&led).into();
+            led
+        }
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => Bytes::from(bytes),
     };
+    // What clients choose the form of is not kept.
+    let packs = packs && way.is_empty();
     let zip = packs && body.len() >= WORTH_PACKING && accepts_gzip(asked);
     let tag = tag(&digest, zip);
     let mut headers = HeaderMap::new();
@@ -188,6 +225,23 @@ mod tests {
         {
             assert!(!is_plain(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn links_lead_from_where_the_page_is() {
+        for (path, way) in [
+            ("/", ""),
+            ("/flows/", ""),
+            ("/flows", "./flows/"),
+            ("/my/flows", "./flows/"),
+            ("/a:b", "./a:b/"),
+            ("/%20x", "./%20x/"),
+            ("/a\"><script>'&", "./a%22%3E%3Cscript%3E%27%26/"),
+        ] {
+            assert_eq!(way_down(path), way, "{path}");
+        }
+        let led = lead(b"<a href=\"page/a.js\"><a href=\"x/page/b\">", "./flows/");
+        assert_eq!(led, Bytes::from_static(b"<a href=\"./flows/page/a.js\"><a href=\"x/page/b\">"));
     }
 
     #[test]

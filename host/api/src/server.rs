@@ -17,15 +17,15 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
 use crate::pace::{AtWork, Holding, Paced};
 use crate::problem::{Problem, ProblemKind};
-use crate::routes::router_until;
-use crate::{Config, Limits};
+use crate::routes::whole;
+use crate::{Closing, Config, Limits};
 
 /// Connections over the limit that are told so at once; others are just closed.
 const TURNED_AWAY: usize = 64;
@@ -44,8 +44,7 @@ const STRONG: usize = 16;
 pub enum ServeError {
     /// Everybody who reaches this address could run what they like.
     #[error(
-        "{0} can be reached from other machines, and there is no token: give one with --token-file or DURHAI_TOKEN, \
-         or listen on 127.0.0.1"
+        "{0} can be reached from other machines, and there is no token: set one in `Config::token`, or listen on 127.0.0.1"
     )]
     NoToken(SocketAddr),
     /// Everybody who reaches this address could guess it.
@@ -69,10 +68,8 @@ pub async fn serve(
     let address = listener.local_addr()?;
     config.may_listen(address)?;
     config.listen = Some(address);
-    let close = watch::Sender::new(false);
-    let limits = config.limits.clone();
-    let router = router_until(host, config, close.clone());
-    run(listener, router, limits, close, shutdown).await;
+    let (limits, closing) = (config.limits.clone(), config.closing.clone());
+    run(listener, whole(host, config), limits, closing, shutdown).await;
     Ok(())
 }
 
@@ -92,7 +89,7 @@ async fn run(
     listener: TcpListener,
     router: Router,
     limits: Limits,
-    close: watch::Sender<bool>,
+    closing: Closing,
     shutdown: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
@@ -116,7 +113,7 @@ async fn run(
             }
         };
         if let Ok(place) = places.clone().try_acquire_owned() {
-            let talk = talk(stream, router.clone(), limits.clone(), close.subscribe());
+            let talk = talk(stream, router.clone(), limits.clone(), closing.clone());
             connections.spawn(async move {
                 talk.await;
                 drop(place);
@@ -132,7 +129,7 @@ async fn run(
     }
     // From here on nobody can connect.
     drop(listener);
-    close.send_replace(true);
+    closing.close();
     // What is not done by then is cut.
     let _ = timeout(limits.drain_time, async { while connections.join_next().await.is_some() {} }).await;
 }
@@ -144,7 +141,7 @@ fn is_of_client(error: &std::io::Error) -> bool {
 }
 
 /// One connection, until one side closes it.
-async fn talk(stream: TcpStream, router: Router, limits: Limits, mut closing: watch::Receiver<bool>) {
+async fn talk(stream: TcpStream, router: Router, limits: Limits, closing: Closing) {
     // Small messages go out at once; without that they are just later.
     let _ = stream.set_nodelay(true);
     let at_work = AtWork::default();
@@ -165,8 +162,7 @@ async fn talk(stream: TcpStream, router: Router, limits: Limits, mut closing: wa
     tokio::select! {
         // Whatever broke it off is the client's affair.
         _ = connection.as_mut() => return,
-        // Closing, or nobody is left to say so.
-        _ = closing.wait_for(|closing| *closing) => at_work.end(),
+        () = closing.closed() => at_work.end(),
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
@@ -205,7 +201,7 @@ mod tests {
     async fn served(router: Router, limits: Limits) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(run(listener, router, limits, watch::Sender::new(false), std::future::pending()));
+        tokio::spawn(run(listener, router, limits, Closing::new(), std::future::pending()));
         address
     }
 

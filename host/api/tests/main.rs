@@ -3,6 +3,7 @@
 mod asking;
 mod common;
 mod description;
+mod embedded;
 mod fuzz;
 mod keeping;
 mod live;

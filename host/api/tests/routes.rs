@@ -79,7 +79,7 @@ async fn requests_and_their_answers() {
         ("GET", "/api/v1/workflows", None, 200),
         ("GET", "/api/v1/steps", None, 200),
         ("GET", "/api/v1/doctor", None, 200),
-        ("GET", "/nothing", None, 404),
+        ("GET", "/page/nothing", None, 404),
         ("GET", "/api/v1/nothing", None, 404),
         ("GET", "/api/v1/runs/none", None, 404),
         ("GET", "/api/v1/runs/none/events", None, 404),

@@ -120,7 +120,11 @@ impl From<Problem> for Fail {
 impl From<ServeError> for Fail {
     fn from(error: ServeError) -> Self {
         match error {
-            ServeError::NoToken(_) | ServeError::WeakToken(_) => Fail::usage(error),
+            ServeError::NoToken(address) => Fail::usage(format!(
+                "{address} can be reached from other machines, and there is no token: give one with --token-file or \
+                 DURHAI_TOKEN, or listen on 127.0.0.1"
+            )),
+            ServeError::WeakToken(_) => Fail::usage(error),
             ServeError::Io(_) => Fail::unreachable(error),
         }
     }

@@ -139,6 +139,7 @@ impl Serving {
             token: Some(Token::new(&secret).map_err(Fail::usage)?),
             instance: Some(file.instance.clone()),
             leave_starts: true,
+            command_line: true,
             // Its token is a secret of the data folder, which nobody could type.
             page: false,
             ..Config::default()

@@ -1,6 +1,7 @@
 // The way to the host: requests, problems, the token, and streams that come back by themselves.
 
-const BASE = "/api/v1";
+// Wherever the page is served: behind the path of an app, or of a proxy.
+const BASE = new URL("../../api/v1", import.meta.url).pathname;
 const TOKEN = "durhai-token";
 
 /** What the API answers when it does not do what it was asked (RFC 9457), or that it could not be reached (`status` 0). */
@@ -77,7 +78,7 @@ async function send(method, path, { query, body, headers, signal, accept = "appl
     } catch (error) {
       if (signal?.aborted) throw error;
       became("lost");
-      throw new Problem({ status: 0, title: "The host does not answer", detail: "The host does not answer. Is `durhai serve` still running?" });
+      throw new Problem({ status: 0, title: "The host does not answer", detail: "The host does not answer. Is it still running?" });
     }
     if (answer.status === 401) {
       await login(token);

@@ -61,7 +61,7 @@ struct Gathered {
     due: Option<Instant>,
 }
 
-/// Tells what changes in the whole host, until the server stops.
+/// Tells what changes in the whole host, until it or the server stops.
 ///
 /// Messages: `hello` first (`Hello`); `runs` (`Changes`, gathered for 250 ms); `workflow` (`Report`, about a file of the
 /// scripts folder). They have no ids: after a break look again.
@@ -96,13 +96,13 @@ pub(super) async fn changes(
             &json!({ "instance": app.config.instance, "started_at": app.started_at }),
         )),
     };
-    let messages = stream::unfold((onlooker, app.close.subscribe()), |(mut onlooker, mut closing)| async move {
+    let messages = stream::unfold((onlooker, app), |(mut onlooker, app)| async move {
         let message = tokio::select! {
-            // Whether it says so or is gone: the server stops.
-            _ = closing.wait_for(|closing| *closing) => None,
             message = onlooker.next() => message,
+            () = app.config.closing.closed() => None,
+            () = app.host.closed() => None,
         };
-        message.map(|message| (Ok(message), (onlooker, closing)))
+        message.map(|message| (Ok(message), (onlooker, app)))
     });
     Ok(Sse::new(messages).keep_alive(KeepAlive::default()))
 }

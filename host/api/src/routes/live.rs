@@ -164,10 +164,9 @@ async fn follow(
 ) -> Result<Sse<impl Stream<Item = Result<Message, Infallible>> + use<>>, Problem> {
     let only_lines = want.events.is_none();
     let feed = Feed::open(&app.host, id, want).await?;
-    let messages = stream::unfold((feed, app.close.subscribe()), move |(mut feed, mut closing)| async move {
+    let messages = stream::unfold((feed, app.config.closing.clone()), move |(mut feed, closing)| async move {
         let item = tokio::select! {
-            // Whether it says so or is gone: the server stops.
-            _ = closing.wait_for(|closing| *closing) => return None,
+            () = closing.closed() => return None,
             item = feed.next() => item,
         };
         match item {

@@ -15,13 +15,13 @@ mod versions;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, OriginalUri, Request};
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Version, header};
 use axum::response::sse::Event as Message;
 use axum::{Router, middleware};
 use durhai::{Host, Millis};
 use serde::Serialize;
-use tokio::sync::watch;
+use tower::Service;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -44,8 +44,6 @@ pub(crate) struct App {
     pub host: Host,
     pub config: Config,
     pub admission: Admission,
-    /// Becomes true when the server stops: live streams end.
-    pub close: watch::Sender<bool>,
     /// When the server started, in milliseconds since the Unix epoch.
     pub started_at: Millis,
     /// The description of the API, as JSON.
@@ -54,23 +52,56 @@ pub(crate) struct App {
 
 pub(crate) type Shared = Arc<App>;
 
-/// The API of a host, for a server of one's own. Live streams end when the host does.
+/// The API of a host with its page, for an app of one's own: to be merged, or nested below a path of its choice.
+///
+/// ```no_run
+/// # async fn demo(host: durhai::Host) {
+/// let app = axum::Router::new()
+///     .route("/", axum::routing::get(|| async { "my app" }))
+///     .fallback(|| async { "nothing here" })
+///     .nest_service("/durhai", durhai_api::router(host, durhai_api::Config::default()));
+/// # }
+/// ```
+///
+/// Its routes are `/api/v1/…`, `/hooks/…`, `/healthz`, `/readyz`, `/metrics`, and `/` and `/page/…` for the page; see
+/// [`Config::probes`] and [`Config::page`] where an app that merges it has some of them. It has no fallback: what is not
+/// below these is the app's. All links and requests of the page stay below where it was found. With `nest` the page is at
+/// `/durhai`, with `nest_service` at `/durhai/` too.
+///
+/// Live streams end when the host does, or [`Config::closing`] is closed.
 pub fn router(host: Host, config: Config) -> Router {
-    router_until(host, config, watch::Sender::new(false))
+    let (page, probes) = (config.page, config.probes);
+    let whole = whole(host, config);
+    let service = tower::service_fn(move |mut request: Request| {
+        // What the app's own path has parameters for is no parameter of a route here.
+        let original = request.extensions_mut().remove::<OriginalUri>();
+        request.extensions_mut().clear();
+        if let Some(original) = original {
+            request.extensions_mut().insert(original);
+        }
+        whole.clone().call(request)
+    });
+    let mut paths = vec!["/api/v1", "/api/v1/", "/api/v1/{*path}", "/hooks", "/hooks/", "/hooks/{*path}"];
+    paths.extend(page.then_some(["/", "/page/{*path}"]).into_iter().flatten());
+    paths.extend(probes.then_some(PROBES).into_iter().flatten());
+    paths.into_iter().fold(Router::new(), |router, path| router.route_service(path, service.clone()))
 }
 
-/// The same; live streams also end when `close` is told so.
-pub(crate) fn router_until(host: Host, config: Config, close: watch::Sender<bool>) -> Router {
+/// What others ask to see whether a server lives, and how it is.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// The same for a server that has nothing else: whatever it does not know is a problem document.
+pub(crate) fn whole(host: Host, config: Config) -> Router {
     let page = if config.page { page::routes() } else { Router::new() };
-    let (routes, described) = described().split_for_parts();
+    let (routes, described) = described(config.probes).split_for_parts();
     let document = openapi::document(described, config.token.is_some()).to_string().into();
     let admission = Admission::new(&config.limits);
-    let app = Arc::new(App { host, config, admission, close, started_at: now(), document });
+    let app = Arc::new(App { host, config, admission, started_at: now(), document });
     guarded(routes.merge(page).fallback(unknown).method_not_allowed_fallback(not_there), app)
 }
 
 /// Every route but those of the page, with its description.
-fn described() -> OpenApiRouter<Shared> {
+fn described(probes: bool) -> OpenApiRouter<Shared> {
     let api = OpenApiRouter::new()
         .routes(routes!(system::workflows))
         .routes(routes!(system::workflow))
@@ -110,13 +141,14 @@ fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(files::import))
         .routes(routes!(runs::purge))
         .routes(routes!(system::openapi));
-    OpenApiRouter::new()
+    let all = OpenApiRouter::new()
         .nest("/api/v1", api)
         // A look is no delivery: HEAD is not GET here.
-        .routes(routes!(hooks::deliver).map(|methods| methods.head(not_there)))
-        .routes(routes!(system::healthz))
-        .routes(routes!(system::readyz))
-        .routes(routes!(system::metrics))
+        .routes(routes!(hooks::deliver).map(|methods| methods.head(not_there)));
+    match probes {
+        true => all.routes(routes!(system::healthz)).routes(routes!(system::readyz)).routes(routes!(system::metrics)),
+        false => all,
+    }
 }
 
 /// Everything that stands in front of the routes: the last layer is the first to see a request.
@@ -153,7 +185,7 @@ pub(crate) fn now() -> Millis {
 
 /// The path is not said again: it may have the token of a hook.
 async fn unknown() -> Problem {
-    Problem::new(ProblemKind::NotFound, "there is nothing here; the API is below /api/v1, the page at /")
+    Problem::new(ProblemKind::NotFound, "there is nothing here; the API is below api/v1, the page in front of it")
 }
 
 async fn not_there(method: Method) -> Problem {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use durhai::{Diagnosis, GateReport, Health, Millis, RunCount, Stats, Status, Value, WorkflowView};
@@ -181,8 +181,16 @@ pub(super) async fn metrics(State(app): State<Shared>) -> Response {
     tag = "host",
     responses((status = 200, description = "OpenAPI 3.1.", body = BTreeMap<String, Value>)),
 )]
-pub(super) async fn openapi(State(app): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], app.document.clone()).into_response()
+pub(super) async fn openapi(State(app): State<Shared>, OriginalUri(uri): OriginalUri) -> Response {
+    // Paths are named from where the API is.
+    let document = match uri.path().strip_suffix("/api/v1/openapi.json") {
+        None | Some("") => app.document.clone(),
+        Some(below) => {
+            let text = String::from_utf8_lossy(&app.document);
+            text.replacen(&json!({ "url": "/" }).to_string(), &json!({ "url": below }).to_string(), 1).into()
+        }
+    };
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
 
 /// Says that the process answers. Needs no token.

@@ -6,4 +6,4 @@ mod framing;
 mod hooks;
 mod limits;
 mod page;
-mod wire;
+pub mod wire;

@@ -259,6 +259,7 @@ fn config(args: &Serve) -> Result<Config, Fail> {
         hook_hosts: args.public_url.iter().map(|url| host_of(url)).collect::<Result<_, _>>()?,
         allowed_origins: args.allow_origin.iter().map(|url| origin(url)).collect::<Result<_, _>>()?,
         limits,
+        command_line: true,
         ..Config::default()
     })
 }
