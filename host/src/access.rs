@@ -127,6 +127,7 @@ impl Inner {
         let event = Event { seq: claim.last_seq + 1, at, step_id: None, site: None, body };
         commit.events = Some(Chunk { first: event.seq, count: 1, bytes: wire::encode(&[event]) });
         commit.row = Some(row);
+        commit.leave = Some(crate::slot::LEFT.into());
         commit.progress = true;
         self.ask(Write::Commit(Box::new(commit))).await?.map(drop).map_err(crate::handle::refusal)?;
         if let Some(ended) = ended {

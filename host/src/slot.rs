@@ -238,6 +238,7 @@ impl Slot {
         let mut ended = None;
         if let Some(end) = turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()) {
             commit.send.extend(letter_to_parent(self.exec.replay().created(), end, now));
+            commit.leave = leaves(end).then(|| LEFT.into());
             self.note_end(end, &mut commit, now);
             ended = inner.observers.ending(inner, self.exec.replay().created(), &self.row, end).map(Box::new);
         }
@@ -501,6 +502,14 @@ pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Op
 
 /// In front of the keys of `set_state` among the named values of a run.
 pub(crate) const STATE: &str = "state/";
+
+/// The stream of a run that holds messages it was sent and did not come to, for the one that tries it again.
+pub(crate) const LEFT: &str = "unread";
+
+/// The run may be tried again, and what it did not read is for that one.
+pub(crate) fn leaves(end: &Body) -> bool {
+    matches!(end, Body::RunFailed { .. } | Body::RunCancelled { .. })
+}
 
 /// The stream of a run that holds its log lines.
 pub(crate) const LOG_STREAM: &str = "log";

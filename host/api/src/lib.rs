@@ -33,8 +33,8 @@ mod routes;
 mod server;
 mod token;
 
-pub use config::Config;
 pub use closing::Closing;
+pub use config::Config;
 pub use feed::{Feed, Item, Want};
 pub use limits::Limits;
 pub use problem::{PROBLEMS, Problem, ProblemKind};

@@ -74,6 +74,9 @@ const SWITCH: u32 = 16;
 /// Bytes of a shown value that cost an operation.
 const SHOWN: usize = 32;
 
+/// Operations of a replayed script behind all that is recorded, where it was terminated while it computed.
+const BEYOND: u64 = 1_000_000;
+
 /// All operations in reaction to one input may be so many times those between two waits of a task. Tasks that wait for
 /// each other would else never come to an end.
 const REACTION: u64 = 10;
@@ -288,7 +291,11 @@ fn look_up(slice_is_over: bool) -> bool {
     } else if !slice_is_over || loading {
         return !loading;
     } else {
-        match with(spent) {
+        let spent = with(spent);
+        if fiber::inside() && with(|state| state.replay.verdict().is_some()) == Some(true) {
+            stop();
+        }
+        match spent {
             Some(Some(doom)) => doom,
             Some(None) if fiber::inside() => {
                 pause(Pause::Slice);
@@ -322,6 +329,10 @@ fn spent(state: &mut State) -> Option<Failure> {
     }
     state.operations += u64::from(SLICE);
     state.reaction += u64::from(SLICE);
+    if state.reaction >= BEYOND && state.replay.only_terminated() {
+        // Where it stood when it was terminated nobody knows.
+        state.replay.ends_here();
+    }
     let (limit, all) = (state.max_operations, state.max_operations.saturating_mul(REACTION));
     if let Some(doom) = state.doom.take() {
         return Some(doom);

@@ -30,10 +30,10 @@ impl Worker {
                 false => slot.more = true,
             }
             for letter in letters {
-                let message = Message::decode(&letter.bytes);
-                if letter.index > slot.looked_at
-                    && let Some(Message::Terminate { reason }) = &message
-                {
+                // Whatever an urgent one is for, it is looked at before its turn.
+                let ahead = letter.urgent && letter.index > slot.looked_at;
+                let message = if room || ahead { Message::decode(&letter.bytes) } else { None };
+                if let Some(Message::Terminate { reason }) = message.as_ref().filter(|_| ahead) {
                     slot.terminated.get_or_insert_with(|| reason.clone());
                 }
                 if room {

@@ -13,7 +13,9 @@ impl Turn<'_> {
     pub fn commit(&mut self, commit: Commit) -> Outcome<Vec<Creation>> {
         let ends = commit.row.as_ref().is_some_and(|row| row.status.is_terminal());
         let forward = commit.forward.filter(|_| ends);
-        if forward.is_some() {
+        let waits = |run: &Run| run.last_letter > run.taken;
+        let leave = commit.leave.filter(|_| ends && self.state.runs.get(&commit.run).is_some_and(waits));
+        if forward.is_some() || leave.is_some() {
             // The letters must be on the disk to be found.
             self.apply()?;
         }
@@ -48,7 +50,15 @@ impl Turn<'_> {
                 self.empty = false;
             }
         }
-        for (stream, entry) in commit.append {
+        let left = match leave.filter(|_| forward.is_none()) {
+            Some(stream) => {
+                let letters = self.letters(&commit.run)?.into_iter();
+                letters.map(|letter| (stream.clone(), letter.bytes)).collect()
+            }
+            None => Vec::new(),
+        };
+        let Some(run) = self.state.runs.get_mut(&commit.run) else { return self.refuse(commit.run) };
+        for (stream, entry) in commit.append.into_iter().chain(left) {
             let at = match run.streams.iter().position(|(name, _)| *name == stream) {
                 Some(at) => at,
                 None => {

@@ -176,6 +176,9 @@ pub struct Commit {
     /// With a terminal row: the letters that were not taken go to this run's inbox, in order and as they were sent, before
     /// those of `send`; unless it is unknown or terminal, then they are dropped. Ignored without a terminal row.
     pub forward: Option<RunId>,
+    /// With a terminal row and without `forward`: the letters that were not taken become entries of this stream of the run,
+    /// in order, as what it leaves to those who come after it. Ignored without a terminal row.
+    pub leave: Option<Arc<str>>,
     /// Named values of the host, as [`put_meta`](crate::World::put_meta) writes them; `None` removes.
     pub meta: Vec<(String, Option<Vec<u8>>)>,
     /// The run got further than before: its `tries` start again at 0.
@@ -197,6 +200,7 @@ impl Commit {
             create: Vec::new(),
             send: Vec::new(),
             forward: None,
+            leave: None,
             meta: Vec::new(),
             progress: false,
         }

@@ -65,9 +65,16 @@ impl Replay {
         }
     }
 
+    /// The log ends by a termination, and nothing else is left in it.
+    pub fn only_terminated(&self) -> bool {
+        let terminated =
+            |event: &Event| matches!(&event.body, Body::RunFailed { error } if error.kind == Kind::Terminated);
+        self.history.is_empty() && self.recorded.len() == 1 && self.recorded.values().all(terminated)
+    }
+
     /// The log ends where the script stands, in the middle of what it did: it was terminated there, or came to a limit,
     /// which need not be the same everywhere. What it would do next never happened.
-    pub(super) fn ends_here(&mut self) -> bool {
+    pub fn ends_here(&mut self) -> bool {
         let cut_off = |end: &Body| matches!(end, Body::RunFailed { error } if matches!(error.kind, Kind::Terminated | Kind::Limit));
         let only = self.history.is_empty() && self.recorded.len() == 1;
         let Some(end) = self.recorded.values().next().filter(|event| only && cut_off(&event.body)) else {

@@ -161,14 +161,6 @@ impl Replay {
         let size = message.len() + if fields.is_null() { 0 } else { size_of(&fields) };
         self.shown.lines += 1;
         if self.shows(size)? {
-            if self.shown.lines > self.limits.log_lines {
-                let most = self.limits.log_lines;
-                let message = format!(
-                    "the script wrote more than {most} lines to the run's log (the limit `log_lines`): is there a loop that \
-                     does not end?"
-                );
-                return Err(Failure::new(Kind::Limit, message));
-            }
             let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(|task| task.last_call());
             self.turn.lines.push(LogLine {
                 at: self.clock,
@@ -191,18 +183,30 @@ impl Replay {
             Some(stored) if self.shown.input == stored.after => true,
             _ => self.live || self.fresh,
         };
-        if !new {
-            return Ok(false);
-        }
-        let (bytes_in_all, most) = (self.shown.stream_bytes, self.limits.stream_bytes);
-        if bytes_in_all > most {
-            let message = format!(
-                "the lines and emitted values of the run have {bytes_in_all} bytes, the limit `stream_bytes` is {most}"
-            );
+        // What is recorded may have been written under other limits; but where the log ends with one, that was this one.
+        if let Some(message) = self.written_too_much()
+            && (new || self.ends_here())
+        {
             return Err(Failure::new(Kind::Limit, message));
         }
-        self.gather(bytes as u64);
-        Ok(true)
+        if new {
+            self.gather(bytes as u64);
+        }
+        Ok(new)
+    }
+
+    fn written_too_much(&self) -> Option<String> {
+        let (lines, bytes) = (self.shown.lines, self.shown.stream_bytes);
+        let (most, most_bytes) = (self.limits.log_lines, self.limits.stream_bytes);
+        if lines > most {
+            let message = format!("the script wrote more than {most} lines to the run's log (the limit `log_lines`)");
+            return Some(format!("{message}: is there a loop that does not end?"));
+        }
+        (bytes > most_bytes).then(|| {
+            format!(
+                "the lines and emitted values of the run have {bytes} bytes, the limit `stream_bytes` is {most_bytes}"
+            )
+        })
     }
 
     fn gather(&mut self, bytes: u64) {

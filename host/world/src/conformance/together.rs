@@ -13,6 +13,7 @@ pub const CASES: Cases = &[
     ("commit: a run it creates must begin at 1", create_sequence),
     ("commit: letters it sends", send),
     ("commit: letters that are forwarded", forward),
+    ("commit: letters that are left behind", leave),
     ("commit: values of the run", values),
     ("commit: named values of the host", meta),
     ("commit: nothing of a refused one is stored, whatever is in it", refused),
@@ -98,6 +99,36 @@ fn send(subject: &Subject<'_>) {
     let last = Row { status: Status::Completed, ..row("a") };
     committed(&*world, Commit { row: Some(last), send: vec![to("a", b"6"), to("b", b"7")], ..turn(&a) });
     assert_eq!((letters(&*world, &id("a")), letters(&*world, &id("b")).len()), (vec![], 3));
+    undamaged(&*world);
+}
+
+fn leave(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let letter = |name: &str, text: &[u8]| crate::Write::Send(outgoing(&id(name), text));
+    let left = |name: &str| world.stream(&id(name), "left", 0, 9).expect("works");
+    let a = held(&*world, row("a"), &holder("h"));
+    write_all(&*world, (1..=4).map(|n| letter("a", &[n])).collect());
+    // Without an end nothing moves.
+    committed(&*world, Commit { leave: Some("left".into()), ..turn(&a) });
+    assert_eq!((letters(&*world, &id("a")).len(), left("a").len()), (4, 0));
+    // Sent in the same batch, behind what the run puts into that stream itself, without what it takes.
+    let last = Commit {
+        row: Some(Row { status: Status::Failed, ..a.row.clone() }),
+        inbox_taken: Some(2),
+        append: vec![("left".into(), b"own".to_vec())],
+        leave: Some("left".into()),
+        ..turn(&a)
+    };
+    write_all(&*world, vec![letter("a", &[5]), commit(last)]);
+    assert_eq!(left("a"), [b"own".to_vec(), vec![3], vec![4], vec![5]]);
+    assert_eq!(letters(&*world, &id("a")), []);
+    // Who goes on with them gets them, and nothing is left.
+    let b = held(&*world, row("b"), &holder("h"));
+    write_all(&*world, vec![letter("b", b"1"), new(Row { wake_at: None, ..row("heir") }, None)]);
+    let row = Some(Row { status: Status::Continued, ..b.row.clone() });
+    committed(&*world, Commit { row, forward: Some(id("heir")), leave: Some("left".into()), ..turn(&b) });
+    assert_eq!((left("b").len(), letters(&*world, &id("heir"))), (0, vec![(1, b"1".to_vec())]));
+    assert!(world.streams(&id("b")).expect("works").is_empty(), "a stream without entries");
     undamaged(&*world);
 }
 

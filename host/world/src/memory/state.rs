@@ -147,6 +147,9 @@ impl State {
                 let Letter { at, urgent, bytes, .. } = letter;
                 let _ = self.send(Outgoing { run: heir.clone(), at, urgent, bytes }, notices);
             }
+        } else if let Some(stream) = commit.leave.filter(|_| !untaken.is_empty()) {
+            let entries = untaken.into_iter().map(|letter| letter.bytes);
+            self.runs.get_mut(&id).expect("it is held").streams.entry(stream).or_default().extend(entries);
         }
         for outgoing in commit.send {
             let _ = self.send(outgoing, notices);

@@ -127,6 +127,7 @@ impl Pair<'_> {
             hooks: (0..self.few()).map(|_| self.hook_change()).collect(),
             create,
             send: (0..self.few()).map(|_| self.message_to_any()).collect(),
+            leave: self.dice.one_in(2).then(|| "left".into()),
             forward: self.dice.one_in(2).then(|| id(self.dice.pick(&NAMES[..]))),
             meta: (0..self.few()).map(|_| (self.dice.pick(&METAS).into(), value(&mut self.dice))).collect(),
             events,

@@ -1,0 +1,294 @@
+//! Messages count when they are applied: what was acknowledged reaches the run, its successor, or the one that tries it
+//! again, however many came at once and wherever the run ended among them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durhai::{
+    HookRequest, Host, HostBuilder, HostError, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World,
+};
+use durhai_core::Kind;
+use durhai_testkit::{PATIENCE, SimClock};
+use serde_json::json;
+
+/// Takes five, one a run.
+const COLLECT: &str = r#"
+    let got = input.got;
+    got.push(wait_for("m"));
+    if got.len() < 5 { continue_as_new(#{ got: got }); }
+    got
+"#;
+
+/// The same by a hook whose address stays.
+const HOOKED: &str = r#"
+    let h = hook(#{ token: "orders" });
+    let got = input.got;
+    got.push(h.wait().body);
+    if got.len() < 5 { continue_as_new(#{ got: got }); }
+    got
+"#;
+
+const TEXTS: [(&str, &str); 7] = [
+    ("collect", COLLECT),
+    ("hooked", HOOKED),
+    ("computes", "let i = 0; loop { i += 1; }"),
+    // A question in each run of the chain, under the same step id.
+    (
+        "asks",
+        r#"
+        let a = suspend(`round ${input}`, #{ label: "q", timeout: "1h" });
+        if a == () { wait_for("on"); continue_as_new(input + 1); }
+        [input, a]
+    "#,
+    ),
+    // Fails at the first signal, with others behind it.
+    (
+        "fails",
+        r#"
+        let first = wait_for("m");
+        if attempt() == 1 { throw "not today"; }
+        [first, wait_for("m"), wait_for("m")]
+    "#,
+    ),
+    (
+        "limited",
+        r#"
+        let first = wait_for("m");
+        if attempt() == 1 { loop { print("x"); } }
+        [first, wait_for("m"), wait_for("m")]
+    "#,
+    ),
+    (
+        "closes",
+        r#"
+        let h = hook(#{ token: "again" });
+        let first = h.wait().body;
+        h.close();
+        let h = hook(#{ token: "again" });
+        [first, h.wait().body, h.wait().body]
+    "#,
+    ),
+];
+
+fn host(world: &Arc<dyn World>, clock: &Arc<SimClock>) -> HostBuilder {
+    let limits = Limits { log_lines: 1_000, ..Limits::default() };
+    let builder = Host::builder().shared_world(world.clone()).clock(clock.clone()).workers(1).limits(limits);
+    let builder = builder.step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) });
+    TEXTS.iter().fold(builder, |builder, (name, text)| builder.workflow(*name, *text))
+}
+
+fn new() -> (Arc<dyn World>, Arc<SimClock>) {
+    (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()))
+}
+
+/// A host that takes up nothing: what is sent through it lies in the inbox.
+async fn sender(world: &Arc<dyn World>, clock: &Arc<SimClock>) -> Host {
+    host(world, clock).adopt(false).start().await.unwrap()
+}
+
+/// Starts a run, and stops its host once the run waits.
+async fn begun(world: &Arc<dyn World>, clock: &Arc<SimClock>, workflow: &str, input: Value) -> String {
+    let host = host(world, clock).start().await.unwrap();
+    let run = host.run(workflow).id("run").input(&input).start().await.unwrap();
+    waits(&run).await;
+    host.shutdown().await;
+    run.id().to_string()
+}
+
+/// Until it waits for something from outside.
+async fn waits(run: &Run) {
+    let waits = async {
+        while !matches!(run.status().await.unwrap(), Status::Waiting | Status::Suspended) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waits).await.expect("it comes to wait");
+}
+
+async fn output(run: &Run) -> Value {
+    tokio::time::timeout(PATIENCE, run.wait()).await.expect("it ends").unwrap().output
+}
+
+#[tokio::test]
+async fn signals_behind_the_end_of_a_run_go_to_its_successors_in_order() {
+    let (world, clock) = new();
+    let run = begun(&world, &clock, "collect", json!({ "got": [] })).await;
+    let down = sender(&world, &clock).await;
+    for n in 0..5 {
+        down.get(&run).await.unwrap().signal("m", &n).await.unwrap();
+    }
+    down.shutdown().await;
+    let host = host(&world, &clock).start().await.unwrap();
+    assert_eq!(output(&host.get(&run).await.unwrap()).await, json!([0, 1, 2, 3, 4]));
+    host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_senders_lose_nothing_while_the_run_goes_on_as_others() {
+    let (world, clock) = new();
+    let host = host(&world, &clock).start().await.unwrap();
+    let mut got = Vec::new();
+    for round in 0..8 {
+        let run = host.run("collect").id(format!("run-{round}")).input(&json!({ "got": [] })).start().await.unwrap();
+        let send = |n: usize| {
+            let run = run.clone();
+            async move { run.signal("m", &n).await }
+        };
+        let sent = futures_join((0..5).map(send).collect()).await;
+        assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+        let mut all: Vec<u64> = serde_json::from_value(output(&run).await).unwrap();
+        all.sort_unstable();
+        got.push(all);
+    }
+    assert!(got.iter().all(|all| *all == [0, 1, 2, 3, 4]), "{got:?}");
+    host.shutdown().await;
+}
+
+/// All at once.
+async fn futures_join<T: Send + 'static>(all: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+    let tasks: Vec<_> = all.into_iter().map(tokio::spawn).collect();
+    let mut done = Vec::new();
+    for task in tasks {
+        done.push(task.await.unwrap());
+    }
+    done
+}
+
+#[tokio::test]
+async fn what_ends_a_run_ends_the_chain_it_became() {
+    for terminate in [false, true] {
+        for before in 0..4 {
+            let (world, clock) = new();
+            let run = begun(&world, &clock, "collect", json!({ "got": [] })).await;
+            let down = sender(&world, &clock).await;
+            let to = down.get(&run).await.unwrap();
+            for n in 0..before {
+                to.signal("m", &n).await.unwrap();
+            }
+            match terminate {
+                true => to.terminate("enough").await.unwrap(),
+                false => to.cancel("enough").await.unwrap(),
+            }
+            for n in before..5 {
+                to.signal("m", &n).await.unwrap();
+            }
+            down.shutdown().await;
+            let host = host(&world, &clock).start().await.unwrap();
+            let view =
+                tokio::time::timeout(PATIENCE, host.get(&run).await.unwrap().wait()).await.expect("it ends").unwrap();
+            match terminate {
+                true => assert_eq!(
+                    view.error.as_ref().map(|error| error.kind),
+                    Some(Kind::Terminated),
+                    "{before}: {view:?}"
+                ),
+                false => assert_eq!(view.status, Status::Cancelled, "{before}: {view:?}"),
+            }
+            host.shutdown().await;
+        }
+    }
+}
+
+fn request(body: &Value) -> HookRequest {
+    HookRequest { method: "POST".into(), body: body.clone(), ..HookRequest::default() }
+}
+
+#[tokio::test]
+async fn payloads_for_a_token_reach_whichever_hook_has_it_next() {
+    // In the next run of the chain.
+    let (world, clock) = new();
+    let run = begun(&world, &clock, "hooked", json!({ "got": [] })).await;
+    let down = sender(&world, &clock).await;
+    for n in 0..5 {
+        let id = format!("id-{n}");
+        down.deliver_hook("orders", request(&json!(n)), Some(&id)).await.unwrap();
+        // Sent twice, and found to be the same in whichever run it comes to.
+        down.deliver_hook("orders", request(&json!(n)), Some(&id)).await.unwrap();
+    }
+    down.shutdown().await;
+    let host_ = host(&world, &clock).start().await.unwrap();
+    assert_eq!(output(&host_.get(&run).await.unwrap()).await, json!([0, 1, 2, 3, 4]));
+    host_.shutdown().await;
+
+    // In the next hook of the same run.
+    let (world, clock) = new();
+    let run = begun(&world, &clock, "closes", Value::Null).await;
+    let down = sender(&world, &clock).await;
+    for n in 0..3 {
+        down.deliver_hook("again", request(&json!(n)), None).await.unwrap();
+    }
+    down.shutdown().await;
+    let host = host(&world, &clock).start().await.unwrap();
+    let run = host.get(&run).await.unwrap();
+    assert_eq!(output(&run).await, json!([0, 1, 2]));
+    let view = run.replay(Default::default()).await.unwrap();
+    assert_eq!((view.divergence, view.output), (None, json!([0, 1, 2])));
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_for_the_question_of_its_run() {
+    let (world, clock) = new();
+    let run = begun(&world, &clock, "asks", json!(1)).await;
+    let down = sender(&world, &clock).await;
+    let to = down.get(&run).await.unwrap();
+    // The hour is over before anybody answers, and the answer lies in the inbox when the run goes on as another.
+    to.signal("on", &Value::Null).await.unwrap();
+    clock.advance(3_600_001);
+    to.resume(Some("q"), &"late").await.unwrap();
+    down.shutdown().await;
+    let host = host(&world, &clock).start().await.unwrap();
+    let next = async {
+        loop {
+            let asked = host.get(&run).await.unwrap().suspensions().await.unwrap();
+            match asked.first() {
+                Some(asked) if asked.payload == "round 2" => break,
+                _ => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, next).await.expect("it asks again");
+    let run = host.get(&run).await.unwrap();
+    run.resume(Some("q"), &"in time").await.unwrap();
+    assert_eq!(output(&run).await, json!([2, "in time"]));
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_failed_run_did_not_come_to_is_for_the_one_that_tries_it_again() {
+    for workflow in ["fails", "limited"] {
+        let (world, clock) = new();
+        let run = begun(&world, &clock, workflow, Value::Null).await;
+        let down = sender(&world, &clock).await;
+        for n in 0..3 {
+            down.get(&run).await.unwrap().signal("m", &n).await.unwrap();
+        }
+        down.shutdown().await;
+        let host = host(&world, &clock).start().await.unwrap();
+        let failed = host.get(&run).await.unwrap();
+        let view = tokio::time::timeout(PATIENCE, failed.wait()).await.expect("it ends").unwrap();
+        assert_eq!(view.status, Status::Failed, "{workflow}");
+        let again = failed.retry().await.unwrap();
+        assert_eq!(output(&again).await, json!([0, 1, 2]), "{workflow}");
+        host.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_computes_is_terminated_where_it_stands() {
+    let (world, clock) = new();
+    let host = host(&world, &clock).script_operations(u64::MAX).start().await.unwrap();
+    let run = host.run("computes").id("run").start().await.unwrap();
+    let started = async {
+        while run.events(1, 9).await.unwrap().len() < 1 || run.status().await.unwrap() == Status::Pending {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, started).await.expect("it begins");
+    run.terminate("enough").await.unwrap();
+    let view = tokio::time::timeout(PATIENCE, run.wait()).await.expect("it ends").unwrap();
+    assert_eq!(view.error.map(|error| (error.kind, error.message)), Some((Kind::Terminated, "enough".into())));
+    let refused = run.signal("m", &1).await.unwrap_err();
+    assert!(matches!(refused, HostError::Conflict(_)), "{refused}");
+    host.shutdown().await;
+}
