@@ -24,5 +24,6 @@ mod schedules;
 mod spinning;
 mod stdlib;
 mod telemetry;
+mod tags;
 mod together;
 mod trace;

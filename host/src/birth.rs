@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durhai_core::event::{Created, Parent};
 use durhai_core::replay::{Continue, StartChild, version_at};
-use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value, wire};
+use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value, tags, wire};
 use durhai_engine::{Header, schema};
 use durhai_world::{Chunk, Create, Gate, Refused, Row, World, WorldError, Write};
 
@@ -80,6 +80,8 @@ impl Inner {
                 format!("this would be level {} of runs that start each other, the limit is {most}", depth + 1);
             return Err(failed(Kind::Limit, message));
         }
+        // Here, and not where the call is made: a log that was written before there were limits goes on being replayed.
+        tags::check(&start.options.tags).map_err(|why| failed(Kind::InvalidInput, why))?;
         let Serving { version, header } = match self.catalog.serving(&start.workflow) {
             Ok(serving) => serving,
             Err(Missing::Unknown(text) | Missing::Broken(text)) => return Err(failed(Kind::ChildFailed, text)),

@@ -54,7 +54,7 @@ impl Start {
         self
     }
 
-    /// Something to find it by.
+    /// Something to find it by: at most 32 of them, with a key of at most 64 bytes and a value of at most 256.
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(key.into(), value.into());
         self
@@ -110,6 +110,7 @@ impl Start {
             Some(id) => RunId::new(id).map_err(|error| HostError::Invalid(error.to_string()))?,
             None => new_id(inner)?,
         };
+        durhai_core::tags::check(&tags).map_err(HostError::Invalid)?;
         if timeout == Some(Duration::ZERO) {
             return Err(HostError::Invalid("the timeout of a run must be longer than nothing".into()));
         }

@@ -9,7 +9,7 @@ mod runs;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use durhai_core::{RunId, Status, Value};
+use durhai_core::{Body, RunId, Status, Value, tags};
 use durhai_world::{Commit, Row, World, WorldError, Write as Writing};
 use serde::{Deserialize, Serialize};
 
@@ -163,8 +163,14 @@ fn plan(inner: &Arc<Inner>, input: Spooled<'_, impl Read>, options: &ImportOptio
         let line = reader.line();
         let wrong = |why: String| HostError::Invalid(format!("line {line}: {why}"));
         match item {
-            Item::Run { row } => rows.push(*row),
+            Item::Run { row } => {
+                tags::check(&row.tags).map_err(wrong)?;
+                rows.push(*row);
+            }
             Item::Event(event) => {
+                if let Body::RunCreated(created) = &event.body {
+                    tags::check(&created.tags).map_err(wrong)?;
+                }
                 events += 1;
                 origins.look(rows.last().map(|row| &row.run), &event);
             }

@@ -101,6 +101,7 @@ pub use view::{
 pub use durhai_core::duration;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
 pub use durhai_core::{
+pub use durhai_core::tags;
     Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, SpanId, Status, StepId, TraceContext, TraceId, Value,
     Version,
 };

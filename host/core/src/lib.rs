@@ -16,6 +16,7 @@ pub mod retry;
 pub mod rng;
 pub mod run;
 pub mod trace_context;
+pub mod tags;
 pub mod wire;
 
 pub use event::{Body, Event, Site};

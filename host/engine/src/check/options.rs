@@ -142,7 +142,11 @@ fn value(what: &str, must: Must, node: &Node, report: &mut Report<'_>) {
                 format!("use_step: option `retry` must be false or a map like #{{ max_attempts: 5 }}, found {found}");
             report.add(Code::WrongValue, node.at, message);
         }
-        Must::Tags => wrong(crate::bindings::tags(what, &value), node, report),
+        Must::Tags => {
+            let tags = crate::bindings::tags(what, &value);
+            let kept = |tags| durhai_core::tags::check(&tags).or_else(|why| args::invalid(format!("{what}: {why}")));
+            wrong(tags.and_then(kept), node, report);
+        }
         Must::Priority => {
             if !value.as_int().is_ok_and(|int| i32::try_from(int).is_ok()) {
                 let (least, most, found) = (i32::MIN, i32::MAX, crate::show::found(&value));
