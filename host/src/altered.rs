@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use durhai_core::{Body, Event, Kind, StepId, Value};
+use durhai_core::{Body, Event, Kind, StepId, Value, json};
 
 /// Replaces what calls came to: the outputs of steps and children, the data of questions, the payloads of signals. A failure
 /// becomes a success. The error is a sentence; then nothing was changed that counts.
 pub(crate) fn set_results(log: &mut [Event], set: &BTreeMap<StepId, Value>) -> Result<(), String> {
     for (id, value) in set {
+        json::check(value, "").map_err(|number| format!("the result of step {id} cannot be set: {number}"))?;
         let of_call = |event: &&mut Event| event.step_id.as_ref() == Some(id);
         let result = log.iter_mut().rev().filter(of_call).find_map(|event| result_of(&mut event.body, value));
         if result.is_none() {

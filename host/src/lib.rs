@@ -99,6 +99,7 @@ pub use view::{
 };
 
 pub use durhai_core::duration;
+pub use durhai_core::json;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
 pub use durhai_core::{
 pub use durhai_core::tags;

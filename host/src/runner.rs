@@ -308,7 +308,10 @@ fn attempt_error(error: StepError) -> AttemptError {
         None => (Kind::StepFailed, error.fatal),
     };
     let retry_after = error.retry_after.map(|wait| wait.as_millis() as u64);
-    AttemptError { kind, message: error.message, fatal, retry_after, policy: None, data: error.data }
+    let mut data = error.data;
+    // An error cannot be refused; its numbers stay exact all the same.
+    durhai_core::json::as_text(&mut data);
+    AttemptError { kind, message: error.message, fatal, retry_after, policy: None, data }
 }
 
 /// An output that is too large or too deep would make the log unreadable for its own limits.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use durhai::Value;
+use durhai::json::{self, JsonError};
 
 use crate::exit::Fail;
 
@@ -33,7 +34,11 @@ pub fn json(text: Option<&str>, what: &str) -> Result<Value, Fail> {
 }
 
 fn parse(text: &str, what: &str) -> Result<Value, Fail> {
-    serde_json::from_str(text).map_err(|error| {
+    json::from_str(text, "").map_err(|error| {
+        let error = match error {
+            JsonError::Syntax(error) => error,
+            JsonError::TooLong(number) => return Fail::usage(format!("{what}: {number}")),
+        };
         let mut message = format!("{what} is no JSON: {error}");
         if let Some(line) = text.lines().nth(error.line().saturating_sub(1)) {
             let before: String = line.chars().take(error.column().saturating_sub(1)).collect();

@@ -3,7 +3,7 @@
 
 use std::any::TypeId;
 
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, Kind, json};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position};
 
 use crate::bindings::throw;
@@ -35,7 +35,7 @@ pub fn register(engine: &mut Engine) {
         .register_fn("to_json", |map: &mut Map| json(&map.clone().into()))
         .register_fn("to_json", |array: &mut Array| json(&array.clone().into()))
         .register_fn("parse_json", |text: ImmutableString| -> Result<Dynamic, Thrown> {
-            serde_json::from_str(&text)
+            json::from_str(&text, "")
                 .map(|value| convert::to_dynamic(&value))
                 .map_err(|error| throw(Failure::new(Kind::InvalidInput, format!("parse_json: {error}"))))
         });

@@ -48,6 +48,8 @@ async fn what_a_program_comes_to() {
         ("echo hello there", json!(1), Err((1, "no JSON (expected value at line 1 column 1): hello there"))),
         ("echo 1 2", json!(1), Err((1, "no JSON (trailing characters at line 1 column 3): 1 2"))),
         ("printf '\"\\377\"'", json!(1), Err((1, "no JSON"))),
+        ("echo '[9223372036854775807, -9223372036854775808]'", json!(1), Ok(json!([i64::MAX, i64::MIN]))),
+        ("echo '{\"a\":[9223372036854775808]}'", json!(1), Err((1, "output.a[0]: 9223372036854775808 does not fit"))),
         ("yes", json!(1), Err((1, "sh wrote more than 2097152 bytes to stdout"))),
     ];
     let names: Vec<&'static str> = (0..table.len()).map(|n| &*format!("s{n}").leak()).collect();

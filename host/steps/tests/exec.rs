@@ -101,6 +101,9 @@ async fn what_goes_wrong() {
         (sh(r"printf 'ab\377'", json!({})), 1, "no UTF-8 text (byte 2): take it with output: \"base64\""),
         (sh("echo '{]'", json!({ "output": "json" })), 1, "no JSON (key must be a string at line 1 column 2): {]"),
         (sh("true", json!({ "output": "xml" })), 1, "unknown variant `xml`"),
+        (sh("echo '{\"id\":123456789012345678901234567890}'", json!({ "output": "json" })), 1, {
+            "output.id: 123456789012345678901234567890 does not fit into 64 bits: send it as text"
+        }),
         (sh("true", json!({ "tiemout": 5 })), 1, "unknown field `tiemout`"),
         (sh("true", json!({ "timeout": "soon" })), 1, "\"soon\" is no duration"),
         (sh("true", json!({ "timeout": 0 })), 1, "`timeout` is 0: no program is that fast"),

@@ -1,5 +1,6 @@
 //! `std/json`.
 
+use durhai_core::json::exact;
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map, NativeCallContext};
 use serde_json::Value;
 
@@ -12,9 +13,16 @@ type Ctx<'a> = NativeCallContext<'a>;
 
 pub fn register(engine: &mut Engine) {
     engine
+        // For the texts of runs that were written when long numbers became floats.
         .register_fn("__json_parse", |ctx: Ctx<'_>, source: Dynamic| -> Result<Dynamic, Thrown> {
             let source = args::text("json::parse: the text", &source)?;
             value::parse(&source, Room::of(&ctx)).or_else(|error| fail(format!("json::parse: {error}")))
+        })
+        .register_fn("__json_parse_exact", |ctx: Ctx<'_>, source: Dynamic| -> Result<Dynamic, Thrown> {
+            let source = args::text("json::parse: the text", &source)?;
+            let value = value::parse(&source, Room::of(&ctx)).or_else(|error| fail(format!("json::parse: {error}")))?;
+            exact(source.as_bytes(), "").or_else(|number| fail(format!("json::parse: {number}")))?;
+            Ok(value)
         })
         .register_fn("__json_stringify", |ctx: Ctx<'_>, value: Dynamic| {
             write(&ctx, "json::stringify", &value, |value| value.to_string())

@@ -2,6 +2,7 @@
 
 import { Wrong } from "./dialog.js";
 import { fill, h, say } from "./dom.js";
+import { exact, whyNot } from "./exact.js";
 import { field, uid } from "./fields.js";
 import { kindOf } from "./schema.js";
 
@@ -81,7 +82,7 @@ export function form(schema, { value, label = "Input", raw = true } = {}) {
     };
     const parse = () => {
       if (!area.value.trim()) return undefined;
-      return JSON.parse(area.value);
+      return exact(area.value);
     };
     return {
       make: text,
@@ -92,7 +93,7 @@ export function form(schema, { value, label = "Input", raw = true } = {}) {
         try {
           return parse();
         } catch (error) {
-          mark(`This is no JSON: ${error.message}`);
+          mark(whyNot(error));
           area.focus();
           return NO;
         }
@@ -102,7 +103,7 @@ export function form(schema, { value, label = "Input", raw = true } = {}) {
         try {
           return parse();
         } catch (error) {
-          mark(`This is no JSON: ${error.message}`);
+          mark(whyNot(error));
           area.focus();
           throw new Wrong(`${label} is no JSON.`);
         }

@@ -1,6 +1,7 @@
 // Fields for one value: text, numbers, choices, yes and no, and JSON for what has no field of its own.
 
 import { h } from "./dom.js";
+import { exact } from "./exact.js";
 
 /** A field of a kind that `kindOf` found. */
 export function scalar(found, context) {
@@ -157,9 +158,9 @@ function json(_, { value }) {
     get() {
       if (!input.value.trim()) return undefined;
       try {
-        return JSON.parse(input.value);
+        return exact(input.value);
       } catch (error) {
-        throw new Error(`This is no JSON (text needs quotes): ${error.message}`);
+        throw error instanceof SyntaxError ? new Error(`This is no JSON (text needs quotes): ${error.message}`) : error;
       }
     },
   };

@@ -7,6 +7,7 @@ mod guarding;
 mod keeping;
 mod killed;
 mod logging;
+mod numbers;
 mod outside;
 mod page;
 mod permissions;

@@ -6,6 +6,7 @@
 mod calls;
 mod flow;
 mod names;
+mod numbers;
 mod options;
 mod project;
 mod syntax;
@@ -115,6 +116,7 @@ codes! {
     BacktickEscape Warning "backtick-escape",
     NoInterpolation Warning "no-interpolation",
     LabelTwice Warning "label-twice",
+    LongNumber Warning "long-number",
     SignalUnsent Hint "signal-unsent",
     SharedWrite Hint "shared-write",
     CallInCallback Hint "call-in-callback",
@@ -139,6 +141,7 @@ pub fn check(folder: &Folder<'_>, config: &SandboxConfig) -> Vec<Finding> {
                 }
                 flow::check(&project, file, tree, &mut report);
                 texts::check(file, &mut report);
+                numbers::check(file, tree, &mut report);
             }
         }
         found.append(&mut report.finish());

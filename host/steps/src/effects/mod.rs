@@ -98,6 +98,11 @@ impl Stage {
         engine.set_max_array_size(MAX_ITEMS);
         engine.set_max_map_size(MAX_ITEMS);
         durhai_stdlib::register(&mut engine);
+        // Rhai's own makes a float of a number that is too long.
+        engine.register_fn("parse_json", |text: &str| -> Fallible<Dynamic> {
+            let value = durhai::json::from_str(text, "").map_err(|error| format!("parse_json: {error}"))?;
+            Ok(to_dynamic(value)?)
+        });
         let library = library(&engine);
         for name in ALWAYS {
             if let Some(module) = library.get(&format!("std/{name}")) {

@@ -76,6 +76,22 @@ fn caller(tell: impl Fn(Word) + Send + Sync + 'static) -> Arc<Caller> {
 }
 
 #[test]
+fn json_that_a_step_reads_keeps_its_numbers() {
+    let text = r#"import "std/json" as json;
+        fn own(text) { parse_json(text) }
+        fn std(text) { json::parse(text) }
+        fn caught(text) { try { parse_json(text) } catch (e) { `${e}` } }"#;
+    let mut bench = bench(&[("steps/t.rhai", text)]);
+    for step in ["t.own", "t.std"] {
+        assert_eq!(bench.run(step, json!("[9223372036854775807, 1.0]")).unwrap(), json!([i64::MAX, 1.0]), "{step}");
+        let error = bench.run(step, json!("{\"a\":[12345678901234567890]}")).unwrap_err().to_string();
+        assert!(error.contains("a[0]: 12345678901234567890 does not fit into 64 bits"), "{step}: {error}");
+    }
+    let caught = bench.run("t.caught", json!("12345678901234567890")).unwrap();
+    assert!(caught.as_str().unwrap().contains("parse_json: 12345678901234567890 does not fit"), "{caught}");
+}
+
+#[test]
 fn values() {
     let table = [
         ("fn f(input) { input }", json!({ "a": [1, 1.0, null] }), json!({ "a": [1, 1.0, null] })),

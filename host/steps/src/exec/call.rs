@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use durhai::json::{self, JsonError};
 use durhai::{StepContext, StepError, Value, duration};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::json;
@@ -171,9 +172,15 @@ pub fn in_json(name: &str, stdout: &[u8], kit: &Kit) -> Result<Value, StepError>
     if stdout.trim_ascii().is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(stdout).map_err(|error| {
-        let begins = kit.known.excerpt(&String::from_utf8_lossy(stdout), BEGINNING, true);
-        StepError::fatal(format!("what {name} wrote to stdout is no JSON ({error}): {begins}"))
+    json::from_slice(stdout, "output").map_err(|error| match error {
+        JsonError::Syntax(error) => {
+            let begins = kit.known.excerpt(&String::from_utf8_lossy(stdout), BEGINNING, true);
+            StepError::fatal(format!("what {name} wrote to stdout is no JSON ({error}): {begins}"))
+        }
+        JsonError::TooLong(number) => {
+            let message = format!("what {name} wrote to stdout cannot be taken: {number}");
+            StepError::fatal(kit.known.excerpt(&message, usize::MAX, true))
+        }
     })
 }
 

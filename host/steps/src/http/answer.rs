@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use durhai::json::{self, JsonError};
 use durhai::{StepError, Value};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -58,9 +59,16 @@ pub async fn read(kit: &Kit, request: &Request, mut answer: reqwest::Response) -
     if !done {
         return Err(failed(kit, &asked, status, &headers, &body, whole, &url));
     }
-    let (body, encoding) = decode(request.form, &headers, &body).map_err(|why| {
+    let (body, encoding) = decode(request.form, &headers, &body).map_err(|error| {
         let text = kit.known.excerpt(&String::from_utf8_lossy(&body), SHOWN, true);
-        StepError::fatal(format!("{asked} answered {status}, but not with JSON ({why}): {text}"))
+        let message = match error {
+            JsonError::Syntax(why) => format!("{asked} answered {status}, but not with JSON ({why}): {text}"),
+            JsonError::TooLong(number) => {
+                let message = format!("{asked} answered {status}, with a number that cannot be taken: {number}");
+                kit.known.excerpt(&message, usize::MAX, true)
+            }
+        };
+        StepError::fatal(message)
             .data(json!({ "status": status.as_u16(), "headers": plain(&headers), "body": text, "url": url.as_str() }))
     })?;
     Ok(Response { status: status.as_u16(), headers: plain(&headers), body, encoding, url })
@@ -105,7 +113,7 @@ fn wait(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
 }
 
 /// A body as a value, and how it was understood.
-fn decode(form: Form, headers: &HeaderMap, body: &[u8]) -> Result<(Value, &'static str), String> {
+fn decode(form: Form, headers: &HeaderMap, body: &[u8]) -> Result<(Value, &'static str), JsonError> {
     if body.is_empty() {
         return Ok((Value::Null, "empty"));
     }
@@ -113,7 +121,7 @@ fn decode(form: Form, headers: &HeaderMap, body: &[u8]) -> Result<(Value, &'stat
     let (essence, parameters) = kind.split_once(';').unwrap_or((&kind, ""));
     let essence = essence.trim();
     let is_json = essence == "application/json" || essence == "text/json" || essence.ends_with("+json");
-    let parse = || serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    let parse = || json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body), "body");
     let latin = ["iso-8859-1", "latin1", "windows-1252", "us-ascii"].iter().any(|charset| parameters.contains(charset));
     let text = match std::str::from_utf8(body) {
         Ok(text) => Some(text.to_owned()),
@@ -121,9 +129,11 @@ fn decode(form: Form, headers: &HeaderMap, body: &[u8]) -> Result<(Value, &'stat
         Err(_) => None,
     };
     match (form, text) {
-        (Form::Json, _) => parse().map(|value| (value, "json")).map_err(|error| error.to_string()),
+        (Form::Json, _) => parse().map(|value| (value, "json")),
         (Form::Auto, text) if is_json => match (parse(), text) {
             (Ok(value), _) => Ok((value, "json")),
+            // Its script would take it for a map.
+            (Err(JsonError::TooLong(number)), _) => Err(number.into()),
             (Err(_), Some(text)) => Ok((text.into(), "text")),
             (Err(_), None) => Ok((STANDARD.encode(body).into(), "base64")),
         },
@@ -190,13 +200,28 @@ mod tests {
             (Json, "text/plain", b" true ", Ok((json!(true), "json"))),
             (Json, "application/json", b"", Ok((Value::Null, "empty"))),
             (Json, "application/json", b"<html>", Err("expected value at line 1 column 1")),
+            (
+                Json,
+                "text/plain",
+                b"{\"id\":9223372036854775808}",
+                Err("body.id: 9223372036854775808 does not fit into 64 bits: send it as text"),
+            ),
+            (Auto, "application/json", b"[1e400]", Ok((json!("[1e400]"), "text"))),
+            (
+                Auto,
+                "application/json",
+                b"[12345678901234567890]",
+                Err("body[0]: 12345678901234567890 does not fit into 64 bits: send it as text"),
+            ),
+            (Text, "application/json", b"[12345678901234567890]", Ok((json!("[12345678901234567890]"), "text"))),
             (Text, "application/json", b"1", Ok((json!("1"), "text"))),
             (Text, "", b"a\xff", Ok((json!("a\u{fffd}"), "text"))),
             (Base64, "application/json", b"1", Ok((json!("MQ=="), "base64"))),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-            assert_eq!(decode(form, &headers, body), wanted.map_err(str::to_owned), "{form:?} {kind} {body:?}");
+            let found = decode(form, &headers, body).map_err(|error| error.to_string());
+            assert_eq!(found, wanted.map_err(str::to_owned), "{form:?} {kind} {body:?}");
         }
     }
 }

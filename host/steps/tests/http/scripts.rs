@@ -53,7 +53,7 @@ async fn the_module_speaks_as_the_built_in_steps_do() {
         ("http::get(url, #{ url: url })", Err("the URL is the first argument")),
         ("http::get(url, #{ json: |x| x })", Err("$.json: a value of type Fn")),
         ("http::request(\"no way\", url)", Err("\"no way\" is no HTTP method")),
-        ("http::get(url + \"/huge\")", Err("18446744073709551615 is too large")),
+        ("http::get(url + \"/huge\")", Err("body: 18446744073709551615 does not fit into 64 bits: send it as text")),
     ];
     for (body, wanted) in table {
         place.script("table", &format!("fn row(url) {{ {body} }}"));

@@ -3,6 +3,7 @@
 import { api, part } from "../../lib/api.js";
 import { Wrong, dialog, problem } from "../../lib/dialog.js";
 import { fill, h, say, text, toast } from "../../lib/dom.js";
+import { exact, whyNot } from "../../lib/exact.js";
 import { number } from "../../lib/format.js";
 import { go, link } from "../../lib/router.js";
 import { scripts } from "../../lib/scripts.js";
@@ -108,11 +109,11 @@ export async function openFork(run, { at, after } = {}) {
     back.hidden = !set.has(call.id);
     area.addEventListener("input", () => {
       try {
-        set.set(call.id, JSON.parse(area.value));
+        set.set(call.id, exact(area.value));
         text(wrong, "");
         area.removeAttribute("aria-invalid");
       } catch (error) {
-        text(wrong, `No JSON: ${error.message}`);
+        text(wrong, whyNot(error));
         area.setAttribute("aria-invalid", "true");
       }
       back.hidden = false;

@@ -2,6 +2,7 @@
 
 import { Wrong, dialog } from "../../../lib/dialog.js";
 import { h } from "../../../lib/dom.js";
+import { exact, whyNot } from "../../../lib/exact.js";
 import { scripts } from "../../../lib/scripts.js";
 import { resultOf } from "../steps.js";
 
@@ -26,9 +27,9 @@ export async function askResult(feed, step, set) {
       h("p", { class: "hint" }, "The log is run again with this, as far as it fits. Nothing is written; fork the run to go on with it.")),
     done: () => {
       try {
-        value = JSON.parse(area.value);
+        value = exact(area.value);
       } catch (error) {
-        throw new Wrong(`This is no JSON: ${error.message}`);
+        throw new Wrong(whyNot(error));
       }
       return true;
     },
