@@ -94,15 +94,15 @@ pub use telemetry::{AttemptEnded, AttemptOutcome, ObservedError, Observer, RunEn
 pub use trace_text::TraceText;
 pub use view::{
     Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, Purge, Purged,
-    ReplayView, Report, RunCount, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension, VersionView,
-    WorkflowView,
+    QueryValue, ReplayView, Report, RunCount, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension,
+    VersionView, WorkflowView,
 };
 
 pub use durhai_core::duration;
 pub use durhai_core::json;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
-pub use durhai_core::{
 pub use durhai_core::tags;
+pub use durhai_core::{
     Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, SpanId, Status, StepId, TraceContext, TraceId, Value,
     Version,
 };

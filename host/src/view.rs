@@ -102,11 +102,37 @@ pub struct Suspension {
 pub struct HookRequest {
     /// `POST`, `GET`, …
     pub method: String,
-    /// By lower-case name.
+    /// By lower-case name; repeated ones joined by `, `, which means the same (RFC 9110).
     pub headers: BTreeMap<String, String>,
-    pub query: BTreeMap<String, String>,
+    pub query: BTreeMap<String, QueryValue>,
     /// What the hook's schema is about; for a request without a body its `query` is.
     pub body: Value,
+}
+
+/// What a query says under one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum QueryValue {
+    /// `?id=1`: a text.
+    One(String),
+    /// `?id=1&id=2`: all of them in their order, an array of texts.
+    Several(Vec<String>),
+}
+
+impl QueryValue {
+    /// Adds what is said once more under the same name.
+    pub fn push(&mut self, value: String) {
+        match self {
+            QueryValue::One(first) => *self = QueryValue::Several(vec![std::mem::take(first), value]),
+            QueryValue::Several(all) => all.push(value),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for QueryValue {
+    fn from(value: T) -> Self {
+        QueryValue::One(value.into())
+    }
 }
 
 /// Some runs, newest first.

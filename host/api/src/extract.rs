@@ -1,6 +1,7 @@
 //! Requests taken apart, with a problem document for whatever does not fit.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use durhai::{Run, Status};
+use durhai::{QueryValue, Run, Status, json};
 use serde::de::DeserializeOwned;
 
 use crate::pace::TooSlow;
@@ -76,7 +77,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Body<T>, Problem> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::invalid("the body does not fit: it must be an object, `{ … }`"));
     }
-    serde_json::from_slice(bytes).map(Body).map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
+    json::from_slice(bytes, "").map(Body).map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
@@ -138,9 +139,16 @@ impl Params {
             .collect()
     }
 
-    /// All of them, by name; of a repeated one the last.
-    pub fn last_wins(self) -> BTreeMap<String, String> {
-        self.0.into_iter().collect()
+    /// All of them, by name.
+    pub fn by_name(self) -> BTreeMap<String, QueryValue> {
+        let mut all: BTreeMap<String, QueryValue> = BTreeMap::new();
+        for (name, value) in self.0 {
+            match all.entry(name) {
+                Entry::Vacant(free) => drop(free.insert(value.into())),
+                Entry::Occupied(mut taken) => taken.get_mut().push(value),
+            }
+        }
+        all
     }
 
     /// Refuses what nobody took.

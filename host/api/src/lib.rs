@@ -24,6 +24,7 @@ mod cut;
 mod extract;
 mod feed;
 mod guard;
+mod idempotency;
 mod limits;
 mod openapi;
 mod pace;

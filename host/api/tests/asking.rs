@@ -271,7 +271,7 @@ async fn a_start_that_contradicts_another_says_both_digests() {
     assert_eq!((status.as_u16(), digests.len()), (409, 2), "{detail}");
     let (status, problem) = start("key", json!({ "workflow": "adds" })).await;
     assert!(status == 409 && problem["detail"].as_str().expect("text").contains("\"waits\""), "{problem}");
-    assert_eq!(start("a b", json!({ "workflow": "waits" })).await.0, 400);
+    assert_eq!(start("\"a b", json!({ "workflow": "waits" })).await.0, 400);
     assert_eq!(start("", json!({ "workflow": "waits" })).await.0, 400);
     host.shutdown().await;
 }

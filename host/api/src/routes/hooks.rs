@@ -9,12 +9,14 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use durhai::json::{self, JsonError};
 use durhai::{HookRequest, HostError, Value};
 use serde_json::json;
 
 use super::Shared;
 use crate::extract::{Params, Raw};
 use crate::guard::bearer;
+use crate::idempotency;
 use crate::problem::{Problem, ProblemKind};
 
 /// Delivers the request to the run that has this hook open.
@@ -22,8 +24,9 @@ use crate::problem::{Problem, ProblemKind};
 /// It is durable when this answers. Who does not know an open token learns nothing: the answer is always the same 404.
 ///
 /// The payload is `{ method, headers, query, body }`. Headers are as they came, by lower-case name, repeated ones joined by
-/// `, `; only this server's own token is left out. Of a repeated parameter of the query the last counts. The body is read
-/// as JSON if its Content-Type says so, else it is a text, in Base64 where it is not UTF-8, and null when it is empty.
+/// `, `; only this server's own token is left out. A parameter of the query is a text, one that is repeated an array of
+/// them (`?id=1&id=2`: `["1", "2"]`). The body is read as JSON if its Content-Type says so, else it is a text (a form too),
+/// in Base64 where it is not UTF-8, and null when it is empty. Whole numbers in it must fit into 64 bits.
 /// `Idempotency-Key`: what has the same key is delivered once.
 #[utoipa::path(
     method(get, post, put, patch, delete),
@@ -53,11 +56,7 @@ pub(super) async fn deliver(
     let params = Params::from_request_parts(&mut parts, &app).await?;
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     let Raw(body) = Raw::from_request(Request::from_parts(parts, body), &app).await?;
-    let id = match headers.get("idempotency-key").map(|key| key.to_str()) {
-        None => None,
-        Some(Ok(key)) => Some(key.trim()).filter(|key| !key.is_empty()),
-        Some(Err(_)) => return Err(Problem::invalid("the header Idempotency-Key is no plain text")),
-    };
+    let id = idempotency::of_delivery(&headers)?;
     let ours = |headers: &HeaderMap| {
         app.config.token.as_ref().is_some_and(|token| bearer(headers).is_some_and(|offered| token.matches(offered)))
     };
@@ -67,8 +66,8 @@ pub(super) async fn deliver(
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let body = read(&body, kind.is_some_and(is_json))?;
-    let request = HookRequest { method: method.to_string(), headers: kept, query: params.last_wins(), body };
-    match app.host.deliver_hook(&token, request, id).await {
+    let request = HookRequest { method: method.to_string(), headers: kept, query: params.by_name(), body };
+    match app.host.deliver_hook(&token, request, id.as_deref()).await {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({})))),
         Err(HostError::NotFound(_)) => Err(unknown()),
         Err(error) => Err(error.into()),
@@ -102,8 +101,12 @@ fn is_json(kind: &str) -> bool {
 fn read(body: &Bytes, json: bool) -> Result<Value, Problem> {
     match std::str::from_utf8(body) {
         _ if body.is_empty() => Ok(Value::Null),
-        _ if json => serde_json::from_slice(body)
-            .map_err(|error| Problem::invalid(format!("the Content-Type says JSON and the body is none: {error}"))),
+        _ if json => json::from_slice(body, "body").map_err(|error| match error {
+            JsonError::Syntax(error) => {
+                Problem::invalid(format!("the Content-Type says JSON and the body is none: {error}"))
+            }
+            JsonError::TooLong(number) => Problem::invalid(number.to_string()),
+        }),
         Ok(text) => Ok(Value::from(text)),
         Err(_) => Ok(Value::from(STANDARD.encode(body))),
     }

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::Shared;
 use crate::cut::Cut;
 use crate::extract::{Body, OfRun, Params, WHOLE};
+use crate::idempotency;
 use crate::openapi;
 use crate::problem::Problem;
 
@@ -79,7 +80,7 @@ fn is_zero(priority: &i32) -> bool {
     operation_id = "startRun",
     tag = "runs",
     params(
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:/@+=-]+$", description = "The id of the run: says the same as `id` in the body."),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, description = "Up to 255 bytes, bare or in quotes (`\"…\"`, RFC 8941). Where it can be the id of a run it says the same as `id` in the body; else the id is `key-` and digits made from it, and the run has the tag `idempotency_key`."),
         ("traceparent" = Option<String>, Header, description = "The span that starts it, as W3C writes it; what is none is passed over."),
     ),
     request_body(content = Started, content_type = "application/json", description = "What to start."),
@@ -96,13 +97,18 @@ pub(super) async fn start(
     headers: HeaderMap,
     Body(body): Body<Started>,
 ) -> Result<Response, Problem> {
-    let id = one_id(&headers, body.id)?;
+    let (id, key) = one_id(&headers, body.id)?;
     let known = match &id {
         Some(id) => app.host.get(id).await.is_ok(),
         None => false,
     };
     let mut start = app.host.run(body.workflow).input(&body.input).priority(body.priority);
-    for (key, value) in body.tags {
+    let mut tags = body.tags;
+    // Whoever knows the key finds the run by it. It takes no place that the client's own tags need.
+    if let (Some(key), true) = (key, tags.len() < durhai::tags::MOST) {
+        tags.entry(idempotency::TAG.into()).or_insert(key);
+    }
+    for (key, value) in tags {
         start = start.tag(key, value);
     }
     if let Some(id) = id {
@@ -280,18 +286,15 @@ fn moment(field: &str, at: Millis) -> Result<Millis, Problem> {
     }
 }
 
-fn one_id(headers: &HeaderMap, body: Option<String>) -> Result<Option<String>, Problem> {
-    let header = match headers.get("idempotency-key") {
-        None => return Ok(body),
-        Some(value) => {
-            value.to_str().map_err(|_| Problem::invalid("the header Idempotency-Key is no plain text"))?.trim()
-        }
-    };
+/// The id of the run, and the key that it was made from where that could not be one itself.
+fn one_id(headers: &HeaderMap, body: Option<String>) -> Result<(Option<String>, Option<String>), Problem> {
+    let Some(key) = idempotency::of_start(headers)? else { return Ok((body, None)) };
+    let id = idempotency::run_id(&key);
     match body {
-        Some(id) if id != header => Err(Problem::invalid(format!(
-            "the header Idempotency-Key says {header:?} and `id` says {id:?}: give one of them"
+        Some(body) if body != id => Err(Problem::invalid(format!(
+            "the header Idempotency-Key stands for the run {id:?} and `id` says {body:?}: give one of them"
         ))),
-        _ => Ok(Some(header.into())),
+        _ => Ok((Some(id.clone()), (id != key).then_some(key))),
     }
 }
 

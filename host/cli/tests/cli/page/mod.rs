@@ -2,6 +2,7 @@
 
 mod acting;
 mod browser;
+mod embedded;
 mod frame;
 mod hostile;
 mod hosting;
