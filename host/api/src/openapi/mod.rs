@@ -79,6 +79,18 @@ pub(crate) fn duration() -> Schema {
         .into()
 }
 
+/// Schema of the tags of a run.
+pub(crate) fn tags() -> Schema {
+    let value = ObjectBuilder::new().schema_type(Type::String).max_length(Some(durhai::tags::VALUE));
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .additional_properties(Some(value))
+        .max_properties(Some(durhai::tags::MOST))
+        .description(Some("What it is found by: keys of at most 64 bytes, values of at most 256."))
+        .build()
+        .into()
+}
+
 /// Schema of a list of statuses in which a run has ended.
 pub(crate) fn ended() -> Schema {
     let ended: Vec<_> = Status::ALL.into_iter().filter(|status| status.is_terminal()).map(Status::as_str).collect();

@@ -31,6 +31,7 @@ pub struct Started {
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_.:/@+=-]+$")]
     pub id: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = openapi::tags)]
     pub tags: BTreeMap<String, String>,
     /// Seconds, or text such as `"1h 30m"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
