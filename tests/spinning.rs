@@ -2,6 +2,7 @@
 //! are stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use durhai::{Host, HostBuilder, Limits, LogEntry, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
 use durhai_core::Kind;
@@ -84,6 +85,46 @@ async fn what_never_waits_does_not_hold_up_the_end_of_its_host() {
         }
         assert_eq!(ends(&run, text).await.0, Status::Failed, "{text}");
     }
+    next.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_native_function_that_never_comes_back_does_not_hold_up_the_end_of_its_host() {
+    let clock = Arc::new(SimClock::new());
+    let world: Arc<dyn World> = Arc::new(MemoryWorld::new());
+    let (entered, inside) = std::sync::mpsc::channel();
+    let entered = std::sync::Mutex::new(entered);
+    let stuck = host(world.clone(), &clock, Limits::default())
+        .workers(2)
+        .grace(Duration::from_millis(50))
+        .drain(Duration::from_millis(50))
+        .lease(Duration::from_secs(1))
+        .extend_scripts(move |engine| {
+            let entered = entered.lock().unwrap().clone();
+            engine.register_fn("stuck", move || -> i64 {
+                let _ = entered.send(());
+                loop {
+                    std::thread::park();
+                }
+            });
+        })
+        .workflow("stuck", "use_step(\"echo\", 1); if attempt() == 1 { stuck() }")
+        .start()
+        .await
+        .unwrap();
+    let bad = stuck.run("stuck").id("bad").start().await.unwrap();
+    tokio::task::spawn_blocking(move || inside.recv()).await.unwrap().expect("it is entered");
+    assert_eq!(bad.status().await.unwrap(), Status::Running);
+    tokio::time::timeout(PATIENCE, stuck.shutdown()).await.expect("it stops");
+    // Its claim ends with the lease.
+    clock.advance(2_000);
+    let next = host(world, &clock, Limits::default())
+        .extend_scripts(|engine| drop(engine.register_fn("stuck", || 7_i64)))
+        .start()
+        .await
+        .unwrap();
+    let view = tokio::time::timeout(PATIENCE, next.get("bad").await.unwrap().wait()).await.expect("it ends").unwrap();
+    assert_eq!(view.output, 7);
     next.shutdown().await;
 }
 

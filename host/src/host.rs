@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use durhai_core::{Failure, Kind, RunId, StepId, Value};
 use durhai_world::Query;
@@ -175,6 +177,10 @@ impl Host {
 
     /// Stops: takes no new runs, tells running steps, waits for their end for a while, finishes commits. Every run can
     /// be taken up again.
+    ///
+    /// A thread that does not come back, because a function of [`extend_scripts`](crate::HostBuilder::extend_scripts) computes or
+    /// blocks, is left behind once the [grace period](crate::HostBuilder::grace) is over. What it does then is written nowhere;
+    /// its runs can be taken up by another process, in a world that hosts share when their lease is over.
     pub async fn shutdown(&self) {
         let inner = self.inner.clone();
         inner.stopping.cancel();
@@ -187,9 +193,7 @@ impl Host {
         }
         let stop = move || {
             let threads = std::mem::take(&mut *inner.threads.lock().expect("not poisoned"));
-            for thread in threads {
-                let _ = thread.join();
-            }
+            join(threads, inner.drain + inner.grace);
             // The committer ends when nobody can send to it any more.
             inner.jobs.lock().expect("not poisoned").take();
             if let Some(committer) = inner.committer.lock().expect("not poisoned").take() {
@@ -221,6 +225,29 @@ impl Host {
             Some(error) => Err(HostError::world(&error)),
             None if self.inner.closing.is_cancelled() => Err(HostError::Closed),
             None => Ok(&self.inner),
+        }
+    }
+}
+
+/// How often threads are looked at that should have ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits for the ends of threads, at most so long; the rest are left behind.
+fn join(threads: Vec<JoinHandle<()>>, patience: Duration) {
+    let began = Instant::now();
+    for thread in threads {
+        while !thread.is_finished() && began.elapsed() < patience {
+            std::thread::sleep(LOOK);
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        } else {
+            let name = thread.thread().name().unwrap_or("durhai").to_owned();
+            tracing::error!(
+                "the thread {name} does not come back: a native function takes longer than {} s. It is left behind; what it \
+                 holds can be taken up again",
+                patience.as_secs()
+            );
         }
     }
 }
