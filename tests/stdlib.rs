@@ -57,6 +57,18 @@ async fn retry_waits_as_it_is_told_and_gives_up_with_the_last_error() {
             "#,
             r#"= completed ["no 4",4,100]"#,
         ),
+        // 1 h, 2 h; then 1 h twice, where the longest is said to be shorter.
+        (
+            r#"
+            let waited = |options| {
+                let began = now();
+                try { retry::run(|| throw "no", options + #{ attempts: 3, initial: "1h", jitter: 0 }); } catch {}
+                (now() - began) / 3600000
+            };
+            [waited.call(#{}), waited.call(#{ max: "1m" })]
+            "#,
+            "= completed [3,2]",
+        ),
         // Chance only shortens.
         (
             r#"
@@ -166,7 +178,7 @@ let paid = retry::run(|| {
     use_step("charge", order)
 }, #{ attempts: 5, initial: "1m" });
 let asked = 0;
-let state = poll::wait_until(|| { asked += 1; if use_step("look", asked) == 3 { "done" } }, #{ interval: "1h" });
+let state = poll::wait_until(|| { asked += 1; if use_step("look", asked) == 3 { "done" } }, #{ interval: "1h", timeout: "1 day" });
 [paid, state]"#;
     let log = log_of("retries", script).await;
     let scenario = Scenario::new("retries", script, Vec::new());

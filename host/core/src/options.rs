@@ -50,7 +50,7 @@ pub struct RetryPolicy {
     pub initial: Millis,
     /// Each further wait is this many times the one before.
     pub factor: f64,
-    /// No wait is longer.
+    /// No wait is longer; see [`longest`](RetryPolicy::longest).
     pub max: Millis,
     /// Each wait is shortened by a random part of at most this fraction (0 to 1), drawn from the run's seed.
     pub jitter: f64,
@@ -58,11 +58,33 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        RetryPolicy { max_attempts: 4, initial: 1_000, factor: 2.0, max: 60_000, jitter: 0.1 }
+        RetryPolicy { max_attempts: 4, initial: 1_000, factor: 2.0, max: RetryPolicy::MAX, jitter: 0.1 }
     }
 }
 
 impl RetryPolicy {
+    /// The longest wait where nothing is said about it.
+    pub const MAX: Millis = 60_000;
+
+    /// The longest wait there is: the first one is never cut. Where `max` was left as it is, and the first wait is longer
+    /// already, it may grow to a hundred times that.
+    pub fn longest(&self) -> Millis {
+        match self.max {
+            max if self.initial <= max => max,
+            RetryPolicy::MAX => self.initial.saturating_mul(100),
+            _ => self.initial,
+        }
+    }
+
+    /// Takes over what somebody says about the waits; `None` where nothing is said.
+    pub fn say_waits(&mut self, initial: Option<Millis>, max: Option<Millis>) {
+        self.initial = initial.unwrap_or(self.initial);
+        self.max = match max {
+            Some(max) => max.max(self.initial),
+            None => self.longest(),
+        };
+    }
+
     /// One attempt, no second one.
     pub fn never() -> Self {
         RetryPolicy { max_attempts: 1, ..RetryPolicy::default() }

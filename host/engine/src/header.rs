@@ -155,17 +155,19 @@ impl Reader<'_> {
                 return self.refuse(value.position, message, None);
             }
         }
+        let (mut initial, mut max) = (None, None);
         for entry in self.entries("retry", value, &["max_attempts", "initial", "factor", "max", "jitter"]) {
             let what = format!("retry.{}", entry.key);
             let value = &entry.value;
             match entry.key.as_str() {
                 "max_attempts" => policy.max_attempts = self.count(&what, value).unwrap_or(1),
-                "initial" => policy.initial = self.millis(&what, value).unwrap_or_default(),
+                "initial" => initial = self.millis(&what, value),
                 "factor" => policy.factor = self.number(&what, value, 1.0, f64::INFINITY).unwrap_or(1.0),
-                "max" => policy.max = self.millis(&what, value).unwrap_or_default(),
+                "max" => max = self.millis(&what, value),
                 _ => policy.jitter = self.number(&what, value, 0.0, 1.0).unwrap_or(0.0),
             }
         }
+        policy.say_waits(initial, max);
         Some(policy)
     }
 

@@ -57,6 +57,12 @@ fn all_that_can_be_said() {
     assert_eq!(short.concurrency, Some(Concurrency { limit: 3, key: None }));
     assert_eq!((short.timeout, short.retain, short.retry), (Some(1_500), Some(0), Some(RetryPolicy::never())));
 
+    // A first wait that is longer than the longest raises it.
+    let waits =
+        |retry: &str| header(&format!("#{{ retry: {retry} }}")).retry.map(|policy| (policy.initial, policy.max));
+    assert_eq!(waits("#{ initial: \"1h\" }"), Some((3_600_000, 360_000_000)));
+    assert_eq!(waits("#{ max: \"1m\", initial: \"1h\" }"), Some((3_600_000, 3_600_000)));
+
     let none = compile(&sandbox(), "let x = 1; x");
     assert_eq!(**none.header(), Header::default());
     assert_eq!(*none.header().raw(), json!(null));

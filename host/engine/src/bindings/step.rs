@@ -89,16 +89,18 @@ fn retry(value: &Dynamic, header: &RetryPolicy) -> Result<RetryPolicy, Thrown> {
         Err(_) => {}
     }
     let known = ["max_attempts", "initial", "factor", "max", "jitter"];
+    let (mut initial, mut max) = (None, None);
     for (key, value) in args::options("use_step: retry", value, &known)? {
         let what = format!("use_step: option `retry.{key}`");
         match key.as_str() {
             "max_attempts" => policy.max_attempts = args::count(&what, &value)?,
-            "initial" => policy.initial = args::millis(&what, &value)?,
+            "initial" => initial = Some(args::millis(&what, &value)?),
             "factor" => policy.factor = args::number(&what, &value, 1.0, f64::INFINITY)?,
-            "max" => policy.max = args::millis(&what, &value)?,
+            "max" => max = Some(args::millis(&what, &value)?),
             _ => policy.jitter = args::number(&what, &value, 0.0, 1.0)?,
         }
     }
+    policy.say_waits(initial, max);
     Ok(policy)
 }
 

@@ -170,13 +170,14 @@ impl<'de> Deserialize<'de> for Retry {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Retry, A::Error> {
                 let policy = Policy::deserialize(MapAccessDeserializer::new(map))?;
                 let usual = RetryPolicy::default();
-                Ok(Retry(RetryPolicy {
+                let mut whole = RetryPolicy {
                     max_attempts: policy.max_attempts.map_or(usual.max_attempts, NonZeroU32::get),
-                    initial: policy.initial.unwrap_or(usual.initial),
                     factor: policy.factor.unwrap_or(usual.factor),
-                    max: policy.max.unwrap_or(usual.max),
                     jitter: policy.jitter.unwrap_or(usual.jitter),
-                }))
+                    ..usual
+                };
+                whole.say_waits(policy.initial, policy.max);
+                Ok(Retry(whole))
             }
         }
         deserializer.deserialize_any(Any)
