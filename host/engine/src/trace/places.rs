@@ -1,6 +1,6 @@
 //! Which places of a text begin a statement, and which loops it has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rhai::{AST, ASTNode, Expr, FlowControl, Position, Stmt};
@@ -12,6 +12,8 @@ pub struct Places {
     lines: Vec<Arc<str>>,
     /// Expressions that are statements by themselves, by where Rhai reports them; where they begin.
     expressions: HashMap<Place, Place>,
+    /// Where statements are that `${…}` holds: parts of the statement the string stands in.
+    filled_in: HashSet<Place>,
     loops: Vec<Loop>,
     loop_at: HashMap<Place, usize>,
     body_at: HashMap<Place, usize>,
@@ -32,6 +34,7 @@ impl Places {
             file: file.into(),
             lines: text.lines().map(|line| Arc::from(line.trim_end())).collect(),
             expressions: HashMap::new(),
+            filled_in: HashSet::new(),
             loops: Vec::new(),
             loop_at: HashMap::new(),
             body_at: HashMap::new(),
@@ -39,12 +42,22 @@ impl Places {
         if let Some(ast) = ast {
             ast.walk(&mut |path: &[ASTNode<'_>]| {
                 if let Some(ASTNode::Stmt(statement)) = path.last() {
-                    places.add(statement);
+                    let filled_in = |node: &ASTNode<'_>| matches!(node, ASTNode::Expr(Expr::InterpolatedString(..)));
+                    match path.iter().any(filled_in) {
+                        true => places.fill_in(statement),
+                        false => places.add(statement),
+                    }
                 }
                 true
             });
         }
         places
+    }
+
+    fn fill_in(&mut self, statement: &Stmt) {
+        if !matches!(statement, Stmt::Share(_)) {
+            self.filled_in.insert(place(statement.position()));
+        }
     }
 
     fn add(&mut self, statement: &Stmt) {
@@ -74,6 +87,11 @@ impl Places {
             Expr::Stmt(_) => None,
             _ => self.expressions.get(&at).copied(),
         }
+    }
+
+    /// Whether a statement at this place is a part of another one.
+    pub fn is_filled_in(&self, place: Place) -> bool {
+        self.filled_in.contains(&place)
     }
 
     /// The loop whose statement is at this place.

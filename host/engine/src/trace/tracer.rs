@@ -183,7 +183,10 @@ impl Tracer {
                 self.enter(task, stack, source);
                 let statement = match node {
                     ASTNode::Stmt(Stmt::Noop(_) | Stmt::Block(_) | Stmt::Share(_)) => None,
-                    ASTNode::Stmt(_) => Some(at),
+                    ASTNode::Stmt(_) => {
+                        let part = self.top(task).is_some_and(|top| top.places.is_filled_in(at));
+                        (!part).then_some(at)
+                    }
                     ASTNode::Expr(expression) => self.top(task).and_then(|top| top.places.statement(expression, at)),
                     _ => None,
                 };
