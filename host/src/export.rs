@@ -130,7 +130,11 @@ impl Exported {
     }
 
     fn add_text(&mut self, version: Version, bundle: Option<durhai_engine::Bundle>) {
-        let script = bundle.map(|bundle| Script { source: bundle.source, modules: bundle.modules });
+        let script = bundle.map(|bundle| Script {
+            source: bundle.source,
+            modules: bundle.modules,
+            edition: Some(bundle.edition),
+        });
         self.texts.extend(script.map(|script| (version, script)));
     }
 

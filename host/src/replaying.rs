@@ -53,6 +53,9 @@ pub struct Script {
     /// By path (`lib/money`). Modules of the standard library need not be given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub modules: BTreeMap<String, String>,
+    /// The edition it was kept with, where it is an old text; else it is read as a new one.
+    #[serde(skip)]
+    pub edition: Option<u32>,
 }
 
 /// Gets the events of a trace; `false`: enough.
@@ -76,16 +79,17 @@ impl Script {
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let bundle = Bundle::gather(&name, &source, &mut read).map_err(wrong)?;
         let modules = bundle.modules.into_iter().filter(|(path, _)| !path.starts_with("std/")).collect();
-        Ok(Script { source, modules })
+        Ok(Script { source, modules, edition: None })
     }
 
     /// What is compiled from it. Texts of the standard library that are given stand for the host's own.
     pub(crate) fn bundle(self, workflow: &str) -> Result<Bundle, HostError> {
-        let Script { source, modules } = self;
+        let Script { source, modules, edition } = self;
         let mut bundle = Bundle::gather(workflow, &source, &mut |path| modules.get(path).cloned()).map_err(wrong)?;
         for (path, text) in modules.into_iter().filter(|(path, _)| path.starts_with("std/")) {
             bundle.modules.insert(path, text);
         }
+        bundle.edition = edition.unwrap_or(bundle.edition);
         Ok(bundle)
     }
 }

@@ -2,6 +2,7 @@
 //! they and the workflows can use. Nothing in here has effects, a clock or randomness.
 
 pub mod docs;
+pub mod mend;
 mod native;
 pub mod schema;
 pub mod value;

@@ -34,10 +34,15 @@ impl Replayer {
     }
 
     pub fn try_new(name: &str, script: &str) -> Result<Self, String> {
+        Replayer::of_edition(Bundle::EDITION, name, script)
+    }
+
+    /// One that reads the script as it was read when the log was written.
+    pub fn of_edition(edition: u32, name: &str, script: &str) -> Result<Self, String> {
         let first = |wrong: Vec<durhai_engine::Diagnostic>| wrong[0].to_string();
         let sandbox = Sandbox::new(&SandboxConfig::default());
         let bundle = Bundle::gather(name, script, &mut |_| None).map_err(first)?;
-        let program = Rc::new(sandbox.compile(&bundle).map_err(first)?);
+        let program = Rc::new(sandbox.compile(&Bundle { edition, ..bundle }).map_err(first)?);
         Ok(Replayer { sandbox, program })
     }
 

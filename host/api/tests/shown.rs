@@ -448,7 +448,7 @@ async fn replays_and_traces() {
 #[tokio::test]
 async fn what_is_sent() {
     let contract = Contract::of(&plain().await, None).await;
-    let script = Script { source: "1".into(), modules: [("lib/m".into(), "2".into())].into() };
+    let script = Script { source: "1".into(), modules: [("lib/m".into(), "2".into())].into(), ..Script::default() };
     let options = |stop| ReplayOptions {
         script: Some(script.clone()),
         set: [(step(), json!(1))].into(),

@@ -82,6 +82,11 @@ impl Cron {
         u64::try_from(found?.as_millisecond()).ok()
     }
 
+    /// Whether there is no such moment at all, whatever the time is.
+    pub fn never_comes(&self) -> bool {
+        self.next_after(0).is_none()
+    }
+
     /// Each local time once.
     fn next_fixed(&self, at: Timestamp) -> Option<Timestamp> {
         let mut local = self.zone.to_datetime(at);

@@ -89,6 +89,8 @@ thread_local! {
     static MODULES: RefCell<Rc<Modules>> = RefCell::default();
     /// Operations left in this slice.
     static LEFT: Cell<u32> = const { Cell::new(SLICE) };
+    /// How the program that runs is read, see [`Bundle::EDITION`](crate::Bundle::EDITION).
+    static EDITION: Cell<u32> = const { Cell::new(1) };
     /// The top level of a module runs, without a run.
     static LOADING: Cell<bool> = const { Cell::new(false) };
 }
@@ -122,16 +124,19 @@ pub fn enter(state: &mut Option<Box<State>>, modules: Rc<Modules>, f: impl FnOnc
         state: &'a mut Option<Box<State>>,
         outer: Option<Box<State>>,
         modules: Rc<Modules>,
+        edition: u32,
     }
     impl Drop for Leave<'_> {
         fn drop(&mut self) {
             *self.state = STATE.replace(self.outer.take());
             MODULES.replace(std::mem::take(&mut self.modules));
+            EDITION.set(self.edition);
         }
     }
+    let edition = EDITION.replace(state.as_ref().map_or(1, |state| state.program.edition()));
     let outer = STATE.replace(state.take());
     let modules = MODULES.replace(modules);
-    let _leave = Leave { state, outer, modules };
+    let _leave = Leave { state, outer, modules, edition };
     f();
 }
 
@@ -168,6 +173,11 @@ pub fn run<R>(ctx: &NativeCallContext<'_>, f: impl FnOnce(&mut State) -> R) -> R
         );
         throw(Failure::new(Kind::InvalidInput, message))
     })
+}
+
+/// The edition of the program that runs; the first where none does.
+pub fn edition() -> u32 {
+    EDITION.get()
 }
 
 pub fn modules() -> Rc<Modules> {

@@ -8,7 +8,9 @@ use durhai_core::{Failure, Kind, Value};
 use rhai::{Dynamic, EvalAltResult, ParseError, Position};
 
 use crate::bindings::map_to_failure;
+use crate::check::Code;
 use crate::convert::{self, Budget};
+use crate::current;
 use crate::program::Texts;
 use crate::show;
 use crate::suggest;
@@ -26,6 +28,8 @@ pub struct Diagnostic {
     pub source_line: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// Where `durhai check` has a code of its own for it.
+    pub code: Option<Code>,
 }
 
 impl Diagnostic {
@@ -39,6 +43,7 @@ impl Diagnostic {
             message: message.into(),
             source_line: source_line(source, line).into(),
             help: None,
+            code: None,
         }
     }
 
@@ -123,17 +128,29 @@ pub fn failure(error: &EvalAltResult, file: &str, texts: &Texts, thrown: Option<
     }
     stack.reverse();
     let (line, column) = line_and_column(inner.position());
-    let source = source_line(texts.text(&file).unwrap_or(""), line).to_string();
-    let place = (line > 0).then(|| Place { file: texts.file_name(&file), line, column, source, stack });
     let mut failure = match inner {
         EvalAltResult::ErrorRuntime(value, _) => thrown_value(value, thrown, budget),
         _ => Failure::new(kind_of(inner), suggest::message(inner, texts)),
     };
-    if failure.place.is_none() {
-        failure.place = place.map(Box::new);
+    match &mut failure.place {
+        // An error of the script that was caught and thrown on: it stays where it was, and these calls led to it too.
+        Some(place) if place.source.is_empty() && current::edition() > 1 => {
+            place.source = source_line(texts.of_file(&place.file).unwrap_or(""), place.line).to_string();
+            stack.truncate(FRAMES.saturating_sub(place.stack.len()));
+            place.stack.append(&mut stack);
+        }
+        Some(_) => {}
+        None => {
+            let source = source_line(texts.text(&file).unwrap_or(""), line).to_string();
+            let place = (line > 0).then(|| Place { file: texts.file_name(&file), line, column, source, stack });
+            failure.place = place.map(Box::new);
+        }
     }
     failure
 }
+
+/// Calls that an error of the script names, with those it was thrown on through.
+const FRAMES: usize = 64;
 
 fn thrown_value(value: &Dynamic, thrown: Option<&Failure>, budget: Budget) -> Failure {
     let same = |failure: &Failure| {
@@ -153,9 +170,25 @@ fn thrown_value(value: &Dynamic, thrown: Option<&Failure>, budget: Budget) -> Fa
         };
         let message = message.unwrap_or_else(|| if value.is_unit() { "()".into() } else { show::show(value, 1_000) });
         let data = convert::to_value(value, "error", budget).unwrap_or_else(|_| Value::from(message.clone()));
-        Failure::new(Kind::Thrown, message).with_data(data)
+        let mut failure = Failure::new(Kind::Thrown, message).with_data(data);
+        failure.cause = cause(value, budget).map(Box::new);
+        failure
     });
+    // What has a place of its own needs no other.
+    if failure.place.is_some() {
+        return failure;
+    }
     same(&failure).cloned().unwrap_or(failure)
+}
+
+/// The error that a script has put as `cause` into the map it throws.
+fn cause(value: &Dynamic, budget: Budget) -> Option<Failure> {
+    if current::edition() < 2 {
+        return None;
+    }
+    let map = value.as_map_ref().ok()?;
+    let cause = map.get("cause")?.as_map_ref().ok()?;
+    map_to_failure(&cause, budget)
 }
 
 fn kind_of(error: &EvalAltResult) -> Kind {

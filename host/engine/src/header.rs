@@ -80,9 +80,10 @@ impl Concurrency {
     }
 }
 
-/// Reads the header of a workflow's own text; `file` and `source` are for messages.
-pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Header, Vec<Diagnostic>> {
-    let mut reader = Reader { file, source, wrong: Vec::new() };
+/// Reads the header of a workflow's own text; `file` and `source` are for messages. `edition`: see
+/// [`Bundle::EDITION`](crate::Bundle::EDITION).
+pub(crate) fn read(ast: &AST, file: &str, source: &str, edition: u32) -> Result<Header, Vec<Diagnostic>> {
+    let mut reader = Reader { file, source, edition, wrong: Vec::new() };
     let header = match literal::find(ast) {
         Ok(None) => Header::default(),
         Ok(Some(literal)) => reader.header(&literal),
@@ -98,6 +99,7 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str) -> Result<Header, Vec<Di
 struct Reader<'a> {
     file: &'a str,
     source: &'a str,
+    edition: u32,
     wrong: Vec<Diagnostic>,
 }
 

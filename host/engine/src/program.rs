@@ -21,6 +21,18 @@ pub struct Bundle {
     pub source: String,
     /// What is imported, by path (`lib/money`, `std/batch`), the modules' own imports included.
     pub modules: BTreeMap<String, String>,
+    /// How the texts are read, see [`Bundle::EDITION`]. Those that were stored before there were editions are of the first.
+    #[serde(default = "first_edition", skip_serializing_if = "is_first_edition")]
+    pub edition: u32,
+}
+
+fn first_edition() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_first_edition(edition: &u32) -> bool {
+    *edition == 1
 }
 
 /// A compiled workflow. It belongs to the thread of the sandbox that made it.
@@ -31,6 +43,7 @@ pub struct Program {
     version: Version,
     description: String,
     header: Arc<Header>,
+    edition: u32,
 }
 
 /// The texts of a program by the name Rhai knows them under, and the functions they define.
@@ -46,7 +59,7 @@ pub struct Texts {
 impl Bundle {
     /// A workflow that imports nothing.
     pub fn single(name: &str, source: &str) -> Self {
-        Bundle { name: name.into(), source: source.into(), modules: BTreeMap::new() }
+        Bundle { name: name.into(), source: source.into(), modules: BTreeMap::new(), edition: Self::EDITION }
     }
 
     /// Finds all that a workflow imports, without running it. `read` gives the text of a path like `lib/money`, which
@@ -61,12 +74,18 @@ impl Bundle {
         let mut gather = Gather { engine, read, modules: BTreeMap::new(), open: Vec::new(), wrong: Vec::new() };
         gather.visit(&format!("{name}.rhai"), source);
         match gather.wrong.is_empty() {
-            true => Ok(Bundle { name: name.into(), source: source.into(), modules: gather.modules }),
+            true => Ok(Bundle { modules: gather.modules, ..Bundle::single(name, source) }),
             false => Err(gather.wrong),
         }
     }
 
-    /// The digest of the text, all it imports and the version of the standard library.
+    /// How texts are read that are new. A run goes on with the edition of its text, so that its log goes on fitting.
+    ///
+    /// 1: as Rhai reads them. 2: a closure made in a `for` loop sees the variable as it is in that turn, the value of a
+    /// `catch` block counts, and what it catches of an error of the script is a map like that of a failed call.
+    pub const EDITION: u32 = 2;
+
+    /// The digest of the text, all it imports, the version of the standard library and the edition.
     pub fn version(&self) -> Version {
         self.version_with(Self::STD)
     }
@@ -78,7 +97,10 @@ impl Bundle {
     pub fn version_with(&self, std: &str) -> Version {
         let main = [("main", self.source.as_str()), ("std", std)];
         let modules = self.modules.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-        Version::of(main.into_iter().chain(modules))
+        // The digests of the first edition were there before there were editions.
+        let number = self.edition.to_string();
+        let edition = (self.edition > 1).then_some(("edition", number.as_str()));
+        Version::of(main.into_iter().chain(modules).chain(edition))
     }
 }
 
@@ -199,6 +221,7 @@ impl Program {
             version: bundle.version(),
             description: description(&bundle.source),
             header: Arc::new(header),
+            edition: bundle.edition,
         }
     }
 
@@ -209,6 +232,11 @@ impl Program {
 
     pub fn version(&self) -> &Version {
         &self.version
+    }
+
+    /// See [`Bundle::EDITION`].
+    pub(crate) fn edition(&self) -> u32 {
+        self.edition
     }
 
     /// The `//!` comment at the top of the file; empty if there is none.
@@ -279,6 +307,11 @@ impl Texts {
 
     pub fn text(&self, source: &str) -> Option<&str> {
         self.sources.get(source).map(String::as_str)
+    }
+
+    /// The text of a file by its name in messages.
+    pub fn of_file(&self, file: &str) -> Option<&str> {
+        self.text(file).or_else(|| self.text(file.strip_suffix(".rhai")?))
     }
 
     /// Every text by the name Rhai knows it under.

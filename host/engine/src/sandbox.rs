@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use durhai_stdlib::mend;
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
@@ -14,6 +15,7 @@ use rhai::{
     Stmt,
 };
 
+use crate::bindings::caught;
 use crate::convert::Budget;
 use crate::current::{self, Modules};
 use crate::diagnostic::{self, Diagnostic};
@@ -124,6 +126,7 @@ impl Sandbox {
         BasicFnPackage::new().register_into_engine(&mut engine);
         natives::register(&mut engine);
         durhai_stdlib::register(&mut engine);
+        mend::register(&mut engine, caught);
         for extend in &config.extend {
             extend(&mut engine);
         }
@@ -146,6 +149,15 @@ impl Sandbox {
 
     /// Compiles a workflow with its modules. The modules' top level is run here, once, outside any run.
     pub fn compile(&self, bundle: &Bundle) -> Result<Program, Vec<Diagnostic>> {
+        if bundle.edition > Bundle::EDITION {
+            let message = format!(
+                "this text is of edition {}, and this durhai knows editions up to {}: run it with a newer one",
+                bundle.edition,
+                Bundle::EDITION
+            );
+            return Err(vec![Diagnostic::new(&file_name(&bundle.name), "", Position::NONE, message)]);
+        }
+        let mend = |ast: &AST| if bundle.edition > 1 { mend::mend(ast) } else { ast.clone() };
         let mut wrong = Vec::new();
         let mut asts = Vec::new();
         let texts = bundle.modules.iter().map(|(path, text)| (path.as_str(), text.as_str()));
@@ -163,7 +175,7 @@ impl Sandbox {
         }
         let texts = Rc::new(Texts::new(bundle, asts.iter().map(|(.., ast)| ast)));
         let (_, _, main) = asts.remove(0);
-        let header = header::read(&main, &file_name(&bundle.name), &bundle.source)?;
+        let header = header::read(&main, &file_name(&bundle.name), &bundle.source, bundle.edition)?;
         let mut modules = Modules::new();
         while !asts.is_empty() {
             // Those whose imports are all there already; a bundle that was gathered has no circle.
@@ -181,13 +193,13 @@ impl Sandbox {
                 return Err(vec![Diagnostic::new(&file_name(path), text, Position::NONE, message)]);
             };
             let (path, text, ast) = asts.remove(at);
-            match self.load(path, text, ast, &modules, &texts) {
+            match self.load(path, text, ast, &mend, &modules, &texts) {
                 Ok(module) => drop(modules.insert(path.to_string(), module)),
                 Err(diagnostic) => return Err(vec![diagnostic]),
             }
         }
         let texts = Rc::into_inner(texts).expect("the loads are over");
-        Ok(Program::new(main, modules, texts, bundle, header))
+        Ok(Program::new(mend(&main), modules, texts, bundle, header))
     }
 
     fn load(
@@ -195,6 +207,7 @@ impl Sandbox {
         path: &str,
         text: &str,
         ast: AST,
+        mend: &dyn Fn(&AST) -> AST,
         modules: &Modules,
         texts: &Rc<Texts>,
     ) -> Result<Shared<Module>, Diagnostic> {
@@ -203,6 +216,7 @@ impl Sandbox {
             let diagnostic = Diagnostic::new(&file_name(path), text, position, message);
             return Err(diagnostic.with_help("capture inside a function of the module, or use a constant"));
         }
+        let ast = mend(&ast);
         let loaded = Rc::new(RefCell::new(None));
         let work = {
             let (engine, loaded, texts, path) = (self.engine.clone(), loaded.clone(), texts.clone(), path.to_string());

@@ -44,13 +44,16 @@ pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
         EvalAltResult::ErrorModuleNotFound(path, _) => format!("there is no module {path:?}"),
         // The place is told apart from the message. The value in an invalid index is not printed: it may be anything.
         EvalAltResult::ErrorIndexNotFound(..) => "there is no such index".into(),
-        other => {
-            let text = other.to_string();
-            match text.rfind(" (line ") {
-                Some(at) => text[..at].to_string(),
-                None => text,
-            }
-        }
+        other => plain(other),
+    }
+}
+
+/// An error in the words of the language, without its place.
+pub fn plain(error: &EvalAltResult) -> String {
+    let text = error.to_string();
+    match text.rfind(" (line ") {
+        Some(at) => text[..at].to_string(),
+        None => text,
     }
 }
 

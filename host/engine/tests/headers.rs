@@ -4,8 +4,8 @@ mod driver;
 
 use driver::{compile, sandbox};
 use durhai_core::RetryPolicy;
-use durhai_engine::Bundle;
 use durhai_engine::header::{Concurrency, Header, Missed, OnReload, Overlap};
+use durhai_engine::{Bundle, Cron};
 use serde_json::json;
 
 fn header(text: &str) -> Header {
@@ -74,6 +74,19 @@ fn all_that_can_be_said() {
     sandbox().compile(&bundle.expect("a bundle")).map(drop).expect("it compiles");
 }
 
+/// A text that was taken before goes on being read: live runs have it.
+#[test]
+fn a_schedule_that_never_comes_is_no_mistake_of_an_older_text() {
+    let bundle = Bundle { edition: 1, ..Bundle::single("flow", "const WORKFLOW = #{ schedule: \"0 0 30 2 *\" }; 1") };
+    let program = sandbox().compile(&bundle).unwrap_or_else(|wrong| panic!("{}", wrong[0]));
+    assert!(program.header().schedule.as_ref().is_some_and(|schedule| schedule.cron.never_comes()));
+    for cron in
+        ["0 0 29 2 *", "0 0 31 2,3 *", "0 0 * 2 MON#5", "0 0 30 2 MON", "0 0 L 2 *", "*/5 * * * *", "30 2 * * *"]
+    {
+        assert!(!Cron::parse(cron, "America/New_York").expect(cron).never_comes(), "{cron}");
+    }
+}
+
 #[test]
 fn what_runs_are_counted_by() {
     let key = |text: &str| {
@@ -124,6 +137,13 @@ flow.rhai:1:46: error: `retain`: it must be a number of seconds or a string like
  1 | let hours = 2; const WORKFLOW = #{ timeout: hours };
    |                                             ^
  help: the header is read without running the script: maps, arrays, strings, numbers, booleans and ()",
+        ),
+        (
+            "const WORKFLOW = #{ schedule: #{ cron: \"0 0 30 2 *\", timezone: \"Europe/Berlin\" } };",
+            "flow.rhai:1:40: error: `schedule`: \"0 0 30 2 *\" never comes: none of its months has such a day
+ 1 | const WORKFLOW = #{ schedule: #{ cron: \"0 0 30 2 *\", timezone: \"Europe/Berlin\" } };
+   |                                        ^
+ help: compare the day of the month with the months",
         ),
         (
             "const WORKFLOW = #{ on_reload: \"pinn\" };",

@@ -100,6 +100,9 @@ pub(crate) struct Texts {
     /// The version of the standard library that the digest is over, where it is the writer's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub std: Option<String>,
+    /// How the texts are read; the first edition has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<u32>,
     /// Over the texts themselves.
     pub sha256: String,
 }
@@ -108,13 +111,14 @@ impl Texts {
     pub fn new(version: &Version, bundle: Bundle) -> Self {
         let std = (bundle.version() == *version).then(|| Bundle::STD.to_owned());
         let sha256 = digest(&bundle);
-        Texts { workflow: bundle.name, source: bundle.source, modules: bundle.modules, std, sha256 }
+        let edition = (bundle.edition > 1).then_some(bundle.edition);
+        Texts { workflow: bundle.name, source: bundle.source, modules: bundle.modules, std, edition, sha256 }
     }
 
     /// What was read, if it is what was written.
     pub fn bundle(self, version: &Version) -> Result<Bundle, String> {
-        let Texts { workflow, source, modules, std, sha256 } = self;
-        let bundle = Bundle { name: workflow, source, modules };
+        let Texts { workflow, source, modules, std, edition, sha256 } = self;
+        let bundle = Bundle { name: workflow, source, modules, edition: edition.unwrap_or(1) };
         let found = digest(&bundle);
         if found != sha256 {
             return Err(format!(

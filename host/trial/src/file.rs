@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use durhai_stdlib::mend;
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{
+    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope,
+    Shared,
+};
 
 use crate::api::{self, Hand};
 use crate::expect;
@@ -65,7 +69,7 @@ impl TestFile {
             tests,
             limit: header.limit,
             engine,
-            ast,
+            ast: mend::mend(&ast),
             hand,
             before,
             arities,
@@ -200,11 +204,13 @@ fn engine(hand: &Hand, deadline: &Rc<RefCell<Option<Instant>>>, folder: &Path) -
     BasicIteratorPackage::new().register_into_engine(&mut engine);
     BasicFnPackage::new().register_into_engine(&mut engine);
     durhai_stdlib::register(&mut engine);
+    mend::register(&mut engine, |file, error| mend::told(file, error).into());
     api::register(&mut engine, hand);
     expect::register(&mut engine, hand);
     engine.disable_symbol("eval");
     // The same in debug and release builds.
     engine.set_max_call_levels(64).set_max_expr_depths(64, 64).set_max_operations(0);
+    engine.set_optimization_level(OptimizationLevel::None);
     engine.set_module_resolver(Resolver { folder: folder.into() });
     let stop = deadline.clone();
     engine.on_progress(move |operations| {
@@ -251,7 +257,7 @@ impl ModuleResolver for Resolver {
         let in_module = |error: Box<EvalAltResult>| EvalAltResult::ErrorInModule(path.into(), error, at);
         let mut ast = engine.compile(&text).map_err(|error| in_module(error.into()))?;
         ast.set_source(path);
-        let module = Module::eval_ast_as_new(Scope::new(), &ast, engine).map_err(in_module)?;
+        let module = Module::eval_ast_as_new(Scope::new(), &mend::mend(&ast), engine).map_err(in_module)?;
         Ok(module.into())
     }
 }

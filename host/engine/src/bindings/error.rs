@@ -1,10 +1,12 @@
 //! Errors as values: a [`Failure`] as the map that a script catches, and back.
 
+use durhai_core::failure::{Frame, Place};
 use durhai_core::{Failure, Kind, StepId};
-use rhai::{Dynamic, EvalAltResult, Map, Position};
+use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
 
 use crate::convert::{self, Budget};
 use crate::current::{self, Thrown};
+use crate::{diagnostic, suggest};
 
 /// The fields of the map, all of them there in each; absent ones are `()`.
 const FIELDS: [&str; 7] = ["kind", "message", "step", "step_id", "attempts", "data", "cause"];
@@ -30,6 +32,20 @@ fn throw_ref(failure: &Failure) -> Thrown {
     EvalAltResult::ErrorRuntime(value, Position::NONE).into()
 }
 
+/// What a `catch` is given for an error of the script itself. `file` is the text the `try` stands in, as Rhai knows it.
+pub fn caught(file: &str, error: &EvalAltResult) -> Dynamic {
+    let told = current::with(|state| {
+        let texts = state.program.texts();
+        let file = if file.is_empty() { texts.main() } else { file };
+        diagnostic::failure(error, file, texts, None, Budget::from(state.replay.limits()))
+    });
+    // Without a run a module is being loaded.
+    let failure = told.unwrap_or_else(|| Failure::new(Kind::Script, suggest::plain(error.unwrap_inner())));
+    failure_to_map(&failure).into()
+}
+
+/// Errors of the script also have `file`, `line`, `column` and `stack`, so that they keep their place wherever the map goes.
+/// In the first edition they had none.
 pub fn failure_to_map(failure: &Failure) -> Map {
     let text = |text: &str| Dynamic::from(text.to_string());
     let values: [Dynamic; 7] = [
@@ -41,7 +57,40 @@ pub fn failure_to_map(failure: &Failure) -> Map {
         convert::to_dynamic(&failure.data),
         failure.cause.as_deref().map_or(Dynamic::UNIT, |cause| failure_to_map(cause).into()),
     ];
-    FIELDS.into_iter().map(Into::into).zip(values).collect()
+    let mut map: Map = FIELDS.into_iter().map(Into::into).zip(values).collect();
+    if failure.kind == Kind::Script && current::edition() > 1 {
+        let place = failure.place.as_deref();
+        let number = |number: Option<u32>| number.map_or(Dynamic::UNIT, |number| i64::from(number).into());
+        map.insert("file".into(), place.map_or(Dynamic::UNIT, |place| text(&place.file)));
+        map.insert("line".into(), number(place.map(|place| place.line)));
+        map.insert("column".into(), number(place.map(|place| place.column)));
+        let frames = place.map(|place| place.stack.as_slice()).unwrap_or_default();
+        let frame = |frame: &Frame| {
+            Dynamic::from(Map::from([
+                ("function".into(), text(&frame.function)),
+                ("file".into(), text(&frame.file)),
+                ("line".into(), number(Some(frame.line))),
+                ("column".into(), number(Some(frame.column))),
+            ]))
+        };
+        map.insert("stack".into(), frames.iter().map(frame).collect::<Array>().into());
+    }
+    map
+}
+
+/// The place in a map that [`failure_to_map`] made of an error of the script; without the text of its line.
+fn map_to_place(map: &Map) -> Option<Place> {
+    let file = map.get("file")?.as_immutable_string_ref().ok()?.to_string();
+    let number = |map: &Map, field: &str| u32::try_from(map.get(field)?.as_int().ok()?).ok();
+    let frame = |frame: &Dynamic| {
+        let frame = frame.as_map_ref().ok()?;
+        let text = |field: &str| Some(frame.get(field)?.as_immutable_string_ref().ok()?.to_string());
+        let (line, column) = (number(&frame, "line")?, number(&frame, "column")?);
+        Some(Frame { function: text("function")?, file: text("file")?, line, column })
+    };
+    let stack = map.get("stack").and_then(|stack| stack.as_array_ref().ok());
+    let stack = stack.map(|stack| stack.iter().filter_map(frame).collect()).unwrap_or_default();
+    Some(Place { file, line: number(map, "line")?, column: number(map, "column")?, source: String::new(), stack })
 }
 
 /// Reads a map that [`failure_to_map`] made; `None` if this is another map.
@@ -59,6 +108,9 @@ fn map_to_failure_within(map: &Map, budget: Budget, levels: usize) -> Option<Fai
     failure.step_id = text("step_id").and_then(|id| StepId::parse(&id));
     failure.attempts = map["attempts"].as_int().ok().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     failure.data = convert::to_value(&map["data"], "data", budget).unwrap_or_default();
+    if failure.kind == Kind::Script && current::edition() > 1 {
+        failure.place = map_to_place(map).map(Box::new);
+    }
     if let Ok(cause) = map["cause"].as_map_ref() {
         failure.cause = map_to_failure_within(&cause, budget, levels - 1).map(Box::new);
     }

@@ -17,7 +17,7 @@ mod time;
 
 pub use self::calls::{CALLS, CallDoc};
 pub(crate) use self::child::tags;
-pub use self::error::{failure_to_error, failure_to_map, map_to_failure, throw};
+pub use self::error::{caught, failure_to_error, failure_to_map, map_to_failure, throw};
 pub use self::group::TaskHandle;
 pub use self::hook::HookHandle;
 pub use self::saga::SagaHandle;

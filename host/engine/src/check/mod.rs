@@ -4,6 +4,7 @@
 //! `error` is what would fail when it is run; a `warning` is hardly ever meant; a `hint` is worth a look.
 
 mod calls;
+mod captures;
 mod flow;
 mod names;
 mod numbers;
@@ -90,6 +91,7 @@ codes! {
     FunctionAfterValue Error "function-after-value",
     ReservedWord Error "reserved-word",
     Header Error "header",
+    NeverDue Error "never-due",
     ImportMissing Error "import-missing",
     ImportComputed Error "import-computed",
     ImportCircle Error "import-circle",
@@ -113,6 +115,7 @@ codes! {
     Spins Warning "spins",
     CallInComparer Warning "call-in-comparer",
     StateNeverSet Warning "state-never-set",
+    CapturedLater Warning "captured-later",
     BacktickEscape Warning "backtick-escape",
     NoInterpolation Warning "no-interpolation",
     LabelTwice Warning "label-twice",
@@ -140,6 +143,7 @@ pub fn check(folder: &Folder<'_>, config: &SandboxConfig) -> Vec<Finding> {
                     calls::check(&project, file, tree, &mut report);
                 }
                 flow::check(&project, file, tree, &mut report);
+                captures::check(tree, &mut report);
                 texts::check(file, &mut report);
                 numbers::check(file, tree, &mut report);
             }
@@ -172,6 +176,7 @@ impl<'a> Report<'a> {
     }
 
     fn diagnostic(&mut self, code: Code, diagnostic: &Diagnostic) {
+        let code = diagnostic.code.unwrap_or(code);
         self.findings.push(Finding {
             severity: code.severity(),
             code,

@@ -7,7 +7,7 @@ use rhai::{Engine, ParseError, Position};
 use super::tree::{Kind, Node, Tree};
 use super::{Code, Folder, Report};
 use crate::diagnostic::Diagnostic;
-use crate::program::{self, MAX_SOURCE};
+use crate::program::{self, Bundle, MAX_SOURCE};
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::{header, suggest};
 
@@ -260,7 +260,7 @@ impl<'a> Project<'a> {
                 Err(error) => Parsed::Broken(error),
                 Ok(ast) => {
                     let header = match role.workflow {
-                        true => header::read(&ast, &path, text).err().unwrap_or_default(),
+                        true => header::read(&ast, &path, text, Bundle::EDITION).err().unwrap_or_default(),
                         false => Vec::new(),
                     };
                     let tree = Tree::of(&ast, text);

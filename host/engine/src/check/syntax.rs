@@ -16,7 +16,7 @@ pub fn explain(file: &File<'_>, error: &ParseError, report: &mut Report<'_>) {
             Code::TryAsValue,
             at,
             "`try` is a statement: it has no value",
-            "declare the variable before it and assign inside: `let x = (); try { x = …; } catch { x = …; }`",
+            "put a block around it, which has the value of the `try` or of the `catch`: `let x = { try { … } catch { … } };`",
         ),
         ParseErrorType::MissingToken(token, _) if token == ";" && (word == "fn" || word == "private") => report.help(
             Code::FunctionAfterValue,

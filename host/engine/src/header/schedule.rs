@@ -4,6 +4,7 @@ use durhai_core::Value;
 
 use super::Reader;
 use super::literal::{Kind, Literal};
+use crate::check::Code;
 use crate::cron::Cron;
 use crate::schema::Schema;
 
@@ -98,6 +99,15 @@ impl Reader<'_> {
             return self.refuse(zone_position, format!("`schedule.timezone`: {why}"), None);
         }
         match Cron::parse(&cron, &timezone) {
+            // Texts of the first edition were taken, and runs of them go on.
+            Ok(parsed) if self.edition > 1 && parsed.never_comes() => {
+                let message = format!("`schedule`: {cron:?} never comes: none of its months has such a day");
+                self.refuse::<()>(position, message, Some("compare the day of the month with the months".into()));
+                if let Some(wrong) = self.wrong.last_mut() {
+                    wrong.code = Some(Code::NeverDue);
+                }
+                None
+            }
             Ok(cron) => {
                 let input = input.map_or(Value::Null, |(value, _)| value);
                 Some(Schedule { cron, timezone, overlap, missed, input })

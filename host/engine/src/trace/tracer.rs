@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use durhai_core::replay::{Answer, Call, GroupKind, TaskKey};
 use durhai_core::{Site, StepId, Value};
+use durhai_stdlib::mend;
 use rhai::debugger::{CallStackFrame, DebuggerCommand, DebuggerEvent};
-use rhai::{ASTNode, Engine, EvalAltResult, EvalContext, Position, Stmt};
+use rhai::{ASTNode, Engine, EvalAltResult, EvalContext, Expr, Position, Stmt};
 
 use super::frames::{self, Frame, TaskFrames};
 use super::peek;
@@ -187,6 +188,8 @@ impl Tracer {
                         let part = self.top(task).is_some_and(|top| top.places.is_filled_in(at));
                         (!part).then_some(at)
                     }
+                    // What a `try` became.
+                    ASTNode::Expr(Expr::Custom(custom, _)) => mend::is_try(custom).then_some(at),
                     ASTNode::Expr(expression) => self.top(task).and_then(|top| top.places.statement(expression, at)),
                     _ => None,
                 };

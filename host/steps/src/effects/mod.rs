@@ -21,7 +21,11 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::{StepError, Value};
-use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+use durhai_stdlib::mend;
+use rhai::{
+    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope,
+    Shared,
+};
 use tokio::runtime::Handle;
 
 use crate::attempt::{Caller, End, Stop};
@@ -93,6 +97,9 @@ impl Stage {
         let (seat, cache) = (Seat::default(), Cache::default());
         let mut engine = Engine::new();
         limit_text(&mut engine);
+        // What folds constants drops the value of a `catch`, too.
+        engine.set_optimization_level(OptimizationLevel::None);
+        mend::register(&mut engine, |file, error| mend::told(file, error).into());
         engine.set_max_call_levels(MAX_CALLS);
         engine.set_max_string_size(MAX_STRING);
         engine.set_max_array_size(MAX_ITEMS);
@@ -216,6 +223,7 @@ fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fa
     }
     let mut ast = engine.compile(&*program.texts[file])?;
     ast.set_source(file);
+    let ast = mend::mend(&ast);
     let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, texts)) = cache.get_mut(&program.file) {
         texts.insert(file.into(), ast.clone());
@@ -288,6 +296,9 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
                 return match thrown.try_cast_result::<Verdict>() {
                     Ok(verdict) => verdict.error.data(verdict.data),
                     Err(thrown) => {
+                        if let Some(message) = thrown_on(&thrown, program) {
+                            return StepError::retry(message);
+                        }
                         let (message, data) = in_words(&thrown);
                         StepError::retry(message).data(data)
                     }
@@ -298,6 +309,19 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
     }
     let position = inner.take_position();
     StepError::retry(point(&file, program.texts.get(&file).map(|text| &**text), position, &inner.to_string()))
+}
+
+/// An error of the script that it caught and threw on: told with its place, as if nobody had caught it.
+fn thrown_on(thrown: &Dynamic, program: &Program) -> Option<String> {
+    let map = thrown.as_map_ref().ok()?;
+    let text = |field: &str| map.get(field)?.as_immutable_string_ref().ok().map(|text| text.to_string());
+    let number = |field: &str| u16::try_from(map.get(field)?.as_int().ok()?).ok();
+    if text("kind")? != "script" {
+        return None;
+    }
+    let (file, message) = (text("file")?, text("message")?);
+    let position = Position::new(number("line")?, number("column")?);
+    Some(point(&file, program.texts.get(&file).map(|text| &**text), position, &message))
 }
 
 #[cfg(test)]

@@ -115,11 +115,32 @@ fn values() {
             json!(["no", true, 1, "no"]),
         ),
         ("fn f() { try { throw #{ code: 7 } } catch (e) { return e.code; } }", json!(null), json!(7)),
+        // As in workflows: closures see their turn, the value of a `catch` counts, errors of the script are maps.
+        ("fn f() { let f = []; for i in 0..3 { f.push(|| i); } f.map(|g| g.call()) }", json!(null), json!([0, 1, 2])),
+        ("fn f() { try { throw 1; } catch (e) { e + 1 } }", json!(null), json!(2)),
+        (
+            "fn f(input) {\n try { input.nothing() } catch (e) { [e.kind, e.file, e.line, e.column] } }",
+            json!(1),
+            json!(["script", "steps/a.rhai", 2, 14]),
+        ),
     ];
     for (text, input, wanted) in table {
         let mut bench = bench(&[("steps/a.rhai", text), ("lib/x.rhai", "fn twice(n) { n * 2 }")]);
         assert_eq!(bench.run("a.f", input).unwrap().to_string(), wanted.to_string(), "{text}");
     }
+}
+
+/// An error of the script that is thrown on is told like one that nobody caught.
+#[test]
+fn an_error_that_is_thrown_on_keeps_its_place() {
+    let plain = "fn g(input) {\n input.nothing() } fn f(input) { g(input) }";
+    let thrown_on = "fn g(input) {\n input.nothing() } fn f(input) { try { g(input) } catch (e) { throw e } }";
+    let [plain, thrown_on] = [plain, thrown_on].map(|text| {
+        let error = bench(&[("steps/a.rhai", text)]).run("a.f", json!(1)).unwrap_err();
+        error.message().lines().next().unwrap_or_default().to_owned()
+    });
+    assert_eq!(plain, "steps/a.rhai:2:8: Function not found: nothing (i64)");
+    assert_eq!(thrown_on, plain);
 }
 
 #[test]
