@@ -194,6 +194,44 @@ fn the_mistakes_in_the_scenarios_are_those_that_are_meant() {
     }
 }
 
+/// `languages.txt`: a script on one line, and under it the first thing that is found in it.
+#[test]
+fn what_other_languages_have_is_answered_by_one_sentence() {
+    let path = root().join("tests/check/languages.txt");
+    let text = std::fs::read_to_string(&path).expect("the list");
+    let (mut out, mut forms) = (String::new(), 0);
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        writeln!(out, "{line}").expect("a string");
+        if line.is_empty() || line.starts_with("# ") && forms == 0 || line.starts_with("## ") {
+            continue;
+        }
+        forms += 1;
+        lines.next_if(|line| line.starts_with("    "));
+        let script = line.replace("\\n", "\n");
+        let files = BTreeMap::from([("flow.rhai".to_owned(), script)]);
+        let findings = found(&files);
+        let told: Vec<_> = findings.iter().filter(|finding| finding.severity != Severity::Hint).collect();
+        let first = told.iter().find(|finding| finding.code != FindingCode::UnusedVariable);
+        let Some(first) = first else {
+            writeln!(out, "    NOTHING").expect("a string");
+            continue;
+        };
+        let help = first.help.as_ref().map_or(String::new(), |help| format!(" = {help}"));
+        writeln!(
+            out,
+            "    {}:{} {}[{}]: {}{help}",
+            first.line, first.column, first.severity, first.code, first.message
+        )
+        .expect("a string");
+    }
+    assert!(forms > 150, "{forms}");
+    match std::env::var_os("DURHAI_BLESS") {
+        Some(_) => std::fs::write(path, out).expect("it can be written"),
+        None => assert_eq!(out, text),
+    }
+}
+
 /// `host/docs/check.md` has a section for each code, with an example that gives it and a cure.
 #[test]
 fn every_code_is_documented() {

@@ -77,7 +77,20 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Body<T>, Problem> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::invalid("the body does not fit: it must be an object, `{ … }`"));
     }
-    json::from_slice(bytes, "").map(Body).map_err(|error| Problem::invalid(format!("the body does not fit: {error}")))
+    json::from_slice(bytes, "")
+        .map(Body)
+        .map_err(|error| Problem::invalid(format!("the body does not fit: {}", in_json(error.to_string()))))
+}
+
+/// What is wrong, without the names that types have in this program.
+fn in_json(text: String) -> String {
+    match text.split_once("expected struct ") {
+        Some((before, rest)) => {
+            let rest = rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            format!("{before}expected an object{rest}")
+        }
+        None => text,
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {

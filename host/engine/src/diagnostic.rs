@@ -11,6 +11,7 @@ use crate::bindings::map_to_failure;
 use crate::check::Code;
 use crate::convert::{self, Budget};
 use crate::current;
+use crate::foreign;
 use crate::program::Texts;
 use crate::show;
 use crate::suggest;
@@ -54,6 +55,9 @@ impl Diagnostic {
     }
 
     pub fn from_parse(file: &str, source: &str, error: &ParseError) -> Self {
+        if let Some((at, message)) = foreign::explain(error.err_type(), error.position(), source) {
+            return Diagnostic::new(file, source, at, message);
+        }
         let diagnostic = Diagnostic::new(file, source, error.position(), error.err_type().to_string());
         match suggest::parse_help(error.err_type(), &diagnostic.source_line) {
             Some(help) => diagnostic.with_help(help),

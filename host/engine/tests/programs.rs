@@ -28,7 +28,7 @@ fn diagnostics() {
             &[],
             "order.rhai:1:9: error: reserved keyword 'eval' is disabled\n 1 | let x = eval(\"1\");\n   |         ^\n help: text cannot become code in a workflow",
         ),
-        ("{ a: 1 }", &[], "order.rhai:1:4: error: Expecting ';' to terminate this statement\n 1 | { a: 1 }\n   |    ^"),
+        ("{ a: 1 }", &[], "order.rhai:1:4: error: a map is written `#{ key: value }`\n 1 | { a: 1 }\n   |    ^"),
         (
             "let p = \"lib/a\";\nimport p as a;",
             &[],
@@ -105,7 +105,7 @@ fn errors_of_a_script() {
     let cases = [
         (
             "let x = [1, 2];\nx[9]",
-            "script: Array index 9 out of bounds: only 2 elements in array\n  at flow.rhai:2:3\n    x[9]\n      ^",
+            "script: there is no element 9: the list has 2, numbered from 0\n  at flow.rhai:2:3\n    x[9]\n      ^",
         ),
         (
             "fn a(x) {\n    b(x + 1)\n}\nfn b(y) {\n    y.missing()\n}\na(1)",
@@ -149,7 +149,7 @@ fn errors_of_a_script() {
         ),
         ("parallel([|| oops])", "script: there is no variable `oops` here"),
         ("|| 1", "not_storable: output is a function"),
-        ("let n = 5; for i in n { }", "script: For loop expects iterable type"),
+        ("let n = 5; for i in n { }", "script: `for` goes through a list, a range"),
         ("1 + #{}", "script: there is no function +(integer, map)"),
         ("let f = |a| a; f.call(1, 2)", "script: the closure cannot be called with 2 arguments (integer, integer)"),
     ];

@@ -192,3 +192,39 @@ fn an_older_edition_is_read_as_it_was() {
     let wrong = sandbox.compile(&newer).err().expect("it is refused");
     assert!(wrong[0].message.contains("edition 99"), "{}", wrong[0]);
 }
+
+/// What scripts that run are told of what they brought from elsewhere, and of Rhai's inside.
+#[test]
+fn errors_of_the_script_are_said_in_its_words() {
+    let mut wrong = Vec::new();
+    for (script, message) in [
+        ("input.items.toUpperCase()", "there is no function toUpperCase(array): `.to_upper()` does that"),
+        ("str(5)", "there is no function str(integer): `x.to_string()` makes text of a value"),
+        ("int(\"5\")", "there is no function int(string): `parse_int(text)` reads a whole number"),
+        ("input.items.append(1)", "append(array, integer) does not fit: `list.push(x)` adds one element"),
+        ("let x = undefined;", "there is no `undefined` here: nothing is written `()`"),
+        ("console.log(1)", "there is no `console` here: `print(value)` and"),
+        ("Date.now()", "there is no `Date` here: `now()` is the run's clock"),
+        ("Math.max(1, 2)", "there is no `Math` here: functions and methods stand by themselves"),
+        ("\"abc\".length", "a string has no field `length`: `.len()` tells how many there are"),
+        ("\"abc\".name", "a string has no field `name`"),
+        ("let s = \"abc\"; s.name = 5;", "a string has no field `name` that could be set"),
+        ("input.nothing.name", "there is no field `name` here: what stands before it is ()"),
+        ("input.nothing[0]", "there is nothing here to be indexed by an integer: what stands before it is ()"),
+        ("true[0]", "a boolean cannot be indexed by an integer"),
+        ("1 + #{}", "`+` cannot be used with an integer and a map"),
+        ("-\"a\"", "`-` cannot be used with a string"),
+        ("for x in input.n { }", "`for` goes through a list, a range like 0..3"),
+        ("input.n = 5;", "`input` is a constant, which cannot be changed"),
+        ("const L = [1]; L.push(2)", "`push` would change a constant: copy it first"),
+        ("[1, 2][7]", "there is no element 7: the list has 2, numbered from 0"),
+        ("\"\"[0]", "there is no character 0: the text is empty"),
+        ("if input.n { }", "expected boolean, found integer"),
+    ] {
+        let failure = run(script).result().expect_err(script);
+        if !failure.message.starts_with(message) {
+            wrong.push(format!("{script}\n found: {}\nwanted: {message}", failure.message));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

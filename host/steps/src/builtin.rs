@@ -109,13 +109,13 @@ const STEPS: &[(&str, Run, &str)] = &[
 ];
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map like #{ path: \"…\" }")]
 struct At {
     path: String,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map like #{ path: \"…\", text: \"…\" }")]
 struct Text {
     path: String,
     text: String,

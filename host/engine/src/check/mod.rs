@@ -116,6 +116,7 @@ codes! {
     CallInComparer Warning "call-in-comparer",
     StateNeverSet Warning "state-never-set",
     CapturedLater Warning "captured-later",
+    ForeignField Warning "foreign-field",
     BacktickEscape Warning "backtick-escape",
     NoInterpolation Warning "no-interpolation",
     LabelTwice Warning "label-twice",

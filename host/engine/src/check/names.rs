@@ -8,7 +8,7 @@ use super::project::{File, Project, STEP_MODULES, own_functions};
 use super::tree::{Call, Function, Kind, Node, Tree};
 use super::{Code, Report};
 use crate::bindings::CALLS;
-use crate::suggest;
+use crate::{foreign, suggest};
 
 pub fn check(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     let mut names = Names {
@@ -192,6 +192,10 @@ impl<'a> Names<'a, '_, '_> {
                 }
             }
             Kind::Export(name) => self.variable(node.at, &[], name),
+            Kind::Property(inner, name) => {
+                self.node(inner);
+                self.field(node.at, name);
+            }
             _ => node.children().into_iter().for_each(|child| self.node(child)),
         }
     }
@@ -234,7 +238,28 @@ impl<'a> Names<'a, '_, '_> {
         }
     }
 
+    /// A field that values have in other languages, and that no map here has.
+    fn field(&mut self, at: Position, name: &str) {
+        if let Some(sentence) = foreign::field(name).filter(|_| !self.project.keys.contains(name)) {
+            let message = format!("no map in these files has a field `{name}`: {sentence}");
+            self.report.add(Code::ForeignField, at, message);
+        }
+    }
+
+    /// What other languages have under a name, if this file could use what is said of it.
+    fn foreign(&self, sentence: Option<&'static str>) -> Option<&'static str> {
+        sentence
+            .filter(|sentence| !self.file.role.step || !sentence.contains("use_step") && !sentence.contains("durabl"))
+    }
+
     fn unknown_variable(&mut self, at: Position, name: &str) {
+        if self.imports.contains_key(name) {
+            let message = format!("`{name}` is a module: its functions are called `{name}::…(…)`");
+            return self.report.add(Code::UnknownVariable, at, message);
+        }
+        if let Some(sentence) = self.foreign(foreign::variable(name)).filter(|_| !self.top.contains_key(name)) {
+            return self.report.add(Code::UnknownVariable, at, format!("there is no `{name}` here: {sentence}"));
+        }
         let message = format!("there is no variable `{name}` here");
         let help = match (self.in_function, self.top.get(name)) {
             (true, _) if name == "input" => "functions do not see the input: pass it as an argument".into(),
@@ -290,7 +315,7 @@ impl<'a> Names<'a, '_, '_> {
     fn call(&mut self, at: Position, call: &'a Call) {
         // A method that changes its variable reads it too: whoever calls it may look at what it gives.
         call.receiver.iter().chain(&call.args).for_each(|node| self.node(node));
-        if call.operator {
+        if call.operator || call.receiver.as_ref().is_some_and(|receiver| self.is_foreign(receiver)) {
             return;
         }
         match call.path.as_slice() {
@@ -354,9 +379,23 @@ impl<'a> Names<'a, '_, '_> {
         }
     }
 
+    /// `console` of `console.log(…)`, which has been told.
+    fn is_foreign(&self, mut receiver: &Node) -> bool {
+        while let Kind::Property(inner, _) = &receiver.kind {
+            receiver = inner;
+        }
+        let Kind::Variable { path, name } = &receiver.kind else { return false };
+        path.is_empty()
+            && self.scope.iter().all(|variable| variable.name != *name)
+            && (self.foreign(foreign::variable(name)).is_some() || self.imports.contains_key(name))
+    }
+
     fn misfit(&mut self, at: Position, name: &str, count: usize, there: &[String]) {
         let arguments = if count == 1 { "argument" } else { "arguments" };
         let message = format!("`{name}` does not take {count} {arguments}");
+        if let Some(sentence) = foreign::arguments(name).filter(|_| !self.functions.contains_key(name)) {
+            return self.report.add(Code::WrongArguments, at, format!("{message}: {sentence}"));
+        }
         self.report.help(Code::WrongArguments, at, message, format!("there is {}", there.join(", ")));
     }
 
@@ -366,6 +405,14 @@ impl<'a> Names<'a, '_, '_> {
             Some(_) => format!("there is no method `{name}`"),
             None => format!("there is no function `{name}`"),
         };
+        let known = self.scope.iter().any(|variable| variable.name == name) && call.receiver.is_none();
+        let sentence = match call.receiver {
+            Some(_) => foreign::method(name),
+            None => foreign::function(name),
+        };
+        if let Some(sentence) = self.foreign(sentence).filter(|_| !known) {
+            return self.report.add(Code::UnknownFunction, at, format!("{message}: {sentence}"));
+        }
         let variable = self.scope.iter_mut().rev().find(|variable| variable.name == name);
         let help = if let Some(variable) = variable.filter(|_| call.receiver.is_none()) {
             variable.read = true;
@@ -419,6 +466,11 @@ impl<'a> Names<'a, '_, '_> {
         match self.project.module(self.file, alias) {
             Some(module) => module,
             None if self.file.role.step && STEP_MODULES.contains(&alias) => None,
+            None if self.foreign(foreign::module(alias)).is_some() => {
+                let sentence = foreign::module(alias).unwrap_or_default();
+                self.report.add(Code::UnknownModule, at, format!("there is no `{alias}` here: {sentence}"));
+                None
+            }
             None => {
                 let known = durhai_stdlib::NAMES.iter().find(|name| name.ends_with(&format!("/{alias}")));
                 let help = match (known, near(alias, self.imports.keys().map(String::as_str))) {

@@ -5,11 +5,16 @@ use rhai::{ParseError, ParseErrorType, Position};
 use super::project::File;
 use super::{Code, Report};
 use crate::diagnostic::Diagnostic;
+use crate::foreign;
 
 pub fn explain(file: &File<'_>, error: &ParseError, report: &mut Report<'_>) {
     let at = error.position();
     let plain = Diagnostic::from_parse(&file.path, file.text, error);
     let rest = rest(file.text, at);
+    if let Some((at, message)) = foreign::explain(error.err_type(), at, file.text) {
+        let reserved = matches!(error.err_type(), ParseErrorType::Reserved(_));
+        return report.add(if reserved { Code::ReservedWord } else { Code::Syntax }, at, message);
+    }
     let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     match error.err_type() {
         ParseErrorType::BadInput(what) if what.to_string().contains("'try'") => report.help(
@@ -39,25 +44,9 @@ pub fn explain(file: &File<'_>, error: &ParseError, report: &mut Report<'_>) {
         ParseErrorType::VariableExpected if word == "_" => {
             report.help(Code::Syntax, at, "`_` is no name", "a variable that is ignored is called like `_item`");
         }
-        ParseErrorType::UnknownOperator(operator) => {
-            let help = match operator.as_str() {
-                "++" => "write `x += 1`",
-                "--" => "write `x -= 1`",
-                "?" => "write `if condition { a } else { b }`, which has a value",
-                "===" | "!==" => "write `==` or `!=`: values of different types are not equal anyway",
-                "=>" | "->" => "a closure is written |x| …",
-                _ => "operators are those of Rust, and `**`, `??`, `in`",
-            };
+        ParseErrorType::UnknownOperator(_) => {
+            let help = "operators are those of Rust, and `**`, `??`, `in`";
             report.help(Code::Syntax, at, plain.message, help);
-        }
-        ParseErrorType::BadInput(what) if what.to_string().contains("Invalid character") => report.help(
-            Code::Syntax,
-            at,
-            plain.message,
-            "single quotes hold one character; a string is written \"…\", or `…` with ${…} in it",
-        ),
-        ParseErrorType::MissingToken(token, _) if token == ";" && rest.starts_with(':') => {
-            report.help(Code::Syntax, at, plain.message, "a map is written #{ key: value }");
         }
         ParseErrorType::WrongFnDefinition => report.help(
             Code::Syntax,

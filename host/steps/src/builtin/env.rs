@@ -7,7 +7,7 @@ use super::take;
 use crate::outside::Kit;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map like #{ name: \"HOME\" }")]
 struct Asked {
     name: String,
     /// Given where the variable is not set, also if it is null.

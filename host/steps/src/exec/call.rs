@@ -29,7 +29,7 @@ const BEGINNING: usize = 200;
 
 /// What is asked of `exec.run`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map like #{ program: \"git\", args: [\"status\"] }")]
 pub struct Asked {
     program: String,
     #[serde(default)]

@@ -16,7 +16,7 @@ use crate::http::Roots;
 
 /// The whole file. What it does not know is an error.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, expecting = "tables like [permissions]", default)]
 pub struct Form {
     pub env_file: Option<Spanned<PathBuf>>,
     /// By the name of a step, or the beginning of some with a `*` behind it.
@@ -28,7 +28,7 @@ pub struct Form {
 
 /// `[steps."http.get"]`
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, expecting = "a table like { concurrency = 4, retry = false }", default)]
 pub struct Step {
     /// Attempts at a time in this host.
     pub concurrency: Option<NonZeroU32>,
@@ -62,7 +62,7 @@ pub struct Retry(pub RetryPolicy);
 
 /// `[permissions]`
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, expecting = "a table like { read = [\"data\"] }", default)]
 pub struct Granted {
     pub all: bool,
     pub read: Grant,
@@ -82,7 +82,7 @@ pub enum Grant {
 
 /// `stripe = { env = "STRIPE_KEY" }`
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table like { env = \"NAME\" } or { file = \"PATH\" }")]
 pub struct Secret {
     pub env: Option<Spanned<String>>,
     pub file: Option<Spanned<PathBuf>>,
@@ -90,7 +90,7 @@ pub struct Secret {
 
 /// `[http]`
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, expecting = "a table like { proxy = true }", default)]
 pub struct Http {
     #[serde(deserialize_with = "roots")]
     pub roots: Roots,
@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for Retry {
 
 /// As in the header of a workflow.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, expecting = "a table like { max_attempts = 5, initial = \"1s\" }", default)]
 struct Policy {
     max_attempts: Option<NonZeroU32>,
     #[serde(deserialize_with = "some_millis")]
