@@ -2,10 +2,12 @@
 //! they and the workflows can use. Nothing in here has effects, a clock or randomness.
 
 pub mod docs;
+pub mod foreign;
 pub mod mend;
 mod native;
 pub mod schema;
 pub mod value;
+pub mod words;
 
 /// Part of the version of every workflow: raise it whenever a result of the library changes.
 pub const VERSION: &str = "2";

@@ -17,6 +17,8 @@ use rhai::{
     Map, Module, Position, ScriptFuncDef, Stmt, StmtBlock,
 };
 
+use crate::words;
+
 type Outcome = Result<Dynamic, Box<EvalAltResult>>;
 
 /// The names of the nodes. Blanks keep the parser from ever reading the first two.
@@ -81,8 +83,7 @@ pub fn told(file: &str, error: &EvalAltResult) -> Map {
         inner = next;
     }
     let at = inner.position();
-    let text = inner.to_string();
-    let message = text.rfind(" (line ").filter(|_| !at.is_none()).map_or(&*text, |end| &text[..end]);
+    let message = words::of_step(inner);
     let number = |number: Option<usize>| number.map_or(Dynamic::UNIT, |number| (number as i64).into());
     Map::from([
         ("kind".into(), "script".into()),
@@ -417,7 +418,7 @@ mod tests {
         );
         ast.as_mut().expect("a script").set_source("here");
         let caught = engine.eval_ast::<Dynamic>(&mend(&ast.expect("a script"))).expect("it is caught").to_string();
-        assert_eq!(caught, "[\"script\", \"Function not found: nothing (i64)\", \"here\", 2, 4]");
+        assert_eq!(caught, "[\"script\", \"there is no function nothing(integer)\", \"here\", 2, 4]");
     }
 
     #[test]

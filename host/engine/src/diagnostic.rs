@@ -5,13 +5,13 @@ use std::fmt;
 use durhai_core::failure::Frame;
 use durhai_core::failure::Place;
 use durhai_core::{Failure, Kind, Value};
+use durhai_stdlib::foreign;
 use rhai::{Dynamic, EvalAltResult, ParseError, Position};
 
 use crate::bindings::map_to_failure;
 use crate::check::Code;
 use crate::convert::{self, Budget};
 use crate::current;
-use crate::foreign;
 use crate::program::Texts;
 use crate::show;
 use crate::suggest;

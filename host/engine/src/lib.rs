@@ -13,7 +13,6 @@ mod current;
 pub mod diagnostic;
 mod execution;
 mod fiber;
-mod foreign;
 pub mod graph;
 pub mod header;
 mod natives;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+pub use durhai_stdlib::words::{article, nice_type};
 use rhai::{Array, Dynamic, FnPtr, Map};
 
 use crate::bindings::{HookHandle, SagaHandle, TaskHandle, Timestamp};
@@ -48,34 +49,6 @@ fn cut(mut out: String, limit: usize) -> String {
 /// A value's type in a word of the language.
 pub fn type_name(value: &Dynamic) -> &str {
     nice_type(value.type_name())
-}
-
-/// What Rhai calls a type, in a word of the language.
-pub fn nice_type(name: &str) -> &str {
-    match name {
-        "i64" => "integer",
-        "f64" => "float",
-        "bool" => "boolean",
-        "char" => "character",
-        "()" => "unit",
-        "&str | ImmutableString | String" | "ImmutableString" | "&str" | "alloc::string::String" => "string",
-        "Fn" | "FnPtr" => "function",
-        _ if name.contains("Timestamp") || name.contains("Instant") => "timestamp",
-        _ if name.contains("TaskHandle") => "task",
-        _ if name.contains("HookHandle") => "hook",
-        _ if name.contains("SagaHandle") => "saga",
-        _ if name.contains("RangeInclusive") || name.contains("Range<") => "range",
-        _ => name,
-    }
-}
-
-/// `a string`, `an integer`.
-pub fn article(noun: &str) -> String {
-    let an = noun.starts_with(['a', 'e', 'i', 'o']);
-    match noun {
-        "unit" => "()".into(),
-        _ => format!("{} {noun}", if an { "an" } else { "a" }),
-    }
 }
 
 /// What a message calls a wrong value: `an integer (42)`.

@@ -1,17 +1,18 @@
 //! Messages that say what to do next: near names, signatures, common slips.
 
+use durhai_stdlib::words;
 use rhai::{EvalAltResult, ParseErrorType};
 
 use crate::bindings::CALLS;
+use crate::current;
 use crate::program::Texts;
-use crate::show::{article, nice_type};
-use crate::{current, foreign};
+use crate::show::nice_type;
 
 /// An error of the script itself, explained.
 pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
     // A script may have put the words of an error that it caught into what it asked for: runs of the first edition keep them.
     if current::edition() > 1
-        && let Some(words) = in_words(error)
+        && let Some(words) = words::of(error)
     {
         return words;
     }
@@ -51,79 +52,7 @@ pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
         EvalAltResult::ErrorModuleNotFound(path, _) => format!("there is no module {path:?}"),
         // The place is told apart from the message. The value in an invalid index is not printed: it may be anything.
         EvalAltResult::ErrorIndexNotFound(..) => "there is no such index".into(),
-        other => plain(other),
-    }
-}
-
-/// What Rhai says about its own inside, said about the script.
-fn in_words(error: &EvalAltResult) -> Option<String> {
-    const UNIT: &str = "what stands before it is (), which is what a map gives for a field that it does not have";
-    Some(match error {
-        EvalAltResult::ErrorVariableNotFound(name, _) => {
-            format!("there is no `{name}` here: {}", foreign::variable(name)?)
-        }
-        EvalAltResult::ErrorDotExpr(text, _) => {
-            // `Unknown property 'length' - a getter is not registered for type 'string'`
-            let mut quoted = text.split('\'').skip(1).step_by(2);
-            let (field, of) = (quoted.next()?, nice_type(quoted.next()?));
-            match (text.starts_with("Unknown"), foreign::field(field)) {
-                (_, _) if of == "()" || of == "unit" => format!("there is no field `{field}` here: {UNIT}"),
-                (true, Some(sentence)) => format!("{} has no field `{field}`: {sentence}", article(of)),
-                (true, None) => format!("{} has no field `{field}`", article(of)),
-                (false, _) => format!("{} has no field `{field}` that could be set", article(of)),
-            }
-        }
-        EvalAltResult::ErrorIndexingType(text, _) => {
-            // `i64 [string]`, `i64 [string] = map`
-            let (of, by) = text.split_once(" [")?;
-            let by = article(nice_type(by.split(']').next()?));
-            match nice_type(of) {
-                "unit" => format!("there is nothing here to be indexed by {by}: {UNIT}"),
-                of => format!("{} cannot be indexed by {by}", article(of)),
-            }
-        }
-        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
-            let (name, arguments) = signature.split_once(" (")?;
-            if rhai::is_valid_identifier(name) || name.contains('$') {
-                return None;
-            }
-            let arguments = arguments.strip_suffix(')')?.split(", ");
-            let arguments: Vec<_> = arguments.map(|name| article(nice_type(name))).collect();
-            format!("`{name}` cannot be used with {}", arguments.join(" and "))
-        }
-        EvalAltResult::ErrorFor(_) => {
-            "`for` goes through a list, a range like 0..3, the keys of a map (`map.keys()`) or the letters of a text \
-             (`text.chars()`), and this is none of them"
-                .into()
-        }
-        EvalAltResult::ErrorUnboundThis(_) => "there is no `this` here: the function was not called as a method".into(),
-        EvalAltResult::ErrorMismatchOutputType(wanted, found, _) => {
-            format!("expected {}, found {}", nice_type(wanted), nice_type(found))
-        }
-        EvalAltResult::ErrorAssignmentToConstant(name, _) if name.is_empty() => "this cannot be changed".into(),
-        EvalAltResult::ErrorAssignmentToConstant(name, _) => format!("`{name}` is a constant, which cannot be changed"),
-        EvalAltResult::ErrorNonPureMethodCallOnConstant(name, _) => match name.split_once('$') {
-            None => format!("`{name}` would change a constant: copy it first, with `let copy = …;`"),
-            Some(_) => "this would change a constant: copy it first, with `let copy = …;`".into(),
-        },
-        EvalAltResult::ErrorArrayBounds(0, index, _) => format!("there is no element {index}: the list is empty"),
-        EvalAltResult::ErrorArrayBounds(count, index, _) => {
-            format!("there is no element {index}: the list has {count}, numbered from 0")
-        }
-        EvalAltResult::ErrorStringBounds(0, index, _) => format!("there is no character {index}: the text is empty"),
-        EvalAltResult::ErrorStringBounds(count, index, _) => {
-            format!("there is no character {index}: the text has {count}, numbered from 0")
-        }
-        _ => return None,
-    })
-}
-
-/// An error in the words of the language, without its place.
-pub fn plain(error: &EvalAltResult) -> String {
-    let text = error.to_string();
-    match text.rfind(" (line ") {
-        Some(at) => text[..at].to_string(),
-        None => text,
+        other => words::plain(other),
     }
 }
 
@@ -144,11 +73,8 @@ fn function_not_found(signature: &str, texts: &Texts) -> String {
         return format!("the closure cannot be called with {} arguments ({})", arguments.len(), arguments.join(", "));
     }
     if current::edition() > 1 {
-        if let Some(sentence) = foreign::method(name).or_else(|| foreign::function(name)) {
-            return format!("there is no function {called}: {sentence}");
-        }
-        if let Some(sentence) = foreign::arguments(name) {
-            return format!("{called} does not fit: {sentence}");
+        if let Some(words) = words::function(signature) {
+            return words;
         }
     }
     if COMMON.contains(&name) {

@@ -150,7 +150,7 @@ fn errors_of_a_script() {
         ("parallel([|| oops])", "script: there is no variable `oops` here"),
         ("|| 1", "not_storable: output is a function"),
         ("let n = 5; for i in n { }", "script: `for` goes through a list, a range"),
-        ("1 + #{}", "script: there is no function +(integer, map)"),
+        ("1 + #{}", "script: `+` cannot be used with an integer and a map"),
         ("let f = |a| a; f.call(1, 2)", "script: the closure cannot be called with 2 arguments (integer, integer)"),
     ];
     for (script, text) in cases {

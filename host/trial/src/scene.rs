@@ -305,13 +305,7 @@ pub fn of_error(error: &EvalAltResult) -> Finding {
             }
         },
         EvalAltResult::ErrorTerminated(..) => "stopped: the test takes too long".into(),
-        other => {
-            let mut bare = other.to_string();
-            if let Some(at) = bare.rfind(" (line ") {
-                bare.truncate(at);
-            }
-            bare
-        }
+        other => durhai_stdlib::words::of_step(other),
     };
     finding
 }

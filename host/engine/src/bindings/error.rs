@@ -2,11 +2,12 @@
 
 use durhai_core::failure::{Frame, Place};
 use durhai_core::{Failure, Kind, StepId};
+use durhai_stdlib::words;
 use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
 
 use crate::convert::{self, Budget};
 use crate::current::{self, Thrown};
-use crate::{diagnostic, suggest};
+use crate::diagnostic;
 
 /// The fields of the map, all of them there in each; absent ones are `()`.
 const FIELDS: [&str; 7] = ["kind", "message", "step", "step_id", "attempts", "data", "cause"];
@@ -40,7 +41,7 @@ pub fn caught(file: &str, error: &EvalAltResult) -> Dynamic {
         diagnostic::failure(error, file, texts, None, Budget::from(state.replay.limits()))
     });
     // Without a run a module is being loaded.
-    let failure = told.unwrap_or_else(|| Failure::new(Kind::Script, suggest::plain(error.unwrap_inner())));
+    let failure = told.unwrap_or_else(|| Failure::new(Kind::Script, words::plain(error.unwrap_inner())));
     failure_to_map(&failure).into()
 }
 

@@ -1,11 +1,11 @@
 //! What does not parse, with the traps of the language explained.
 
+use durhai_stdlib::foreign;
 use rhai::{ParseError, ParseErrorType, Position};
 
 use super::project::File;
 use super::{Code, Report};
 use crate::diagnostic::Diagnostic;
-use crate::foreign;
 
 pub fn explain(file: &File<'_>, error: &ParseError, report: &mut Report<'_>) {
     let at = error.position();

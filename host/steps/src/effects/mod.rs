@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::{StepError, Value};
-use durhai_stdlib::mend;
+use durhai_stdlib::{mend, words};
 use rhai::{
     AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope,
     Shared,
@@ -308,7 +308,7 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
         }
     }
     let position = inner.take_position();
-    StepError::retry(point(&file, program.texts.get(&file).map(|text| &**text), position, &inner.to_string()))
+    StepError::retry(point(&file, program.texts.get(&file).map(|text| &**text), position, &words::of_step(&inner)))
 }
 
 /// An error of the script that it caught and threw on: told with its place, as if nobody had caught it.
