@@ -158,6 +158,7 @@ async fn at_every_step_the_fork_comes_to_the_same() {
                     assert_eq!(view.output, output, "{what}: {view:?}");
                     compared += 1;
                 }
+                assert!(view.started_at >= Some(view.created_at), "{what}: started before it was created: {view:?}");
                 check(&own, &what);
                 let origin = view.origin.expect("it knows where it came from");
                 assert_eq!(origin.run, *run.id(), "{what}");

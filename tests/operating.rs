@@ -280,6 +280,7 @@ async fn a_failed_run_is_tried_again_from_the_step_that_failed() {
     assert_eq!((output.1, output.2), (2, 2));
     assert_eq!(calls.load(Ordering::SeqCst), 2, "what was done before the failure is not done again");
     let view = again.view().await.unwrap();
+    assert!(view.started_at >= Some(view.created_at), "started before it was created: {view:?}");
     assert_eq!(view.origin.expect("an origin").run.as_str(), "paying");
     let mut seen = std::collections::BTreeMap::new();
     for event in again.events(1, 100).await.unwrap() {

@@ -418,7 +418,8 @@ impl Slot {
         let mut row = self.row.clone();
         row.status = status;
         row.wake_at = wake_at;
-        row.started_at = row.started_at.or(replay.started_at());
+        // A run that took a log over was not there when that log began.
+        row.started_at = row.started_at.or(replay.started_at().map(|at| at.max(row.created_at)));
         row.ended_at = status.is_terminal().then_some(now.max(row.created_at));
         row.note = Value::Null;
         // Nobody can ask it while it is not in memory, which it stays in while attempts are under way.

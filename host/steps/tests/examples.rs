@@ -271,6 +271,9 @@ async fn a_missing_permission_fails_the_run_at_once() {
     let host = Host::builder()
         .workflow("peek", r#"use_step("file.read", #{ path: "/etc/passwd" })"#)
         .workflow("typo", r#"use_step("file.read", #{ path: "x", encoding: "utf-8" })"#)
+        .workflow("text", r#"use_step("file.read", "x")"#)
+        .workflow("name", r#"use_step("env.get", "HOME")"#)
+        .workflow("program", r#"use_step("exec.run", "git status")"#)
         .steps(Arc::new(BuiltinSteps::new(Permissions {
             read: PathGrant::paths([folder.path()]).unwrap(),
             ..Default::default()
@@ -279,6 +282,9 @@ async fn a_missing_permission_fails_the_run_at_once() {
         .await
         .unwrap();
     for (workflow, wanted) in [
+        ("text", "does not fit: invalid type: string \"x\", expected a map like #{ path: \"…\" }"),
+        ("name", "does not fit: invalid type: string \"HOME\", expected a map like #{ name: \"HOME\" }"),
+        ("program", "expected a map like #{ program: \"git\", args: [\"status\"] }"),
         ("peek", "reading /etc/passwd is not allowed: grant it with --allow-read=/etc/passwd"),
         ("typo", "the input of file.read does not fit: unknown field `encoding`, expected `path`"),
     ] {
