@@ -72,10 +72,10 @@ fn function_not_found(signature: &str, texts: &Texts) -> String {
     if name.starts_with("anon$") {
         return format!("the closure cannot be called with {} arguments ({})", arguments.len(), arguments.join(", "));
     }
-    if current::edition() > 1 {
-        if let Some(words) = words::function(signature) {
-            return words;
-        }
+    if current::edition() > 1
+        && let Some(words) = words::function(signature)
+    {
+        return words;
     }
     if COMMON.contains(&name) {
         let missing =
