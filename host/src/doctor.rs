@@ -13,7 +13,7 @@ use durhai_engine::Bundle;
 use durhai_world::{Letter, Record, World, WorldError};
 use serde::{Deserialize, Serialize};
 
-pub use repair::{Repaired, repair};
+pub use repair::{Repaired, rebuild, repair};
 use ward::Ward;
 
 /// Something that is not as it should be.

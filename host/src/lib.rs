@@ -76,7 +76,7 @@ pub use builder::HostBuilder;
 pub use check::{CheckOptions, Code as FindingCode, Finding, Graph, Severity, check, graph};
 pub use clock::{Clock, Nap, SystemClock};
 pub use diff_logs::{Difference, DifferenceKind, LogDiff, LogSide, diff_logs};
-pub use doctor::{Damage, Diagnosis, Repaired, repair};
+pub use doctor::{Damage, Diagnosis, Repaired, rebuild, repair};
 pub use error::{HostError, RunError};
 pub use export::{ExportError, ExportHeader, ExportOptions, ExportSummary, Exported, ExportedRun};
 pub use fork::Fork;
@@ -116,7 +116,7 @@ pub mod world {
     pub use durhai_world::*;
 }
 #[cfg(feature = "sled")]
-pub use durhai_world_sled::SledWorld;
+pub use durhai_world_sled::{Files, Salvaged, SledWorld};
 
 /// What the README shows must compile.
 #[cfg(doctest)]

@@ -32,10 +32,20 @@ const AHEAD: usize = 256;
 ///
 /// [`HostError::World`] if one of them cannot be read or written; then `to` is of no use.
 pub fn repair(from: &dyn World, to: &dyn World, aside: impl Write + Send) -> Result<Repaired, HostError> {
+    let mut found = Vec::new();
+    from.verify(&mut |line| found.push(Damage::mended(None, line)))?;
+    let mut repaired = rebuild(from, to, aside)?;
+    repaired.findings.append(&mut found);
+    repaired.findings.sort();
+    repaired.findings.dedup();
+    Ok(repaired)
+}
+
+/// The same where the indexes and counters of `from` need no look: it was put together from what was left of another one.
+pub fn rebuild(from: &dyn World, to: &dyn World, aside: impl Write + Send) -> Result<Repaired, HostError> {
     let mut lines = LinesOut::new(BufWriter::new(aside));
     lines.line(&json!({ "durhai_aside": 1, "durhai": env!("CARGO_PKG_VERSION") })).map_err(crate::export::unwritten)?;
     let mut repaired = Repaired::default();
-    from.verify(&mut |line| repaired.findings.push(Damage::mended(None, line)))?;
     let (tx, rx) = mpsc::sync_channel::<Record>(AHEAD);
     let (sorted, restored) = std::thread::scope(|scope| {
         let sorting = scope.spawn(|| sort(from, tx, &mut lines));

@@ -13,7 +13,7 @@ use crate::copy::Recorder;
 use durhai_world::WorldError;
 use sled::{Db, IVec};
 
-use crate::{Options, format, keys};
+use crate::{Options, format, keys, salvage};
 
 /// How coarse the times of a file system may be.
 const TICK: Duration = Duration::from_millis(50);
@@ -33,6 +33,8 @@ pub struct Disk {
     recorder: Mutex<Option<Recorder>>,
     /// Why nothing can be written any more.
     failed: OnceLock<String>,
+    /// What was set aside when it was opened, a sentence each.
+    aside: Vec<String>,
     /// Held as long as the store is open; must be dropped last.
     _lock: File,
 }
@@ -55,6 +57,11 @@ impl Disk {
         std::fs::create_dir_all(&inner).map_err(|error| io("create", error))?;
         let lock = lock(folder)?;
         remove_unfinished(&inner).map_err(|error| io("clean up", error))?;
+        let files = salvage::look(&inner, false).map_err(|error| io("read", error))?;
+        if let Some(first) = files.damage.first() {
+            return Err(damaged(folder, first, files.damage.len() - 1));
+        }
+        let aside = salvage::set_aside(&files.aside).map_err(|error| io("clean up", error))?;
         let config = sled::Config::new()
             .path(&inner)
             .cache_capacity(options.cache_bytes)
@@ -71,6 +78,7 @@ impl Disk {
             syncs: AtomicU64::new(0),
             recorder: Mutex::default(),
             failed: OnceLock::new(),
+            aside,
             _lock: lock,
         };
         format::check(&disk)?;
@@ -92,6 +100,10 @@ impl Disk {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub fn aside(&self) -> &[String] {
+        &self.aside
     }
 
     /// How often the file was synced.
@@ -219,7 +231,7 @@ impl Disk {
 
     pub fn corrupt(&self, what: impl std::fmt::Display) -> WorldError {
         WorldError::Corrupt(format!(
-            "the store in {} is damaged: {what}; `durhai doctor` lists the damage, a backup brings it back",
+            "the store in {} is damaged: {what}; `durhai doctor` lists the damage, --repair saves what can be read",
             self.folder.display()
         ))
     }
@@ -297,7 +309,7 @@ impl<T, F: FnMut(bool) -> Option<T>> DoubleEndedIterator for Entries<F> {
 }
 
 /// Makes this process the owner of the folder. The operating system ends it with the process.
-fn lock(folder: &Path) -> Result<File, WorldError> {
+pub fn lock(folder: &Path) -> Result<File, WorldError> {
     let path = folder.join("lock");
     let unavailable =
         |error: std::io::Error| WorldError::Unavailable(format!("cannot lock {}: {error}", path.display()));
@@ -350,16 +362,21 @@ fn open_sled(config: &sled::Config) -> sled::Result<Db> {
 }
 
 fn opening(folder: &Path, error: &sled::Error) -> WorldError {
-    let folder = folder.display();
     match error {
         sled::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-            WorldError::Unavailable(format!("cannot open the store in {folder}: {error}"))
+            WorldError::Unavailable(format!("cannot open the store in {}: {error}", folder.display()))
         }
-        _ => WorldError::Corrupt(format!(
-            "the store in {folder} is damaged and cannot be opened: {error}; restore a backup, or move the folder away to \
-             start empty"
-        )),
+        _ => damaged(folder, error, 0),
     }
+}
+
+fn damaged(folder: &Path, what: impl std::fmt::Display, more: usize) -> WorldError {
+    let more = if more > 0 { format!(", and in {more} more places") } else { String::new() };
+    WorldError::Corrupt(format!(
+        "the store in {} is damaged and is not opened: {what}{more}. `durhai doctor --repair` saves every \
+         run that still reads into a new store and names the others; a backup brings back all it has",
+        folder.display()
+    ))
 }
 
 /// sled sums up its log in a file that it writes beside the others and then renames. If it dies in between, it takes the

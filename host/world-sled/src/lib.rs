@@ -19,6 +19,7 @@ mod keys;
 mod list;
 mod read;
 mod restore;
+mod salvage;
 mod state;
 mod sweep;
 mod verify;
@@ -36,6 +37,7 @@ use durhai_world::{
 
 use batch::Batch;
 use disk::Disk;
+pub use salvage::{Files, Salvaged};
 use state::State;
 use sweep::Sweeper;
 use write::Turn;
@@ -67,7 +69,8 @@ impl Default for Options {
 
 impl SledWorld {
     /// Opens the store in this folder, or makes one there. One of an older format is brought up to date first, after which
-    /// the older version refuses it.
+    /// the older version refuses it. Its files are looked at before: damaged ones that can be made anew are renamed, everything
+    /// is [verified](World::verify) then, and a warning says so.
     ///
     /// # Errors
     ///
@@ -82,10 +85,36 @@ impl SledWorld {
         let disk = Arc::new(Disk::open(folder.as_ref(), options)?);
         let state = Mutex::new(State::recover(&disk)?);
         let world = SledWorld { disk, state, watchers: Mutex::default(), sweeper: Sweeper::default() };
+        world.say_what_was_set_aside()?;
         if world.disk.prefix([keys::GARBAGE]).next().is_some() {
             world.sweeper.wake(&world.disk);
         }
         Ok(world)
+    }
+
+    /// Looks at the files of a store without changing them, and without opening it.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if it cannot be read.
+    pub fn examine(folder: impl AsRef<Path>) -> Result<Files, WorldError> {
+        salvage::examine(folder.as_ref())
+    }
+
+    /// Puts everything that can be read in the files of a damaged store into a new one in another folder, which is made. The
+    /// damaged one is not changed. All of it is in memory meanwhile. Indexes and counters are as they were found: what is [copied](World::copy) from the new
+    /// store and restored has them right.
+    ///
+    /// # Errors
+    ///
+    /// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if one of them cannot be read or written.
+    pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Salvaged, WorldError> {
+        salvage::salvage(from.as_ref(), to.as_ref())
+    }
+
+    /// What was damaged and set aside when it was opened, a sentence each: files that are made anew when they are missing.
+    pub fn set_aside(&self) -> &[String] {
+        self.disk.aside()
     }
 
     /// The folder it is in.
@@ -105,6 +134,24 @@ impl SledWorld {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the data file has is looked at as a whole, as nothing else vouches for it then.
+    fn say_what_was_set_aside(&self) -> Result<(), WorldError> {
+        if self.set_aside().is_empty() {
+            return Ok(());
+        }
+        let mut found = 0;
+        self.verify(&mut |_| found += 1)?;
+        for aside in self.set_aside() {
+            match found {
+                0 => tracing::warn!("{aside}; every entry was looked at, and none is missing"),
+                _ => tracing::warn!(
+                    "{aside}; every entry was looked at: `durhai doctor` lists what is wrong with {found}"
+                ),
+            }
+        }
+        Ok(())
     }
 
     /// Sets one entry, or removes it.

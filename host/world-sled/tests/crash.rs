@@ -56,6 +56,9 @@ fn acknowledged_writes_survive_a_kill() {
         writer.wait().expect("ended");
         assert!(seen >= lines, "round {round}: the writer stopped by itself after {seen} acknowledgements");
         total += seen;
+        // What a kill leaves behind is no damage.
+        let files = SledWorld::examine(folder.path()).expect("readable");
+        assert!(files.damage.is_empty() && files.aside.is_empty(), "round {round}: {files:?}");
         check(&open(folder.path()), &acked, round);
     }
     println!("{total} acknowledged writes of {} runs were all there", acked.len());

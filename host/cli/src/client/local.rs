@@ -9,6 +9,7 @@ use durhai_api::{Feed, Want};
 use super::{AGAIN, Client, Following, PATIENCE, Starting};
 use crate::exit::Fail;
 use crate::hostfile::HostFile;
+use crate::output::note;
 
 /// A host that takes up nothing by itself.
 pub struct Local {
@@ -31,13 +32,23 @@ pub async fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
     let patience = Instant::now() + PATIENCE;
     loop {
         match SledWorld::open(store) {
-            Ok(world) => return Ok(world),
+            Ok(world) => {
+                say_what_was_set_aside(&world);
+                return Ok(world);
+            }
             // Other commands have it for a moment; a host that answers stays.
             Err(WorldError::Locked(_)) if Instant::now() < patience && Client::served(data).await?.is_none() => {
                 tokio::time::sleep(AGAIN).await;
             }
             Err(error) => return Err(explain(data, error)),
         }
+    }
+}
+
+/// For commands that keep no log, in which it stands otherwise.
+pub fn say_what_was_set_aside(world: &SledWorld) {
+    if !tracing::dispatcher::has_been_set() {
+        world.set_aside().iter().for_each(note);
     }
 }
 

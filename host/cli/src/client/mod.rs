@@ -72,7 +72,10 @@ impl Client {
                 ));
             }
             match SledWorld::open(&store) {
-                Ok(world) => return Ok(Client::Local(Local::open(world).await?)),
+                Ok(world) => {
+                    local::say_what_was_set_aside(&world);
+                    return Ok(Client::Local(Local::open(world).await?));
+                }
                 // A host has its store before it answers, and for a moment after it answered last.
                 Err(WorldError::Locked(_)) if Instant::now() < patience => tokio::time::sleep(AGAIN).await,
                 Err(error) => return Err(local::explain(data, error)),

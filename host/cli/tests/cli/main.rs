@@ -1,6 +1,7 @@
 //! The real binary, as people use it.
 
 mod checking;
+mod damaged;
 mod declared;
 mod folder;
 mod guarding;

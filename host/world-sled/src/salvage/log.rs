@@ -1,0 +1,436 @@
+//! The messages in sled's data file, read without sled: what its check sums vouch for, and where there is something else.
+//!
+//! The file is a row of segments of 512 KiB. A segment begins with a header (check sum, the number at which it begins in the
+//! log, up to where all was on the disk then) and holds messages: check sum u32, kind u8, and as variable numbers the length
+//! of the body, the number of the segment, the page; then the body. Segments are used again in any order; what is written
+//! later has the higher number. Everything is little endian, check sums are CRC-32.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Bytes of a segment, as sled makes them unless told otherwise.
+pub const SEGMENT: usize = 512 << 10;
+
+/// Bytes of the header of a segment.
+const HEADER: usize = 20;
+
+/// Nothing begins nearer to the end of a segment than this.
+const LONGEST: usize = 32;
+
+/// What a message is, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing, or the end of a segment.
+    Padding,
+    /// Up to this number a batch goes, which counts as a whole.
+    Batch(u64),
+    /// A page is gone.
+    Free,
+    /// The counter of ids, or what trees there are.
+    Other,
+    /// A page as a whole.
+    Page,
+    /// A change of a page.
+    Change,
+}
+
+/// Where a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Here {
+        at: u64,
+        len: usize,
+    },
+    /// In a file of its own, of that name.
+    Blob(i64),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Message {
+    /// Its place in the log.
+    pub number: u64,
+    pub kind: Kind,
+    pub page: u64,
+    pub body: Body,
+}
+
+/// Bytes of the file that are no message, where there must be some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    pub at: u64,
+    pub end: u64,
+    /// Its place in the log, where that can be told; 0 for what can have held nothing, or was put right.
+    pub number: Option<u64>,
+    /// Just one bit of it was another, and it is known which.
+    pub righted: bool,
+}
+
+#[derive(Default)]
+pub struct Log {
+    pub messages: Vec<Message>,
+    pub gaps: Vec<Gap>,
+    /// The same where nobody can tell whether anything was there: what was being written when the process died, or damage.
+    pub tears: Vec<Gap>,
+    /// Bytes of bodies that are read otherwise than they stand in the file: where, and which bits.
+    pub righted: Vec<(u64, u8)>,
+    /// Up to here everything was on the disk once.
+    pub stable: u64,
+    /// Only the damage is wanted: there may be many messages.
+    damage_only: bool,
+}
+
+impl Log {
+    fn keep(&mut self, message: Option<Message>) {
+        if !self.damage_only {
+            self.messages.extend(message);
+        }
+    }
+}
+
+/// Looks for damage in the segments that begin at or after this place in the log, and in those of which nobody can tell. Up
+/// to `stable` all was on the disk, as somebody else knows.
+pub fn check(path: &Path, from: u64, stable: u64) -> std::io::Result<Log> {
+    segments(path, from, stable, Log { damage_only: true, ..Log::default() })
+}
+
+/// Reads everything; the messages are in the order in which they were written.
+pub fn read(path: &Path, stable: u64) -> std::io::Result<Log> {
+    let mut log = segments(path, 0, stable, Log::default())?;
+    drop_torn_batch(&mut log);
+    log.messages.sort_unstable_by_key(|message| message.number);
+    Ok(log)
+}
+
+fn segments(path: &Path, from: u64, stable: u64, mut log: Log) -> std::io::Result<Log> {
+    let mut file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let heads = heads(&mut file, bytes)?;
+    log.stable = heads.iter().flatten().map(|head| head.stable).max().unwrap_or(0).max(stable);
+    let highest = heads.iter().flatten().map(|head| head.begins / SEGMENT as u64).max().unwrap_or(0);
+    let mut buffer = Vec::with_capacity(SEGMENT);
+    for (at, head) in heads.iter().enumerate() {
+        if head.as_ref().is_some_and(|head| head.begins < from) {
+            continue;
+        }
+        let base = (at * SEGMENT) as u64;
+        file.seek(SeekFrom::Start(base))?;
+        buffer.clear();
+        (&mut file).take(SEGMENT as u64).read_to_end(&mut buffer)?;
+        segment(&buffer, base, head.as_ref().map(|head| head.begins), highest, &mut log);
+    }
+    // What was never on the disk as a whole is no damage, and sled takes nothing that comes after it.
+    let stable = log.stable;
+    let torn = |gap: &Gap| gap.number.is_some_and(|number| number >= stable);
+    let (tears, gaps) = std::mem::take(&mut log.gaps).into_iter().partition(torn);
+    (log.tears, log.gaps) = (tears, gaps);
+    // Where the file ends in the middle of something, more may have come after it, of any time.
+    for gap in log.tears.iter_mut().chain(&mut log.gaps).filter(|gap| gap.end >= bytes) {
+        gap.number = None;
+    }
+    Ok(log)
+}
+
+/// The header of a segment.
+struct Head {
+    begins: u64,
+    stable: u64,
+}
+
+fn heads(file: &mut File, bytes: u64) -> std::io::Result<Vec<Option<Head>>> {
+    let mut heads = Vec::new();
+    let mut at = 0;
+    while at < bytes {
+        let mut buffer = [0; HEADER];
+        file.seek(SeekFrom::Start(at))?;
+        heads.push(if at + HEADER as u64 <= bytes {
+            file.read_exact(&mut buffer)?;
+            head(&buffer)
+        } else {
+            None
+        });
+        at += SEGMENT as u64;
+    }
+    Ok(heads)
+}
+
+fn head(buffer: &[u8; HEADER]) -> Option<Head> {
+    let (sum, rest) = buffer.split_first_chunk::<4>()?;
+    let (begins, stable) = rest.split_first_chunk::<8>()?;
+    let stable = stable.first_chunk::<8>()?;
+    if crc32fast::hash(&buffer[4..]) != u32::from_le_bytes(*sum) ^ u32::MAX {
+        return None;
+    }
+    let number = |bytes: &[u8; 8]| u64::try_from(i64::from_le_bytes(*bytes) ^ i64::MAX).ok();
+    let begins = number(begins)?;
+    // -1 at the very beginning: nothing was stable yet.
+    Some(Head { begins, stable: number(stable).unwrap_or(0) }).filter(|_| begins % SEGMENT as u64 == 0)
+}
+
+/// What stands at one place in a segment, if its check sum is right.
+struct Found {
+    kind: u8,
+    segment: u64,
+    page: u64,
+    /// The body, as a part of the segment.
+    body: std::ops::Range<usize>,
+}
+
+fn found(segment: &[u8], at: usize) -> Option<Found> {
+    let (found, _, wrong) = unsummed(segment, at)?;
+    (wrong == 0).then_some(found)
+}
+
+/// What a header says, and its length. Nobody vouches for it.
+fn header(bytes: &[u8]) -> Option<(Found, usize)> {
+    let kind = *bytes.get(4).filter(|kind| (1..=11).contains(*kind))?;
+    let mut head = 5;
+    let mut number = || -> Option<u64> {
+        let (number, length) = varint(bytes.get(head..)?)?;
+        head += length;
+        Some(number)
+    };
+    let (length, segment, page) = (number()?, number()?, number()?);
+    let length = usize::try_from(length).ok().filter(|length| *length <= SEGMENT)?;
+    Some((Found { kind, segment, page, body: head..head.checked_add(length)? }, head))
+}
+
+/// A number as sled writes it, and how many bytes that takes.
+pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let at = |at: usize| bytes.get(at).map(|byte| u64::from(*byte));
+    Some(match at(0)? {
+        first @ 0..=240 => (first, 1),
+        first @ 241..=248 => (240 + 256 * (first - 241) + at(1)?, 2),
+        249 => (2288 + 256 * at(1)? + at(2)?, 3),
+        first => {
+            let length = first as usize - 247;
+            let mut number = [0; 8];
+            number[..length].copy_from_slice(bytes.get(1..=length)?);
+            (u64::from_le_bytes(number), length + 1)
+        }
+    })
+}
+
+fn segment(bytes: &[u8], base: u64, begins: Option<u64>, highest: u64, log: &mut Log) {
+    let size = SEGMENT as u64;
+    if begins.is_none() && bytes.iter().all(|byte| *byte == 0) {
+        // Never used, or cleared.
+        return;
+    }
+    let mut own = begins.map(|begins| begins / size);
+    let mut gaps = Vec::new();
+    let mut at = HEADER;
+    while at + LONGEST <= SEGMENT && at < bytes.len() {
+        if let Some(found) = found(bytes, at) {
+            own = own.or(Some(found.segment));
+            let number = found.segment.saturating_mul(size) + at as u64;
+            let next = found.body.end;
+            // Padding up to the end of the segment.
+            let ends = found.kind == 2;
+            log.keep(message(&found, bytes, base, number));
+            if ends {
+                break;
+            }
+            at = next;
+            continue;
+        }
+        if let Some((found, patch)) = righted(bytes, at, own, highest) {
+            own = own.or(Some(found.segment));
+            let number = found.segment.saturating_mul(size) + at as u64;
+            let next = found.body.end;
+            log.keep(message(&found, bytes, base, number));
+            log.righted.extend(patch.map(|(at, bits)| (base + at as u64, bits)));
+            log.gaps.push(Gap { at: base + at as u64, end: base + next as u64, number: Some(0), righted: true });
+            if found.kind == 2 {
+                break;
+            }
+            at = next;
+            continue;
+        }
+        let blank = bytes[at..].iter().all(|byte| *byte == 0);
+        if blank && own.is_some_and(|own| own.saturating_mul(size) + at as u64 >= log.stable) {
+            // Nothing was written there yet.
+            break;
+        }
+        let next = if blank { None } else { resync(bytes, at + 1, own, highest) };
+        // A segment that is used again may have been written from its middle on, when its process died: what is of an
+        // older time there counts no more.
+        let used_again = next.as_ref().is_some_and(|(_, found)| own.is_some_and(|own| found.segment > own));
+        let end = next.as_ref().map_or(bytes.len(), |(next, _)| *next);
+        if !used_again {
+            gaps.push((at, end));
+        }
+        match next {
+            Some((next, _)) => at = next,
+            None => break,
+        }
+    }
+    let whole = begins.is_none() && own.is_some();
+    if whole {
+        gaps.insert(0, (0, HEADER));
+    }
+    for (at, end) in gaps {
+        // Nothing that counts stands in a header.
+        let number = if at == 0 { Some(0) } else { own.map(|own| own.saturating_mul(size) + at as u64) };
+        log.gaps.push(Gap { at: base + at as u64, end: base + end as u64, number, righted: false });
+    }
+    // Of a cut segment the end is missing.
+    let cut = bytes.len() < SEGMENT && at >= bytes.len();
+    let missing = own.map(|own| own.saturating_mul(size) + bytes.len() as u64);
+    if let (true, Some(_)) = (cut, missing.filter(|number| *number < log.stable)) {
+        let number = missing;
+        log.gaps.push(Gap { at: base + bytes.len() as u64, end: base + size, number, righted: false });
+    }
+    if begins.is_none() && own.is_none() {
+        log.gaps.push(Gap { at: base, end: base + bytes.len() as u64, number: None, righted: false });
+    }
+}
+
+/// Bodies that are longer are not put right: the longer one is, the more single bits there are of which one could seem to be
+/// the wrong one.
+const RIGHTABLE: usize = 16 << 10;
+
+/// A message of which just one bit is another than it was: its check sum says which. Where the bit stands in the body, that
+/// place comes with it. What follows must be a message again, or nothing.
+fn righted(bytes: &[u8], at: usize, own: Option<u64>, highest: u64) -> Option<(Found, Option<(usize, u8)>)> {
+    let plausible = |found: &Found| match own {
+        Some(own) => found.segment == own,
+        None => found.segment <= highest,
+    };
+    let ends_well = |next: usize| {
+        next + LONGEST > SEGMENT || found(bytes, next).is_some() || bytes[next..].iter().all(|byte| *byte == 0)
+    };
+    let head = at..(at + LONGEST).min(bytes.len());
+    if bytes[head.clone()].iter().all(|byte| *byte == 0) {
+        return None;
+    }
+    let mut copy = bytes[at..(at + LONGEST + RIGHTABLE).min(bytes.len())].to_vec();
+    for bit in 0..head.len() * 8 {
+        copy[bit / 8] ^= 1 << (bit % 8);
+        let found = found(&copy, 0);
+        copy[bit / 8] ^= 1 << (bit % 8);
+        let Some(mut found) = found else { continue };
+        found.body = at + found.body.start..at + found.body.end;
+        if plausible(&found) && ends_well(found.body.end) {
+            let place = at + bit / 8;
+            let patch = found.body.contains(&place).then_some((place, 1 << (bit % 8)));
+            return Some((found, patch));
+        }
+    }
+    let (found, sum, wrong) = unsummed(bytes, at)?;
+    if found.body.len() > RIGHTABLE || !plausible(&found) || !ends_well(found.body.end) {
+        return None;
+    }
+    let (place, bits) = wrong_bit(found.body.len() + sum, wrong)?;
+    // The header comes last in the sum, and was tried.
+    let place = found.body.start + place;
+    found.body.contains(&place).then_some((found, Some((place, bits))))
+}
+
+/// What stands here by its header, how many bytes of that are summed up, and how the sum differs from what it should be.
+fn unsummed(bytes: &[u8], at: usize) -> Option<(Found, usize, u32)> {
+    let bytes = bytes.get(at..)?;
+    let sum = u32::from_le_bytes(*bytes.first_chunk()?);
+    let (found, head) = header(bytes)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(bytes.get(found.body.clone())?);
+    hasher.update(&bytes[4..head]);
+    let wrong = hasher.finalize() ^ u32::MAX ^ sum;
+    let body = at + found.body.start..at + found.body.end;
+    Some((Found { body, ..found }, head - 4, wrong))
+}
+
+/// In so many bytes, the one of which a single bit changes the sum like that, and the bit.
+fn wrong_bit(length: usize, wrong: u32) -> Option<(usize, u8)> {
+    // The sum of one byte with one bit, and what it is with each further byte behind it.
+    let step = |sum: u32| (0..8).fold(sum, |sum, _| (sum >> 1) ^ if sum & 1 == 1 { 0xedb8_8320 } else { 0 });
+    let mut sums: [u32; 8] = std::array::from_fn(|bit| step(1 << bit));
+    for place in (0..length).rev() {
+        if let Some(bit) = sums.iter().position(|sum| *sum == wrong) {
+            return Some((place, 1 << bit));
+        }
+        for sum in &mut sums {
+            *sum = step(*sum);
+        }
+    }
+    None
+}
+
+/// The next place at which a message of this segment stands.
+fn resync(bytes: &[u8], from: usize, own: Option<u64>, highest: u64) -> Option<(usize, Found)> {
+    let last = SEGMENT.saturating_sub(LONGEST).min(bytes.len());
+    (from..=last).find_map(|at| {
+        // Look at what is cheap to look at first.
+        let head = bytes.get(at..)?;
+        head.get(4).filter(|kind| (1..=11).contains(*kind))?;
+        let (_, length) = varint(&head[5..])?;
+        let (segment, _) = varint(head.get(5 + length..)?)?;
+        let plausible = own.map_or(segment <= highest + 64, |own| (own..=highest + 64).contains(&segment));
+        if !plausible {
+            return None;
+        }
+        found(bytes, at).map(|found| (at, found))
+    })
+}
+
+fn message(found: &Found, segment: &[u8], base: u64, number: u64) -> Option<Message> {
+    let here = Body::Here { at: base + found.body.start as u64, len: found.body.len() };
+    let first = || segment.get(found.body.clone())?.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes));
+    let blob = || first().map(Body::Blob);
+    let (kind, body) = match found.kind {
+        3 => (Kind::Batch(u64::try_from(first()?).ok()?), here),
+        4 => (Kind::Free, here),
+        5..=7 => (Kind::Other, here),
+        8 => (Kind::Page, here),
+        9 => (Kind::Page, blob()?),
+        10 => (Kind::Change, here),
+        11 => (Kind::Change, blob()?),
+        _ => (Kind::Padding, here),
+    };
+    Some(Message { number, kind, page: found.page, body })
+}
+
+/// A batch of which the end is not there was never acknowledged: it counts as a whole or not at all.
+fn drop_torn_batch(log: &mut Log) {
+    let Some(last) = log.messages.iter().map(|message| message.number).max() else { return };
+    let torn = log.messages.iter().filter_map(|message| match message.kind {
+        Kind::Batch(until) if until > last => Some(message.number),
+        _ => None,
+    });
+    if let Some(torn) = torn.min().filter(|torn| *torn >= log.stable) {
+        log.messages.retain(|message| message.number < torn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{varint, wrong_bit};
+
+    #[test]
+    fn a_single_wrong_bit_is_found_by_the_sum() {
+        let bytes: Vec<u8> = (0..300_u32).map(|n| (n * 7) as u8).collect();
+        for (place, bit) in [(0, 0), (0, 7), (17, 3), (298, 1), (299, 0), (299, 7)] {
+            let mut other = bytes.clone();
+            other[place] ^= 1 << bit;
+            let wrong = crc32fast::hash(&bytes) ^ crc32fast::hash(&other);
+            assert_eq!(wrong_bit(bytes.len(), wrong), Some((place, 1 << bit)));
+        }
+        assert_eq!(wrong_bit(bytes.len(), 0x1234_5678), None);
+    }
+
+    #[test]
+    fn numbers_are_read_as_sled_writes_them() {
+        for (bytes, number) in [
+            (&[0_u8][..], 0),
+            (&[240], 240),
+            (&[241, 0], 240),
+            (&[248, 255], 2287),
+            (&[249, 0, 0], 2288),
+            (&[250, 1, 2, 3], 0x0003_0201),
+            (&[255, 1, 0, 0, 0, 0, 0, 0, 0x80], 0x8000_0000_0000_0001),
+        ] {
+            assert_eq!(varint(bytes), Some((number, bytes.len())));
+            assert_eq!(varint(&bytes[..bytes.len() - 1]), None);
+        }
+    }
+}

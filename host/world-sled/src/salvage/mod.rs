@@ -1,0 +1,247 @@
+//! A store whose files are damaged: what can be seen without opening it, and what of it can be saved.
+//!
+//! sled opens a damaged file or refuses it, as it comes; where it opens it, it may clear what comes after the damage. So
+//! nothing here lets sled near a file before it was looked at, and what is saved is read from the file itself.
+
+mod log;
+mod small;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use durhai_core::{RunId, Status};
+use durhai_world::{Row, WorldError};
+
+use crate::batch::Batch;
+use crate::disk::{self, Disk};
+use crate::{Options, keys};
+use log::Log;
+use tree::{Tree, Trust};
+
+/// What was found in the files of a store that nobody has open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Damaged files that are made anew when they are missing; the next one who opens the store sets them aside.
+    pub aside: Vec<PathBuf>,
+    /// Damage of what cannot be made anew, a sentence each. The store is not opened.
+    pub damage: Vec<String>,
+}
+
+/// What was saved of a damaged store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Entries that could be read.
+    pub entries: u64,
+    /// Where the files are damaged, a sentence each.
+    pub damage: Vec<String>,
+    /// Runs that were parked: the last that was written of them may be lost.
+    pub parked: Vec<RunId>,
+    /// Runs of which there is not enough left to know what they were.
+    pub lost: Vec<RunId>,
+    /// What else is missing: runs that nothing names, and other things of the store; a sentence each.
+    pub missing: Vec<String>,
+}
+
+/// Entries written at a time.
+const STEP: usize = 1000;
+
+/// Why a run is parked that was saved.
+const DOUBTFUL: &str = "it was saved from a damaged store, and what was written of it last may be lost: look at its events, \
+                        then `durhai unpark` lets it go on from there, which makes again what is missing";
+
+/// Looks at the files of a store without changing them. One that is not there is sound.
+///
+/// # Errors
+///
+/// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if it cannot be read.
+pub fn examine(folder: &Path) -> Result<Files, WorldError> {
+    let inner = folder.join("sled");
+    if !inner.join("db").exists() {
+        return Ok(Files::default());
+    }
+    let _lock = disk::lock(folder)?;
+    look(&inner, true).map_err(|error| cannot("read", folder, &error))
+}
+
+/// The same for who has the lock. `all`: also what sled reads only when it is wanted, and checks then.
+pub fn look(inner: &Path, all: bool) -> std::io::Result<Files> {
+    let aside = small::damaged(inner)?;
+    if !inner.join("db").exists() {
+        return Ok(Files { aside, damage: Vec::new() });
+    }
+    let stable = small::summed_up(inner)?;
+    // What is before that sled reads when it is wanted, and checks it then.
+    let from = if all || !aside.is_empty() { 0 } else { stable / log::SEGMENT as u64 * log::SEGMENT as u64 };
+    let log = log::check(&inner.join("db"), from, stable)?;
+    Ok(Files { aside, damage: described(&log) })
+}
+
+/// Puts aside what is made anew, and says what was done, a sentence each.
+pub fn set_aside(files: &[PathBuf]) -> std::io::Result<Vec<String>> {
+    small::set_aside(files)
+}
+
+/// Puts everything that can be read in the files of a store into a new one in another folder, which is made. Nothing is
+/// changed in the damaged one. Indexes and counters are as they were found: a copy of the new store puts them right.
+///
+/// # Errors
+///
+/// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if one of them cannot be read or written.
+pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
+    let inner = from.join("sled");
+    let _lock = disk::lock(from)?;
+    let read = || -> std::io::Result<(Log, Tree)> {
+        let mut log = log::read(&inner.join("db"), small::summed_up(&inner)?)?;
+        let tears = std::mem::take(&mut log.tears);
+        log.gaps.extend(tears);
+        let tree = tree::build(&inner, &log)?;
+        let explained = !log.gaps.is_empty() || !tree.damage.is_empty();
+        if (explained && !tree.outdated) || log.gaps.iter().any(|gap| gap.number.is_none()) {
+            return Ok((log, tree));
+        }
+        // What is there does not say all that is wrong: something is not there any more, of any time.
+        let end = inner.join("db").metadata()?.len();
+        log.gaps.push(log::Gap { at: end, end, number: None, righted: false });
+        let tree = tree::build(&inner, &log)?;
+        Ok((log, tree))
+    };
+    let (log, mut tree) = read().map_err(|error| cannot("read", from, &error))?;
+    let mut salvaged = Salvaged { damage: described(&log), ..Salvaged::default() };
+    salvaged.damage.append(&mut tree.damage);
+    park_doubtful(&mut tree, &mut salvaged);
+    count_missing(&tree, &mut salvaged);
+    let disk = Disk::open(to, &Options::default())?;
+    let mut batch = Batch::default();
+    for (count, (key, value)) in tree.entries.iter().enumerate() {
+        if key.first() != Some(&keys::OWN) && key.first() != Some(&keys::HELD) {
+            batch.insert(key.as_slice(), value.as_slice());
+            salvaged.entries += 1;
+        }
+        if count % STEP == STEP - 1 {
+            disk.apply(std::mem::take(&mut batch))?;
+        }
+    }
+    disk.apply(batch)?;
+    disk.sync()?;
+    Ok(salvaged)
+}
+
+fn described(log: &Log) -> Vec<String> {
+    let gap = |gap: &log::Gap| match gap.at == gap.end {
+        _ if gap.righted => format!(
+            "one bit of its data file is wrong between byte {} and byte {}, and its check sum tells which",
+            gap.at, gap.end
+        ),
+        true => format!("its data file has {} bytes, and ended later once: what was there is lost", gap.at),
+        false => format!("its data file is damaged from byte {} to byte {}", gap.at, gap.end),
+    };
+    log.gaps.iter().map(gap).collect()
+}
+
+fn cannot(what: &str, folder: &Path, error: &std::io::Error) -> WorldError {
+    WorldError::Unavailable(format!("cannot {what} the store in {}: {error}", folder.display()))
+}
+
+/// Runs that have not ended and of which the last may be lost wait for an operator. Of one that has ended the log says so,
+/// or it is parked by whoever compares them.
+fn park_doubtful(tree: &mut Tree, salvaged: &mut Salvaged) {
+    let mut changed = Vec::new();
+    for (key, value) in tree.entries.range(vec![keys::ROW]..vec![keys::ROW + 1]) {
+        let (Some(number), Ok(row)) = (keys::last_number(key), serde_json::from_slice::<Row>(value)) else { continue };
+        if row.status.is_terminal() || row.status == Status::Parked {
+            continue;
+        }
+        let whole = |tag| tree.trust(&keys::two(tag, number, 0), &keys::two(tag, number, u64::MAX));
+        let one = |tag| tree.trust(&keys::one(tag, number), &keys::one(tag, number));
+        let trust = [whole(keys::LOG), whole(keys::LETTER), one(keys::TAKEN)].into_iter().min();
+        if trust != Some(Trust::Sound) {
+            salvaged.parked.push(row.run.clone());
+            let note = serde_json::json!({ "reason": DOUBTFUL });
+            let row = Row { status: Status::Parked, wake_at: None, note, ..row };
+            changed.push((key.clone(), crate::write::json(&row)));
+        }
+    }
+    tree.entries.extend(changed);
+}
+
+fn count_missing(tree: &Tree, salvaged: &mut Salvaged) {
+    let of = |tag: u8| tree.entries.range(vec![tag]..vec![tag + 1]);
+    let begins = |number: u64| tree.entries.contains_key(&keys::two(keys::LOG, number, 1)[..]);
+    let rows: BTreeSet<u64> = of(keys::ROW).filter_map(|(key, _)| keys::last_number(key)).collect();
+    for (key, value) in of(keys::ID) {
+        let Some(number) = keys::last_number(value) else { continue };
+        if !rows.contains(&number)
+            && !begins(number)
+            && let Ok(text) = std::str::from_utf8(&key[1..])
+            && let Ok(run) = RunId::new(text)
+        {
+            salvaged.lost.push(run);
+        }
+    }
+    let named: BTreeSet<u64> = of(keys::ID).filter_map(|(_, value)| keys::last_number(value)).collect();
+    let begun = of(keys::LOG).filter_map(|(key, _)| keys::first_number(key)).filter(|number| begins(*number));
+    let known: BTreeSet<u64> = rows.iter().copied().chain(begun).collect();
+    let counted: BTreeMap<&[u8], u64> =
+        of(keys::CENSUS).filter_map(|(key, value)| Some((&key[..], keys::last_number(value)?))).collect();
+    let counted: u64 = counted.values().sum();
+    let found = known.len() as u64 + salvaged.lost.len() as u64;
+    if counted > found {
+        salvaged.missing.push(format!(
+            "the store counted {counted} runs, {found} can be named: of the others nothing is left but the number"
+        ));
+    }
+    let doubtful = |tag: u8| tree.trust(&[tag], &[tag, u8::MAX, u8::MAX, u8::MAX, u8::MAX]) != Trust::Sound;
+    if doubtful(keys::ROW) && doubtful(keys::ID) {
+        let newest = rows.last().and_then(|number| tree.entries.get(&keys::one(keys::ROW, *number)[..]));
+        let newest = newest.and_then(|value| serde_json::from_slice::<Row>(value).ok());
+        salvaged.missing.push(match newest {
+            Some(row) => format!(
+                "runs may be lost of which not even a name is left: the newest that is there is run {}, created at {} ms",
+                row.run, row.created_at
+            ),
+            None => "not one row of a run is left".into(),
+        });
+    }
+    for (from, to) in tree.holes() {
+        let tag = from.first().copied().unwrap_or(0);
+        let to_tag = to.first().copied().unwrap_or(u8::MAX);
+        if (tag..=to_tag).contains(&keys::ROW) {
+            let first = if tag == keys::ROW { keys::first_number(&pad(&from)).unwrap_or(0) } else { 0 };
+            let last = if to_tag == keys::ROW { keys::first_number(&pad(&to)).unwrap_or(u64::MAX) } else { u64::MAX };
+            let highest = known.iter().chain(&named).max().copied().unwrap_or(0);
+            let unknown =
+                (first..last.min(highest + 1)).filter(|number| !known.contains(number) && !named.contains(number));
+            let count = unknown.filter(|number| *number > 0).count();
+            if count > 0 {
+                salvaged.missing.push(format!(
+                    "the rows of runs number {first} to {} are lost; of {count} of these numbers nothing else is left, \
+                     which deleted runs had, too",
+                    last.min(highest)
+                ));
+            }
+        }
+        for (kind, what) in [
+            (keys::META, "schedules and pointers of the host"),
+            (keys::PROGRAM, "texts of versions"),
+            (keys::HOOK, "open hooks"),
+            (keys::GATE, "limits of gates"),
+            (keys::LETTER, "messages that waited"),
+            (keys::STREAM, "entries of streams and log lines"),
+            (keys::VALUE, "states"),
+        ] {
+            if (tag..=to_tag).contains(&kind) && !(to_tag == kind && to.len() == 1) {
+                salvaged.missing.push(format!("some of the {what} may be lost"));
+            }
+        }
+    }
+    salvaged.missing.sort();
+    salvaged.missing.dedup();
+}
+
+/// A key that was cut short where two pages part.
+fn pad(key: &[u8]) -> Vec<u8> {
+    let mut key = key.to_vec();
+    key.resize(key.len().max(9), 0);
+    key
+}
