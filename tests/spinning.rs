@@ -119,7 +119,9 @@ async fn a_native_function_that_never_comes_back_does_not_hold_up_the_end_of_its
     // Its claim ends with the lease.
     clock.advance(2_000);
     let next = host(world, &clock, Limits::default())
-        .extend_scripts(|engine| drop(engine.register_fn("stuck", || 7_i64)))
+        .extend_scripts(|engine| {
+            engine.register_fn("stuck", || 7_i64);
+        })
         .start()
         .await
         .unwrap();
