@@ -157,7 +157,8 @@ pub fn drive_with(sandbox: &Sandbox, program: &Rc<Program>, events: Vec<Event>, 
         }
         let answered = !answers.is_empty();
         execution.replay_mut().answer(answers);
-        if inputs.is_empty() && !answered {
+        // What it has shown was taken: it goes on.
+        if turn != Turn::Full && inputs.is_empty() && !answered {
             idle += 1;
             if outside.cancel_at == Some(idle) {
                 inputs.push(Input::Cancel { reason: "enough".into() });
