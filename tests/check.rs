@@ -114,7 +114,7 @@ fn errors(findings: &[Finding]) -> String {
 }
 
 fn everything() -> CheckOptions {
-    CheckOptions { assume_steps: vec!["*".into()] }
+    CheckOptions { assume_steps: vec!["*".into()], ..CheckOptions::default() }
 }
 
 #[test]

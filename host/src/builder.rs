@@ -26,7 +26,7 @@ use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typ
 use crate::telemetry::{Observer, Observers};
 use crate::view::Committed;
 use crate::worker::Msg;
-use crate::{adopter, committer, folder, retention, schedules, worker};
+use crate::{adopter, committer, retention, schedules, watch, worker};
 
 /// Describes a host; see [`Host::builder`].
 #[must_use = "call .start()"]
@@ -48,6 +48,7 @@ pub struct HostBuilder {
     pub(crate) evict_after: Duration,
     pub(crate) grace: Duration,
     pub(crate) drain: Duration,
+    pub(crate) park_misconfigured: Option<Duration>,
     pub(crate) lease: Duration,
     pub(crate) adopt: bool,
     pub(crate) public_url: String,
@@ -75,6 +76,7 @@ impl Default for HostBuilder {
             evict_after: Duration::from_secs(60),
             grace: Duration::from_secs(30),
             drain: Duration::from_secs(10),
+            park_misconfigured: None,
             lease: Duration::from_secs(10),
             adopt: true,
             public_url: String::new(),
@@ -97,7 +99,8 @@ impl HostBuilder {
         self
     }
 
-    /// A folder of scripts: each `.rhai` file in it is a workflow, saves are picked up.
+    /// A folder of scripts: each `.rhai` file in it is a workflow, saves are picked up. It need not be there yet, and may be
+    /// replaced: what its path leads to counts. While it leads nowhere, what served before still does; [`Host::health`] says so.
     pub fn workflows(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
@@ -207,6 +210,14 @@ impl HostBuilder {
         self
     }
 
+    /// How long an attempt waits for what only an operator can mend ([`StepError::misconfigured`]) before its run is parked, with
+    /// the reason; [`Run::unpark`](crate::Run::unpark) lets it try again. An attempt that may be made once only waits on. Default:
+    /// for ever, so that whatever is mended lets every run go on by itself.
+    pub fn park_misconfigured_after(mut self, wait: Duration) -> Self {
+        self.park_misconfigured = Some(wait);
+        self
+    }
+
     /// How long this host's claims hold if it dies, in a world that several hosts share. Default: 10 seconds.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -263,13 +274,15 @@ impl HostBuilder {
             limits,
             sandbox: config.clone(),
             registry: Registry { own: self.steps, sources: self.sources },
-            catalog: Catalog::new(self.folder, self.texts),
+            catalog: Catalog::new(self.folder, self.watch, self.texts),
             rules,
             mask: self.mask,
             observers: Observers::new(self.observers),
             tokio,
             grace: self.grace,
             drain: self.drain,
+            park_misconfigured: self.park_misconfigured,
+            held: Default::default(),
             evict_after: self.evict_after,
             max_live: self.max_live,
             adopt: self.adopt,
@@ -299,7 +312,7 @@ impl HostBuilder {
         let load = move || -> Result<(), WorldError> {
             let sandbox = crate::catalog::sandbox(&first.sandbox);
             crate::import::clean_up(&first)?;
-            first.catalog.scan(&*first.world, &sandbox, first.clock.now()).map(drop)
+            first.catalog.scan(&*first.world, &sandbox, first.clock.now(), &mut || Ok(true)).map(drop)
         };
         inner.tokio.spawn_blocking(load).await.map_err(|_| HostError::Closed)??;
 
@@ -349,7 +362,7 @@ impl HostBuilder {
         }
         let (looks, look_queue) = mpsc::channel();
         let (shared, tell, live) = (inner.clone(), looks.clone(), self.watch);
-        let body = move || folder::watch(&shared, &look_queue, tell, &config, live);
+        let body = move || watch::run(&shared, &look_queue, tell, &config, live);
         threads.push(thread("durhai-folder", Box::new(body))?);
         *inner.threads.lock().expect("not poisoned") = threads;
         Ok(Host { inner, looks })

@@ -1,7 +1,7 @@
 //! Workflows by name: what is in the folder, which version serves, and the texts of all versions.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use durhai_core::{Millis, Site, Value, Version};
@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::folder;
 use crate::gate::{self, Blocking, Candidate};
+use crate::stamp::Stamp;
 use crate::versions;
 use crate::view::{Report, WorkflowView};
 
@@ -19,7 +20,12 @@ use crate::view::{Report, WorkflowView};
 const TEXTS: usize = 256;
 
 pub(crate) struct Catalog {
+    /// Absolute, so that it is found again whatever was moved in between.
     pub folder: Option<PathBuf>,
+    /// Saves are picked up while the host runs.
+    pub watched: bool,
+    /// Why the folder cannot be looked at, where that is so.
+    gone: RwLock<Option<String>>,
     /// Texts that the embedder gave.
     own: BTreeMap<String, String>,
     entries: RwLock<BTreeMap<String, Entry>>,
@@ -37,6 +43,12 @@ struct Entry {
     error: Option<String>,
     /// The text that was looked at last, so that the same one is not looked at twice.
     seen: Option<Seen>,
+    /// The files that were looked at for that.
+    stamps: Vec<Stamp>,
+    /// What `check` finds wrong in the text that serves.
+    findings: Vec<String>,
+    /// A version of it is on its way through the gate.
+    gating: bool,
     /// Whether the file is there: without it nothing starts.
     present: bool,
     /// The text compiles, but these runs stand in its way.
@@ -49,6 +61,15 @@ pub(crate) enum Taken {
     Told(Report),
     /// It has to go through the gate.
     Candidate(Box<Candidate>),
+}
+
+/// A workflow's text as it is found.
+pub(crate) enum Text {
+    /// There is none (any more).
+    Gone,
+    There(String),
+    /// There is one, and this is why nobody can read it.
+    Unreadable(String),
 }
 
 /// The version of a workflow that new starts get.
@@ -67,10 +88,13 @@ enum Seen {
 }
 
 impl Catalog {
-    pub fn new(folder: Option<PathBuf>, own: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn new(folder: Option<PathBuf>, watched: bool, own: impl IntoIterator<Item = (String, String)>) -> Self {
         let own = own.into_iter().collect();
+        let folder = folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
         Catalog {
+            watched: watched && folder.is_some(),
             folder,
+            gone: RwLock::default(),
             own,
             entries: RwLock::default(),
             served: Mutex::default(),
@@ -104,6 +128,7 @@ impl Catalog {
                 error: entry.error.clone(),
                 header: entry.serving.as_ref().map_or(Value::Null, |serving| serving.header.raw().clone()),
                 live: Vec::new(),
+                warnings: entry.findings.clone(),
             })
             .collect()
     }
@@ -144,19 +169,26 @@ impl Catalog {
     }
 
     /// Takes a workflow's text (or its absence) as it is now, and says what changed by it. A version that compiled and is
-    /// another one than serves has to go through the gate; until it is through, the one that serves goes on serving.
+    /// another one than serves has to go through the gate; until it is through, the one that serves goes on serving. `stamps`
+    /// are those of the files that were looked at so far.
     pub fn take(
         &self,
         world: &dyn World,
         sandbox: &Sandbox,
         now: Millis,
         name: &str,
-        source: Option<String>,
+        (text, mut stamps): (Text, Vec<Stamp>),
     ) -> Result<Taken, WorldError> {
         let before = self.entries.read().expect("not poisoned").get(name).cloned().unwrap_or_default();
         let mut after = before.clone();
         let mut taken = Taken::Nothing;
-        match source {
+        let compiled = match text {
+            Text::Gone => None,
+            Text::There(source) => Some(self.compile(sandbox, name, &source, &mut stamps)),
+            Text::Unreadable(why) => Some(Err(why)),
+        };
+        after.stamps = stamps;
+        match compiled {
             None if before.present => {
                 after = Entry {
                     serving: after.serving,
@@ -167,62 +199,61 @@ impl Catalog {
                 taken = Taken::Told(Report::Removed { workflow: name.into() });
             }
             None => {}
-            Some(source) => {
+            Some(Ok((bundle, program))) => {
                 after.present = true;
-                match self.compile(sandbox, name, source) {
-                    Ok((bundle, program)) => {
-                        let version = bundle.version();
-                        let same = before.seen.as_ref() == Some(&Seen::Good(version.clone()));
-                        if same && !self.may_pass(world, &before)? {
-                            return Ok(Taken::Nothing);
-                        }
-                        if world.program(&version)?.is_none() {
-                            let bytes = serde_json::to_vec(&bundle).expect("texts are JSON");
-                            world.put_program(&version, &bytes)?;
-                        }
-                        versions::note(world, now, name, &version)?;
-                        if before.serving.is_none() {
-                            self.serve_last(world, sandbox, name, &mut after)?;
-                        }
-                        let mut candidate = Candidate {
-                            workflow: name.into(),
-                            from: after
-                                .serving
-                                .as_ref()
-                                .map_or_else(|| version.clone(), |serving| serving.version.clone()),
-                            version: version.clone(),
-                            bundle: self.keep(version.clone(), bundle),
-                            header: program.header().clone(),
-                            description: program.description().to_owned(),
-                            served: false,
-                        };
-                        self.entries.write().expect("not poisoned").insert(name.into(), after);
-                        if candidate.from != version && gate::any_live(world, name)? {
-                            // A host that comes up has nothing to wait for where the gate decides over runs only.
-                            if before.serving.is_none() && candidate.header.on_reload != OnReload::Refuse {
-                                candidate.served = true;
-                                gate::note_upgrade(world, &candidate)?;
-                                self.serve(world, &candidate)?;
-                                self.served.lock().expect("not poisoned").push(candidate);
-                                return Ok(Taken::Nothing);
-                            }
-                            return Ok(Taken::Candidate(Box::new(candidate)));
-                        }
-                        let report = self.serve(world, &candidate)?;
-                        let _ = self.reports.send(report.clone());
-                        return Ok(Taken::Told(report));
+                let version = bundle.version();
+                let same = before.seen.as_ref() == Some(&Seen::Good(version.clone()));
+                if same && !self.may_pass(world, &before)? {
+                    self.entries.write().expect("not poisoned").insert(name.into(), after);
+                    return Ok(Taken::Nothing);
+                }
+                if world.program(&version)?.is_none() {
+                    let bytes = serde_json::to_vec(&bundle).expect("texts are JSON");
+                    world.put_program(&version, &bytes)?;
+                }
+                versions::note(world, now, name, &version)?;
+                if before.serving.is_none() {
+                    self.serve_last(world, sandbox, name, &mut after)?;
+                }
+                let serving = after.serving.as_ref();
+                let mut candidate = Candidate {
+                    workflow: name.into(),
+                    from: serving.map_or_else(|| version.clone(), |serving| serving.version.clone()),
+                    version: version.clone(),
+                    bundle: self.keep(version.clone(), bundle),
+                    header: program.header().clone(),
+                    description: program.description().to_owned(),
+                    served: false,
+                };
+                let gated = candidate.from != version && gate::any_live(world, name)?;
+                after.gating = gated;
+                self.entries.write().expect("not poisoned").insert(name.into(), after);
+                if gated {
+                    // A host that comes up has nothing to wait for where the gate decides over runs only.
+                    if before.serving.is_none() && candidate.header.on_reload != OnReload::Refuse {
+                        candidate.served = true;
+                        gate::note_upgrade(world, &candidate)?;
+                        self.serve(world, &candidate)?;
+                        self.served.lock().expect("not poisoned").push(candidate);
+                        return Ok(Taken::Nothing);
                     }
-                    Err(error) => {
-                        if before.serving.is_none() {
-                            self.serve_last(world, sandbox, name, &mut after)?;
-                        }
-                        after.error = Some(error.clone());
-                        after.refused = None;
-                        after.seen = Some(Seen::Bad(error.clone()));
-                        if before.seen != after.seen {
-                            taken = Taken::Told(Report::Broken { workflow: name.into(), error });
-                        }
-                    }
+                    return Ok(Taken::Candidate(Box::new(candidate)));
+                }
+                let report = self.serve(world, &candidate)?;
+                let _ = self.reports.send(report.clone());
+                return Ok(Taken::Told(report));
+            }
+            Some(Err(error)) => {
+                after.present = true;
+                after.gating = false;
+                if before.serving.is_none() {
+                    self.serve_last(world, sandbox, name, &mut after)?;
+                }
+                after.error = Some(error.clone());
+                after.refused = None;
+                after.seen = Some(Seen::Bad(error.clone()));
+                if before.seen != after.seen {
+                    taken = Taken::Told(Report::Broken { workflow: name.into(), error });
                 }
             }
         }
@@ -270,6 +301,8 @@ impl Catalog {
         }
         after.serving = Some(Serving { version: version.clone(), header: header.clone() });
         after.description.clone_from(description);
+        after.findings.clear();
+        after.gating = false;
         after.error = None;
         after.refused = None;
         after.seen = Some(Seen::Good(version.clone()));
@@ -283,6 +316,7 @@ impl Catalog {
         if let Some(entry) = self.entries.write().expect("not poisoned").get_mut(workflow) {
             entry.error = Some(error.clone());
             entry.refused = Some(blocking);
+            entry.gating = false;
             entry.seen = Some(Seen::Good(version.clone()));
         }
         Report::Broken { workflow: workflow.clone(), error }
@@ -298,21 +332,83 @@ impl Catalog {
         self.entries.read().expect("not poisoned").values().any(|entry| entry.refused.is_some())
     }
 
+    /// What `check` says about the text that serves, if that is still this version.
+    pub fn found(&self, workflow: &str, version: &Version, findings: Vec<String>) {
+        if let Some(entry) = self.entries.write().expect("not poisoned").get_mut(workflow)
+            && entry.serving.as_ref().is_some_and(|serving| serving.version == *version)
+        {
+            entry.findings = findings;
+        }
+    }
+
+    /// Every name that a start could mean, and those of steps' callers.
+    pub fn names(&self) -> Vec<String> {
+        let entries = self.entries.read().expect("not poisoned");
+        entries.iter().filter(|(_, entry)| entry.present).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The version that a workflow's text has now, if it compiles.
     pub fn current(&self, sandbox: &Sandbox, name: &str) -> Option<Version> {
         let source = match self.own.get(name) {
             Some(source) => source.clone(),
-            None => std::fs::read_to_string(self.folder.as_ref()?.join(format!("{name}.rhai"))).ok()?,
+            None => {
+                let folder = self.folder.as_ref()?;
+                folder::read_script(folder, &folder.join(format!("{name}.rhai"))).ok()??
+            }
         };
-        Some(self.compile(sandbox, name, source).ok()?.0.version())
+        Some(self.compile(sandbox, name, &source, &mut Vec::new()).ok()?.0.version())
     }
 
-    /// Looks at every text: what changed, and which versions have to go through the gate.
+    /// Whether the files of a workflow are those that were looked at last. Costs a look at the stamp of each: it may wait for
+    /// the file system, and reads nothing.
+    pub fn is_current(&self, name: &str) -> bool {
+        let Some(folder) = self.folder.as_ref().filter(|_| self.watched && !self.own.contains_key(name)) else {
+            return true;
+        };
+        let entry =
+            self.entries.read().expect("not poisoned").get(name).map(|entry| (entry.gating, entry.stamps.clone()));
+        match entry {
+            Some((true, _)) => false,
+            Some((false, stamps)) if !stamps.is_empty() => stamps.iter().all(Stamp::is_current),
+            _ => folder::file_of(folder, name).is_none_or(|file| file.symlink_metadata().is_err()),
+        }
+    }
+
+    /// The next look reads its files again, whatever their stamps.
+    pub fn look_again(&self, name: &str) {
+        if let Some(entry) = self.entries.write().expect("not poisoned").get_mut(name) {
+            entry.stamps.clear();
+        }
+    }
+
+    /// Looks at one workflow of the folder, as `scan` looks at all.
+    pub fn look_at(&self, world: &dyn World, sandbox: &Sandbox, now: Millis, name: &str) -> Result<Taken, WorldError> {
+        let Some(folder) = self.folder.as_ref().filter(|_| !self.own.contains_key(name)) else {
+            return Ok(Taken::Nothing);
+        };
+        // A folder that is not there says nothing about the workflows in it.
+        let Some(file) = folder::file_of(folder, name).filter(|_| folder.is_dir()) else { return Ok(Taken::Nothing) };
+        self.take(world, sandbox, now, name, self.read(&file))
+    }
+
+    fn read(&self, file: &Path) -> (Text, Vec<Stamp>) {
+        let stamps = vec![Stamp::of(file.to_path_buf())];
+        let text = match self.folder.as_ref().map(|folder| folder::read_script(folder, file)) {
+            Some(Ok(Some(text))) => Text::There(text),
+            Some(Err(why)) => Text::Unreadable(why),
+            Some(Ok(None)) | None => Text::Gone,
+        };
+        (text, stamps)
+    }
+
+    /// Looks at every text: what changed, and which versions have to go through the gate. `between` is called between two of
+    /// them; `false` ends it.
     pub fn scan(
         &self,
         world: &dyn World,
         sandbox: &Sandbox,
         now: Millis,
+        between: &mut dyn FnMut() -> Result<bool, WorldError>,
     ) -> Result<(Vec<Report>, Vec<Candidate>), WorldError> {
         let (mut reports, mut candidates) = (Vec::new(), Vec::new());
         let mut sort = |taken| match taken {
@@ -329,45 +425,95 @@ impl Catalog {
                 .get(name)
                 .is_none_or(|entry| entry.seen.is_none() || entry.refused.is_some());
             if waits {
-                sort(self.take(world, sandbox, now, name, Some(source.clone()))?);
+                sort(self.take(world, sandbox, now, name, (Text::There(source.clone()), Vec::new()))?);
             }
         }
         let Some(folder) = &self.folder else { return Ok((reports, candidates)) };
-        let found = match folder::workflows(folder) {
-            Ok(found) => found,
+        let listed = match folder::workflows(folder) {
+            Ok(listed) => listed,
             Err(error) => {
                 // A folder that cannot be read says nothing about the workflows in it.
-                let error = format!("{}: {error}", folder.display());
-                return Ok((vec![Report::Broken { workflow: String::new(), error }], candidates));
+                reports.extend(self.set_gone(Some(format!("the folder {} cannot be read: {error}", folder.display()))));
+                return Ok((reports, candidates));
             }
         };
-        let known: Vec<_> = self.entries.read().expect("not poisoned").keys().cloned().collect();
-        for gone in known.into_iter().filter(|name| !found.contains_key(name) && !self.own.contains_key(name)) {
-            sort(self.take(world, sandbox, now, &gone, None)?);
+        if let Some(back) = self.set_gone(None) {
+            sort(Taken::Told(back));
         }
-        for (name, path) in found {
-            match std::fs::read_to_string(&path) {
-                Ok(source) => sort(self.take(world, sandbox, now, &name, Some(source))?),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let error = format!("{}: {error}", path.display());
-                    sort(Taken::Told(Report::Broken { workflow: name, error }));
-                }
+        let known: Vec<_> = self.entries.read().expect("not poisoned").keys().cloned().collect();
+        for gone in
+            known.into_iter().filter(|name| !listed.workflows.contains_key(name) && !self.own.contains_key(name))
+        {
+            let text = match listed.unlisted(&gone) {
+                Some(why) => Text::Unreadable(why.clone()),
+                None => Text::Gone,
+            };
+            sort(self.take(world, sandbox, now, &gone, (text, Vec::new()))?);
+        }
+        for (name, file) in listed.workflows.into_iter().filter(|(name, _)| !self.own.contains_key(name)) {
+            if !between()? {
+                break;
             }
+            if self.is_settled(&name) {
+                continue;
+            }
+            let found = match file {
+                Ok(file) => self.read(&file),
+                Err(why) => (Text::Unreadable(why), Vec::new()),
+            };
+            sort(self.take(world, sandbox, now, &name, found)?);
         }
         Ok((reports, candidates))
     }
 
-    fn compile(&self, sandbox: &Sandbox, name: &str, source: String) -> Result<(Bundle, Program), String> {
-        let folder = self.folder.clone();
-        let mut read = |path: &str| {
-            let file = folder.as_ref()?.join(format!("{path}.rhai"));
-            folder::inside(folder.as_ref()?, &file).then(|| std::fs::read_to_string(file).ok()).flatten()
+    /// What was looked at last is what is there, and waits for nothing.
+    fn is_settled(&self, name: &str) -> bool {
+        let entries = self.entries.read().expect("not poisoned");
+        let Some(entry) = entries.get(name).filter(|entry| entry.present && entry.refused.is_none()) else {
+            return false;
         };
+        let stamps = entry.stamps.clone();
+        drop(entries);
+        !stamps.is_empty() && stamps.iter().all(Stamp::is_current)
+    }
+
+    /// Whether the folder can be looked at; the report says that this has changed.
+    pub fn set_gone(&self, why: Option<String>) -> Option<Report> {
+        let folder = self.folder.as_ref()?.display().to_string();
+        let mut gone = self.gone.write().expect("not poisoned");
+        let report = match (&*gone, &why) {
+            (None, Some(error)) => {
+                tracing::warn!("{error}; what served before still does");
+                Report::FolderGone { folder, error: error.clone() }
+            }
+            (Some(_), None) => {
+                tracing::warn!("the folder {folder} is back");
+                Report::FolderBack { folder }
+            }
+            _ => return None,
+        };
+        *gone = why;
+        drop(gone);
+        let _ = self.reports.send(report.clone());
+        Some(report)
+    }
+
+    /// Why the folder cannot be looked at, where that is so.
+    pub fn gone(&self) -> Option<String> {
+        self.gone.read().expect("not poisoned").clone()
+    }
+
+    fn compile(
+        &self,
+        sandbox: &Sandbox,
+        name: &str,
+        source: &str,
+        stamps: &mut Vec<Stamp>,
+    ) -> Result<(Bundle, Program), String> {
         let all = |diagnostics: Vec<durhai_engine::Diagnostic>| {
             diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
-        let bundle = Bundle::gather(name, &source, &mut read).map_err(all)?;
+        let bundle = folder::gather(self.folder.as_deref(), name, source, stamps).map_err(all)?;
         let program = sandbox.compile(&bundle).map_err(all)?;
         Ok((bundle, program))
     }

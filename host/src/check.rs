@@ -7,15 +7,19 @@ use durhai_engine::SandboxConfig;
 pub use durhai_engine::check::{Code, Finding, Severity};
 pub use durhai_engine::graph::Graph;
 
+use crate::assumed::AssumedFunction;
 use crate::builder::HostBuilder;
 use crate::error::HostError;
-use crate::folder::inside;
+use crate::folder;
+use crate::text::{MAX_SCRIPT, without_bom};
 
 /// What a check takes for granted.
 #[derive(Debug, Clone, Default)]
 pub struct CheckOptions {
     /// Steps that another host has: `charge`, or all that begin like `billing.*`.
     pub assume_steps: Vec<String>,
+    /// Functions that another host adds to its scripts with `extend_scripts`.
+    pub assume_functions: Vec<AssumedFunction>,
 }
 
 /// Checks a folder of scripts as a host without steps of its own would: see [`HostBuilder::check`], which knows them.
@@ -40,7 +44,7 @@ impl HostBuilder {
                 .map_err(|error| HostError::NotFound(format!("{}: {error}", folder.display())))?;
         }
         for (name, text) in &self.texts {
-            files.insert(format!("{name}.rhai"), text.clone());
+            files.insert(format!("{name}.rhai"), without_bom(text).to_owned());
         }
         let listed = self.sources.iter().flat_map(|source| source.list()).map(|info| info.name);
         let steps: BTreeSet<String> = self.steps.keys().cloned().chain(listed).collect();
@@ -53,7 +57,8 @@ impl HostBuilder {
         let knows =
             |name: &str| steps.contains(name) || assumed(name) || self.sources.iter().any(|source| source.knows(name));
         let steps: Vec<String> = steps.iter().cloned().collect();
-        let config = self.sandbox();
+        let mut config = self.sandbox();
+        config.extend.extend(options.assume_functions.iter().cloned().map(AssumedFunction::extension));
         let folder = durhai_engine::check::Folder { files: &files, knows_step: &knows, steps: &steps, workflows: &[] };
         found.extend(durhai_engine::check::check(&folder, &config));
         found.sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
@@ -89,7 +94,11 @@ impl HostBuilder {
                 .map_err(|error| HostError::NotFound(format!("{}: {error}", folder.display())))?;
         }
         files.extend(self.texts.iter().map(|(name, text)| (format!("{name}.rhai"), text.clone())));
-        if !files.contains_key(&format!("{name}.rhai")) {
+        let file = format!("{name}.rhai");
+        if let Some(unreadable) = unreadable.iter().find(|finding| finding.file == file) {
+            return Err(HostError::Script(format!("{file}: {}", unreadable.message)));
+        }
+        if !files.contains_key(&file) {
             let names: Vec<_> = files.keys().map(|path| path.trim_end_matches(".rhai").to_owned()).collect();
             return Err(HostError::NotFound(crate::registry::unknown("workflow", name, &names)));
         }
@@ -101,7 +110,8 @@ impl HostBuilder {
     }
 }
 
-/// Every script below a folder, by its path from there. What begins with `.` is none of ours.
+/// Every script below a folder, by its path from there. What begins with `.` is none of ours. What looks like a script and
+/// cannot be read is a finding.
 fn collect(
     root: &Path,
     prefix: &str,
@@ -109,32 +119,51 @@ fn collect(
     files: &mut BTreeMap<String, String>,
     found: &mut Vec<Finding>,
 ) -> std::io::Result<()> {
+    let real = root.canonicalize()?;
     for entry in std::fs::read_dir(dir)?.flatten() {
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = entry.path();
-        if name.starts_with('.') || !inside(root, &path) {
+        let (name, path) = (entry.file_name(), entry.path());
+        let shown = name.to_string_lossy();
+        if shown.starts_with('.') {
             continue;
         }
-        let inner = format!("{prefix}{name}");
+        let inner = format!("{prefix}{shown}");
+        let script = shown.ends_with(".rhai");
+        let mut unreadable = |why: String| found.push(unreadable(&inner, why));
+        let led_out = entry.file_type().is_ok_and(|kind| kind.is_symlink()).then(|| folder::leads_out(&real, &path));
+        if name.to_str().is_none() {
+            if script {
+                unreadable("the name of the file is no UTF-8".into());
+            }
+        } else if let Some(why) = led_out.flatten() {
+            if script || path.is_dir() {
+                unreadable(why);
+            }
         // A linked folder may lead back here.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            // One that cannot be read holds nothing that could be checked.
-            let _ = collect(root, &format!("{inner}/"), &path, files, found);
-        } else if name.ends_with(".rhai") {
-            match std::fs::read_to_string(&path) {
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if script {
+                unreadable("it is a folder, and no file with a text".into());
+            } else if let Err(error) = collect(root, &format!("{inner}/"), &path, files, found) {
+                found.push(self::unreadable(&inner, format!("the folder cannot be listed: {error}")));
+            }
+        } else if script {
+            match crate::text::read_text(&path, MAX_SCRIPT) {
                 Ok(text) => drop(files.insert(inner, text)),
-                Err(error) => found.push(Finding {
-                    severity: Severity::Error,
-                    code: Code::Syntax,
-                    file: inner,
-                    line: 0,
-                    column: 0,
-                    message: format!("the file cannot be read: {error}"),
-                    source: String::new(),
-                    help: None,
-                }),
+                Err(error) => unreadable(error.to_string()),
             }
         }
     }
     Ok(())
+}
+
+fn unreadable(file: &str, why: String) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        code: Code::Syntax,
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        message: format!("the file cannot be read: {why}"),
+        source: String::new(),
+        help: None,
+    }
 }

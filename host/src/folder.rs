@@ -1,221 +1,168 @@
-//! The scripts folder: which files are workflows, and when one changes.
+//! The scripts folder: which files are workflows, and what stands in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
-use durhai_core::Version;
-use durhai_engine::{Sandbox, SandboxConfig};
-use durhai_world::WorldError;
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecursiveMode, Watcher};
-use tokio::sync::oneshot;
+use durhai_engine::{Bundle, Diagnostic};
 
-use crate::gate;
-use crate::inner::Inner;
-use crate::view::Report;
+use crate::stamp::Stamp;
+use crate::text::{MAX_SCRIPT, read_text};
 
-/// Editors write a file in several steps; what comes within this time is looked at once.
-const SETTLE: Duration = Duration::from_millis(60);
+/// What a folder holds.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// The file of each workflow by its name, or why there is none that could be read.
+    pub workflows: BTreeMap<String, Result<PathBuf, String>>,
+    /// Folders whose files nobody can list, as they begin the names of workflows (`billing/`), with the reason.
+    pub unlisted: BTreeMap<String, String>,
+}
 
-/// Where nothing tells of changes, the folder is looked at this often.
-const LOOK_AGAIN: Duration = Duration::from_millis(800);
+impl Listed {
+    /// A folder of which nothing is known. It is shown where its workflows would be.
+    fn leave_out(&mut self, prefix: &str, why: String) {
+        self.workflows.entry(prefix.trim_end_matches('/').to_owned()).or_insert_with(|| Err(why.clone()));
+        self.unlisted.insert(prefix.to_owned(), why);
+    }
 
-/// While a version waits for runs to end, this often.
-const LOOK_AT_REFUSED: Duration = Duration::from_secs(3);
+    /// Why nothing is known of a workflow that was there before.
+    pub fn unlisted(&self, workflow: &str) -> Option<&String> {
+        self.unlisted.iter().find(|(prefix, _)| workflow.starts_with(prefix.as_str())).map(|(_, why)| why)
+    }
+}
 
 /// Every workflow below a folder, by name. Files and folders whose name begins with `_` or `.`, and the folders `lib`
-/// and `steps` at the top, hold none; a `.test.rhai` file is a test.
-pub(crate) fn workflows(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
+/// and `steps` at the top, hold none; a `.test.rhai` file is a test. What looks like one and cannot be read is listed with the
+/// reason: nothing is passed over in silence.
+pub(crate) fn workflows(folder: &Path) -> io::Result<Listed> {
+    let root = folder.canonicalize()?;
+    let mut listed = Listed::default();
     let mut open = vec![(folder.to_path_buf(), String::new())];
     while let Some((dir, prefix)) = open.pop() {
         let entries = match std::fs::read_dir(&dir) {
             Err(error) if prefix.is_empty() => return Err(error),
-            entries => entries,
-        };
-        for entry in entries.into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let path = entry.path();
-            if name.starts_with(['_', '.']) || !inside(folder, &path) {
+            Err(error) => {
+                listed.leave_out(&prefix, format!("the folder {} cannot be listed: {error}", dir.display()));
                 continue;
             }
-            if path.is_dir() {
-                if !(prefix.is_empty() && ["lib", "steps"].contains(&name.as_str())) {
-                    open.push((path, format!("{prefix}{name}/")));
-                }
-            } else if let Some(stem) = name.strip_suffix(".rhai")
-                && !stem.ends_with(".test")
-            {
-                found.insert(format!("{prefix}{stem}"), path);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// No link leads out of the folder.
-pub(crate) fn inside(folder: &Path, path: &Path) -> bool {
-    match (folder.canonicalize(), path.canonicalize()) {
-        (Ok(folder), Ok(path)) => path.starts_with(folder),
-        _ => false,
-    }
-}
-
-pub(crate) enum Look {
-    /// Something changed, or may have.
-    Changed,
-    /// Look now and say what changed.
-    Now(oneshot::Sender<Vec<Report>>),
-    Stop,
-}
-
-/// The thread that keeps the catalog true.
-pub(crate) fn watch(
-    inner: &Arc<Inner>,
-    looks: &mpsc::Receiver<Look>,
-    tell: mpsc::Sender<Look>,
-    config: &SandboxConfig,
-    live: bool,
-) {
-    let sandbox = crate::catalog::sandbox(config);
-    let folder = inner.catalog.folder.clone();
-    let tell_first = tell.clone();
-    let watcher = folder.filter(|_| live).and_then(|folder| {
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Looking at a file is an event too, and would make us look again for ever.
-            let looked = event.is_ok_and(|event| {
-                event.kind.is_access() && event.kind != EventKind::Access(AccessKind::Close(AccessMode::Write))
-            });
-            if !looked {
-                let _ = tell.send(Look::Changed);
-            }
-        })
-        .ok()?;
-        watcher.watch(&folder, RecursiveMode::Recursive).ok()?;
-        Some(watcher)
-    });
-    // What was saved before the watcher was in place.
-    let _ = tell_first.send(Look::Changed);
-    let polled = live && watcher.is_none() && inner.catalog.folder.is_some();
-    let mut watch = Watch { inner: inner.clone(), looks, sandbox, replies: Vec::new(), stop: false, again: false };
-    // Moves that a host before this one began.
-    let mut unmoved: BTreeSet<String> = inner.catalog.all_serving().into_iter().map(|(name, _)| name).collect();
-    let mut reports = Vec::new();
-    while !watch.stop {
-        if !std::mem::take(&mut watch.again) {
-            let patience = match polled {
-                true => LOOK_AGAIN,
-                false if inner.catalog.any_refused() => LOOK_AT_REFUSED,
-                false => Duration::MAX,
-            };
-            if !watch.wait(patience) {
-                break;
-            }
-        }
-        match watch.look(&mut reports, &mut unmoved) {
-            // Something was saved meanwhile: that is what counts.
-            Ok(false) => watch.again = true,
-            Ok(true) => {
-                if !reports.is_empty() {
-                    inner.scheduler.ring();
-                }
-                let reports = std::mem::take(&mut reports);
-                for reply in watch.replies.drain(..) {
-                    let _ = reply.send(reports.clone());
-                }
-            }
-            Err(error) => return inner.fail(Arc::new(error)),
-        }
-    }
-}
-
-struct Watch<'a> {
-    inner: Arc<Inner>,
-    looks: &'a mpsc::Receiver<Look>,
-    sandbox: Sandbox,
-    /// Those who want to hear what changed.
-    replies: Vec<oneshot::Sender<Vec<Report>>>,
-    stop: bool,
-    /// Something may have changed since the folder was looked at.
-    again: bool,
-}
-
-impl Watch<'_> {
-    /// Sleeps until there is a reason to look; `false`: the host stops.
-    fn wait(&mut self, patience: Duration) -> bool {
-        let look = match patience {
-            Duration::MAX => self.looks.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-            patience => self.looks.recv_timeout(patience),
+            Ok(entries) => entries,
         };
-        match look {
-            Ok(Look::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return false,
-            Ok(Look::Now(reply)) => self.replies.push(reply),
-            Ok(Look::Changed) => {
-                // Until nothing has come for a moment; a folder that never rests is looked at all the same.
-                for _ in 0..10 {
-                    match self.looks.recv_timeout(SETTLE) {
-                        Ok(Look::Changed) => {}
-                        Ok(Look::Now(reply)) => self.replies.push(reply),
-                        Ok(Look::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return false,
-                        Err(mpsc::RecvTimeoutError::Timeout) => break,
-                    }
+        for entry in entries.flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let Some(text) = name.to_str() else {
+                let shown = name.to_string_lossy();
+                if let Some(stem) = shown.strip_suffix(".rhai").filter(|_| !shown.starts_with(['_', '.'])) {
+                    let why = format!("{}: the name of the file is no UTF-8", path.display());
+                    listed.workflows.insert(format!("{prefix}{stem}"), Err(why));
                 }
+                continue;
+            };
+            if text.starts_with(['_', '.']) {
+                continue;
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            let special = prefix.is_empty() && ["lib", "steps"].contains(&text);
+            let linked = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let is_dir = if linked { path.is_dir() } else { entry.file_type().is_ok_and(|kind| kind.is_dir()) };
+            let stem = text.strip_suffix(".rhai").filter(|stem| !stem.ends_with(".test") && !stem.is_empty());
+            let led_out = linked.then(|| leads_out(&root, &path)).flatten();
+            match (is_dir, stem, led_out) {
+                (true, None, None) if !(special || linked && leads_back(&path, &dir)) => {
+                    open.push((path, format!("{prefix}{text}/")));
+                }
+                (true, None, Some(why)) if !special => listed.leave_out(&format!("{prefix}{text}/"), why),
+                (true, None, _) => {}
+                (_, Some(stem), Some(why)) => {
+                    listed.workflows.insert(format!("{prefix}{stem}"), Err(why));
+                }
+                (true, Some(stem), None) => {
+                    let why = format!("{}: it is a folder, and no file with a text", path.display());
+                    listed.workflows.insert(format!("{prefix}{stem}"), Err(why));
+                }
+                (false, Some(stem), None) => {
+                    listed.workflows.insert(format!("{prefix}{stem}"), Ok(path));
+                }
+                (false, None, _) => {}
+            }
         }
-        true
     }
+    Ok(listed)
+}
 
-    /// Looks at every text and takes what is new through the gate; `false`: a newer save came in between.
-    fn look(&mut self, reports: &mut Vec<Report>, unmoved: &mut BTreeSet<String>) -> Result<bool, WorldError> {
-        let inner = self.inner.clone();
-        let (told, candidates) = inner.catalog.scan(&*inner.world, &self.sandbox, inner.clock.now())?;
-        inner.meters.reloaded(&told);
-        reports.extend(told);
-        for candidate in inner.catalog.take_served().into_iter().chain(candidates) {
-            let name = &candidate.workflow;
-            match gate::pass(&inner, &candidate, &mut || self.is_outdated(name, &candidate.version))? {
-                Some(told) => {
-                    inner.meters.reloaded(&told);
-                    reports.extend(told);
-                }
-                None if self.stop || inner.is_stopping() => return Ok(true),
-                None => return Ok(false),
-            }
-            unmoved.insert(name.clone());
-        }
-        while let Some(name) = unmoved.pop_first() {
-            let serving = inner.catalog.serving(&name).ok().map(|serving| serving.version);
-            let mut outdated = || serving.as_ref().is_none_or(|version| self.is_outdated(&name, version));
-            if gate::resume(&inner, &name, &mut outdated)?.is_none() {
-                unmoved.insert(name);
-                return Ok(self.stop || inner.is_stopping());
-            }
-        }
-        Ok(true)
+/// The file of one workflow, where there may be one: `None` if no workflow can have this name.
+pub(crate) fn file_of(folder: &Path, workflow: &str) -> Option<PathBuf> {
+    let plain = |part: &str| !part.is_empty() && !part.starts_with(['_', '.']) && !part.contains(['\\', '\0']);
+    let reserved = ["lib/", "steps/"].iter().any(|front| workflow.starts_with(front));
+    let named = workflow.split('/').all(plain) && !reserved && !workflow.ends_with(".test");
+    named.then(|| folder.join(format!("{workflow}.rhai")))
+}
+
+/// The text of a script of the folder; the error names the file, and why it cannot be read. `Ok(None)`: it is not there.
+pub(crate) fn read_script(folder: &Path, file: &Path) -> Result<Option<String>, String> {
+    if file.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
     }
+    let named = |error: io::Error| format!("{}: {error}", file.display());
+    let root = folder.canonicalize().map_err(named)?;
+    if let Some(why) = leads_out(&root, file) {
+        return Err(why);
+    }
+    match read_text(file, MAX_SCRIPT) {
+        Ok(text) => Ok(Some(text)),
+        // It went meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(named(error)),
+    }
+}
 
-    /// Asked while a gate is at work: whether the workflow's text is another one by now, or the host stops.
-    fn is_outdated(&mut self, workflow: &str, version: &Version) -> bool {
-        let mut changed = false;
-        loop {
-            match self.looks.try_recv() {
-                Ok(Look::Changed) => changed = true,
-                Ok(Look::Now(reply)) => {
-                    changed = true;
-                    self.replies.push(reply);
-                }
-                Ok(Look::Stop) | Err(mpsc::TryRecvError::Disconnected) => self.stop = true,
-                Err(mpsc::TryRecvError::Empty) => break,
-            }
-            if self.stop {
-                return true;
+/// A text with all it imports from a folder, and the stamps of the files that were looked at for it.
+pub(crate) fn gather(
+    folder: Option<&Path>,
+    name: &str,
+    source: &str,
+    stamps: &mut Vec<Stamp>,
+) -> Result<Bundle, Vec<Diagnostic>> {
+    let mut unreadable = BTreeMap::new();
+    let mut read = |path: &str| {
+        let file = folder?.join(format!("{path}.rhai"));
+        stamps.push(Stamp::of(file.clone()));
+        read_script(folder?, &file).unwrap_or_else(|why| {
+            unreadable.insert(path.to_owned(), why);
+            None
+        })
+    };
+    let gathered = Bundle::gather(name, source, &mut read);
+    gathered.map_err(|mut wrong| {
+        for (path, why) in unreadable {
+            let missing = format!("there is no module {path:?}");
+            for diagnostic in wrong.iter_mut().filter(|diagnostic| diagnostic.message == missing) {
+                diagnostic.message = format!("the module {path:?} cannot be read: {why}");
+                diagnostic.help = None;
             }
         }
-        // What is half written does not compile, and counts when it does.
-        self.again |= changed;
-        changed && self.inner.catalog.current(&self.sandbox, workflow).is_some_and(|now| now != *version)
+        wrong
+    })
+}
+
+/// Why a path leads to nothing inside a folder (`root`, resolved), if that is so.
+pub(crate) fn leads_out(root: &Path, path: &Path) -> Option<String> {
+    match path.canonicalize() {
+        Ok(real) if real.starts_with(root) => None,
+        Ok(real) => Some(format!(
+            "{}: it leads out of the scripts folder, to {}; texts are read from the folder only",
+            path.display(),
+            real.display()
+        )),
+        Err(error) => Some(match std::fs::read_link(path) {
+            Ok(target) => format!("{}: it is a link to {}: {error}", path.display(), target.display()),
+            Err(_) => format!("{}: {error}", path.display()),
+        }),
+    }
+}
+
+/// A linked folder that contains the one it is in.
+fn leads_back(link: &Path, dir: &Path) -> bool {
+    match (link.canonicalize(), dir.canonicalize()) {
+        (Ok(target), Ok(dir)) => dir.starts_with(target),
+        _ => true,
     }
 }

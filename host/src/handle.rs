@@ -98,7 +98,8 @@ impl Start {
         self
     }
 
-    /// Creates the run. When this returns it is durable.
+    /// Creates the run. When this returns it is durable. It runs the text that its file has now: a save that the host has not
+    /// noticed yet is looked at first.
     pub async fn start(self) -> Result<Run, HostError> {
         let Start { host, workflow, id, input, tags, at, delay, elsewhere, timeout, priority, traceparent } = self;
         let inner = host.inner()?;
@@ -115,6 +116,7 @@ impl Start {
             return Err(HostError::Invalid("the timeout of a run must be longer than nothing".into()));
         }
         let run = Run::new(&host, id.clone());
+        host.look_first(&workflow).await?;
         let Serving { version, header } = match inner.catalog.serving(&workflow) {
             Ok(serving) => serving,
             Err(missing) => {

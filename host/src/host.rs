@@ -15,7 +15,6 @@ use crate::access;
 use crate::builder::HostBuilder;
 use crate::doctor::Diagnosis;
 use crate::error::HostError;
-use crate::folder::Look;
 use crate::handle::{Run, Start};
 use crate::inner::Inner;
 use crate::rules::{Ruled, StepRule};
@@ -24,6 +23,7 @@ use crate::step::{Made, Note, StepContext, StepInfo};
 use crate::telemetry::Observers;
 use crate::told::Told;
 use crate::view::{Committed, Health, Listing, Report, Stats, WorkflowView};
+use crate::watch::Look;
 use crate::worker::Msg;
 
 /// A running host. Cheap to clone; dropping it without [`shutdown`](Host::shutdown) loses nothing, its threads end with
@@ -160,9 +160,30 @@ impl Host {
         answer.await.map_err(|_| HostError::Closed)
     }
 
+    /// Looks at the text of one workflow if it is another one than when it was looked at last: a start after a save runs what
+    /// was saved. Costs a look at the stamps of its files where nothing changed.
+    pub(crate) async fn look_first(&self, workflow: &str) -> Result<(), HostError> {
+        /// A new version may have to go through the gate first; until it is through, the one that serves does.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let inner = self.inner()?.clone();
+        if !inner.catalog.watched {
+            return Ok(());
+        }
+        let name = workflow.to_owned();
+        let asked = inner.tokio.clone().spawn_blocking(move || inner.catalog.is_current(&name));
+        if asked.await.map_err(|_| HostError::Closed)? {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.looks.send(Look::At(workflow.to_owned(), reply)).map_err(|_| HostError::Closed)?;
+        let _ = tokio::time::timeout(PATIENCE, answer).await;
+        Ok(())
+    }
+
     pub fn health(&self) -> Health {
         let error = self.inner.failure().map(|error| error.to_string());
-        Health { ok: error.is_none() && !self.inner.is_stopping(), error }
+        let warnings = self.inner.catalog.gone().into_iter().chain(self.inner.held.list()).collect();
+        Health { ok: error.is_none() && !self.inner.is_stopping(), error, warnings }
     }
 
     pub fn stats(&self) -> Stats {

@@ -40,6 +40,9 @@ pub(crate) struct Inner {
     pub tokio: tokio::runtime::Handle,
     pub grace: Duration,
     pub drain: Duration,
+    pub park_misconfigured: Option<Duration>,
+    /// Attempts that wait for an operator.
+    pub held: Arc<crate::held::Held>,
     pub evict_after: Duration,
     pub max_live: usize,
     pub adopt: bool,

@@ -204,6 +204,9 @@ impl Run {
         if row.status.is_terminal() {
             return Err(ended(row.status));
         }
+        if to.is_none() {
+            self.host.look_first(&row.workflow).await?;
+        }
         let (to, bundle) = target(&inner, &row.workflow, to).await?;
         let (from, version, run) = (row.version.clone(), to.clone(), self.id.clone());
         let work = move || -> Result<Outcome, WorldError> {
@@ -256,6 +259,9 @@ impl Host {
         };
         if let Some(status) = query.status.iter().find(|status| status.is_terminal()) {
             return Err(HostError::Conflict(format!("runs that are {status} cannot be moved: they have ended")));
+        }
+        if to.is_none() {
+            self.look_first(&workflow).await?;
         }
         let (to, bundle) = target(&inner, &workflow, to).await?;
         let version = to.clone();

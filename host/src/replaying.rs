@@ -64,7 +64,7 @@ pub(crate) type Watch = Box<dyn FnMut(TraceEvent) -> bool + Send>;
 impl Script {
     /// A file with what it imports from `folder`. [`HostError::Script`] with file, line and column where that cannot be.
     pub fn read(file: &Path, folder: &Path) -> Result<Script, HostError> {
-        let source = std::fs::read_to_string(file).map_err(|error| {
+        let source = crate::text::read_text(file, crate::text::MAX_SCRIPT).map_err(|error| {
             let text = format!("the script {} cannot be read: {error}", file.display());
             if error.kind() == std::io::ErrorKind::NotFound {
                 HostError::NotFound(text)
@@ -72,12 +72,8 @@ impl Script {
                 HostError::Invalid(text)
             }
         })?;
-        let mut read = |path: &str| {
-            let file = folder.join(format!("{path}.rhai"));
-            crate::folder::inside(folder, &file).then(|| std::fs::read_to_string(file).ok()).flatten()
-        };
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let bundle = Bundle::gather(&name, &source, &mut read).map_err(wrong)?;
+        let bundle = crate::folder::gather(Some(folder), &name, &source, &mut Vec::new()).map_err(wrong)?;
         let modules = bundle.modules.into_iter().filter(|(path, _)| !path.starts_with("std/")).collect();
         Ok(Script { source, modules, edition: None })
     }

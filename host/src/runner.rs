@@ -12,6 +12,7 @@ use durhai_core::replay::{AttemptError, RunStep};
 use durhai_core::{Failure, Kind, StepId, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::held::{self, Waited};
 use crate::inner::{Inner, RunShared};
 use crate::limiter::{Pass, Place};
 use crate::mask;
@@ -82,8 +83,7 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
         if step.attempt > 1 {
             // It was there when the call was made: an operator forgot something, the script did nothing wrong.
             let reason = format!("step {} is under way, but {}", step.step_id, inner.registry.unknown(&step.name));
-            run.attempts.lock().expect("not poisoned").remove(&step.step_id);
-            inner.send(run.worker, Msg::Park { run: run.id.clone(), reason });
+            park(inner, &run, &step.step_id, reason);
         } else {
             let error = AttemptError {
                 kind: Kind::UnknownStep,
@@ -101,72 +101,130 @@ fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> 
     let context = context(inner, &run, &step, token.clone());
     let inner = inner.clone();
     Some(async move {
-        let RunStep { step_id, name, attempt, input, timeout, .. } = step;
-        let timeout = timeout.or(longest.map(|longest| longest.as_millis() as u64));
+        let RunStep { step_id, name, attempt, input, timeout, deadline, once, .. } = step;
         let policed = |error: AttemptError| AttemptError { policy: retry.clone().map(Box::new), ..error };
-        // Held to the end, which for an attempt that took too long comes after its result.
-        let _pass = match place {
-            None => None,
-            Some(place) => {
-                let waits = inner.meters.waiting_for_limit.raise();
-                let pass = turn(place, &token).await;
-                drop(waits);
-                match pass {
-                    Some(pass) => Some(pass),
-                    None => return lost(&inner, &run, &step_id),
-                }
-            }
-        };
-        inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
-        let metered = Metered::begin(&inner, &name);
-        let watched = Watched::begin(&inner, &run, &step_id, &name, attempt);
-        let input = Arc::unwrap_or_clone(input);
-        let mut work = guarded(&handler, context, input);
-        let result = match timeout {
-            None => watch(&mut work, &token, &inner).await,
-            Some(ms) => {
-                // Kept until the attempt is over: a clock that is told when to go on sees that somebody still reacts.
-                let mut nap = inner.clock.sleep(Duration::from_millis(ms));
-                let ended = tokio::select! {
-                    biased;
-                    result = watch(&mut work, &token, &inner) => Some(result),
-                    () = &mut nap => None,
-                };
-                if let Some(result) = ended {
-                    result
-                } else {
-                    token.cancel();
-                    let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
-                    let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
-                    let _running = metered.ended(&inner, Outcome::Timeout);
-                    if let Some(watched) = watched {
-                        watched.failed(&inner, AttemptOutcome::TimedOut, &error);
+        let mut timeout = timeout.or(longest.map(|longest| longest.as_millis() as u64));
+        let (mut handler, mut place) = (handler, place);
+        let mut counted = false;
+        loop {
+            // Held to the end, which for an attempt that took too long comes after its result.
+            let pass = match place.take() {
+                None => None,
+                Some(place) => {
+                    let waits = inner.meters.waiting_for_limit.raise();
+                    let pass = turn(place, &token).await;
+                    drop(waits);
+                    match pass {
+                        Some(pass) => Some(pass),
+                        None => return lost(&inner, &run, &step_id),
                     }
-                    done(&inner, &run, step_id, attempt, Err(policed(error)));
-                    // It was told; it may still put its things in order.
-                    let _ = tokio::time::timeout(inner.grace, work).await;
-                    return;
                 }
+            };
+            if !std::mem::replace(&mut counted, true) {
+                inner.counters.attempts.fetch_add(1, Ordering::Relaxed);
             }
-        };
-        if let Some(result) = result {
-            let result = mask::result(inner.mask.as_ref(), result).map_err(attempt_error);
-            let result = result.and_then(|output| within_limit(&inner, output));
-            metered.ended(&inner, Outcome::of(&result));
-            match (watched, &result) {
-                (None, _) => {}
-                (Some(watched), Ok(_)) => watched.ended(&inner, AttemptOutcome::Completed),
-                (Some(watched), Err(error)) => watched.failed(&inner, AttemptOutcome::Failed, error),
+            let metered = Metered::begin(&inner, &name);
+            let watched = Watched::begin(&inner, &run, &step_id, &name, attempt);
+            let mut work = guarded(&handler, context.clone(), Value::clone(&input));
+            let result = match timeout {
+                None => watch(&mut work, &token, &inner).await,
+                Some(ms) => {
+                    // Kept until the attempt is over: a clock that is told when to go on sees that somebody still reacts.
+                    let mut nap = inner.clock.sleep(Duration::from_millis(ms));
+                    let ended = tokio::select! {
+                        biased;
+                        result = watch(&mut work, &token, &inner) => Some(result),
+                        () = &mut nap => None,
+                    };
+                    if let Some(result) = ended {
+                        result
+                    } else {
+                        token.cancel();
+                        let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
+                        let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
+                        let _running = metered.ended(&inner, Outcome::Timeout);
+                        if let Some(watched) = watched {
+                            watched.failed(&inner, AttemptOutcome::TimedOut, &error);
+                        }
+                        done(&inner, &run, step_id, attempt, Err(policed(error)));
+                        // It was told; it may still put its things in order.
+                        let _ = tokio::time::timeout(inner.grace, work).await;
+                        return;
+                    }
+                }
+            };
+            if let Some(Err(error)) = &result
+                && error.is_misconfigured()
+            {
+                // What it waits for takes nobody's place.
+                drop((metered, pass));
+                if let Some(watched) = watched {
+                    watched.failed(&inner, AttemptOutcome::Failed, &attempt_error(error.clone()));
+                }
+                let again = held::wait(&inner, &token, &context, error, (deadline, once)).await;
+                match (again, inner.registry.find(&name)) {
+                    (Waited::Mended, Some(found)) => {
+                        handler = found;
+                        place = inner.rules.of(&name).place;
+                        let left = deadline.map(|deadline| deadline.saturating_sub(inner.clock.now()).max(1));
+                        timeout = match (timeout, left) {
+                            (Some(timeout), Some(left)) => Some(timeout.min(left)),
+                            (timeout, left) => timeout.or(left),
+                        };
+                        continue;
+                    }
+                    (Waited::Mended, None) => {
+                        let why = inner.registry.unknown(&name);
+                        park(&inner, &run, &step_id, format!("step {step_id} is under way, but {why}"));
+                    }
+                    (Waited::TooLong, _) => {
+                        let why = inner.mask.as_ref().and_then(|mask| mask(error.message()));
+                        let why = why.unwrap_or_else(|| error.message().to_owned());
+                        park(&inner, &run, &step_id, format!("step {step_id} waits for an operator: {why}"));
+                    }
+                    (Waited::Late, _) => {
+                        let message = format!("the deadline was over while the attempt waited: {}", error.message());
+                        let late = StepError { mended: None, ..error.clone() };
+                        let late = AttemptError { kind: Kind::Timeout, fatal: true, message, ..attempt_error(late) };
+                        done(&inner, &run, step_id, attempt, Err(late));
+                    }
+                    // Whoever takes the run up makes it, also where it may be made once only.
+                    (Waited::Unwanted, _) if inner.is_stopping() => {
+                        let message = format!("the host stopped while the attempt waited: {}", error.message());
+                        let kind = Kind::Interrupted;
+                        let error = AttemptError { kind, retry_after: Some(0), ..AttemptError::new(message) };
+                        done(&inner, &run, step_id, attempt, Err(error));
+                    }
+                    (Waited::Unwanted, _) => lost(&inner, &run, &step_id),
+                }
+                return;
             }
-            done(&inner, &run, step_id, attempt, result.map_err(policed));
-        } else {
-            metered.ended(&inner, if inner.is_stopping() { Outcome::Lost } else { Outcome::Cancelled });
-            if let Some(watched) = watched {
-                watched.ended(&inner, AttemptOutcome::Cancelled);
+            if let Some(result) = result {
+                let result = mask::result(inner.mask.as_ref(), result).map_err(attempt_error);
+                let result = result.and_then(|output| within_limit(&inner, output));
+                metered.ended(&inner, Outcome::of(&result));
+                match (watched, &result) {
+                    (None, _) => {}
+                    (Some(watched), Ok(_)) => watched.ended(&inner, AttemptOutcome::Completed),
+                    (Some(watched), Err(error)) => watched.failed(&inner, AttemptOutcome::Failed, error),
+                }
+                done(&inner, &run, step_id, attempt, result.map_err(policed));
+            } else {
+                metered.ended(&inner, if inner.is_stopping() { Outcome::Lost } else { Outcome::Cancelled });
+                if let Some(watched) = watched {
+                    watched.ended(&inner, AttemptOutcome::Cancelled);
+                }
+                lost(&inner, &run, &step_id);
             }
-            lost(&inner, &run, &step_id);
+            return;
         }
     })
+}
+
+/// An operator has to do something about the run.
+fn park(inner: &Inner, run: &RunShared, step_id: &StepId, reason: String) {
+    run.attempts.lock().expect("not poisoned").remove(step_id);
+    inner.send(run.worker, Msg::Park { run: run.id.clone(), reason });
 }
 
 /// An attempt that is measured.

@@ -138,17 +138,56 @@ pub struct StepError {
     pub(crate) data: Value,
     /// Set where the failure has a kind of its own (a step that does not exist, an input it cannot take).
     pub(crate) failure: Option<Box<Failure>>,
+    /// Set where nothing is wrong but what an operator has set.
+    pub(crate) mended: Option<Mended>,
+}
+
+/// Says whether another attempt makes sense by now.
+#[derive(Clone)]
+pub(crate) struct Mended(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Mended {
+    pub fn look(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl PartialEq for Mended {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Mended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mended")
+    }
 }
 
 impl StepError {
     /// Another attempt may succeed: the step's retry policy decides.
     pub fn retry(message: impl fmt::Display) -> Self {
-        StepError { message: message.to_string(), fatal: false, retry_after: None, data: Value::Null, failure: None }
+        StepError {
+            message: message.to_string(),
+            fatal: false,
+            retry_after: None,
+            data: Value::Null,
+            failure: None,
+            mended: None,
+        }
     }
 
     /// No attempt will succeed.
     pub fn fatal(message: impl fmt::Display) -> Self {
         StepError { fatal: true, ..StepError::retry(message) }
+    }
+
+    /// What the step needs is not there, and the run can do nothing about it: a secret that is not set, a text that does not
+    /// compile. The attempt does not count. It waits, with the message in the run's log, until `mended` gives `true`, and is
+    /// made again; see [`HostBuilder::park_misconfigured_after`](crate::HostBuilder::park_misconfigured_after). `mended` is
+    /// asked every half second as long as the run waits: it should cost no more than a look at a file.
+    pub fn misconfigured(message: impl fmt::Display, mended: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        StepError { mended: Some(Mended(Arc::new(mended))), ..StepError::retry(message) }
     }
 
     /// Not before so long; replaces the wait of the retry policy.
@@ -176,6 +215,11 @@ impl StepError {
 
     pub fn is_fatal(&self) -> bool {
         self.fatal
+    }
+
+    /// It is a fault of what an operator has set, see [`misconfigured`](Self::misconfigured).
+    pub fn is_misconfigured(&self) -> bool {
+        self.mended.is_some()
     }
 
     /// What [`data`](Self::data) added; null where nothing was.

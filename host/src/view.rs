@@ -159,6 +159,9 @@ pub struct WorkflowView {
     /// made it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub live: Vec<LiveVersion>,
+    /// What `check` finds wrong in the text that serves, one text each, with carets. It serves all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Live runs that have one version.
@@ -290,10 +293,16 @@ pub enum Report {
     Loaded { workflow: String, version: Version },
     /// A new version was held against the live runs of its workflow. What follows says whether it serves.
     Gated(Box<GateReport>),
-    /// The text is wrong; the last good version, if there was one, still serves.
+    /// The text is wrong or cannot be read; the last good version, if there was one, still serves.
     Broken { workflow: String, error: String },
     /// The file is gone; live runs go on.
     Removed { workflow: String },
+    /// This version serves, and `check` finds these errors in it, one text each.
+    Doubtful { workflow: String, version: Version, findings: Vec<String> },
+    /// The scripts folder cannot be looked at (any more); what served before still does.
+    FolderGone { folder: String, error: String },
+    /// It can again.
+    FolderBack { folder: String },
 }
 
 /// Whether the host can do its work.
@@ -301,6 +310,10 @@ pub enum Report {
 pub struct Health {
     pub ok: bool,
     pub error: Option<String>,
+    /// What somebody should look at although the host does its work: the scripts folder is gone, attempts wait for a secret that
+    /// is not set or a step file that does not compile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What came of running a log again. Nothing was written and no step was started.

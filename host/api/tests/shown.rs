@@ -316,6 +316,7 @@ async fn workflows_and_the_host() {
         error: Some("e".into()),
         header: json!({ "retain": "1d" }),
         live: vec![LiveVersion { version: version(), runs: 1, serving: true }],
+        warnings: vec!["w".into()],
     };
     hold(&contract, "Workflow", &[workflow]);
     let known = VersionView { version: version(), first_seen: Some(1), serving: true, live: 1, runs: 2, bytes: 3 };
@@ -356,10 +357,14 @@ async fn workflows_and_the_host() {
         Report::Gated(Box::new(gate())),
         Report::Broken { workflow: "w".into(), error: "e".into() },
         Report::Removed { workflow: "w".into() },
+        Report::Doubtful { workflow: "w".into(), version: version(), findings: vec!["f".into()] },
+        Report::FolderGone { folder: "f".into(), error: "e".into() },
+        Report::FolderBack { folder: "f".into() },
     ];
     for report in &reports {
         match report {
             Report::Loaded { .. } | Report::Gated(_) | Report::Broken { .. } | Report::Removed { .. } => {}
+            Report::Doubtful { .. } | Report::FolderGone { .. } | Report::FolderBack { .. } => {}
         }
     }
     hold(&contract, "Report", &reports);

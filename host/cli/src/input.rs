@@ -13,15 +13,18 @@ pub fn json(text: Option<&str>, what: &str) -> Result<Value, Fail> {
     match text {
         None => Ok(Value::Null),
         Some("-") => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut bytes);
+            let text = read
+                .and_then(|_| durhai::decode_text(bytes))
                 .map_err(|error| Fail::usage(format!("{what}: standard input cannot be read: {error}")))?;
             parse(&text, &format!("{what} from standard input"))
         }
         Some(text) => match text.strip_prefix('@') {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
+                // Also what is no plain file: `@/dev/stdin`, or what a shell puts for `<(…)`.
+                let text = std::fs::read(path)
+                    .and_then(durhai::decode_text)
                     .map_err(|error| Fail::usage(format!("{what}: {path} cannot be read: {error}")))?;
                 parse(&text, &format!("{what} from {path}"))
             }
@@ -65,6 +68,15 @@ mod tests {
     fn what_is_json_and_what_is_not() {
         assert_eq!(json(None, "--input"), Ok(Value::Null));
         assert_eq!(json(Some(r#"{"a":[1,2.0]}"#), "--input"), Ok(json!({ "a": [1, 2.0] })));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).expect("written");
+            format!("@{}", path.display())
+        };
+        assert_eq!(json(Some(&file("marked", b"\xef\xbb\xbf[1]")), "--input"), Ok(json!([1])));
+        let wide = json(Some(&file("wide", b"\xff\xfe[\0")), "--input").expect_err("no UTF-8");
+        assert!(wide.message.contains("UTF-16"), "{}", wide.message);
         for (bad, part) in [
             ("{\"a\":}", "     ^"),
             ("hello", "'\"like this\"'"),

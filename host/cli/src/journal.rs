@@ -19,7 +19,8 @@ pub fn opening(scripts: &Path, data: &Path, address: SocketAddr, workflows: &[Wo
 
 pub fn settings(reload: &Reload) {
     match reload {
-        Reload::Applied { .. } => info!("{reload}"),
+        Reload::Applied { findings, .. } if findings.is_empty() => info!("{reload}"),
+        Reload::Applied { .. } => warn!("{reload}"),
         Reload::Broken(_) => warn!("{reload}"),
     }
 }
@@ -32,6 +33,17 @@ pub fn report(report: &Report) {
             warn!(workflow, error, "the workflow does not load; what served before still does");
         }
         Report::Removed { workflow } => info!(workflow, "the workflow was removed; live runs go on"),
+        Report::Doubtful { workflow, version, findings } => {
+            let findings = findings.join("\n");
+            warn!(
+                workflow,
+                version = version.as_str(),
+                findings,
+                "the workflow serves, and a check finds errors in it"
+            );
+        }
+        // The host says it itself.
+        Report::FolderGone { .. } | Report::FolderBack { .. } => {}
     }
 }
 

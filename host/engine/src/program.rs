@@ -69,6 +69,8 @@ impl Bundle {
         source: &str,
         read: &mut dyn FnMut(&str) -> Option<String>,
     ) -> Result<Bundle, Vec<Diagnostic>> {
+        // What some editors put in front of a text is no part of it.
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
         let mut engine = Engine::new_raw();
         ScriptLimits::default().apply(&mut engine);
         let mut gather = Gather { engine, read, modules: BTreeMap::new(), open: Vec::new(), wrong: Vec::new() };
@@ -134,7 +136,10 @@ impl Gather<'_> {
             } else if !self.modules.contains_key(&path) {
                 let text = match path.starts_with("std/") {
                     true => durhai_stdlib::source(&path["std/".len()..]).map(str::to_string),
-                    false => (self.read)(&path),
+                    false => (self.read)(&path).map(|text| match text.strip_prefix('\u{feff}') {
+                        Some(plain) => plain.to_owned(),
+                        None => text,
+                    }),
                 };
                 let Some(text) = text else {
                     self.wrong.push(missing(&path, &refuse));

@@ -248,6 +248,8 @@ impl<R: BufRead> Reader<R> {
 
 fn header<R: BufRead>(lines: &mut LinesIn<R>) -> Result<ExportHeader, ExportError> {
     let json = lines.next()?;
+    // Editors put a mark in front of what they have saved.
+    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     let value: Option<Value> = serde_json::from_slice(json).ok();
     let format = value.as_ref().and_then(|value| value.get("durhai_export")).and_then(Value::as_u64);
     let backup = value.as_ref().is_some_and(|value| value.get("durhai_backup").is_some());

@@ -208,6 +208,7 @@ impl Meters {
                 Report::Broken { workflow, .. } if held_back == Some(workflow) => Reload::Refused,
                 Report::Broken { .. } => Reload::Broken,
                 Report::Removed { .. } => Reload::Removed,
+                Report::Doubtful { .. } | Report::FolderGone { .. } | Report::FolderBack { .. } => continue,
             };
             self.reloads[reload as usize].inc();
         }

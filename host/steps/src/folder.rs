@@ -31,6 +31,8 @@ struct Known {
 
 impl Folder {
     pub fn new(root: PathBuf) -> Self {
+        // The path counts, whatever it leads to by then, and from wherever the process was started.
+        let root = std::path::absolute(&root).unwrap_or(root);
         Folder { root, files: Mutex::default() }
     }
 

@@ -1,7 +1,9 @@
 //! What steps work with that are no Rust of the embedder: one for all sources of a host.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use durhai::StepError;
 
 use crate::declared::Declared;
 use crate::environment::Environment;
@@ -36,16 +38,19 @@ pub(crate) struct Kit {
     pub declared: BTreeMap<String, Declared>,
     /// Secrets that were read, by whatever kit of this outside.
     pub known: Arc<Known>,
+    /// Where the kit that counts by then is found.
+    outside: Weak<RwLock<Arc<Kit>>>,
 }
 
 impl Outside {
     pub fn new(provisions: Provisions) -> Self {
-        Outside(Arc::new(RwLock::new(Arc::new(Kit::new(provisions, Arc::default())))))
+        let make = |outside: &Weak<_>| RwLock::new(Arc::new(Kit::new(provisions, Arc::default(), outside.clone())));
+        Outside(Arc::new_cyclic(make))
     }
 
     /// From the next attempt on.
     pub fn replace(&self, provisions: Provisions) {
-        let kit = Arc::new(Kit::new(provisions, self.known()));
+        let kit = Arc::new(Kit::new(provisions, self.known(), Arc::downgrade(&self.0)));
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = kit;
     }
 
@@ -66,10 +71,23 @@ impl From<Permissions> for Outside {
 }
 
 impl Kit {
-    fn new(provisions: Provisions, known: Arc<Known>) -> Self {
+    fn new(provisions: Provisions, known: Arc<Known>, outside: Weak<RwLock<Arc<Kit>>>) -> Self {
         let Provisions { permissions, environment, secrets, http, declared } = provisions;
-        let kit = Kit { permissions, environment, secrets, http, clients: Clients::default(), declared, known };
+        let kit =
+            Kit { permissions, environment, secrets, http, clients: Clients::default(), declared, known, outside };
         kit.learn_secrets();
         kit
+    }
+
+    /// An error about what an operator has set: an attempt waits until `good` says of the kit that counts by then that it is
+    /// mended.
+    pub fn misconfigured(&self, message: String, good: impl Fn(&Kit) -> bool + Send + Sync + 'static) -> StepError {
+        let outside = self.outside.clone();
+        StepError::misconfigured(message, move || {
+            // Without an outside the host is gone, and nobody waits.
+            let Some(outside) = outside.upgrade() else { return true };
+            let kit = outside.read().unwrap_or_else(PoisonError::into_inner).clone();
+            good(&kit)
+        })
     }
 }

@@ -167,13 +167,7 @@ impl Loader<'_> {
         if !inside.map_err(|error| error.to_string())? {
             return Err("it is a link that leads out of the scripts folder".into());
         }
-        match fs::metadata(&path).map(|metadata| metadata.len()) {
-            Ok(size) if size > MAX_SCRIPT => {
-                return Err(format!("it has {size} bytes; a script may have {MAX_SCRIPT}"));
-            }
-            _ => {}
-        }
-        fs::read_to_string(&path).map(Arc::from).map_err(|error| error.to_string())
+        durhai::read_text(&path, MAX_SCRIPT).map(Arc::from).map_err(|error| error.to_string())
     }
 }
 

@@ -18,9 +18,9 @@ use crate::program::Program;
 
 /// Every public function with one parameter or none in `steps/NAME.rhai` is the step `NAME.function`. Saves are picked
 /// up by the next attempt; an attempt that runs keeps its text. While a file does not compile its last good version
-/// serves; if there was none, its steps fail with what is wrong, and are tried again as any failed step is.
+/// serves; if there was none, its attempts wait until it compiles, and do not count.
 pub struct RhaiSteps {
-    folder: Folder,
+    folder: Arc<Folder>,
     pool: Arc<Pool>,
     outside: Outside,
     limit: Duration,
@@ -38,7 +38,11 @@ enum RhaiStep {
         broken: Option<Arc<str>>,
         kit: Arc<Kit>,
     },
-    Broken(Arc<str>),
+    Broken {
+        why: Arc<str>,
+        folder: Arc<Folder>,
+        module: String,
+    },
 }
 
 impl RhaiSteps {
@@ -48,7 +52,7 @@ impl RhaiSteps {
         let threads = (available_parallelism().map_or(1, |cores| cores.get()) * 4).max(8);
         let bounds = Bounds { operations: 5_000_000_000, memory: memory::default_limit() };
         RhaiSteps {
-            folder: Folder::new(folder.into()),
+            folder: Arc::new(Folder::new(folder.into())),
             pool: Arc::new(Pool::new(threads, bounds)),
             threads,
             bounds,
@@ -111,7 +115,8 @@ impl StepSource for RhaiSteps {
             return Some(Arc::new(RhaiStep::Ready { program, function, pool, limit, broken, kit }));
         }
         // What the broken text will have once it is mended, nobody knows.
-        broken.map(|broken| Arc::new(RhaiStep::Broken(broken)) as Arc<dyn StepHandler>)
+        let (folder, module) = (self.folder.clone(), module.to_owned());
+        broken.map(|why| Arc::new(RhaiStep::Broken { why, folder, module }) as Arc<dyn StepHandler>)
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -137,8 +142,10 @@ impl StepSource for RhaiSteps {
 impl StepHandler for RhaiStep {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
         let (program, function, pool, limit, kit) = match self {
-            RhaiStep::Broken(why) => {
-                let error = StepError::retry(why);
+            RhaiStep::Broken { why, folder, module } => {
+                let (folder, module) = (folder.clone(), module.clone());
+                let mended = move || folder.find(&module).is_none_or(|found| found.broken.is_none());
+                let error = StepError::misconfigured(why, mended);
                 return Box::pin(async { Err(error) });
             }
             RhaiStep::Ready { program, function, pool, limit, broken, kit } => {

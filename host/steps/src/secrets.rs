@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -51,14 +51,22 @@ impl Outside {
 }
 
 impl Kit {
-    /// The value of a secret, read now, so that it can be rotated while the host runs. Fatal if there is none; no error
-    /// contains a value.
+    /// The value of a secret, read now, so that it can be rotated while the host runs. Where it cannot be had an operator has to
+    /// do something: the attempt waits until it can. No error contains a value.
     pub fn secret(&self, name: &str) -> Result<String, StepError> {
+        self.read_secret(name).map_err(|why| {
+            let name = name.to_owned();
+            self.misconfigured(why, move |kit| kit.read_secret(&name).is_ok())
+        })
+    }
+
+    /// The error says why it cannot be had, and what to do about it.
+    pub(crate) fn read_secret(&self, name: &str) -> Result<String, String> {
         let value = match self.secrets.get(name) {
             Some(SecretSource::Env(variable)) => self.environment.get(variable).map(str::to_owned).ok_or_else(|| {
-                StepError::fatal(format!(
+                format!(
                     "the secret {name:?} is not there: {variable}, the variable that the settings name for it, is not set"
-                ))
+                )
             })?,
             Some(SecretSource::File(path)) => read(name, path)?,
             None => {
@@ -68,9 +76,9 @@ impl Kit {
             }
         };
         if value.len() < SHORTEST {
-            return Err(StepError::fatal(format!(
+            return Err(format!(
                 "the secret {name:?} is shorter than {SHORTEST} bytes, too short to be hidden wherever it turns up: use a longer one"
-            )));
+            ));
         }
         self.known.learn(name, &value);
         Ok(value)
@@ -80,7 +88,7 @@ impl Kit {
     pub fn learn_secrets(&self) {
         for name in self.secrets.keys() {
             // One that is missing is said to who asks for it.
-            let _ = self.secret(name);
+            let _ = self.read_secret(name);
         }
         for (variable, value) in self.environment.beginning_with(PREFIX) {
             if value.len() >= SHORTEST {
@@ -89,16 +97,16 @@ impl Kit {
         }
     }
 
-    fn unknown(&self, name: &str, variable: &str) -> StepError {
+    fn unknown(&self, name: &str, variable: &str) -> String {
         let declared: Vec<_> = self.secrets.keys().map(String::as_str).collect();
         let declared = match declared[..] {
             [] => String::new(),
             _ => format!("; there are {}", declared.join(", ")),
         };
-        StepError::fatal(format!(
+        format!(
             "there is no secret {name:?}: name it in durhai.toml under [secrets], as {name} = {{ env = \"VARIABLE\" }} or \
              {name} = {{ file = \"PATH\" }}, or set {variable}{declared}"
-        ))
+        )
     }
 }
 
@@ -107,14 +115,18 @@ fn variable(name: &str) -> String {
     PREFIX.chars().chain(name.chars().map(plain)).collect()
 }
 
-fn read(name: &str, path: &Path) -> Result<String, StepError> {
+fn read(name: &str, path: &Path) -> Result<String, String> {
     let wrong = |what: String| format!("the secret {name:?} cannot be read from {}: {what}", path.display());
     let mut bytes = Vec::new();
-    let file = File::open(path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes));
-    match file {
-        Ok(_) if bytes.len() > LONGEST => Err(StepError::fatal(wrong(format!("it is longer than {LONGEST} bytes")))),
+    // Opening a pipe may wait for ever.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(wrong("it is no file".into()));
+    }
+    match File::open(path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)) {
+        Ok(_) if bytes.len() > LONGEST => Err(wrong(format!("it is longer than {LONGEST} bytes"))),
         Ok(_) => match String::from_utf8(bytes) {
-            Ok(mut text) => {
+            Ok(text) => {
+                let mut text = durhai::strip_bom(text);
                 if text.ends_with('\n') {
                     text.pop();
                     if text.ends_with('\r') {
@@ -123,12 +135,9 @@ fn read(name: &str, path: &Path) -> Result<String, StepError> {
                 }
                 Ok(text)
             }
-            Err(_) => Err(StepError::fatal(wrong("it is no UTF-8 text".into()))),
+            Err(_) => Err(wrong("it is no UTF-8 text".into())),
         },
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-            Err(StepError::fatal(wrong(error.to_string())))
-        }
-        Err(error) => Err(StepError::retry(wrong(error.to_string()))),
+        Err(error) => Err(wrong(error.to_string())),
     }
 }
 
@@ -432,7 +441,7 @@ mod tests {
         let path = folder.path().join("key");
         let outside = outside(&[], &[("pem", SecretSource::File(path.clone()))]);
         let mask = outside.mask();
-        assert!(outside.kit().secret("pem").unwrap_err().is_fatal());
+        assert!(outside.kit().secret("pem").unwrap_err().is_misconfigured());
         fs::write(&path, "-- begin --\nfirst line of it\n\r\n").unwrap();
         assert_eq!(outside.kit().secret("pem").unwrap(), "-- begin --\nfirst line of it\n");
         fs::write(&path, "rotated\r\n").unwrap();
@@ -471,7 +480,7 @@ mod tests {
             ("", "there is no secret \"\""),
         ] {
             let error = outside.kit().secret(name).unwrap_err();
-            assert!(error.is_fatal() && error.message().contains(wanted), "{name}: {error}");
+            assert!(error.is_misconfigured() && error.message().contains(wanted), "{name}: {error}");
             assert!(!error.message().contains("abcde") && !error.message().contains("xxxx"), "{error}");
         }
     }

@@ -9,7 +9,7 @@ use crate::place::{Place, call, declared, ended, environment, log, shell, start}
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use durhai::{SledWorld, Value};
-use durhai_steps::{Outside, PathGrant, Permissions, ProgramStep, Provisions, SecretSource};
+use durhai_steps::{Declared, Outside, PathGrant, Permissions, ProgramStep, Provisions, SecretSource, ServiceStep};
 use serde_json::json;
 
 const STRIPE: &str = "sk_live_4f9a7c/\"x\"+e81b";
@@ -197,10 +197,59 @@ async fn rotated_while_the_host_runs() {
     // The old one is hidden still.
     assert_eq!(call(&host, "exec.run", &input).await.unwrap()["stdout"], "11\n[secret token] [secret token]\n");
     fs::remove_file(place.path("keys/token")).unwrap();
-    let failure = call(&host, "exec.run", &input).await.unwrap_err();
-    assert!(
-        failure.message.contains("the secret \"token\" cannot be read from") && failure.attempts == 1,
-        "{failure:?}"
+    // While it is not there its steps wait.
+    let run = start(&host, "exec.run", &input, json!({ "retry": false })).await;
+    let lines = loop {
+        let lines = run.logs(0, 10).await.unwrap();
+        if !lines.is_empty() {
+            break lines;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(lines[0].line.message.contains("the secret \"token\" cannot be read from"), "{lines:?}");
+    place.write("keys/token", "another one");
+    assert_eq!(ended(&run).await.unwrap()["stdout"], "11\n[secret token] [secret token]\n");
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_needs_one_that_is_not_there_fails_for_no_run() {
+    let place = Place::new();
+    place.write(
+        "scripts/steps/s.rhai",
+        "fn plain() { secret(\"gone\") }\nfn late() { file::exists(\"/\"); secret(\"gone\") }",
     );
+    place.write("scripts/steps/broken.rhai", "fn f( {");
+    let program = ProgramStep { secrets: [("KEY".into(), "gone".into())].into(), ..shell("true") };
+    let mut steps = declared([("program", program)]);
+    let service = ServiceStep { url: "http://127.0.0.1:1/".into(), bearer: Some("gone".into()), ..Default::default() };
+    steps.insert("service".into(), Declared::Service(service));
+    let provisions = Provisions {
+        permissions: Permissions::all(),
+        environment: environment(&[]),
+        declared: steps,
+        ..Provisions::default()
+    };
+    let world = Arc::new(durhai::MemoryWorld::new());
+    let parking = |builder: durhai::HostBuilder| builder.park_misconfigured_after(std::time::Duration::ZERO);
+    let host = place.host_in(world, Outside::new(provisions), parking).await;
+    let missing = "there is no secret \"gone\"";
+    for (step, input, why) in [
+        ("s.plain", json!(null), missing),
+        ("s.late", json!(null), missing),
+        ("program", json!(null), missing),
+        ("service", json!(null), missing),
+        ("exec.run", json!({ "program": "true", "secrets": { "A": "gone" } }), missing),
+        ("http.get", json!({ "url": "http://127.0.0.1:1/", "bearer": "gone" }), missing),
+        ("broken.f", json!(null), "steps/broken.rhai:1:"),
+    ] {
+        let run = start(&host, step, &input, json!({ "retry": false })).await;
+        let view = run.wait().await.unwrap();
+        assert_eq!(view.status, durhai::Status::Parked, "{step}: {view:?}");
+        assert!(view.reason.as_ref().is_some_and(|reason| reason.contains(why)), "{step}: {view:?}");
+        // By hand there is nobody to wait for.
+        let failure = host.call_step(step, input).await.unwrap_err();
+        assert!(failure.message.contains(why), "{step}: {failure:?}");
+    }
     host.shutdown().await;
 }

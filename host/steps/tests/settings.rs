@@ -60,7 +60,7 @@ impl Place {
 
     async fn applied(&mut self) {
         let file = Some(self.path("durhai.toml"));
-        assert_eq!(self.reload().await, Reload::Applied { file });
+        assert_eq!(self.reload().await, Reload::Applied { file, findings: Vec::new() });
     }
 
     async fn call(&self, step: &str) -> Result<Value, Kind> {
@@ -157,7 +157,7 @@ async fn rules_permissions_and_variables_follow() {
     assert_eq!(place.host.call_step("env.get", greeting.clone()).await.unwrap(), "bye");
 
     fs::remove_file(place.path("durhai.toml")).unwrap();
-    assert_eq!(place.reload().await, Reload::Applied { file: None });
+    assert_eq!(place.reload().await, Reload::Applied { file: None, findings: Vec::new() });
     assert!(place.host.call_step("env.get", greeting).await.is_err());
     assert!(place.host.call_step("file.read", read).await.is_err());
     place.end().await;

@@ -63,7 +63,7 @@ impl Coverage {
         let mut files = Vec::new();
         for (name, hits) in self.hits.iter().filter(|(name, _)| !name.starts_with("std/")) {
             let path = folder.join(format!("{name}.rhai"));
-            let Ok(source) = std::fs::read_to_string(&path) else { continue };
+            let Ok(source) = durhai::read_text(&path, u64::MAX - 1) else { continue };
             let mut lines: BTreeMap<usize, u64> = statements(&source).into_iter().map(|line| (line, 0)).collect();
             for (line, times) in hits {
                 *lines.entry(*line).or_default() += times;

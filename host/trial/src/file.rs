@@ -16,9 +16,15 @@ use rhai::{
     Shared,
 };
 
+use durhai::AssumedFunction;
+
 use crate::api::{self, Hand};
 use crate::expect;
+use crate::play::Setting;
 use crate::scene::{Doomed, Finding, Scene, of_error};
+
+/// Bytes of a script of tests, or of a module.
+const MAX_TEXT: u64 = 1 << 20;
 
 /// A test: a function of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,17 +47,20 @@ pub struct TestFile {
     hand: Hand,
     before: bool,
     pub arities: Rc<BTreeMap<String, usize>>,
+    /// Functions of workflow scripts that are written in here: `fn function_price(…)` stands for `price`.
+    pub stand_ins: Vec<AssumedFunction>,
     /// When the script has taken too long.
     deadline: Rc<RefCell<Option<Instant>>>,
 }
 
 impl TestFile {
-    /// Reads and compiles it; `folder` is where it imports from.
-    pub fn read(path: &Path, folder: &Path) -> Result<TestFile, Finding> {
+    /// Reads and compiles it; it imports from the folder of the setting.
+    pub fn read(path: &Path, setting: &Setting) -> Result<TestFile, Finding> {
         let source =
-            std::fs::read_to_string(path).map_err(|error| Finding::new(format!("it cannot be read: {error}")))?;
+            durhai::read_text(path, MAX_TEXT).map_err(|error| Finding::new(format!("it cannot be read: {error}")))?;
         let (hand, deadline) = (Hand::default(), Rc::new(RefCell::new(None)));
-        let engine = engine(&hand, &deadline, folder);
+        let mut engine = engine(&hand, &deadline, &setting.folder);
+        setting.extend.iter().for_each(|extend| extend.apply(&mut engine));
         let ast =
             engine.compile(&source).map_err(|error| Finding::new(error.err_type().to_string()).at(error.position()))?;
         let mut arities = BTreeMap::new();
@@ -63,7 +72,16 @@ impl TestFile {
         let tests = tests(&source, &ast, header.crashes)?;
         let before = ast.iter_fn_def().any(|function| function.name == "before_each" && function.params.is_empty());
         let arities = Rc::new(arities);
+        let shown = path.display().to_string();
+        let stand_in = |function: &rhai::ScriptFuncDef| -> Option<Result<AssumedFunction, Finding>> {
+            let name = function.name.strip_prefix("function_")?;
+            let made = AssumedFunction::new(name, function.params.len());
+            let made = made.and_then(|made| made.stand_in_by(&shown, &source, &function.name));
+            Some(made.map_err(Finding::new))
+        };
+        let stand_ins = ast.iter_fn_def().filter_map(|function| stand_in(function)).collect::<Result<_, _>>()?;
         Ok(TestFile {
+            stand_ins,
             path: path.into(),
             source,
             tests,
@@ -250,7 +268,13 @@ impl ModuleResolver for Resolver {
         let text = match path.strip_prefix("std/") {
             Some(name) => durhai_stdlib::source(name).map(ToOwned::to_owned).ok_or_else(missing)?,
             None if inside => {
-                std::fs::read_to_string(self.folder.join(format!("{path}.rhai"))).map_err(|_| missing())?
+                let file = self.folder.join(format!("{path}.rhai"));
+                durhai::read_text(&file, MAX_TEXT).map_err(|error| -> Box<EvalAltResult> {
+                    match error.kind() {
+                        std::io::ErrorKind::NotFound => missing(),
+                        _ => format!("{} cannot be read: {error}", file.display()).into(),
+                    }
+                })?
             }
             None => return Err(missing()),
         };

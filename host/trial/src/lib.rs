@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use durhai::{StepRule, StepSource};
+use durhai::{AssumedFunction, StepRule, StepSource};
 
 pub use clock::START;
 pub use connection::Disturbance;
@@ -68,6 +68,34 @@ pub struct Options {
     pub rules: BTreeMap<String, StepRule>,
     /// What hides secrets in what steps hand over, see [`durhai::HostBuilder::mask`].
     pub mask: Option<Mask>,
+    /// What an embedder adds to the engine of workflow scripts, see [`durhai::HostBuilder::extend_scripts`]; scripts of tests
+    /// have it too.
+    pub extend: Vec<Extend>,
+    /// Functions that another program adds, see [`durhai::HostBuilder::assume_function`]. A test gives them a stand-in of its own
+    /// by a function `function_NAME`.
+    pub functions: Vec<AssumedFunction>,
+}
+
+/// The same closure as for [`durhai::HostBuilder::extend_scripts`].
+#[derive(Clone)]
+pub struct Extend(Arc<ExtendScripts>);
+
+type ExtendScripts = dyn Fn(&mut rhai::Engine) + Send + Sync;
+
+impl Extend {
+    pub fn new(extend: impl Fn(&mut rhai::Engine) + Send + Sync + 'static) -> Self {
+        Extend(Arc::new(extend))
+    }
+
+    fn apply(&self, engine: &mut rhai::Engine) {
+        (self.0)(engine);
+    }
+}
+
+impl std::fmt::Debug for Extend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Extend")
+    }
 }
 
 /// Gives the text to show instead, or `None` where there is nothing to hide.
@@ -101,6 +129,8 @@ impl Default for Options {
             coverage: false,
             rules: BTreeMap::new(),
             mask: None,
+            extend: Vec::new(),
+            functions: Vec::new(),
         }
     }
 }
@@ -198,6 +228,8 @@ pub fn run(
         steps,
         rules: Arc::new(options.rules.clone()),
         mask: options.mask.clone(),
+        extend: options.extend.clone(),
+        functions: options.functions.clone(),
         tokio: runtime.handle().clone(),
         seed: options.seed,
     };
@@ -238,10 +270,10 @@ pub fn run(
 
 fn one(path: &Path, setting: &Setting, options: &Options) -> (FileReport, Coverage) {
     let mut coverage = Coverage::default();
-    let file = match TestFile::read(path, &setting.folder) {
+    let file = match TestFile::read(path, setting) {
         Ok(file) => file,
         Err(finding) => {
-            let source = std::fs::read_to_string(path).unwrap_or_default();
+            let source = durhai::read_text(path, u64::MAX - 1).unwrap_or_default();
             return (FileReport { path: path.into(), source, broken: Some(finding), tests: Vec::new() }, coverage);
         }
     };

@@ -9,17 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use durhai::world::{MemoryWorld, Query, Row, World, decode};
-use durhai::{Clock, Host, HostError, Millis, Run, RunId, RunView, StepId, StepRule, StepSource};
+use durhai::{
+    AssumedFunction, Clock, Host, HostBuilder, HostError, Millis, Run, RunId, RunView, StepId, StepRule, StepSource,
+};
 use tokio::runtime::Handle;
 
 use self::look::{Look, handled};
-use crate::Mask;
 use crate::clock::TrialClock;
 use crate::connection::{Connection, Disturbance};
 use crate::ledger::{Call, Ledger};
 use crate::pulse::Pulse;
 use crate::stage::{Cast, Ending, Stage};
 use crate::waits;
+use crate::{Extend, Mask};
 
 /// What all tests of a folder have in common.
 #[derive(Clone)]
@@ -30,6 +32,9 @@ pub struct Setting {
     pub steps: Vec<Arc<dyn StepSource>>,
     pub rules: Arc<BTreeMap<String, StepRule>>,
     pub mask: Option<Mask>,
+    /// What workflow scripts have beside what they always have.
+    pub extend: Vec<Extend>,
+    pub functions: Vec<AssumedFunction>,
     pub tokio: Handle,
     pub seed: u64,
 }
@@ -362,6 +367,8 @@ fn open(
         .workers(1)
         // One host at a time, and the clock jumps.
         .lease(Duration::from_secs(1 << 40))
+        // Nobody mends anything while a test runs.
+        .park_misconfigured_after(Duration::ZERO)
         .steps(stage.source());
     for (name, StepRule { retry, timeout, .. }) in &*setting.rules {
         let rule = StepRule { retry: retry.clone(), timeout: *timeout, ..StepRule::default() };
@@ -370,6 +377,10 @@ fn open(
     if let Some(Mask(mask)) = setting.mask.clone() {
         builder = builder.mask(move |text| mask(text));
     }
+    for extend in setting.extend.clone() {
+        builder = builder.extend_scripts(move |engine| extend.apply(engine));
+    }
+    builder = setting.functions.iter().cloned().fold(builder, HostBuilder::assume_function);
     if always == Disturbance::Evicted {
         builder = builder.evict_after(Duration::ZERO);
     }

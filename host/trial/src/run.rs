@@ -87,7 +87,10 @@ fn repeat(
     coverage: Option<&mut Coverage>,
 ) -> Repetition {
     let limit = options.limit.or(file.limit).unwrap_or(Duration::from_secs(60));
-    let play = match Play::new(setting.clone(), disturbance, limit) {
+    let mut setting = setting.clone();
+    // Those of the test come last, and so take the place of others.
+    setting.functions.extend(file.stand_ins.iter().cloned());
+    let play = match Play::new(setting, disturbance, limit) {
         Ok(play) => play,
         Err(Stuck::Refused(text) | Stuck::Fatal(text)) => {
             let result = Err(Finding::new(text));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durhai_steps::{Permissions, RhaiSteps};
 use durhai_trial::report::{self, Style};
-use durhai_trial::{Disturbance, Options, Report, find, run};
+use durhai_trial::{Disturbance, Extend, Options, Report, find, run};
 use regex::Regex;
 
 fn folder(name: &str) -> PathBuf {
@@ -103,5 +103,24 @@ fn few_crashes_are_chosen_evenly() {
     let test = &report.files[0].tests[0];
     assert_eq!(test.disturbed, 5, "one eviction and four crashes");
     assert!(test.left_out > 10, "{}", test.left_out);
+    assert!(report.passed(), "{}", text(&report, "works"));
+}
+
+#[test]
+fn functions_of_the_embedder_are_known_to_its_tests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let save = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    save("order.rhai", "use_step(\"pay\", price(input))");
+    save(
+        "order.test.rhai",
+        "fn test_it() { mock(\"pay\", |cents| cents); expect(start(\"order\", 4)).completed(price(4)); }",
+    );
+    let files = find(folder.path()).expect("a folder");
+    let ran = |options: &Options| run(folder.path(), &files, Vec::new(), options, &mut |_| {}).expect("threads");
+    assert!(!ran(&Options::default()).passed());
+    let extend = Extend::new(|engine| {
+        engine.register_fn("price", |count: i64| count * 250);
+    });
+    let report = ran(&Options { extend: vec![extend], ..Options::default() });
     assert!(report.passed(), "{}", text(&report, "works"));
 }

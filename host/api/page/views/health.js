@@ -33,13 +33,14 @@ export function view({ signal }) {
     h("div", { class: "columns even" }, h("div", { class: "stack" }, parked.element, broken, doctor({ signal })), h("div", { class: "stack" }, census, longest.element)));
 
   const drawState = (health) => {
-    const now = JSON.stringify([health.ok, health.error, health.version, health.started_at]);
+    const now = JSON.stringify([health.ok, health.error, health.warnings, health.version, health.started_at]);
     if (state.dataset.now === now) return;
     state.dataset.now = now;
     fill(state, h("div", { class: health.ok ? "notice good" : "notice bad", role: "status" },
       h("p", {}, h("strong", {}, health.ok ? "The host does its work." : "The host cannot do its work."), " ",
         `durhai ${health.version}, up since `, time(health.started_at, whole), " (", time(health.started_at, relative), ")"),
       health.error ? h("pre", {}, health.error) : null,
+      health.warnings?.length ? h("pre", {}, health.warnings.join("\n")) : null,
       health.ok ? null : h("p", { class: "soft" }, "Runs go on when the reason is gone; nothing that was recorded is lost. Starting the host again is safe.")));
   };
   const drawCensus = (entries) => {

@@ -61,6 +61,7 @@ export function view({ query, signal }) {
       one.description ? h("p", { class: "soft flow-text" }, summary(one.description)) : null,
       h("div", { class: "row flow-facts" }, liveText(one, counts), countText(one, counts), next ? scheduled(next) : one.header?.schedule ? h("span", {}, scheduleText(one.header.schedule)) : null),
       one.error ? h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": `What the compiler says about ${one.name}` }, one.error) : null,
+      one.warnings?.length ? h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": `What a check finds in ${one.name}` }, one.warnings.join("\n")) : null,
       gate ? h("p", { class: "gate-line" }, gateLine(gate), " ", h("a", { href: link(["workflows", one.name], { tab: "report" }) }, "Report")) : null);
   };
 

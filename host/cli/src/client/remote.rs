@@ -498,7 +498,7 @@ fn token(file: &HostFile) -> Result<Option<String>, Fail> {
         None => Ok(None),
         Some(path) => match std::fs::read_to_string(path) {
             // Of several, while they are changed, the host takes each.
-            Ok(text) => Ok(text.split_whitespace().next().map(Into::into)),
+            Ok(text) => Ok(durhai::without_bom(&text).split_whitespace().next().map(Into::into)),
             Err(error) => {
                 Err(Fail::unreachable(format!("the host's token file {} cannot be read: {error}", path.display()))
                     .hint("Set DURHAI_TOKEN to the token of the host."))

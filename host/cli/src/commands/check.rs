@@ -11,7 +11,7 @@ use crate::output::{Out, note};
 use crate::{folder, hosting};
 
 pub fn check(globals: &Globals, args: Check, out: &Out) -> Outcome {
-    let options = CheckOptions { assume_steps: args.assume_step };
+    let options = CheckOptions { assume_steps: args.assume_step, ..CheckOptions::default() };
     let mut found = Vec::new();
     let mut files = 0;
     for Part { root, only } in parts(globals, &args.paths)? {

@@ -152,11 +152,13 @@ impl News<'_> {
     fn settings(&self, reload: &Reload) {
         if self.out.json {
             return self.out.row(&match reload {
-                Reload::Applied { file } => json!({ "event": "settings_loaded", "file": file }),
+                Reload::Applied { file, findings } => {
+                    json!({ "event": "settings_loaded", "file": file, "findings": findings })
+                }
                 Reload::Broken(error) => json!({ "event": "settings_broken", "error": error.to_string() }),
             });
         }
-        if self.quiet && !matches!(reload, Reload::Broken(_)) {
+        if self.quiet && matches!(reload, Reload::Applied { findings, .. } if findings.is_empty()) {
             return;
         }
         match self.logged {
@@ -190,6 +192,14 @@ impl News<'_> {
             Report::Removed { workflow } if !self.quiet => {
                 self.out.line(format!("{now} {workflow} removed; live runs go on"));
             }
+            Report::Doubtful { workflow, findings, .. } => {
+                let findings = findings.join("\n");
+                self.out.line(format!("{now} {workflow} serves, and a check finds errors in it:\n{findings}"));
+            }
+            Report::FolderGone { error, .. } => {
+                self.out.line(format!("{now} warning: {error}; what served before still does"));
+            }
+            Report::FolderBack { folder } => self.out.line(format!("{now} the folder {folder} is back")),
             Report::Loaded { .. } | Report::Removed { .. } => {}
         }
     }
@@ -298,7 +308,7 @@ fn token(file: Option<&Path>) -> Result<Option<Token>, Fail> {
         Some(path) => {
             warn_of_readers(path);
             let unread = |error| Fail::usage(format!("--token-file {} cannot be read: {error}", path.display()));
-            Some(std::fs::read_to_string(path).map_err(unread)?)
+            Some(durhai::strip_bom(std::fs::read_to_string(path).map_err(unread)?))
         }
         None => std::env::var("DURHAI_TOKEN").ok(),
     };

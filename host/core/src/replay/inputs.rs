@@ -317,7 +317,9 @@ impl Replay {
         let body = match result {
             Ok(output) => Body::StepCompleted { output },
             Err(error) => {
-                let failures = step.failures + 1;
+                // An attempt that never began has not failed: it is made again, and counts for nothing.
+                let begun = error.kind != Kind::Interrupted || error.fatal;
+                let failures = step.failures + u32::from(begun);
                 let policy = match &error.policy {
                     Some(policy) if !step.options.asked_retry => policy,
                     _ => &step.options.retry,
@@ -327,7 +329,7 @@ impl Replay {
                         .retry_after
                         .unwrap_or_else(|| retry::wait(policy, failures, rng::jitter(seed, id.as_str(), failures))),
                 );
-                if error.fatal || failures >= policy.max_attempts {
+                if error.fatal || begun && failures >= policy.max_attempts {
                     Body::StepFailed { error: error.into_failure(&step.name, id, attempt) }
                 } else if step.deadline().is_some_and(|deadline| retry_at >= deadline) {
                     let message =

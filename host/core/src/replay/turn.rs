@@ -173,6 +173,8 @@ pub struct RunStep {
     pub once: bool,
     /// How long this attempt may take.
     pub timeout: Option<Millis>,
+    /// When all attempts together must be over.
+    pub deadline: Option<Millis>,
 }
 
 /// What a turn brought, to be committed together.
@@ -275,6 +277,7 @@ impl OpenStep {
             keys_of: created.keys_of.clone(),
             once: self.options.once,
             timeout,
+            deadline: self.deadline(),
         })
     }
 }

@@ -169,6 +169,8 @@ impl Output {
 
 /// Standard output as JSON; nothing at all is null.
 pub fn in_json(name: &str, stdout: &[u8], kit: &Kit) -> Result<Value, StepError> {
+    // What some programs write in front of a text is no part of it.
+    let stdout = stdout.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stdout);
     if stdout.trim_ascii().is_empty() {
         return Ok(Value::Null);
     }

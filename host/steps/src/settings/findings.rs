@@ -11,10 +11,11 @@ impl SettingsSource {
     /// What is wrong with the settings, one text each: a mistake in the file, the program of a declared step that is not
     /// there, a secret that cannot be read. Names secrets, never shows one. Changes nothing, starts nothing.
     pub fn findings(&self) -> Vec<String> {
-        let provisions = match self.provisions() {
-            Ok(provisions) => provisions,
-            Err(error) => return vec![error.to_string()],
-        };
+        let (settings, provisions) =
+            match self.read().and_then(|read| Ok((read.provisions(self.given_beside())?, read))) {
+                Ok((provisions, settings)) => (settings, provisions),
+                Err(error) => return vec![error.to_string()],
+            };
         let outside = Outside::new(provisions);
         let kit = outside.kit();
         let mut findings = Vec::new();
@@ -41,8 +42,12 @@ impl SettingsSource {
                 }
             }
         }
-        findings
-            .extend(secrets.into_iter().filter_map(|name| kit.secret(name).err()).map(|error| error.message().into()));
+        for name in secrets {
+            if let Err(why) = kit.read_secret(name) {
+                let place = settings.secret_place(name).map(|place| format!("{place}: ")).unwrap_or_default();
+                findings.push(format!("{place}{why}"));
+            }
+        }
         if let Some(path) = kit.http.ca_file.as_ref().filter(|path| !path.is_file()) {
             findings.push(format!("`ca_file` under [http]: there is no file {}", path.display()));
         }

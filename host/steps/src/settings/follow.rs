@@ -16,8 +16,9 @@ const EVERY: Duration = Duration::from_millis(250);
 /// What came of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
-    /// It counts from the next attempt on. No file: it went away, and nothing is set.
-    Applied { file: Option<PathBuf> },
+    /// It counts from the next attempt on. No file: it went away, and nothing is set. `findings`: what steps will miss, as
+    /// [`SettingsSource::findings`] has it.
+    Applied { file: Option<PathBuf>, findings: Vec<String> },
     /// Said once for each change; what counted before still does.
     Broken(SettingsError),
 }
@@ -41,7 +42,8 @@ pub async fn follow(host: Host, outside: Outside, source: SettingsSource, report
                 if loaded.is_err() {
                     source.pass_over(now.clone());
                 }
-                (source.found().map(PathBuf::from), loaded)
+                let findings = if loaded.is_ok() { source.findings() } else { Vec::new() };
+                (source.found().map(PathBuf::from), findings, loaded)
             });
             (source, now, change)
         });
@@ -53,17 +55,17 @@ pub async fn follow(host: Host, outside: Outside, source: SettingsSource, report
         };
         match change {
             None => {}
-            Some((file, Ok((rules, provisions)))) => match host.set_step_rules(rules) {
+            Some((file, findings, Ok((rules, provisions)))) => match host.set_step_rules(rules) {
                 Ok(()) => {
                     outside.replace(provisions);
-                    report(Reload::Applied { file });
+                    report(Reload::Applied { file, findings });
                 }
                 Err(error) => {
                     let file = file.unwrap_or_default();
                     report(Reload::Broken(SettingsError::whole(&file, error)));
                 }
             },
-            Some((_, Err(error))) => report(Reload::Broken(error)),
+            Some((_, _, Err(error))) => report(Reload::Broken(error)),
         }
     }
 }
@@ -71,8 +73,13 @@ pub async fn follow(host: Host, outside: Outside, source: SettingsSource, report
 impl fmt::Display for Reload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reload::Applied { file: Some(file) } => write!(f, "{} loaded", file.display()),
-            Reload::Applied { file: None } => f.write_str("the settings are gone; none are set"),
+            Reload::Applied { file, findings } => {
+                match file {
+                    Some(file) => write!(f, "{} loaded", file.display())?,
+                    None => f.write_str("the settings are gone; none are set")?,
+                }
+                findings.iter().try_for_each(|finding| write!(f, "\nwarning: {finding}"))
+            }
             Reload::Broken(error) => write!(f, "the settings do not load; what counted before still does:\n{error}"),
         }
     }

@@ -24,6 +24,17 @@ pub struct Form {
     pub permissions: Granted,
     pub secrets: BTreeMap<Spanned<String>, Spanned<Secret>>,
     pub http: Http,
+    /// What another program adds to scripts, by name.
+    pub functions: BTreeMap<Spanned<String>, Spanned<Function>>,
+}
+
+/// `price = 2`, `vat = [1, 2]`, `discount = "stubs.rhai"`
+#[derive(Debug, Clone)]
+pub enum Function {
+    /// How many arguments its forms take.
+    Arguments(Vec<usize>),
+    /// A script with functions of this name in its place.
+    StandIn(PathBuf),
 }
 
 /// `[steps."http.get"]`
@@ -141,6 +152,36 @@ impl<'de> Deserialize<'de> for Grant {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Grant, A::Error> {
                 list(seq).map(Grant::List)
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+impl<'de> Deserialize<'de> for Function {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Function;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "how many arguments it takes, like 2 or [1, 2], or a script that has it, like \"stubs.rhai\"",
+                )
+            }
+            fn visit_i64<E: Error>(self, count: i64) -> Result<Function, E> {
+                let count =
+                    usize::try_from(count).map_err(|_| E::custom(format!("{count} is no number of arguments")))?;
+                Ok(Function::Arguments(vec![count]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Function, A::Error> {
+                let mut counts = Vec::new();
+                while let Some(count) = seq.next_element()? {
+                    counts.push(count);
+                }
+                Ok(Function::Arguments(counts))
+            }
+            fn visit_str<E: Error>(self, path: &str) -> Result<Function, E> {
+                Ok(Function::StandIn(path.into()))
             }
         }
         deserializer.deserialize_any(Any)

@@ -4,6 +4,7 @@ mod error;
 mod findings;
 mod follow;
 mod form;
+mod functions;
 mod resolve;
 mod source;
 mod steps;
@@ -73,6 +74,7 @@ impl Settings {
     /// The same for a text; `file` is what mistakes name, and its folder is where relative paths begin.
     pub fn parse(file: impl Into<PathBuf>, text: &str) -> Result<Self, SettingsError> {
         let file = file.into();
+        let text = durhai::without_bom(text);
         let parent = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = std::path::absolute(parent).unwrap_or_else(|_| parent.to_path_buf());
         let wrong = |wrong: Wrong| SettingsError::new(&file, text, wrong);
@@ -92,6 +94,13 @@ impl Settings {
     /// Limits, retries and timeouts of steps, for [`durhai::Host::set_step_rules`].
     pub fn rules(&self) -> BTreeMap<String, StepRule> {
         self.rules.clone()
+    }
+
+    /// Where the settings name a secret: `durhai.toml:12`.
+    fn secret_place(&self, name: &str) -> Option<String> {
+        let (written, _) = self.form.secrets.iter().find(|(written, _)| written.get_ref() == name)?;
+        let line = self.text.get(..written.span().start)?.matches('\n').count() + 1;
+        Some(format!("{}:{line}", self.file.display()))
     }
 
     fn without_grants(mut self) -> Self {

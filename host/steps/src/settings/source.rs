@@ -23,9 +23,12 @@ pub struct SettingsSource {
     seen: Option<Seen>,
 }
 
-/// The contents of all files that count; none for one that is not there.
+/// The contents of all files that count, with where each really is: what is out of the steps' reach depends on it. None for one
+/// that is not there.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Seen(Vec<(PathBuf, Option<Vec<u8>>)>);
+pub(super) struct Seen(Vec<(PathBuf, Option<Contents>)>);
+
+type Contents = (PathBuf, Vec<u8>);
 
 impl SettingsSource {
     /// This file, which must be there.
@@ -88,8 +91,8 @@ impl SettingsSource {
         Ok(if self.ungranted { settings.without_grants() } else { settings })
     }
 
-    pub(super) fn provisions(&self) -> Result<Provisions, SettingsError> {
-        self.read()?.provisions(&self.given)
+    pub(super) fn given_beside(&self) -> &Given {
+        &self.given
     }
 
     /// What the files hold now, those of the last settings too.
@@ -97,7 +100,7 @@ impl SettingsSource {
         let more = self.seen.iter().flat_map(|seen| &seen.0).map(|(path, _)| path);
         let mut files = self.files.clone();
         files.extend(more.filter(|path| !self.files.contains(path)).cloned());
-        Seen(files.into_iter().map(|path| (contents(&path), path)).map(|(bytes, path)| (path, bytes)).collect())
+        Seen(files.into_iter().map(|path| (contents(&path), path)).map(|(found, path)| (path, found)).collect())
     }
 
     pub(super) fn seen(&self) -> Option<&Seen> {
@@ -122,10 +125,10 @@ impl Seen {
     }
 }
 
-fn contents(path: &Path) -> Option<Vec<u8>> {
+fn contents(path: &Path) -> Option<Contents> {
     let mut bytes = Vec::new();
     // Opening something else than a file may wait for ever.
     let file = path.is_file().then(|| std::fs::File::open(path).ok()).flatten()?;
     file.take(LONGEST + 1).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    Some((path.canonicalize().ok()?, bytes))
 }

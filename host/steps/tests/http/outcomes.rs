@@ -230,7 +230,6 @@ fn table() -> Vec<Row> {
         ("get /ok", json!({ "redirects": "no" }), 0, Err("`redirects`")),
         ("get /ok", json!({ "expect": ["ok"] }), 0, Err("`expect`")),
         ("get /ok", json!({ "response": "xml" }), 0, Err("\"auto\", \"json\", \"text\" or \"base64\"")),
-        ("get /ok", json!({ "bearer": "stripe" }), 0, Err("there is no secret \"stripe\"")),
         ("get /ok", json!({ "basic": { "user": "ann" } }), 0, Err("`basic` needs `password`")),
         ("get /ok", json!({ "secrets": { "x-key": 1 } }), 0, Err("`secrets.x-key`")),
     ]
