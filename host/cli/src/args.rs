@@ -15,7 +15,7 @@ use crate::output::quoted;
 
 pub use self::files::{Backup, Doctor, Export, Import};
 pub use self::observing::{LogFormat, Observing};
-pub use self::scripts::{Check, Graph, Test};
+pub use self::scripts::{Check, Functions, Graph, Test};
 pub use self::serving::Serve;
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
@@ -60,7 +60,7 @@ pub enum Command {
     /// Show all there is to know about a run.
     Show(OneRun),
     /// Print the events of a run.
-    Events(Follow),
+    Events(Events),
     /// Print the log of a run.
     Logs(Follow),
     /// Print the values a run has emitted, one a line.
@@ -238,11 +238,13 @@ pub struct Replay {
     /// Walk through the run: forward and back, to the next step, printing variables. `h` lists the commands.
     #[arg(short, long, conflicts_with = "json")]
     pub interactive: bool,
+    #[command(flatten)]
+    pub functions: Functions,
 }
 
 #[derive(Debug, Args)]
 pub struct ForkArgs {
-    /// The id of a run; it is left as it is.
+    /// The id of a run, which is left as it is; or a file that `durhai export` wrote, whose run is brought into the store first.
     pub run: String,
     /// Before the call of this step: the new run makes it anew.
     #[arg(long, value_name = "STEP", required_unless_present = "after", conflicts_with = "after")]
@@ -259,6 +261,8 @@ pub struct ForkArgs {
     /// Names the new run; the same command gives the same run again.
     #[arg(long)]
     pub id: Option<String>,
+    #[command(flatten)]
+    pub functions: Functions,
 }
 
 #[derive(Debug, Args)]
@@ -270,10 +274,11 @@ pub struct Versions {
 #[derive(Debug, Args)]
 #[command(override_usage = "durhai diff NAME VERSION VERSION\n       durhai diff RUN RUN")]
 pub struct Diff {
-    /// The name of a workflow, or the id of a run.
+    /// The name of a workflow, or the id of a run, or a file that `durhai export` wrote.
     #[arg(value_name = "NAME|RUN")]
     pub first: String,
-    /// A version: the first digits of its digest, `serving`, or a FILE.rhai as it is now. After a run: another run.
+    /// A version: the first digits of its digest, `serving`, or a FILE.rhai as it is now. After a run: another run, or a file
+    /// with one.
     #[arg(value_name = "VERSION|RUN")]
     pub left: String,
     /// The version to compare it with.
@@ -295,8 +300,17 @@ pub struct Migrate {
 }
 
 #[derive(Debug, Args)]
+pub struct Events {
+    #[command(flatten)]
+    pub follow: Follow,
+    /// Print whole payloads. Otherwise they are cut, and how much is left out is said.
+    #[arg(long)]
+    pub full: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Follow {
-    /// The id of a run.
+    /// The id of a run, or a file that `durhai export` wrote.
     pub run: String,
     /// Go on until the run has ended.
     #[arg(short, long)]
@@ -308,7 +322,7 @@ pub struct Follow {
 
 #[derive(Debug, Args)]
 pub struct Output {
-    /// The id of a run.
+    /// The id of a run, or a file that `durhai export` wrote.
     pub run: String,
     /// The stream; without it the one that `emit(value)` writes to.
     #[arg(long, value_name = "NAME")]
@@ -582,6 +596,8 @@ mod tests {
             ("serve --listen 127.0.0.1:0 --store memory: --allow-host x", true),
             ("events r --follow --from 3", true),
             ("events r --from x", false),
+            ("events r --full", true),
+            ("logs r --full", false),
             ("run a --timeout 2h --config x.toml", true),
             ("run a --timeout forever", false),
             ("start a --priority -3 --timeout 90", true),
@@ -613,6 +629,11 @@ mod tests {
             ("check", true),
             ("check dir a.rhai --short --strict --assume-step pay.* --assume-step x", true),
             ("check --assume-step", false),
+            ("check --assume-function price/2 --assume-function vat/1", true),
+            ("check --assume-function price", false),
+            ("replay r --assume-function price/2", true),
+            ("fork r --at 1 --assume-function price/2", true),
+            ("test --assume-function price/2", true),
             ("replay r --at 3 --print x", true),
             ("replay r --trace --all --script a.rhai --set 1={} --set 2=1", true),
             ("replay r --all", false),

@@ -27,7 +27,9 @@ pub fn scripts(given: Option<&Path>) -> Result<PathBuf, Fail> {
 /// A script by its path, or a workflow by its name.
 pub fn target(text: &str, given: Option<&Path>) -> Result<Target, Fail> {
     let path = Path::new(text);
-    if text.ends_with(".rhai") && path.is_file() {
+    // A link that leads nowhere, or a folder of such a name: the host says what is wrong with it.
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    if text.ends_with(".rhai") && there(path) {
         return by_file(path, given);
     }
     if text.ends_with(".rhai") {
@@ -40,7 +42,7 @@ pub fn target(text: &str, given: Option<&Path>) -> Result<Target, Fail> {
     let root = scripts(given)?;
     let name = text.trim_matches('/');
     let escapes = name.is_empty() || name.split('/').any(|part| part.is_empty() || part == "..");
-    if !escapes && is_workflow(Path::new(name)) && root.join(format!("{name}.rhai")).is_file() {
+    if !escapes && is_workflow(Path::new(name)) && there(&root.join(format!("{name}.rhai"))) {
         return Ok(Target { root, name: name.into() });
     }
     // Something of that name that is no workflow is probably what was meant.

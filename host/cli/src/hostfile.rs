@@ -22,6 +22,9 @@ pub struct HostFile {
     /// A `durhai run`: it answers, but runs nothing beside its own run.
     #[serde(default)]
     pub passing: bool,
+    /// It ends, and answers nobody any more; the store is free as soon as its steps have ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// The token that `durhai run` made for itself; the file can be read by its owner only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -48,6 +51,7 @@ impl HostFile {
             address,
             instance: random()?,
             passing: false,
+            stopping: false,
             token_file: None,
             token: None,
         })
@@ -61,19 +65,45 @@ impl HostFile {
     /// Writes it, in place of one that a killed host left.
     pub fn publish(self, data: &Path) -> Result<Published, Fail> {
         let path = data.join("host.json");
-        let draft = data.join(format!("host.json.{}", self.pid));
-        write_private(&draft, &serde_json::to_vec(&self).expect("plain fields are always JSON"))
-            .and_then(|()| std::fs::rename(&draft, &path))
+        self.write(&path)
             .map_err(|error| Fail::unreachable(format!("{} cannot be written: {error}", path.display())))?;
         Ok(Published { path, file: self })
+    }
+
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        let draft = path.with_file_name(format!("host.json.{}", self.pid));
+        write_private(&draft, &serde_json::to_vec(self).expect("plain fields are always JSON"))?;
+        std::fs::rename(&draft, path)
+    }
+
+    /// The process is there, as far as one can tell: a killed one leaves its file behind.
+    pub fn is_alive(&self) -> bool {
+        let processes = Path::new("/proc");
+        !processes.join("self").exists() || processes.join(self.pid.to_string()).exists()
+    }
+}
+
+impl Published {
+    /// From now on it answers nobody; who wants the store waits for its end.
+    pub fn stopping(&mut self) {
+        if self.is_ours() {
+            let file = HostFile { stopping: true, ..self.file.clone() };
+            // Without it others wait shorter.
+            if file.write(&self.path).is_ok() {
+                self.file = file;
+            }
+        }
+    }
+
+    /// Another host may have taken the folder over.
+    fn is_ours(&self) -> bool {
+        self.path.parent().and_then(HostFile::read).is_some_and(|file| file == self.file)
     }
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // Another host may have taken the folder over.
-        let ours = self.path.parent().and_then(HostFile::read).is_some_and(|file| file == self.file);
-        if ours {
+        if self.is_ours() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -105,8 +135,11 @@ mod tests {
         assert_eq!(HostFile::read(dir.path()), None);
         let file = HostFile::new("0.0.0.0:77".parse().expect("an address")).expect("random");
         assert_eq!(file.address.to_string(), "127.0.0.1:77");
-        let published = file.clone().publish(dir.path()).expect("written");
+        let mut published = file.clone().publish(dir.path()).expect("written");
+        assert!(file.is_alive());
         assert_eq!(HostFile::read(dir.path()), Some(file));
+        published.stopping();
+        assert!(HostFile::read(dir.path()).is_some_and(|file| file.stopping));
         drop(published);
         assert_eq!(HostFile::read(dir.path()), None);
         assert_eq!(dir.path().read_dir().expect("a folder").count(), 0);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durhai::{Host, HostBuilder};
+use durhai::{AssumedFunction, Host, HostBuilder};
 use durhai_api::{Config, Token};
 use durhai_otlp::Exporter;
 use durhai_steps::{
@@ -15,14 +15,19 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::args::{Allow, Globals, Observing};
+use crate::args::{Allow, Functions, Globals, Observing};
 use crate::exit::Fail;
+use crate::folder;
 use crate::hostfile::{self, HostFile, Published};
 
 /// A host that can be started, and what changes it then.
 pub struct Prepared {
     pub builder: HostBuilder,
     pub following: Following,
+    /// What steps will miss as it is set now: secrets that are not set, programs that are not there.
+    pub findings: Vec<String>,
+    /// Files in `steps/` that do not compile, or cannot be read.
+    pub broken: Vec<String>,
 }
 
 /// The settings of a host, to be followed once it has started.
@@ -40,20 +45,42 @@ pub fn prepare(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]
     let mut source = source(globals, root, allow, sealed)?;
     let (rules, provisions) = source.load().map_err(Fail::usage)?;
     let outside = Outside::new(provisions);
+    let scripts = RhaiSteps::open(root, outside.clone());
+    let broken = scripts.broken();
     let builder = Host::builder()
         .workflows(root)
         // First, so that no script can take the name of one.
         .steps(Arc::new(DeclaredSteps::new(outside.clone())))
-        .steps(Arc::new(RhaiSteps::open(root, outside.clone())))
+        .steps(Arc::new(scripts))
         .steps(Arc::new(BuiltinSteps::new(outside.clone())))
         .mask(outside.mask());
     let builder = rules.into_iter().fold(builder, |builder, (name, rule)| builder.step_rule(name, rule));
-    Ok(Prepared { builder, following: Following { outside, source } })
+    let findings = source.findings();
+    Ok(Prepared { builder, following: Following { outside, source }, findings, broken })
 }
 
 /// The same, where nothing is followed.
 pub fn builder(globals: &Globals, root: &Path, allow: &Allow) -> Result<HostBuilder, Fail> {
     Ok(prepare(globals, root, allow, &[])?.builder)
+}
+
+/// Functions that a program adds to the scripts of this folder: those that `durhai.toml` declares, then those that were named.
+pub fn functions(globals: &Globals, root: &Path, named: &Functions) -> Result<Vec<AssumedFunction>, Fail> {
+    let settings = source(globals, root, &Allow::default(), &[])?.read().map_err(Fail::usage)?;
+    let mut all = settings.functions().map_err(Fail::usage)?;
+    // A stand-in is more than a name.
+    let known = |function: &AssumedFunction| {
+        let same = |other: &AssumedFunction| (&other.name, other.arguments) == (&function.name, function.arguments);
+        all.iter().any(same)
+    };
+    let more: Vec<_> = named.assume_function.iter().filter(|function| !known(function)).cloned().collect();
+    all.extend(more);
+    Ok(all)
+}
+
+/// The same for the folder that is meant without being named, where the store and files are all that a command looks at.
+pub fn functions_here(globals: &Globals, named: &Functions) -> Result<Vec<AssumedFunction>, Fail> {
+    functions(globals, &folder::scripts(globals.scripts.as_deref())?, named)
 }
 
 /// What sends traces and metrics to a collector, if one is named here or by the environment.
@@ -156,13 +183,15 @@ impl Serving {
         }
     }
 
-    /// Ends live streams, answers what was asked, and takes `host.json` away.
-    pub async fn stop(self) {
+    /// Ends live streams and answers what was asked. What is given back says in the data folder that the host ends: keep it until
+    /// the store is free.
+    pub async fn stop(mut self) -> Published {
+        self.published.stopping();
         let _ = self.stop.send(());
         if !self.task.is_finished() {
             let _ = self.task.await;
         }
-        drop(self.published);
+        self.published
     }
 }
 

@@ -143,9 +143,14 @@ fn color_code(text: &str) -> usize {
     }
 }
 
-/// A value on one line, cut where it gets longer than `width` characters.
+/// A value on one line, exact as far as it goes: where it gets longer than `width` characters, how many follow is said.
 pub fn short(value: &Value, width: usize) -> String {
-    cut(&value.to_string(), width)
+    // JSON has no line ends of its own, and its blanks are those of texts.
+    let text = value.to_string();
+    match text.char_indices().nth(width) {
+        None => text,
+        Some((at, _)) => format!("{}… ({} more characters)", &text[..at], text[at..].chars().count()),
+    }
 }
 
 /// Text on one line, cut where it gets longer than `width` characters.
@@ -188,6 +193,7 @@ fn color(status: Status) -> comfy_table::Color {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn words_come_back_from_a_shell_as_they_were() {
@@ -221,7 +227,21 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut_by_characters() {
+    fn a_value_is_exact_and_says_how_much_of_it_is_left_out() {
+        for (value, width, shown) in [
+            (json!({ "a": "two  blanks\tand\nlines" }), 80, r#"{"a":"two  blanks\tand\nlines"}"#),
+            (json!("äöüß"), 6, r#""äöüß""#),
+            (json!("äöüß"), 3, "\"äö… (3 more characters)"),
+            (json!("  "), 80, "\"  \""),
+            (json!("x".repeat(100)), 10, "\"xxxxxxxxx… (92 more characters)"),
+            (Value::Null, 4, "null"),
+        ] {
+            assert_eq!(short(&value, width), shown);
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_by_characters() {
         assert_eq!(cut("äöü äöü", 4), "äöü…");
         assert_eq!(cut("a\n  b", 10), "a b");
         assert_eq!(cut("1234", 4), "1234");

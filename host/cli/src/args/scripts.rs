@@ -20,6 +20,17 @@ pub struct Check {
     /// A step that the scripts will find elsewhere, such as in a host that embeds durhai; `billing.*` for all that begin so.
     #[arg(long, value_name = "NAME")]
     pub assume_step: Vec<String>,
+    #[command(flatten)]
+    pub functions: Functions,
+}
+
+/// Functions that a program adds to its scripts.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Functions {
+    /// A function that a program which embeds durhai adds to these scripts, with the number of its arguments: `price/2`. Those
+    /// under [functions] in durhai.toml need not be named.
+    #[arg(long, value_name = "NAME/ARGUMENTS", value_parser = durhai::AssumedFunction::parse)]
+    pub assume_function: Vec<durhai::AssumedFunction>,
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +81,8 @@ pub struct Test {
     /// Write a report in JUnit's XML.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub functions: Functions,
     #[command(flatten)]
     pub allow: Allow,
 }

@@ -1,12 +1,17 @@
 //! The store, opened by this process.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use durhai::{Host, ImportOptions, ReplayOptions, ReplayView, RunView, SledWorld, TraceEvent, Version, WorldError};
+use durhai::{
+    AssumedFunction, Host, HostBuilder, ImportOptions, ReplayOptions, ReplayView, RunView, SledWorld, TraceEvent,
+    Version, WorldError,
+};
 use durhai_api::{Feed, Want};
 
-use super::{AGAIN, Client, Following, PATIENCE, Starting};
+use super::patience::Patience;
+use super::{Client, Following, Remote, Starting};
 use crate::exit::Fail;
 use crate::hostfile::HostFile;
 use crate::output::note;
@@ -21,24 +26,44 @@ pub fn store_path(data: &Path) -> PathBuf {
     data.join("store")
 }
 
+/// A store, or whoever has it.
+pub enum Opened {
+    Store(Box<SledWorld>),
+    Served(Remote),
+}
+
 /// Opens a store, which is made if it is not there. Says who has it if somebody else does.
 pub async fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
+    match open_or_served(data, store).await? {
+        Opened::Store(world) => Ok(*world),
+        Opened::Served(_) => Err(explain(data, WorldError::Locked(format!("the store {} is in use", store.display())))),
+    }
+}
+
+/// Opens a store, which is made if it is not there, unless a host answers that has it: one may be about to begin.
+pub async fn open_or_served(data: &Path, store: &Path) -> Result<Opened, Fail> {
     if !data.exists() {
         std::fs::create_dir_all(data)
             .map_err(|error| Fail::unreachable(format!("the folder {} cannot be made: {error}", data.display())))?;
         // Data does not belong into a repository; that it gets there anyway is no reason to fail.
         let _ = std::fs::write(data.join(".gitignore"), "*\n");
     }
-    let patience = Instant::now() + PATIENCE;
+    let mut patience = Patience::new(data);
     loop {
         match SledWorld::open(store) {
             Ok(world) => {
                 say_what_was_set_aside(&world);
-                return Ok(world);
+                return Ok(Opened::Store(Box::new(world)));
             }
-            // Other commands have it for a moment; a host that answers stays.
-            Err(WorldError::Locked(_)) if Instant::now() < patience && Client::served(data).await?.is_none() => {
-                tokio::time::sleep(AGAIN).await;
+            Err(error @ WorldError::Locked(_)) => {
+                if let Some(remote) = Client::served(data).await? {
+                    return Ok(Opened::Served(remote));
+                }
+                // Other commands have it for a moment, and so has a host that ends.
+                if !patience.lasts() {
+                    return Err(explain(data, error));
+                }
+                patience.pause().await;
             }
             Err(error) => return Err(explain(data, error)),
         }
@@ -52,6 +77,20 @@ pub fn say_what_was_set_aside(world: &SledWorld) {
     }
 }
 
+/// A file with an exported run, if one is named and no run: it begins as `durhai export` begins it, or is called like one.
+pub fn exported(run: &str) -> Option<&Path> {
+    const BEGINS: &[u8] = b"{\"durhai_export\":";
+    let path = Path::new(run);
+    if !path.is_file() {
+        return None;
+    }
+    let mut first = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut first));
+    let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&first);
+    let called = run.ends_with(".ndjson") || run.contains(['/', std::path::MAIN_SEPARATOR]);
+    (called || read.is_ok() && first.starts_with(BEGINS)).then_some(path)
+}
+
 /// Why a store did not open, and what can be done.
 pub fn explain(data: &Path, error: WorldError) -> Fail {
     match (error, HostFile::read(data)) {
@@ -60,7 +99,11 @@ pub fn explain(data: &Path, error: WorldError) -> Fail {
             if file.passing { "A `durhai run`" } else { "A durhai host" },
             file.pid,
             file.address,
-            if file.passing { "Wait for its end" } else { "`durhai start NAME --wait` runs a workflow there" },
+            match (file.passing, file.stopping) {
+                (true, _) => "Wait for its end",
+                (_, true) => "It is about to end: wait for that",
+                _ => "`durhai start NAME --wait` runs a workflow there",
+            },
         )),
         (error, _) => error.into(),
     }
@@ -68,18 +111,20 @@ pub fn explain(data: &Path, error: WorldError) -> Fail {
 
 impl Local {
     /// A host that has nothing but what is in an exported file; and the run that the file is about.
-    pub async fn of_file(path: &Path) -> Result<(Local, String), Fail> {
+    pub async fn of_file(path: &Path, functions: &[AssumedFunction]) -> Result<(Local, String), Fail> {
         let named = |error: &dyn std::fmt::Display| Fail::usage(format!("{}: {error}", path.display()));
         let file = std::fs::File::open(path).map_err(|error| named(&error))?;
-        let host = Host::builder().adopt(false).watch(false).workers(1).start().await?;
+        let builder = Host::builder().adopt(false).watch(false).workers(1);
+        let host = functions.iter().cloned().fold(builder, HostBuilder::assume_function).start().await?;
         let options = ImportOptions { as_is: true, file: path.display().to_string(), ..ImportOptions::default() };
         let imported = host.import(file, options).await.map_err(|error| named(&error))?;
         Ok((Local { host }, imported.run.to_string()))
     }
 
     /// A host on a store, to look at it and to write to inboxes.
-    pub async fn open(world: SledWorld) -> Result<Local, Fail> {
-        Ok(Local { host: Host::builder().world(world).adopt(false).workers(1).start().await? })
+    pub async fn open(world: SledWorld, functions: &[AssumedFunction]) -> Result<Local, Fail> {
+        let builder = Host::builder().world(world).adopt(false).workers(1);
+        Ok(Local { host: functions.iter().cloned().fold(builder, HostBuilder::assume_function).start().await? })
     }
 
     pub async fn start(&self, starting: Starting) -> Result<RunView, Fail> {

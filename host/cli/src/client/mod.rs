@@ -2,26 +2,28 @@
 
 mod lines;
 mod local;
+mod patience;
 mod remote;
 mod sse;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use durhai::{
-    Diagnosis, Event, ExportOptions, Fork, GateReport, HookRequest, ImportOptions, Imported, Listing, LogEntry,
-    MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView,
-    SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView, WorldError,
+    AssumedFunction, Diagnosis, Event, ExportOptions, Fork, GateReport, HookRequest, ImportOptions, Imported, Listing,
+    LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView,
+    ScheduleView, SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView,
+    WorldError,
 };
 use durhai_api::{Item, Want};
 
-pub use local::{Local, open_world, store_path};
+pub use local::{Local, Opened, exported, open_or_served, open_world, store_path};
 pub use remote::Remote;
 
 use crate::exit::{Exit, Fail};
 use crate::hostfile::HostFile;
+use patience::Patience;
 
 /// Whom the commands talk to.
 pub enum Client {
@@ -47,10 +49,6 @@ pub struct Starting {
     pub elsewhere: bool,
 }
 
-/// How long a store may be held by somebody who does not answer.
-const PATIENCE: Duration = Duration::from_secs(3);
-const AGAIN: Duration = Duration::from_millis(30);
-
 /// A run being followed.
 pub enum Following {
     Local(Box<durhai_api::Feed>),
@@ -58,28 +56,52 @@ pub enum Following {
 }
 
 impl Client {
-    /// The host that serves this data folder, if it answers; else its store, which must be there.
+    /// The host that serves this data folder, if it answers; else its store, which must be there. A host that is about to answer,
+    /// or to end, is waited for, and so are other commands that have the store for a moment.
     pub async fn connect(data: &Path) -> Result<Client, Fail> {
+        Client::connect_with(data, &[]).await
+    }
+
+    /// The same, where scripts may be run again: with functions that a program adds to them. A host that serves has its own.
+    pub async fn connect_with(data: &Path, functions: &[AssumedFunction]) -> Result<Client, Fail> {
         let store = store_path(data);
-        let patience = Instant::now() + PATIENCE;
+        let mut patience = Patience::new(data);
         loop {
             if let Some(remote) = Client::served(data).await? {
                 return Ok(Client::Remote(remote));
             }
-            if !store.exists() {
+            if store.exists() {
+                match SledWorld::open(&store) {
+                    Ok(world) => {
+                        local::say_what_was_set_aside(&world);
+                        return Ok(Client::Local(Local::open(world, functions).await?));
+                    }
+                    Err(WorldError::Locked(_)) if patience.lasts() => {}
+                    Err(error) => return Err(local::explain(data, error)),
+                }
+            // Its store may be elsewhere.
+            } else if !(HostFile::read(data).is_some_and(|file| file.is_alive()) && patience.lasts()) {
                 return Err(Fail::unreachable(format!("there is no store at {}", store.display())).hint(
                     "`durhai run` and `durhai serve` make one; --data or DURHAI_DATA names one that is elsewhere.",
                 ));
             }
-            match SledWorld::open(&store) {
-                Ok(world) => {
-                    local::say_what_was_set_aside(&world);
-                    return Ok(Client::Local(Local::open(world).await?));
-                }
-                // A host has its store before it answers, and for a moment after it answered last.
-                Err(WorldError::Locked(_)) if Instant::now() < patience => tokio::time::sleep(AGAIN).await,
-                Err(error) => return Err(local::explain(data, error)),
+            patience.pause().await;
+        }
+    }
+
+    /// Where the run is that is named: in this data folder, or in an exported file, for which no store is needed. And its id.
+    pub async fn of_run(data: &Path, run: &str) -> Result<(Client, String), Fail> {
+        Client::of_run_with(data, run, &[]).await
+    }
+
+    /// The same, with functions as for [`connect_with`](Client::connect_with).
+    pub async fn of_run_with(data: &Path, run: &str, functions: &[AssumedFunction]) -> Result<(Client, String), Fail> {
+        match exported(run) {
+            Some(file) => {
+                let (local, run) = Local::of_file(file, functions).await?;
+                Ok((Client::Local(local), run))
             }
+            None => Ok((Client::connect_with(data, functions).await?, run.to_owned())),
         }
     }
 

@@ -55,6 +55,9 @@ impl Remote {
         struct Health {
             instance: Option<String>,
         }
+        if file.stopping {
+            return Ok(None);
+        }
         let http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(PROBE)

@@ -11,11 +11,15 @@ use crate::output::{Out, note};
 use crate::{folder, hosting};
 
 pub fn check(globals: &Globals, args: Check, out: &Out) -> Outcome {
-    let options = CheckOptions { assume_steps: args.assume_step, ..CheckOptions::default() };
+    let mut options = CheckOptions { assume_steps: args.assume_step, ..CheckOptions::default() };
     let mut found = Vec::new();
     let mut files = 0;
     for Part { root, only } in parts(globals, &args.paths)? {
-        let all = hosting::builder(globals, &root, &Allow::default())?.check(&options)?;
+        options.assume_functions = hosting::functions(globals, &root, &args.functions)?;
+        let prepared = hosting::prepare(globals, &root, &Allow::default(), &[])?;
+        // They are no scripts, and may be right where the host runs.
+        prepared.findings.iter().for_each(|finding| note(format!("warning: {finding}")));
+        let all = prepared.builder.check(&options)?;
         let wanted = |finding: &Finding| only.as_ref().is_none_or(|only| only.contains(&finding.file));
         files += only.as_ref().map_or_else(|| count(&root), BTreeSet::len);
         // What is printed can be opened from here.

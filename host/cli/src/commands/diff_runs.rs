@@ -1,5 +1,7 @@
 //! `durhai diff RUN RUN`: two runs' logs side by side.
 
+use std::path::Path;
+
 use durhai::{Difference, DifferenceKind, Event, LogSide, diff_logs};
 
 use crate::client::Client;
@@ -10,8 +12,8 @@ use crate::output::{Out, short};
 const PAGE: usize = 1_000;
 
 /// Prints where the logs of two runs differ; exit 1 if they do.
-pub async fn diff_runs(client: &Client, left: &str, right: &str, out: &Out) -> Outcome {
-    let diff = diff_logs(&log(client, left).await?, &log(client, right).await?);
+pub async fn diff_runs(data: &Path, left: &str, right: &str, out: &Out) -> Outcome {
+    let diff = diff_logs(&whole_log(data, left).await?, &whole_log(data, right).await?);
     let exit = if diff.differences.is_empty() { Exit::Done } else { Exit::Failed };
     if out.json {
         out.document(&diff);
@@ -69,6 +71,14 @@ fn text(side: &LogSide) -> String {
         text += &format!("  ({})", side.site);
     }
     text
+}
+
+/// Of a run in the store, or in a file of its own: two files may hold one run at two times.
+async fn whole_log(data: &Path, run: &str) -> Result<Vec<Event>, Fail> {
+    let (client, run) = Client::of_run(data, run).await?;
+    let log = log(&client, &run).await;
+    client.close().await;
+    log
 }
 
 async fn log(client: &Client, run: &str) -> Result<Vec<Event>, Fail> {

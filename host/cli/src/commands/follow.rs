@@ -2,7 +2,7 @@
 
 use durhai_api::{Item, Want};
 
-use crate::args::{Follow, Globals};
+use crate::args::{Events, Follow, Globals};
 use crate::client::Client;
 use crate::exit::{Exit, Outcome};
 use crate::lines;
@@ -10,14 +10,25 @@ use crate::output::{Out, note};
 
 /// Read at a time.
 const PAGE: usize = 1_000;
-/// Payloads are cut to so many characters on a terminal.
+/// Payloads are cut to so many characters on a terminal, and to so many in a pipe, unless all of them is asked for.
 const WIDTH: usize = 80;
+const WIDE: usize = 1_000;
 
-pub async fn events(globals: &Globals, args: Follow, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+/// What is to be printed, from where on.
+struct Asked {
+    run: String,
+    /// Whole payloads.
+    full: bool,
+    follow: bool,
+    from: Option<u64>,
+}
+
+pub async fn events(globals: &Globals, args: Events, out: &Out) -> Outcome {
+    let (client, run) = Client::of_run(&globals.data, &args.follow.run).await?;
+    let args = Asked { run, full: args.full, follow: args.follow.follow, from: args.follow.from };
     let want = Want { events: Some(args.from.unwrap_or(1)), ..Want::default() };
     let outcome = if follows(&client, &args) {
-        live(&client, &args.run, want, out).await
+        live(&client, &args, want, out).await
     } else {
         all_events(&client, &args, out).await
     };
@@ -26,10 +37,11 @@ pub async fn events(globals: &Globals, args: Follow, out: &Out) -> Outcome {
 }
 
 pub async fn logs(globals: &Globals, args: Follow, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let (client, run) = Client::of_run(&globals.data, &args.run).await?;
+    let args = Asked { run, full: true, follow: args.follow, from: args.from };
     let want = Want { lines: Some(args.from.unwrap_or(0)), ..Want::default() };
     let outcome = if follows(&client, &args) {
-        live(&client, &args.run, want, out).await
+        live(&client, &args, want, out).await
     } else {
         all_lines(&client, &args, out).await
     };
@@ -38,18 +50,18 @@ pub async fn logs(globals: &Globals, args: Follow, out: &Out) -> Outcome {
 }
 
 /// Without a host nothing will come that could be followed.
-fn follows(client: &Client, args: &Follow) -> bool {
+fn follows(client: &Client, args: &Asked) -> bool {
     if args.follow && client.is_local() {
         note("No host serves this folder: these are all there are for now.");
     }
     args.follow && !client.is_local()
 }
 
-async fn all_events(client: &Client, args: &Follow, out: &Out) -> Outcome {
+async fn all_events(client: &Client, args: &Asked, out: &Out) -> Outcome {
     let mut from = args.from.unwrap_or(1).max(1);
     loop {
         let page = client.events(&args.run, from, PAGE).await?;
-        page.iter().for_each(|event| print(&Item::Event(event.clone()), out));
+        page.iter().for_each(|event| print(&Item::Event(event.clone()), args.full, out));
         from += page.len() as u64;
         if page.len() < PAGE || out.closed() {
             return Ok(Exit::Done);
@@ -57,23 +69,23 @@ async fn all_events(client: &Client, args: &Follow, out: &Out) -> Outcome {
     }
 }
 
-async fn all_lines(client: &Client, args: &Follow, out: &Out) -> Outcome {
+async fn all_lines(client: &Client, args: &Asked, out: &Out) -> Outcome {
     let mut from = args.from.unwrap_or(0);
     loop {
         let page = client.logs(&args.run, from, PAGE).await?;
         from += page.len() as u64;
         let last = page.len() < PAGE;
-        page.into_iter().for_each(|line| print(&Item::Line(line), out));
+        page.into_iter().for_each(|line| print(&Item::Line(line), args.full, out));
         if last || out.closed() {
             return Ok(Exit::Done);
         }
     }
 }
 
-async fn live(client: &Client, run: &str, want: Want, out: &Out) -> Outcome {
-    let mut following = client.follow(run, want).await?;
+async fn live(client: &Client, args: &Asked, want: Want, out: &Out) -> Outcome {
+    let mut following = client.follow(&args.run, want).await?;
     while let Some(item) = following.next().await? {
-        print(&item, out);
+        print(&item, args.full, out);
         if out.closed() {
             break;
         }
@@ -81,10 +93,15 @@ async fn live(client: &Client, run: &str, want: Want, out: &Out) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn print(item: &Item, out: &Out) {
+fn print(item: &Item, full: bool, out: &Out) {
+    let width = match out.terminal {
+        _ if full => usize::MAX,
+        true => WIDTH,
+        false => WIDE,
+    };
     match item {
         Item::Event(event) if out.json => out.row(event),
-        Item::Event(event) => out.line(lines::event(event, if out.terminal { WIDTH } else { usize::MAX })),
+        Item::Event(event) => out.line(lines::event(event, width)),
         Item::Line(line) if out.json => out.row(line),
         Item::Line(line) => out.line(lines::log(line)),
         Item::Parked(view) => note(format!(

@@ -1,11 +1,15 @@
 //! `durhai fork`: a new run that takes over the beginning of another one's log.
 
-use durhai::{Fork, Status};
+use std::fs::File;
+use std::path::Path;
+
+use durhai::{AssumedFunction, Fork, ImportOptions, Status};
 
 use super::replay::{results, script, step};
 use crate::args::{ForkArgs, Globals};
-use crate::client::Client;
-use crate::exit::{Exit, Outcome};
+use crate::client::{Client, Local, exported, open_or_served, store_path};
+use crate::exit::{Exit, Fail, Outcome};
+use crate::hosting;
 use crate::output::{Out, note};
 
 pub async fn fork(globals: &Globals, args: ForkArgs, out: &Out) -> Outcome {
@@ -16,8 +20,12 @@ pub async fn fork(globals: &Globals, args: ForkArgs, out: &Out) -> Outcome {
         set: results(&args.set)?,
         id: args.id,
     };
-    let client = Client::connect(&globals.data).await?;
-    let forked = client.fork(&args.run, &fork).await;
+    let functions = hosting::functions_here(globals, &args.functions)?;
+    let (client, run) = match exported(&args.run) {
+        Some(file) => brought_in(globals, file, &functions).await?,
+        None => (Client::connect_with(&globals.data, &functions).await?, args.run.clone()),
+    };
+    let forked = client.fork(&run, &fork).await;
     let local = client.is_local();
     client.close().await;
     let view = forked?;
@@ -26,7 +34,7 @@ pub async fn fork(globals: &Globals, args: ForkArgs, out: &Out) -> Outcome {
     } else {
         out.line(view.id.as_str());
         let taken = view.origin.as_ref().map_or(0, |origin| origin.seq);
-        note(format!("Run {} takes over {taken} events of run {}.", view.id, args.run));
+        note(format!("Run {} takes over {taken} events of run {run}.", view.id));
     }
     if local && view.status == Status::Pending {
         note(format!(
@@ -35,4 +43,35 @@ pub async fn fork(globals: &Globals, args: ForkArgs, out: &Out) -> Outcome {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// The run of a file, in the store: a fork needs one to live in, and goes on there. Under the name it had; if that is there
+/// already, it is the one that is meant.
+async fn brought_in(globals: &Globals, path: &Path, functions: &[AssumedFunction]) -> Result<(Client, String), Fail> {
+    let (looked, run) = Local::of_file(path, functions).await?;
+    looked.host.shutdown().await;
+    if Client::served(&globals.data).await?.is_none() {
+        // It may be the first thing in the store.
+        drop(open_or_served(&globals.data, &store_path(&globals.data)).await?);
+    }
+    let client = Client::connect_with(&globals.data, functions).await?;
+    match client.get(&run).await {
+        Ok(_) => note(format!("Run {run} of {} is in the store already: that one is forked.", path.display())),
+        Err(fail) if fail.exit == Exit::NotFound => {
+            let named = |error: &dyn std::fmt::Display| Fail::usage(format!("{}: {error}", path.display()));
+            let file = File::open(path).map_err(|error| named(&error))?;
+            let options = ImportOptions { as_is: true, file: path.display().to_string(), ..ImportOptions::default() };
+            let imported = client.import(Box::new(file), options).await;
+            if let Err(fail) = imported {
+                client.close().await;
+                return Err(named(&fail.message));
+            }
+            note(format!("Run {run} was brought in from {}.", path.display()));
+        }
+        Err(fail) => {
+            client.close().await;
+            return Err(fail);
+        }
+    }
+    Ok((client, run))
 }

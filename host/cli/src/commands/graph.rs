@@ -33,8 +33,8 @@ pub async fn graph(globals: &Globals, args: Graph, out: &Out) -> Outcome {
 
 /// The graph of the text that the run has, which may not be what the folder holds.
 async fn of_run(globals: &Globals, name: Option<&str>, run: &str) -> Result<durhai::Graph, Fail> {
-    let client = Client::connect(&globals.data).await?;
-    let drawn = marked(&client, name, run).await;
+    let (client, run) = Client::of_run(&globals.data, run).await?;
+    let drawn = marked(&client, name, &run).await;
     client.close().await;
     drawn
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use durhai::{BackupSummary, ImportOptions};
 
 use crate::args;
-use crate::client::{Client, open_world, store_path};
+use crate::client::{Client, open_or_served, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::output::{Out, note};
 
@@ -24,7 +24,7 @@ pub async fn import(globals: &args::Globals, args: args::Import, out: &Out) -> O
     }
     if Client::served(&globals.data).await?.is_none() {
         // A store is made where there is none: an import may be the first thing in it.
-        drop(open_world(&globals.data, &store_path(&globals.data)).await?);
+        drop(open_or_served(&globals.data, &store_path(&globals.data)).await?);
     }
     let client = Client::connect(&globals.data).await?;
     let (local, options) =

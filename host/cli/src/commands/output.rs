@@ -13,7 +13,8 @@ use crate::output::{Out, note};
 const PAGE: usize = 1_000;
 
 pub async fn output(globals: &Globals, args: Output, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let (client, run) = Client::of_run(&globals.data, &args.run).await?;
+    let args = Output { run, ..args };
     let outcome = match args.streams {
         true => streams(&client, &args.run, out).await,
         false => values(&client, &args, out).await,

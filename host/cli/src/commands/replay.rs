@@ -7,10 +7,11 @@ use durhai::{Divergence, ReplayOptions, ReplayView, Script, Snapshot, StepId, St
 use serde_json::json;
 
 use crate::args::{Globals, Replay};
-use crate::client::{Client, Local};
+use crate::client::Client;
 use crate::debugger;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
+use crate::hosting;
 use crate::input;
 use crate::output::{Out, note, short};
 
@@ -27,13 +28,8 @@ pub async fn replay(globals: &Globals, args: Replay, out: &Out) -> Outcome {
             "--print shows an expression where the replay stops: give --at STEP or --break LINE too",
         ));
     }
-    let (client, run) = match exported(&args.run) {
-        Some(file) => {
-            let (local, run) = Local::of_file(file).await?;
-            (Client::Local(local), run)
-        }
-        None => (Client::connect(&globals.data).await?, args.run.clone()),
-    };
+    let functions = hosting::functions_here(globals, &args.functions)?;
+    let (client, run) = Client::of_run_with(&globals.data, &args.run, &functions).await?;
     let outcome = match (args.interactive, args.trace) {
         (true, _) => debugger::debug(&client, &run, options, out).await,
         (false, true) => trace(&client, &run, options, args.all, out).await,
@@ -44,13 +40,6 @@ pub async fn replay(globals: &Globals, args: Replay, out: &Out) -> Outcome {
     };
     client.close().await;
     outcome
-}
-
-/// A file with an exported run, if that is meant and no run.
-fn exported(run: &str) -> Option<&Path> {
-    let path = Path::new(run);
-    let meant = run.ends_with(".ndjson") || run.contains('/');
-    (meant && path.is_file()).then_some(path)
 }
 
 /// A script with what it imports: from the scripts folder if the file is in it, else from its own folder.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use durhai::{Query, RunId, RunView, Status};
+use durhai::{Query, RunId, RunView, SledWorld, Status};
 use durhai_api::Want;
 use durhai_steps::Reload;
 use tracing::level_filters::LevelFilter;
@@ -50,14 +50,21 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
     let any_input = args.input.input.is_none();
     let (quiet, observing) = (args.quiet, args.observing);
     let job = Job { target, starting, any_input, allow: args.allow, quiet, observing, again };
-    here(globals, job, out).await
+    let prepared = hosting::prepare(globals, &job.target.root, &job.allow, &[])?;
+    let world = open_world(&globals.data, &store_path(&globals.data)).await?;
+    here(globals, job, (prepared, world), out).await
 }
 
+/// How long a step waits for a secret that is not set, or for a file that does not compile, before the run is parked: nobody
+/// may be there who could mend it.
+const PARK_AFTER: Duration = Duration::from_secs(30);
+
 /// Runs it to its end, in this process.
-pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
+pub async fn here(globals: &Globals, job: Job, (prepared, world): (Prepared, SledWorld), out: &Out) -> Outcome {
     let mut interrupt = Interrupt::listen();
-    let Prepared { builder, following } = hosting::prepare(globals, &job.target.root, &job.allow, &[])?;
-    let world = open_world(&globals.data, &store_path(&globals.data)).await?;
+    let Prepared { builder, following, findings, broken } = prepared;
+    findings.iter().chain(&broken).for_each(|finding| note(format!("warning: {finding}")));
+    let builder = builder.park_misconfigured_after(PARK_AFTER);
     let door = Door::open().await?;
     let url = door.url();
     let exporter = hosting::exporter(&job.observing)?;
@@ -71,10 +78,11 @@ pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
     }
     let quiet = job.quiet;
     let _following = following.start(&host, move |reload| match reload {
-        Reload::Applied { .. } if quiet => {}
+        Reload::Applied { findings, .. } if quiet && findings.is_empty() => {}
         reload => note(reload.to_string()),
     });
     let client = Client::Local(Local { host: host.clone() });
+    let mut published = None;
     let outcome = match begin(&client, &job, out).await {
         Ok(Begun::Settled(exit)) => Ok(exit),
         Ok(Begun::Ready { starting, from, lines }) => match Serving::privately(host, &globals.data, door).await {
@@ -82,7 +90,7 @@ pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
                 let progress = Progress::new(out, job.quiet).of(&job.target.name).hooks_at(url);
                 let outcome = follow(&client, &job, starting, from, lines, progress, &mut interrupt).await;
                 let outcome = outcome.map(|view| view.map_or(Exit::Interrupted, |view| conclude(&view, out)));
-                serving.stop().await;
+                published = Some(serving.stop().await);
                 outcome
             }
             Err(fail) => Err(fail),
@@ -90,6 +98,7 @@ pub async fn here(globals: &Globals, job: Job, out: &Out) -> Outcome {
         Err(fail) => Err(fail),
     };
     client.close().await;
+    drop(published);
     if let Some(exporter) = exporter {
         exporter.shutdown().await;
     }
@@ -149,7 +158,7 @@ async fn take_up(client: &Client, job: &Job, view: RunView, out: &Out) -> Result
     match view.status {
         status if status.is_terminal() => return Ok(Begun::Settled(conclude(&view, out))),
         // It crashed its host again and again; whoever names it here wants to see it.
-        Status::Parked if is_poisoned(&view) => unpark(client, id).await?,
+        Status::Parked if is_poisoned(&view) || waits_for_operator(&view) => unpark(client, id).await?,
         Status::Parked => {
             if out.json {
                 out.row(&view);
@@ -263,6 +272,12 @@ async fn unpark(client: &Client, id: &str) -> Result<(), Fail> {
 
 fn is_poisoned(view: &RunView) -> bool {
     view.reason.as_deref().is_some_and(|reason| reason.contains("poison"))
+}
+
+/// It was parked for a secret that was not set, or a step file that did not compile: who names it here has mended that, or is told
+/// again.
+fn waits_for_operator(view: &RunView) -> bool {
+    view.reason.as_deref().is_some_and(|reason| reason.contains("waits for an operator"))
 }
 
 /// How many lines the log of a run has, without reading them all.

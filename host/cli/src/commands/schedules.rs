@@ -4,7 +4,7 @@ use durhai::{Host, ScheduleView};
 use serde_json::json;
 
 use crate::args::{Globals, ScheduleAction, Schedules};
-use crate::client::{Client, Local, open_world, store_path};
+use crate::client::{Client, Local, Opened, open_or_served, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::output::{Out, note, quoted};
@@ -17,9 +17,14 @@ pub async fn schedules(globals: &Globals, args: Schedules, out: &Out) -> Outcome
             local.host.shutdown().await;
             drop(local);
             let root = folder::scripts(globals.scripts.as_deref())?;
-            let world = open_world(&globals.data, &store_path(&globals.data)).await?;
-            let builder = Host::builder().workflows(root).world(world).adopt(false).watch(false).workers(1);
-            Client::Local(Local { host: builder.start().await? })
+            match open_or_served(&globals.data, &store_path(&globals.data)).await? {
+                Opened::Store(world) => {
+                    let builder = Host::builder().workflows(root).world(*world).adopt(false).watch(false).workers(1);
+                    Client::Local(Local { host: builder.start().await? })
+                }
+                // It has begun meanwhile.
+                Opened::Served(remote) => Client::Remote(remote),
+            }
         }
         remote => remote,
     };

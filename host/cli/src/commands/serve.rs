@@ -7,7 +7,7 @@ use durhai::{Body, Committed, HostBuilder, MemoryWorld, Report, Status, Workflow
 use durhai_api::{Config, Limits, Token};
 use durhai_steps::Reload;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -28,13 +28,14 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let mut interrupt = Interrupt::listen();
     let root = folder::scripts(args.dir.as_deref().or(globals.scripts.as_deref()))?;
     let mut config = config(&args)?;
-    let listener = bind(&args.listen, &config).await?;
-    let listen = listener.local_addr().map_err(|error| Fail::unreachable(format!("no address: {error}")))?;
+    // The port is ours from here on; it answers when there is a host that can.
+    let socket = bind(&args.listen, &config)?;
+    let listen = socket.local_addr().map_err(|error| Fail::unreachable(format!("no address: {error}")))?;
     let mut file = HostFile::new(listen)?;
     let address = file.address;
     let public_url = args.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let sealed = sealed(&args);
-    let Prepared { builder, following } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
+    let Prepared { builder, following, findings, broken } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
     let builder = builder.public_url(public_url);
     let mut builder = stored(builder, args.store.as_deref(), &globals.data).await?;
     let exporter = hosting::exporter(&args.observing)?;
@@ -55,8 +56,10 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let mut news = News { reports: host.reports(), commits, settings, quiet: args.quiet, logged, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
     host.reload().await?;
-    let mut serving = match file.publish(&globals.data) {
-        Ok(published) => Serving::start(host.clone(), listener, config, published),
+    let listening = socket.listen(BACKLOG).map_err(|error| unbound(&args.listen, &error));
+    let ready = listening.and_then(|listener| Ok((listener, file.publish(&globals.data)?)));
+    let mut serving = match ready {
+        Ok((listener, published)) => Serving::start(host.clone(), listener, config, published),
         Err(fail) => {
             host.shutdown().await;
             return Err(fail);
@@ -68,6 +71,7 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     });
     // Whoever reads the first line finds the host.
     news.opening(&root, globals, address, &host.workflows());
+    findings.iter().chain(&broken).for_each(|finding| note(format!("warning: {finding}")));
 
     let outcome = tokio::select! {
         () = news.tell() => Err(Fail::unreachable("the host stopped")),
@@ -80,8 +84,9 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
         true if !out.json => out.line("stopping; once more ends it at once"),
         _ => {}
     }
-    serving.stop().await;
+    let published = serving.stop().await;
     host.shutdown().await;
+    drop(published);
     if let Some(exporter) = exporter {
         exporter.shutdown().await;
     }
@@ -193,8 +198,8 @@ impl News<'_> {
                 self.out.line(format!("{now} {workflow} removed; live runs go on"));
             }
             Report::Doubtful { workflow, findings, .. } => {
-                let findings = findings.join("\n");
-                self.out.line(format!("{now} {workflow} serves, and a check finds errors in it:\n{findings}"));
+                self.out
+                    .line(format!("{now} {workflow} serves, and a check finds errors in it:\n{}", findings.join("\n")));
             }
             Report::FolderGone { error, .. } => {
                 self.out.line(format!("{now} warning: {error}; what served before still does"));
@@ -332,7 +337,11 @@ fn warn_of_readers(path: &Path) {
 #[cfg(not(unix))]
 fn warn_of_readers(_: &Path) {}
 
-async fn bind(listen: &str, config: &Config) -> Result<TcpListener, Fail> {
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A port that is taken and does not answer yet.
+fn bind(listen: &str, config: &Config) -> Result<TcpSocket, Fail> {
     let addresses: Vec<SocketAddr> = listen
         .to_socket_addrs()
         .map_err(|error| {
@@ -341,9 +350,28 @@ async fn bind(listen: &str, config: &Config) -> Result<TcpListener, Fail> {
         .collect();
     // Before anything is opened: a port that strangers reach must not exist for a moment.
     addresses.iter().try_for_each(|address| config.may_listen(*address))?;
-    TcpListener::bind(&*addresses).await.map_err(|error| match error.kind() {
+    let take = |address: SocketAddr| {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A port whose connections of before linger is free.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    let mut last = std::io::Error::new(std::io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in addresses {
+        match take(address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(unbound(listen, &last))
+}
+
+fn unbound(listen: &str, error: &std::io::Error) -> Fail {
+    match error.kind() {
         std::io::ErrorKind::AddrInUse => Fail::unreachable(format!("{listen} is in use"))
             .hint("Another host may run there. --listen 127.0.0.1:0 takes a free port."),
         _ => Fail::unreachable(format!("{listen} cannot be listened on: {error}")),
-    })
+    }
 }

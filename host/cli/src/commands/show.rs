@@ -46,9 +46,9 @@ struct Children {
 }
 
 pub async fn show(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let (client, run) = Client::of_run(&globals.data, &args.run).await?;
     let local = client.is_local();
-    let shown = look(&client, &args.run).await;
+    let shown = look(&client, &run).await;
     client.close().await;
     let shown = shown?;
     if out.json {

@@ -1,14 +1,14 @@
 //! `durhai start`: a run in the host that serves, or one that waits for the next host.
 
-use durhai::RunView;
+use durhai::{RunView, SledWorld};
 use durhai_api::Want;
 
 use super::run::{self, Job};
 use crate::args::{Allow, Globals, Observing, Start};
-use crate::client::{Client, Local, Remote, Starting, open_world, store_path};
+use crate::client::{Client, Local, Opened, Remote, Starting, open_or_served, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
-use crate::hosting;
+use crate::hosting::{self, Prepared};
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::output::{Out, note};
@@ -27,22 +27,29 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
         elsewhere: false,
     };
     if let Some(remote) = Client::served(&globals.data).await? {
-        return there(remote, starting, args.wait, out).await;
+        return there(remote, starting, args.wait, &args.allow, out).await;
     }
     let target = folder::target(&args.name, globals.scripts.as_deref())?;
     let starting = Starting { workflow: target.name.clone(), ..starting };
+    let prepared = hosting::prepare(globals, &target.root, &args.allow, &[])?;
+    // A host may have begun meanwhile.
+    let world = match open_or_served(&globals.data, &store_path(&globals.data)).await? {
+        Opened::Served(remote) => return there(remote, starting, args.wait, &args.allow, out).await,
+        Opened::Store(world) => *world,
+    };
     if !args.wait {
-        return leave(globals, &target, starting, &args.allow, out).await;
+        return leave(&target, starting, &args.allow, (prepared, world), out).await;
     }
     let again = run::again(globals, "run", &args.name, &args.allow);
     let any_input = args.input.input.is_none();
     let observing = Observing::default();
     let job = Job { target, starting, any_input, allow: args.allow, quiet: false, observing, again };
-    run::here(globals, job, out).await
+    run::here(globals, job, (prepared, world), out).await
 }
 
 /// In the host that serves.
-async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Outcome {
+async fn there(remote: Remote, starting: Starting, wait: bool, allow: &Allow, out: &Out) -> Outcome {
+    ignored(allow, "the host that serves runs it, with what it was granted itself");
     let passing = remote.is_passing();
     if passing && wait {
         return Err(Fail::unreachable("a `durhai run` has the store, and runs nothing else")
@@ -76,10 +83,15 @@ async fn there(remote: Remote, starting: Starting, wait: bool, out: &Out) -> Out
 }
 
 /// In the store, for whoever hosts it next.
-async fn leave(globals: &Globals, target: &Target, starting: Starting, allow: &Allow, out: &Out) -> Outcome {
-    let builder = hosting::builder(globals, &target.root, allow)?;
-    let world = open_world(&globals.data, &store_path(&globals.data)).await?;
-    let host = builder.world(world).adopt(false).watch(false).start().await?;
+async fn leave(
+    target: &Target,
+    starting: Starting,
+    allow: &Allow,
+    (prepared, world): (Prepared, SledWorld),
+    out: &Out,
+) -> Outcome {
+    ignored(allow, "the host that serves next runs it, with what it is granted itself");
+    let host = prepared.builder.world(world).adopt(false).watch(false).start().await?;
     let client = Client::Local(Local { host });
     let outcome = async {
         run::loads(&client, target).await?;
@@ -91,6 +103,15 @@ async fn leave(globals: &Globals, target: &Target, starting: Starting, allow: &A
     print(&view, out);
     left(&view);
     Ok(Exit::Done)
+}
+
+/// What was granted here does not reach whoever runs it.
+fn ignored(allow: &Allow, why: &str) {
+    let words = allow.words();
+    if !words.is_empty() {
+        let words = words.join(" ");
+        note(format!("warning: {words} has no effect: {why}. Give it to `durhai serve`, or grant it in durhai.toml."));
+    }
 }
 
 fn print(view: &RunView, out: &Out) {

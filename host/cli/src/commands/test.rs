@@ -38,6 +38,7 @@ pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
         let mut source = hosting::source(globals, &root, &args.allow, &[])?.without_grants();
         let (rules, provisions) = source.load().map_err(Fail::usage)?;
         options.rules = rules;
+        options.functions = hosting::functions(globals, &root, &args.functions)?;
         let outside = Outside::new(provisions);
         options.mask = Some(Mask::new(outside.mask()));
         // As in a host.

@@ -1,13 +1,17 @@
 //! The real binary, as people use it.
 
+mod beginning;
 mod checking;
 mod damaged;
 mod declared;
+mod exported;
 mod folder;
+mod functions;
 mod guarding;
 mod keeping;
 mod killed;
 mod logging;
+mod misconfigured;
 mod numbers;
 mod outside;
 mod page;
@@ -19,5 +23,6 @@ mod serve;
 mod settings;
 mod store;
 mod testing;
+mod texts;
 mod tools;
 mod versions;
