@@ -107,7 +107,7 @@ fn each_layer_knows_those_below_it_only() {
 }
 
 #[test]
-fn unsafe_code_is_in_one_file() {
+fn unsafe_code_is_in_two_files() {
     let mut found = Vec::new();
     for path in sources() {
         let text = fs::read_to_string(&path).unwrap();
@@ -119,7 +119,9 @@ fn unsafe_code_is_in_one_file() {
             found.push(relative(&path));
         }
     }
-    assert_eq!(found, ["host/engine/src/fiber.rs"]);
+    found.sort();
+    // Stacks that are switched, and an allocator that counts.
+    assert_eq!(found, ["host/engine/src/fiber.rs", "host/engine/src/memory.rs"]);
 }
 
 #[test]

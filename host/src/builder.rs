@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use durhai_core::replay::Limits;
-use durhai_engine::{Extension, SandboxConfig, ScriptLimits};
+use durhai_engine::{Extension, SandboxConfig, ScriptLimits, ScriptMemory};
 use durhai_world::{Holder, MemoryWorld, Notice, World, WorldError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,8 @@ pub struct HostBuilder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) scripts: ScriptLimits,
+    pub(crate) memory: ScriptMemory,
+    pub(crate) memory_was_set: bool,
     pub(crate) workers: usize,
     pub(crate) max_live: usize,
     pub(crate) evict_after: Duration,
@@ -71,6 +73,8 @@ impl Default for HostBuilder {
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
             scripts: ScriptLimits::default(),
+            memory: ScriptMemory::default(),
+            memory_was_set: false,
             workers: std::thread::available_parallelism().map_or(1, |n| n.get()),
             max_live: 10_000,
             evict_after: Duration::from_secs(60),
@@ -179,6 +183,17 @@ impl HostBuilder {
         self
     }
 
+    /// Memory that the scripts of runs may hold, in bytes: `run` of them one run, `all` of them all runs of this host. A run
+    /// over its budget fails with kind `limit`; when all are over theirs, whoever asks for more and holds more than its
+    /// share of it does. Default: 256 MiB and 1 GiB. What they hold is counted where the program's allocator is a
+    /// [`CountingAllocator`](crate::CountingAllocator); where it is not, [`start`](HostBuilder::start) refuses a budget that was set, and without
+    /// this call only the limits of single values hold.
+    pub fn script_memory(mut self, run: u64, all: u64) -> Self {
+        self.memory = ScriptMemory { run, all };
+        self.memory_was_set = true;
+        self
+    }
+
     /// Threads that run scripts. Default: one a core.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
@@ -251,7 +266,18 @@ impl HostBuilder {
 
     /// Starts it. Scripts that do not compile do not stop it: they are reported, see [`Host::workflows`].
     pub async fn start(self) -> Result<Host, HostError> {
-        let config = SandboxConfig { limits: self.scripts, extend: self.extend };
+        if self.memory_was_set && !durhai_engine::memory_is_counted() {
+            let message = "script_memory: nothing counts what scripts hold in this program; put `#[global_allocator] static \
+                           ALLOCATOR: durhai::CountingAllocator = durhai::CountingAllocator::system();` into it, or leave \
+                           the budget out";
+            return Err(HostError::Invalid(message.into()));
+        }
+        let config = SandboxConfig {
+            limits: self.scripts,
+            extend: self.extend,
+            memory: self.memory,
+            ..SandboxConfig::default()
+        };
         let mut name = [0; 8];
         getrandom::fill(&mut name).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
         let name = format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(name));

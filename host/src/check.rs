@@ -106,7 +106,7 @@ impl HostBuilder {
     }
 
     fn sandbox(&self) -> SandboxConfig {
-        SandboxConfig { limits: self.scripts.clone(), extend: self.extend.clone() }
+        SandboxConfig { limits: self.scripts.clone(), extend: self.extend.clone(), ..SandboxConfig::default() }
     }
 }
 

@@ -114,7 +114,7 @@ pub use durhai_core::{
     Version,
 };
 pub use durhai_engine::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
-pub use durhai_engine::{CALLS, CallDoc};
+pub use durhai_engine::{CALLS, CallDoc, CountingAllocator, memory_is_counted};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 
 /// For those who write a world of their own, or stand between a host and its world.

@@ -16,7 +16,7 @@ use crate::output::quoted;
 pub use self::files::{Backup, Doctor, Export, Import};
 pub use self::observing::{LogFormat, Observing};
 pub use self::scripts::{Check, Functions, Graph, Test};
-pub use self::serving::Serve;
+pub use self::serving::{Memory, Serve};
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
 #[derive(Debug, Parser)]
@@ -140,6 +140,8 @@ pub struct Run {
     /// How long the run may take, instead of what its workflow says: `90s`, `2h`.
     #[arg(long, value_name = "DURATION", value_parser = durhai::duration::parse)]
     pub timeout: Option<u64>,
+    #[command(flatten)]
+    pub memory: Memory,
     #[command(flatten)]
     pub allow: Allow,
     /// Print nothing but the output and errors.

@@ -5,6 +5,7 @@ use durhai_core::{Failure, Kind, Value};
 use rhai::Dynamic;
 use serde_json::Number;
 
+use crate::meter;
 use crate::show;
 
 /// How large one stored value may be.
@@ -27,8 +28,18 @@ impl From<&Limits> for Budget {
 /// `()` becomes null, a character a string; captured variables are read through. What JSON cannot hold is
 /// [`Kind::NotStorable`]; a value over the budget is [`Kind::Limit`].
 pub fn to_value(value: &Dynamic, name: &str, budget: Budget) -> Result<Value, Failure> {
-    let mut walk = Walk { name, budget, used: 0, path: Vec::new() };
-    walk.value(value)
+    // It goes to the log, and lives and dies there.
+    meter::apart(|| {
+        let mut walk = Walk { name, budget, used: 0, path: Vec::new() };
+        walk.value(value)
+    })
+}
+
+/// [`to_dynamic`] of what nobody needs any more: the script holds what comes of it, and has not held what goes.
+pub fn into_dynamic(value: Value) -> Dynamic {
+    let dynamic = to_dynamic(&value);
+    meter::apart(|| drop(value));
+    dynamic
 }
 
 /// Gives a stored value to a script. Numbers above `i64::MAX` cannot come from a script; a step that returns one gives a

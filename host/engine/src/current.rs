@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use durhai_core::replay::{Answer, BODY, Call, GroupKey, Reply, TaskKey};
 use durhai_core::{Failure, Kind, Replay, Site};
-use rhai::{EvalAltResult, NativeCallContext, Shared};
+use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position, Shared};
 
 use crate::bindings::group::Group;
 use crate::bindings::saga::Saga;
 use crate::bindings::{failure_to_error, throw};
 use crate::fiber;
+use crate::meter::{self, Account};
 use crate::program::Program;
 use crate::trace::{self, Tracer};
 
@@ -39,6 +40,8 @@ pub struct State {
     /// Operations of all tasks since the last input from outside, and how many of those there were then.
     pub reaction: u64,
     pub inputs: u64,
+    /// What the run holds in memory, and how fast its operations are.
+    pub account: Account,
     /// What was thrown into the script last, with the place it came from, which the map a script catches does not hold.
     pub thrown: Option<Failure>,
     /// A limit was broken: the next operation fails, and the run with it.
@@ -63,10 +66,6 @@ pub enum Pause {
 /// The modules scripts can import now, by path.
 pub type Modules = BTreeMap<String, Shared<rhai::Module>>;
 
-/// Operations after which others may get a turn. One operation takes 30 ns as a rule, but milliseconds where it copies an
-/// array of the largest size, so a slice is short; a switch takes 100 ns.
-pub const SLICE: u32 = 512;
-
 /// What a durable call costs that is answered within the turn, in operations; and a change to another fiber.
 const ANSWER: u32 = 64;
 const SWITCH: u32 = 16;
@@ -82,13 +81,11 @@ const BEYOND: u64 = 1_000_000;
 const REACTION: u64 = 10;
 
 /// Operations that the top level of a module may make.
-const LOADING_OPERATIONS: u32 = 1_000_000;
+const LOADING_OPERATIONS: i64 = 1_000_000;
 
 thread_local! {
     static STATE: RefCell<Option<Box<State>>> = const { RefCell::new(None) };
     static MODULES: RefCell<Rc<Modules>> = RefCell::default();
-    /// Operations left in this slice.
-    static LEFT: Cell<u32> = const { Cell::new(SLICE) };
     /// How the program that runs is read, see [`Bundle::EDITION`](crate::Bundle::EDITION).
     static EDITION: Cell<u32> = const { Cell::new(1) };
     /// The top level of a module runs, without a run.
@@ -110,6 +107,7 @@ impl State {
             max_operations,
             reaction: 0,
             inputs: 0,
+            account: Account::default(),
             thrown: None,
             doom: None,
             doomed: None,
@@ -153,15 +151,14 @@ pub fn load<R>(modules: Rc<Modules>, f: impl FnOnce() -> R) -> R {
     enter(&mut none, modules, || {
         LOADING.set(true);
         let _loaded = Loaded;
-        LEFT.set(LOADING_OPERATIONS);
-        result = Some(f());
+        result = Some(meter::bounded(LOADING_OPERATIONS, f));
     });
     result.expect("enter runs its function")
 }
 
-/// The state, if a run has this thread. `f` must not run script code or suspend.
+/// The state, if a run has this thread. `f` must not run script code or suspend. What it allocates is the host's.
 pub fn with<R>(f: impl FnOnce(&mut State) -> R) -> Option<R> {
-    STATE.with_borrow_mut(|state| state.as_deref_mut().map(f))
+    meter::apart(|| STATE.with_borrow_mut(|state| state.as_deref_mut().map(f)))
 }
 
 /// [`with`] for native functions: without a run they fail.
@@ -196,6 +193,7 @@ pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State
         // Recorded runs may have made more of them under other rules.
         if !state.replay.is_live() {
             state.operations = 0;
+            state.account.answered();
         }
         let watched = state.tracer.as_ref().map(|_| (call.clone(), site.clone(), state.replay.last_seq()));
         let reply = state.replay.call(state.task, call, site);
@@ -225,7 +223,7 @@ pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State
     }
     match answer {
         Answer::Failure(failure) => Err(failure_to_error(failure)),
-        answer => Ok(answer),
+        answer => Ok(meter::owned(answer)),
     }
 }
 
@@ -239,41 +237,46 @@ pub fn stop() -> ! {
 /// Called by Rhai at every operation, so it is a count and two comparisons. `false`: the script must stop here.
 #[inline]
 pub fn progress() -> bool {
-    let left = LEFT.get().wrapping_sub(1);
-    LEFT.set(left);
-    (left != 0 && !fiber::stack_is_low()) || look_up(left == 0)
+    (meter::tick() && !fiber::stack_is_low()) || look_up()
+}
+
+/// Counts what a native function is about to do as so many operations. Others may get their turn in between, and a limit
+/// may end the script.
+#[inline]
+pub fn spend(operations: usize) -> Result<(), Thrown> {
+    if meter::spend(operations as u64) || look_up() {
+        return Ok(());
+    }
+    Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into())
 }
 
 /// Begins a slice of operations.
 pub fn begin_slice() {
-    LEFT.set(SLICE);
+    with(|state| state.account.begin());
 }
 
-/// Another fiber goes on, within the same slice.
-pub fn switch() {
+/// A fiber goes on, within the slice.
+pub fn enter_fiber() {
     charge(SWITCH);
+    STATE.with_borrow_mut(|state| state.as_deref_mut().map(|state| state.account.enter()));
+}
+
+/// It has stopped; see [`Account::leave`].
+pub fn leave_fiber(stack: i64) -> usize {
+    STATE.with_borrow_mut(|state| state.as_deref_mut().map(|state| state.account.leave(stack))).unwrap_or(usize::MAX)
 }
 
 /// Counts what a native function does as so many operations. Where they are more than the slice has left it ends with the
 /// next one.
 pub fn charge(operations: u32) {
-    let left = LEFT.get();
-    if operations < left {
-        return LEFT.set(left - operations);
-    }
-    LEFT.set(1);
-    let over = u64::from(operations - left);
-    with(|state| {
-        state.operations += over;
-        state.reaction += over;
-    });
+    meter::spend(u64::from(operations));
 }
 
 /// A value of so many bytes was shown. Where much waits to be committed the slice is over, so that it can be.
 pub fn shown(bytes: usize) {
     charge(u32::try_from(bytes / SHOWN).unwrap_or(u32::MAX));
     if with(|state| state.replay.is_full()) == Some(true) {
-        LEFT.set(1);
+        meter::cut_short();
     }
 }
 
@@ -284,24 +287,23 @@ pub fn doom(failure: Failure) {
             state.doom.get_or_insert(failure);
         }
     });
-    LEFT.set(1);
+    meter::cut_short();
 }
 
 /// A limit ends the run in two strokes. The first makes Rhai unwind with an error, so that the failure gets its place and
 /// call stack. Scripts can catch that error where Rhai has wrapped it (calls through function pointers), and `sort`
 /// swallows it; so if another operation is seen, the second stroke suspends the fiber for good.
 #[cold]
-fn look_up(slice_is_over: bool) -> bool {
-    LEFT.set(SLICE);
-    let loading = LOADING.get();
-    let doom = if fiber::stack_is_low() {
+fn look_up() -> bool {
+    let used = meter::take_used();
+    let doom = if LOADING.get() {
+        return false;
+    } else if fiber::stack_is_low() {
         let message = "the script calls itself too deeply, or its data nests too deeply: the stack is full; use a loop, or \
                        flatter data";
         Failure::new(Kind::Limit, message)
-    } else if !slice_is_over || loading {
-        return !loading;
     } else {
-        let spent = with(spent);
+        let spent = with(|state| spent(state, used));
         if fiber::inside() && with(|state| state.replay.verdict().is_some()) == Some(true) {
             stop();
         }
@@ -327,18 +329,18 @@ fn look_up(slice_is_over: bool) -> bool {
     if second == Some(true) && fiber::inside() {
         stop();
     }
-    LEFT.set(1);
+    meter::refill(1);
     false
 }
 
 /// A slice was used up: what is wrong with that, if anything is.
-fn spent(state: &mut State) -> Option<Failure> {
+fn spent(state: &mut State, used: u64) -> Option<Failure> {
     let inputs = state.replay.inputs_handed();
     if std::mem::replace(&mut state.inputs, inputs) != inputs {
         state.reaction = 0;
     }
-    state.operations += u64::from(SLICE);
-    state.reaction += u64::from(SLICE);
+    state.operations += used;
+    state.reaction += used;
     if state.reaction >= BEYOND && state.replay.only_terminated() {
         // Where it stood when it was terminated nobody knows.
         state.replay.ends_here();
@@ -358,7 +360,7 @@ fn spent(state: &mut State) -> Option<Failure> {
              times the limit `operations`): is there a loop that does not end?"
         )
     } else {
-        return None;
+        state.account.look(limit)?
     };
     Some(Failure::new(Kind::Limit, message))
 }

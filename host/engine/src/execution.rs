@@ -13,6 +13,7 @@ use crate::convert::{self, Budget};
 use crate::current::{self, Pause, State, Thrown};
 use crate::diagnostic;
 use crate::fiber::{self, Fiber};
+use crate::meter;
 use crate::program::Program;
 use crate::sandbox::Sandbox;
 use crate::schema;
@@ -67,6 +68,7 @@ impl Execution {
         let Execution { state, fibers, preempted } = self;
         if let Some(state) = state {
             state.max_operations = sandbox.limits.operations;
+            state.account.open(&sandbox.pool, sandbox.memory);
         }
         let mut turn = Turn::Idle;
         current::enter(state, modules, || turn = run(sandbox, fibers, preempted, should_yield));
@@ -96,6 +98,12 @@ impl Execution {
 
     pub fn replay_mut(&mut self) -> &mut Replay {
         &mut self.state.as_mut().expect("the state is there between turns").replay
+    }
+
+    /// Operations since the last durable call of the task that ran last, as far as they were looked at; for tests.
+    #[doc(hidden)]
+    pub fn operations(&self) -> u64 {
+        self.state().operations
     }
 
     pub fn program(&self) -> &Rc<Program> {
@@ -144,8 +152,11 @@ fn run(
             state.task = task;
             state.pause = Pause::Call;
         });
-        current::switch();
+        let stack = fiber.stack_in_use();
+        current::enter_fiber();
         let resumed = catch_unwind(AssertUnwindSafe(|| fiber.resume()));
+        let deepest = current::leave_fiber(fiber.stack_in_use() as i64 - stack as i64);
+        fiber.give_back_below(deepest);
         if current::with(|state| state.tracer.as_ref().is_some_and(|tracer| tracer.is_over())) == Some(true) {
             fibers.clear();
             return Turn::Stopped;
@@ -186,6 +197,7 @@ fn next(sandbox: &Sandbox, fibers: &mut HashMap<TaskKey, Fiber>) -> Result<TaskK
             current::with(|state| {
                 state.answer = Some(answer);
                 state.operations = 0;
+                state.account.answered();
             });
             return Ok(task);
         }
@@ -204,8 +216,9 @@ fn next(sandbox: &Sandbox, fibers: &mut HashMap<TaskKey, Fiber>) -> Result<TaskK
 }
 
 fn body(engine: &Engine) {
-    let begun = current::with(|state| (convert::to_dynamic(&state.replay.take_input()), state.program.clone()));
+    let begun = current::with(|state| (state.replay.take_input(), state.program.clone()));
     let Some((input, program)) = begun else { return };
+    let input = convert::into_dynamic(input);
     let mut scope = Scope::new();
     scope.push_constant_dynamic("input", input);
     let result = engine.eval_ast_with_scope::<Dynamic>(&mut scope, &program.ast);
@@ -226,7 +239,7 @@ fn body(engine: &Engine) {
 
 fn branch(engine: &Engine, task: TaskKey, group: GroupKey, index: usize) {
     let result = settle(run_branch(engine, group, index));
-    let told = result.as_ref().map(|_| Value::Null).map_err(Clone::clone);
+    let told = meter::apart(|| result.as_ref().map(|_| Value::Null).map_err(Clone::clone));
     // A group that was decided without this branch is gone, and nobody wants the value.
     let unwanted = current::with(|state| match state.groups.get_mut(&group) {
         Some(group) => {

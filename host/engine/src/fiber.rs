@@ -4,7 +4,7 @@
 //! [`suspend`]; [`Fiber::resume`] comes back then, and the next `resume` goes on where the fiber stopped. Dropping a
 //! fiber that has not ended unwinds its stack, through Rhai's frames too, so everything it held is freed.
 //!
-//! This file holds the only unsafe code of durhai.
+//! Beside `memory.rs` this file holds the only unsafe code of durhai.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -29,11 +29,15 @@ pub const STACK_SIZE: usize = if cfg!(debug_assertions) { 256 << 20 } else { 64 
 /// (`ScriptLimits`) that comes to 51 MB and 218 MB.
 ///
 /// Not bounded by that: closures that capture closures, one in the other, which Rhai's limits do not count. Dropping such
-/// a chain takes 240 to 560 bytes a link (twice that without optimisation), so it holds 100 000 links and more.
+/// a chain takes 240 to 560 bytes a link (twice that without optimisation), so it holds 100 000 links and more; the meter
+/// bounds them, where an allocator counts: see [`MAX_LINKS`](crate::meter::MAX_LINKS).
 pub const RESERVE: usize = if cfg!(debug_assertions) { 232 << 20 } else { 54 << 20 };
 
 /// Stacks kept for the next fiber, at most, a thread.
 const POOLED: usize = 512;
+
+/// A fiber whose stack was used so much deeper than where it waits gives the difference back.
+const DEEP: usize = 1 << 20;
 
 /// A stack that was used deeper than this is given back to the system instead of being kept.
 const SHALLOW: usize = 64 << 10;
@@ -43,6 +47,8 @@ thread_local! {
     static YIELDER: Cell<*const Yielder<(), ()>> = const { Cell::new(ptr::null()) };
     /// Below this address the stack is too full.
     static FLOOR: Cell<usize> = const { Cell::new(0) };
+    /// Where the fiber waits that suspended last.
+    static WAITS_AT: Cell<usize> = const { Cell::new(0) };
     static POOL: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -51,6 +57,10 @@ pub struct Fiber {
     /// There until the fiber is dropped.
     coroutine: Option<Coroutine<(), (), (), DefaultStack>>,
     floor: usize,
+    /// The addresses at which the stack ends and begins.
+    stack: (usize, usize),
+    /// Where it waits; the beginning of the stack before it has begun and after it has ended.
+    waits_at: usize,
 }
 
 impl Fiber {
@@ -58,12 +68,12 @@ impl Fiber {
     /// (two a fiber; Linux allows 65 530 a process).
     pub fn new(body: impl FnOnce() + 'static) -> io::Result<Self> {
         let stack = take_stack()?;
-        let floor = stack.limit().get() + RESERVE;
+        let (limit, base) = (stack.limit().get(), stack.base().get());
         let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
             YIELDER.set(yielder);
             body();
         });
-        Ok(Fiber { coroutine: Some(coroutine), floor })
+        Ok(Fiber { coroutine: Some(coroutine), floor: limit + RESERVE, stack: (limit, base), waits_at: base })
     }
 
     /// Runs until the fiber suspends (`false`) or ends (`true`). A panic inside comes out of here. Must not be called
@@ -71,7 +81,34 @@ impl Fiber {
     pub fn resume(&mut self) -> bool {
         let coroutine = self.coroutine.as_mut().expect("there until dropped");
         let _outer = Outer::leave(self.floor);
-        matches!(coroutine.resume(()), CoroutineResult::Return(()))
+        self.waits_at = self.stack.1;
+        let ended = matches!(coroutine.resume(()), CoroutineResult::Return(()));
+        if !ended {
+            self.waits_at = WAITS_AT.get();
+        }
+        ended
+    }
+
+    /// Bytes of its stack that are in use while it waits.
+    pub fn stack_in_use(&self) -> usize {
+        self.stack.1 - self.waits_at
+    }
+
+    /// Gives the memory below the place where it waits back to the system, if the stack was used much deeper than that:
+    /// down to the address `deepest`.
+    pub fn give_back_below(&self, deepest: usize) {
+        #[cfg(unix)]
+        if deepest >= self.stack.0 && deepest.saturating_add(DEEP) < self.waits_at {
+            const PAGE: usize = 64 << 10;
+            // Room for what a signal or the red zone puts below the stack pointer.
+            let high = (self.waits_at - PAGE) & !(PAGE - 1);
+            let low = self.stack.0.next_multiple_of(PAGE);
+            // SAFETY: the range lies inside the mapping that the fiber's stack owns and below everything that its frames
+            // hold, since it waits above. The advice makes zeroes of it, which is what a stack begins with.
+            unsafe {
+                libc::madvise(ptr::with_exposed_provenance_mut(low), high - low, libc::MADV_DONTNEED);
+            }
+        }
     }
 }
 
@@ -90,6 +127,8 @@ impl Drop for Fiber {
 pub fn suspend() {
     let yielder = YIELDER.get();
     assert!(!yielder.is_null(), "only a fiber can wait");
+    let here = 0_u8;
+    WAITS_AT.set(ptr::from_ref(&here).addr());
     // SAFETY: the pointer is set by the body of a fiber and after each return from a suspension of that same fiber, and
     // `Outer` puts the former one back whenever control leaves the fiber. So whenever it is not null, it belongs to the
     // fiber whose stack this code runs on, and a fiber's yielder lives at the base of its stack until its body returns.

@@ -20,6 +20,7 @@ use crate::convert::Budget;
 use crate::current::{self, Modules};
 use crate::diagnostic::{self, Diagnostic};
 use crate::fiber;
+use crate::meter::{Pool, ScriptMemory};
 use crate::program::{self, Bundle, Program, Texts, file_name};
 use crate::{bindings, header, natives, trace};
 
@@ -89,12 +90,18 @@ pub type Extension = Arc<dyn Fn(&mut Engine) + Send + Sync>;
 pub struct SandboxConfig {
     pub limits: ScriptLimits,
     pub extend: Vec<Extension>,
+    /// Memory of the scripts, where a [`CountingAllocator`](crate::CountingAllocator) counts it.
+    pub memory: ScriptMemory,
+    /// What counts for the budget of all.
+    pub pool: Arc<Pool>,
 }
 
 /// A Rhai engine in which workflows run. It belongs to one thread, like all that is compiled with it.
 pub struct Sandbox {
     pub(crate) engine: Rc<Engine>,
     pub(crate) limits: ScriptLimits,
+    pub(crate) memory: ScriptMemory,
+    pub(crate) pool: Arc<Pool>,
 }
 
 impl Sandbox {
@@ -144,7 +151,17 @@ impl Sandbox {
         if traced {
             trace::register(&mut engine);
         }
-        Sandbox { engine: Rc::new(engine), limits: config.limits.clone() }
+        let (limits, memory, pool) = (config.limits.clone(), config.memory, config.pool.clone());
+        Sandbox { engine: Rc::new(engine), limits, memory, pool }
+    }
+
+    /// The native functions that scripts can call, with the types of what they take; for tests.
+    #[doc(hidden)]
+    pub fn natives(&self) -> Vec<(String, Vec<std::any::TypeId>)> {
+        let native = |info: rhai::FuncInfo<'_>| {
+            (info.script.is_none()).then(|| (info.metadata.name.to_string(), info.metadata.param_types.to_vec()))
+        };
+        self.engine.collect_fn_metadata(None, native, true)
     }
 
     /// Compiles a workflow with its modules. The modules' top level is run here, once, outside any run.

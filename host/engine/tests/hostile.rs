@@ -15,7 +15,7 @@ use durhai_engine::{Execution, Sandbox, SandboxConfig, ScriptLimits, Turn};
 fn fails(script: &str) -> durhai_core::Failure {
     let sandbox = Sandbox::new(&SandboxConfig {
         limits: ScriptLimits { operations: 3_000_000, ..ScriptLimits::default() },
-        extend: Vec::new(),
+        ..SandboxConfig::default()
     });
     driver::run_with(&sandbox, script, serde_json::json!(null)).result().expect_err(script)
 }
@@ -56,7 +56,7 @@ fn callbacks_that_swallow_errors() {
 
 fn run_limited(script: &str) -> Option<Kind> {
     let limits = ScriptLimits { operations: 1_000_000, ..ScriptLimits::default() };
-    let sandbox = Sandbox::new(&SandboxConfig { limits, extend: Vec::new() });
+    let sandbox = Sandbox::new(&SandboxConfig { limits, ..SandboxConfig::default() });
     driver::run_with(&sandbox, script, serde_json::json!(null)).result().err().map(|failure| failure.kind)
 }
 
@@ -127,7 +127,7 @@ fn deep_data() {
         "fn f(n) { if n == 0 { let y = deep_both(99_990); let z = y; 1 } else { [n].map(|x| f(x - 1))[0] } } f(15)";
     driver::run_with(&sandbox, script, serde_json::json!(null)).result().expect("it fits");
     let limits = ScriptLimits { array: 600, map: 600, ..ScriptLimits::default() };
-    let sandbox = Sandbox::new(&SandboxConfig { limits, extend: Vec::new() });
+    let sandbox = Sandbox::new(&SandboxConfig { limits, ..SandboxConfig::default() });
     for (script, message) in [
         ("let a = []; loop { a = [a]; }", "array"),
         ("let m = #{}; loop { m = #{ m: m }; }", "map"),
@@ -144,7 +144,7 @@ fn deep_data() {
 
 fn fails_with(script: &str, operations: u64) -> durhai_core::Failure {
     let limits = ScriptLimits { operations, ..ScriptLimits::default() };
-    let sandbox = Sandbox::new(&SandboxConfig { limits, extend: Vec::new() });
+    let sandbox = Sandbox::new(&SandboxConfig { limits, ..SandboxConfig::default() });
     driver::run_with(&sandbox, script, serde_json::json!(null)).result().expect_err(script)
 }
 

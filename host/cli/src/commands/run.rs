@@ -7,7 +7,7 @@ use durhai_api::Want;
 use durhai_steps::Reload;
 use tracing::level_filters::LevelFilter;
 
-use crate::args::{Allow, Globals, LogFormat, Observing, Run};
+use crate::args::{Allow, Globals, LogFormat, Memory, Observing, Run};
 use crate::client::{Client, Local, Starting, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
@@ -25,6 +25,7 @@ pub struct Job {
     pub starting: Starting,
     /// No input was given: that of the run which is there counts.
     pub any_input: bool,
+    pub memory: Option<Memory>,
     pub allow: Allow,
     pub quiet: bool,
     pub observing: Observing,
@@ -49,7 +50,8 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
     };
     let any_input = args.input.input.is_none();
     let (quiet, observing) = (args.quiet, args.observing);
-    let job = Job { target, starting, any_input, allow: args.allow, quiet, observing, again };
+    let job =
+        Job { target, starting, any_input, memory: Some(args.memory), allow: args.allow, quiet, observing, again };
     let prepared = hosting::prepare(globals, &job.target.root, &job.allow, &[])?;
     let world = open_world(&globals.data, &store_path(&globals.data)).await?;
     here(globals, job, (prepared, world), out).await
@@ -69,6 +71,9 @@ pub async fn here(globals: &Globals, job: Job, (prepared, world): (Prepared, Sle
     let url = door.url();
     let exporter = hosting::exporter(&job.observing)?;
     let mut builder = builder.world(world).adopt(false).watch(false).public_url(&url);
+    if let Some(memory) = job.memory {
+        builder = builder.script_memory(memory.run_memory, memory.script_memory);
+    }
     if let Some(exporter) = &exporter {
         builder = builder.observe(exporter.observer());
     }

@@ -36,7 +36,7 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let public_url = args.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let sealed = sealed(&args);
     let Prepared { builder, following, findings, broken } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
-    let builder = builder.public_url(public_url);
+    let builder = builder.public_url(public_url).script_memory(args.memory.run_memory, args.memory.script_memory);
     let mut builder = stored(builder, args.store.as_deref(), &globals.data).await?;
     let exporter = hosting::exporter(&args.observing)?;
     if let Some(exporter) = &exporter {

@@ -43,7 +43,7 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
     let again = run::again(globals, "run", &args.name, &args.allow);
     let any_input = args.input.input.is_none();
     let observing = Observing::default();
-    let job = Job { target, starting, any_input, allow: args.allow, quiet: false, observing, again };
+    let job = Job { target, starting, any_input, memory: None, allow: args.allow, quiet: false, observing, again };
     run::here(globals, job, (prepared, world), out).await
 }
 

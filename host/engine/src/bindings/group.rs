@@ -13,6 +13,7 @@ use super::args::{self, invalid};
 use super::{failure_to_error, failure_to_map};
 use crate::convert;
 use crate::current::{self, State, Thrown};
+use crate::meter;
 use crate::show::found;
 
 /// Branches that were opened by one call.
@@ -242,7 +243,7 @@ fn all(group: &mut Group, outcome: Outcome) -> Result<Array, Thrown> {
 }
 
 fn settled(result: Result<Dynamic, Failure>) -> Dynamic {
-    let (key, value) = match result {
+    let (key, value) = match result.map_err(meter::owned) {
         Ok(value) => ("ok", value),
         Err(failure) if failure.kind == Kind::Thrown => ("error", convert::to_dynamic(&failure.data)),
         Err(failure) => ("error", failure_to_map(&failure).into()),

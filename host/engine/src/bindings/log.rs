@@ -7,6 +7,7 @@ use super::args::{self, invalid};
 use super::throw;
 use crate::convert::{self, Budget};
 use crate::current::{self, State, Thrown};
+use crate::meter;
 use crate::show;
 
 /// Bytes of one line; longer ones are cut.
@@ -23,16 +24,16 @@ pub fn register(engine: &mut Engine) {
             log(&ctx, &level, &message, &fields)
         })
         .register_fn("run_id", |ctx: NativeCallContext<'_>| {
-            current::run(&ctx, |state| state.replay.known_as().to_string())
+            current::run(&ctx, |state| state.replay.known_as().to_string()).map(meter::owned)
         })
         .register_fn("workflow_name", |ctx: NativeCallContext<'_>| {
-            current::run(&ctx, |state| state.replay.workflow().to_string())
+            current::run(&ctx, |state| state.replay.workflow().to_string()).map(meter::owned)
         })
         .register_fn("attempt", |ctx: NativeCallContext<'_>| {
             current::run(&ctx, |state| i64::from(state.replay.created().attempt))
         })
         .register_fn("step_id", |ctx: NativeCallContext<'_>| {
-            current::run(&ctx, |state| state.replay.step_id(state.task))
+            current::run(&ctx, |state| state.replay.step_id(state.task)).map(meter::owned)
         });
 }
 

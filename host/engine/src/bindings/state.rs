@@ -21,7 +21,8 @@ pub fn register(engine: &mut Engine) {
         })
         .register_fn("get_state", |ctx: NativeCallContext<'_>, key: Dynamic| -> Result<Dynamic, Thrown> {
             let key = args::name("get_state: the key", &key)?;
-            current::run(&ctx, |state| state.replay.get_state(&key).map_or(Dynamic::UNIT, convert::to_dynamic))
+            let value = current::run(&ctx, |state| state.replay.get_state(&key).cloned())?;
+            Ok(value.map_or(Dynamic::UNIT, convert::into_dynamic))
         })
         .register_fn("set_status", |ctx: NativeCallContext<'_>, value: Dynamic| -> Result<(), Thrown> {
             let text = match stored(&ctx, &value)? {
