@@ -3,7 +3,7 @@
 //! A run that began long ago still calls them with the module texts of then, so a name that is here stays, with the
 //! arguments and the results it has; what must change gets another name.
 
-mod args;
+pub(crate) mod args;
 mod hash;
 mod json;
 mod options;
@@ -11,7 +11,7 @@ mod regex;
 mod schema;
 mod text;
 mod time;
-mod value;
+pub(crate) mod value;
 
 /// What a native function gives back when it fails; a script catches the text of it.
 type Thrown = Box<rhai::EvalAltResult>;

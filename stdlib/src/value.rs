@@ -1,7 +1,9 @@
 //! Between what a script holds and JSON, for every engine there is. Whole numbers and floats stay apart.
 
-use rhai::{Array, Dynamic, Map};
+use rhai::{Array, Dynamic, Engine, Map};
 use serde_json::{Number, Value};
+
+use crate::native;
 
 /// Nesting beyond this is refused: JSON readers stop at about the same depth.
 const MAX_DEPTH: usize = 100;
@@ -21,6 +23,15 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
             fields.iter().map(|(key, value)| (key.as_str().into(), to_dynamic(value))).collect::<Map>().into()
         }
     }
+}
+
+/// Levels at which the reader of JSON stops by itself.
+const READABLE: usize = 128;
+
+/// Reads JSON of at most as many elements and entries as the engine allows in a value: a text of a few megabytes could
+/// hold millions. [An error of data](serde_json::Error::is_data) says that there are more.
+pub fn parse(text: &str, engine: &Engine) -> Result<Dynamic, serde_json::Error> {
+    native::value::parse(text, native::args::Room::within(engine), READABLE)
 }
 
 /// A script's value as JSON. What JSON cannot hold is named with its path: `$.items[3].when: a timestamp …`.

@@ -1,6 +1,9 @@
 //! Functions of the language that Rhai's packages have in a form that does not suit: they recurse without end, take too
 //! long, or come in one package with effects.
 
+mod equal;
+mod text;
+
 use std::any::TypeId;
 
 use durhai_core::{Failure, Kind, json};
@@ -8,11 +11,17 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, N
 
 use crate::bindings::throw;
 use crate::convert::{self, Budget};
-use crate::current::Thrown;
+use crate::current::{Thrown, spend};
 use crate::show;
 
 /// Bytes of a value as text or JSON.
 const TEXT: usize = 4 << 20;
+
+/// Bytes of JSON that are read or written in one operation.
+const JSON: usize = 64;
+
+/// Elements that are measured in one operation.
+const ITEMS: usize = 32;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -34,20 +43,32 @@ pub fn register(engine: &mut Engine) {
     engine
         .register_fn("to_json", |map: &mut Map| json(&map.clone().into()))
         .register_fn("to_json", |array: &mut Array| json(&array.clone().into()))
-        .register_fn("parse_json", |text: ImmutableString| -> Result<Dynamic, Thrown> {
-            json::from_str(&text, "")
-                .map(|value| convert::to_dynamic(&value))
-                .map_err(|error| throw(Failure::new(Kind::InvalidInput, format!("parse_json: {error}"))))
+        .register_fn("parse_json", |ctx: NativeCallContext<'_>, text: ImmutableString| -> Result<Dynamic, Thrown> {
+            spend(text.len() / JSON)?;
+            let wrong = |kind, why: String| throw(Failure::new(kind, format!("parse_json: {why}")));
+            let value = durhai_stdlib::value::parse(&text, ctx.engine()).map_err(|error| {
+                let kind = if error.is_data() { Kind::Limit } else { Kind::InvalidInput };
+                wrong(kind, error.to_string())
+            })?;
+            json::exact(text.as_bytes(), "").map_err(|number| wrong(Kind::InvalidInput, number.to_string()))?;
+            Ok(value)
         });
-    // Equality: Rhai's copies what is left at each level, so it takes time with the square of the depth.
+    equal::register(engine);
+    text::register(engine);
+    // Reached through `reduce` and its like only, which make no operations themselves.
     engine
-        .register_fn("==", |ctx: NativeCallContext<'_>, a: &mut Array, b: Array| equal_arrays(&ctx, a, &b, LEVELS))
-        .register_fn("!=", |ctx: NativeCallContext<'_>, a: &mut Array, b: Array| {
-            equal_arrays(&ctx, a, &b, LEVELS).map(|same| !same)
+        .register_fn("+", |ctx: NativeCallContext<'_>, a: ImmutableString, b: &str| text::joined(&ctx, &a, b))
+        .register_fn("+", |a: Array, b: Array| -> Result<Array, Thrown> {
+            spend((a.len() + b.len()) / ITEMS)?;
+            let mut joined = a;
+            joined.extend(b);
+            Ok(joined)
         })
-        .register_fn("==", |ctx: NativeCallContext<'_>, a: &mut Map, b: Map| equal_maps(&ctx, a, &b, LEVELS))
-        .register_fn("!=", |ctx: NativeCallContext<'_>, a: &mut Map, b: Map| {
-            equal_maps(&ctx, a, &b, LEVELS).map(|same| !same)
+        .register_fn("+", |a: Map, b: Map| -> Result<Map, Thrown> {
+            spend((a.len() + b.len()) / ITEMS)?;
+            let mut joined = a;
+            joined.extend(b);
+            Ok(joined)
         });
     // Rhai drops what a comparer throws; a cancellation would be lost in there.
     for name in ["sort", "sort_by"] {
@@ -79,62 +100,9 @@ pub fn register(engine: &mut Engine) {
 
 fn json(value: &Dynamic) -> Result<String, Thrown> {
     let budget = Budget { bytes: TEXT, depth: 64 };
-    convert::to_value(value, "value", budget).map(|value| value.to_string()).map_err(throw)
-}
-
-/// Levels of nesting that are compared.
-const LEVELS: usize = 256;
-
-/// Equal like Rhai's `==`: integers and floats are compared as numbers, values of different types are not equal.
-fn equal(ctx: &NativeCallContext<'_>, a: &Dynamic, b: &Dynamic, levels: usize) -> Result<bool, Thrown> {
-    if levels == 0 {
-        let message = format!("values that nest more than {LEVELS} levels deep cannot be compared");
-        return Err(throw(Failure::new(Kind::Limit, message)));
-    }
-    if let (Ok(a), Ok(b)) = (a.as_array_ref(), b.as_array_ref()) {
-        return equal_arrays(ctx, &a, &b, levels);
-    }
-    if let (Ok(a), Ok(b)) = (a.as_map_ref(), b.as_map_ref()) {
-        return equal_maps(ctx, &a, &b, levels);
-    }
-    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
-        return Ok(a == b);
-    }
-    if let (Ok(a), Ok(b)) = (a.as_immutable_string_ref(), b.as_immutable_string_ref()) {
-        return Ok(*a == *b);
-    }
-    let operands = [&mut a.flatten_clone(), &mut b.flatten_clone()];
-    match ctx.call_native_fn_raw("==", true, &mut { operands }) {
-        Ok(same) => Ok(same.as_bool().unwrap_or(false)),
-        Err(error) if matches!(*error, EvalAltResult::ErrorFunctionNotFound(..)) && a.type_id() != b.type_id() => {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn equal_arrays(ctx: &NativeCallContext<'_>, a: &Array, b: &Array, levels: usize) -> Result<bool, Thrown> {
-    if a.len() != b.len() {
-        return Ok(false);
-    }
-    for (a, b) in a.iter().zip(b) {
-        if !equal(ctx, a, b, levels - 1)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn equal_maps(ctx: &NativeCallContext<'_>, a: &Map, b: &Map, levels: usize) -> Result<bool, Thrown> {
-    if a.len() != b.len() {
-        return Ok(false);
-    }
-    for ((a_key, a), (b_key, b)) in a.iter().zip(b) {
-        if a_key != b_key || !equal(ctx, a, b, levels - 1)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let text = convert::to_value(value, "value", budget).map(|value| value.to_string()).map_err(throw)?;
+    spend(text.len() / JSON)?;
+    Ok(text)
 }
 
 /// `array.push(item)`, in constant time.
@@ -188,6 +156,8 @@ fn merge(ctx: &NativeCallContext<'_>, left: Array, right: Array, comparer: &FnPt
     let mut merged = Array::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        // A comparer that is a native function makes no operations.
+        spend(1)?;
         let order = comparer.call_raw(ctx, None, [a.clone(), b.clone()])?;
         // `true`: the first comes first.
         let swap = match (order.as_int(), order.as_bool()) {
@@ -210,7 +180,10 @@ fn dedup(ctx: &NativeCallContext<'_>, items: Array, comparer: &FnPtr) -> Result<
     let mut kept = Array::with_capacity(items.len());
     for item in items {
         let same = match kept.last() {
-            Some(last) => comparer.call_raw(ctx, None, [item.clone(), last.clone()])?.as_bool().unwrap_or(false),
+            Some(last) => {
+                spend(1)?;
+                comparer.call_raw(ctx, None, [item.clone(), last.clone()])?.as_bool().unwrap_or(false)
+            }
             None => false,
         };
         if !same {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rhai::{Dynamic, EvalAltResult, ImmutableString, NativeCallContext, Position};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use super::Thrown;
 
@@ -25,7 +25,10 @@ pub struct Room {
 
 impl Room {
     pub fn of(ctx: &NativeCallContext<'_>) -> Room {
-        let engine = ctx.engine();
+        Room::within(ctx.engine())
+    }
+
+    pub fn within(engine: &Engine) -> Room {
         let or = |limit: usize, most: usize| if limit == 0 { most } else { limit };
         Room {
             text: or(engine.max_string_size(), MAX_TEXT),

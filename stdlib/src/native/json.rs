@@ -16,11 +16,12 @@ pub fn register(engine: &mut Engine) {
         // For the texts of runs that were written when long numbers became floats.
         .register_fn("__json_parse", |ctx: Ctx<'_>, source: Dynamic| -> Result<Dynamic, Thrown> {
             let source = args::text("json::parse: the text", &source)?;
-            value::parse(&source, Room::of(&ctx)).or_else(|error| fail(format!("json::parse: {error}")))
+            value::parse(&source, Room::of(&ctx), DEPTH).or_else(|error| fail(format!("json::parse: {error}")))
         })
         .register_fn("__json_parse_exact", |ctx: Ctx<'_>, source: Dynamic| -> Result<Dynamic, Thrown> {
             let source = args::text("json::parse: the text", &source)?;
-            let value = value::parse(&source, Room::of(&ctx)).or_else(|error| fail(format!("json::parse: {error}")))?;
+            let value =
+                value::parse(&source, Room::of(&ctx), DEPTH).or_else(|error| fail(format!("json::parse: {error}")))?;
             exact(source.as_bytes(), "").or_else(|number| fail(format!("json::parse: {number}")))?;
             Ok(value)
         })

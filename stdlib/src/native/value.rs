@@ -103,10 +103,10 @@ impl Walk {
 }
 
 /// Reads JSON straight into script values, counting them: a text of 8 MB could hold four million arrays.
-pub fn parse(text: &str, room: Room) -> Result<Dynamic, serde_json::Error> {
+pub fn parse(text: &str, room: Room, levels: usize) -> Result<Dynamic, serde_json::Error> {
     let left = Left { items: Cell::new(room.items), entries: Cell::new(room.entries), room };
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Reader { left: &left, levels: DEPTH }.deserialize(&mut reader)?;
+    let value = Reader { left: &left, levels }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
