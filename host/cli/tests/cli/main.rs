@@ -8,6 +8,8 @@ mod exported;
 mod folder;
 mod functions;
 mod guarding;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod keeping;
 mod killed;
 mod logging;
