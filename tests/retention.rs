@@ -268,7 +268,13 @@ fn old(name: &str, purge_at: Option<Millis>) -> Create {
         purge_at,
         gate: None,
     };
-    Create { row, events: Chunk { first: 1, count: 3, bytes: wire::encode(&events) }, claim: None }
+    Create {
+        row,
+        events: Chunk { first: 1, count: 3, bytes: wire::encode(&events) },
+        claim: None,
+        hooks: Vec::new(),
+        letters: Vec::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

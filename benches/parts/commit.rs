@@ -141,7 +141,13 @@ fn create(number: usize, chunk: &[u8]) -> Write {
         gate: None,
     };
     let claim = Some(Holder { name: "bench".into(), lease: 3_600_000 });
-    Write::Create(Box::new(Create { row, events: Chunk { first: 1, count: 2, bytes: chunk.to_vec() }, claim }))
+    Write::Create(Box::new(Create {
+        row,
+        events: Chunk { first: 1, count: 2, bytes: chunk.to_vec() },
+        claim,
+        hooks: Vec::new(),
+        letters: Vec::new(),
+    }))
 }
 
 fn commit(claim: &Claim, first: u64, chunk: &[u8]) -> Write {

@@ -275,7 +275,7 @@ impl Bringing<'_> {
         let mut chunks = chunks(&events).into_iter();
         let first = chunks.next().unwrap_or(Chunk { first: 1, count: 0, bytes: Vec::new() });
         let id = row.run.clone();
-        let create = Create { row, events: first, claim: None };
+        let create = Create { row, events: first, claim: None, hooks: Vec::new(), letters: Vec::new() };
         self.write(Write::Create(Box::new(create)))?;
         // Whoever looks for work passes over it: it is parked.
         let claim = self.inner.world.claim_run(&id, &self.inner.holder, self.inner.clock.now())?;

@@ -1,12 +1,14 @@
-//! A world that dies on demand, and that is slow to tell.
+//! A world that dies on demand, that is slow to tell, and whose reads fail for a moment.
+
+use std::cell::Cell;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Record, Refused, Row, Snapshot, Watcher, World,
-    WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher,
+    World, WorldError, Write, Written,
 };
 
 use crate::pulse::Pulse;
@@ -30,6 +32,19 @@ pub enum Notices {
     Late,
 }
 
+/// Which reads fail, without anything being wrong with the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadFault {
+    #[default]
+    Never,
+    /// That one, counted in reads from 1.
+    Once(u64),
+    /// Each one, the first time it is made: of two reads of one thread after another the first fails.
+    EveryFirst,
+    /// The next so many of this method.
+    Next(&'static str, u64),
+}
+
 /// One host's connection to a world. When its [`Fault`] strikes, every call fails from then on: for the host this is the
 /// end, as a killed process is. The world behind it lives on, for the next host with a connection of its own.
 pub struct FaultWorld {
@@ -43,6 +58,14 @@ pub struct FaultWorld {
     striking: Mutex<()>,
     pulse: Pulse,
     refused: Mutex<Vec<String>>,
+    reads: AtomicU64,
+    failed_reads: AtomicU64,
+    read_fault: Mutex<ReadFault>,
+}
+
+thread_local! {
+    /// The read before was made to fail.
+    static FAILED: Cell<bool> = const { Cell::new(false) };
 }
 
 impl FaultWorld {
@@ -57,6 +80,9 @@ impl FaultWorld {
             striking: Mutex::default(),
             pulse,
             refused: Mutex::default(),
+            reads: AtomicU64::new(0),
+            failed_reads: AtomicU64::new(0),
+            read_fault: Mutex::default(),
         }
     }
 
@@ -64,6 +90,27 @@ impl FaultWorld {
     pub fn notices(mut self, notices: Notices) -> Self {
         self.notices = notices;
         self
+    }
+
+    #[must_use]
+    pub fn reads_fail(self, fault: ReadFault) -> Self {
+        self.fail_reads(fault);
+        self
+    }
+
+    /// From now on, instead of what was said before.
+    pub fn fail_reads(&self, fault: ReadFault) {
+        *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// Reads so far.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    /// Those of them that were made to fail.
+    pub fn failed_reads(&self) -> u64 {
+        self.failed_reads.load(Ordering::SeqCst)
     }
 
     /// Calls of `write` so far.
@@ -103,6 +150,26 @@ impl FaultWorld {
         }
         Ok(&*self.inner)
     }
+
+    /// For the read of this name.
+    fn read(&self, name: &str) -> Result<&dyn World, WorldError> {
+        let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        let fails = match &mut *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            ReadFault::Never => false,
+            ReadFault::Once(at) => number == *at,
+            ReadFault::EveryFirst => FAILED.replace(!FAILED.get()),
+            ReadFault::Next(of, left) if *of == name && *left > 0 => {
+                *left -= 1;
+                true
+            }
+            ReadFault::Next(..) => false,
+        };
+        self.failed_reads.fetch_add(u64::from(fails), Ordering::SeqCst);
+        match fails {
+            true => Err(WorldError::Unavailable("the world does not answer at this moment (a test made it)".into())),
+            false => self.world(),
+        }
+    }
 }
 
 impl World for FaultWorld {
@@ -139,47 +206,47 @@ impl World for FaultWorld {
     }
 
     fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError> {
-        self.world()?.renew(holder, now)
+        self.read("renew")?.renew(holder, now)
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
-        self.world()?.next_wake()
+        self.read("next_wake")?.next_wake()
     }
 
     fn log(&self, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
-        self.world()?.log(run, from, limit_bytes)
+        self.read("log")?.log(run, from, limit_bytes)
     }
 
     fn log_tail(&self, run: &RunId) -> Result<Option<Chunk>, WorldError> {
-        self.world()?.log_tail(run)
+        self.read("log_tail")?.log_tail(run)
     }
 
     fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
-        self.world()?.inbox(run, after, limit)
+        self.read("inbox")?.inbox(run, after, limit)
     }
 
     fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {
-        self.world()?.stream(run, stream, from, limit)
+        self.read("stream")?.stream(run, stream, from, limit)
     }
 
     fn streams(&self, run: &RunId) -> Result<Vec<(String, u64)>, WorldError> {
-        self.world()?.streams(run)
+        self.read("streams")?.streams(run)
     }
 
     fn values(&self, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, WorldError> {
-        self.world()?.values(run)
+        self.read("values")?.values(run)
     }
 
     fn reserve(&self, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError> {
-        self.world()?.reserve(token, run, fence)
+        self.read("reserve")?.reserve(token, run, fence)
     }
 
     fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
-        self.world()?.hook(token)
+        self.read("hook")?.hook(token)
     }
 
     fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
-        self.world()?.snapshot(runs)
+        self.read("snapshot")?.snapshot(runs)
     }
 
     fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
@@ -195,19 +262,23 @@ impl World for FaultWorld {
     }
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
-        self.world()?.waits(run)
+        self.read("waits")?.waits(run)
+    }
+
+    fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
+        self.read("queue")?.queue(run, most)
     }
 
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
-        self.world()?.row(run)
+        self.read("row")?.row(run)
     }
 
     fn list(&self, query: &Query) -> Result<Page, WorldError> {
-        self.world()?.list(query)
+        self.read("list")?.list(query)
     }
 
     fn census(&self) -> Result<Vec<Count>, WorldError> {
-        self.world()?.census()
+        self.read("census")?.census()
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {
@@ -215,11 +286,11 @@ impl World for FaultWorld {
     }
 
     fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError> {
-        self.world()?.program(version)
+        self.read("program")?.program(version)
     }
 
     fn programs(&self) -> Result<Vec<Version>, WorldError> {
-        self.world()?.programs()
+        self.read("programs")?.programs()
     }
 
     fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
@@ -227,7 +298,7 @@ impl World for FaultWorld {
     }
 
     fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {
-        self.world()?.expired(now, limit)
+        self.read("expired")?.expired(now, limit)
     }
 
     fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError> {
@@ -239,7 +310,7 @@ impl World for FaultWorld {
     }
 
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {
-        self.world()?.meta(key)
+        self.read("meta")?.meta(key)
     }
 
     fn watch(&self, watcher: Watcher) {
@@ -264,7 +335,7 @@ impl World for FaultWorld {
     }
 
     fn size(&self) -> Result<Option<u64>, WorldError> {
-        self.world()?.size()
+        self.read("size")?.size()
     }
 
     fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {

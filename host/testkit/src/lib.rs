@@ -12,7 +12,7 @@ mod quiet;
 mod stage;
 
 pub use clock::{START, SimClock};
-pub use fault::{Fault, FaultWorld, Notices};
+pub use fault::{Fault, FaultWorld, Notices, ReadFault};
 pub use generate::{Rng, Script, generate};
 pub use pulse::{PATIENCE, Pulse};
 pub use quiet::{Quiet, events, quiet};

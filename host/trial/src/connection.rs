@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::world::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Page, Query, Record, Refused, Row, Snapshot, Watcher, World, WorldError,
-    Write, Written, decode,
+    Chunk, Claim, Count, Holder, Hook, Letter, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher, World,
+    WorldError, Write, Written, decode,
 };
 use durhai::{Millis, RunId, Version};
 
@@ -192,6 +192,10 @@ impl World for Connection {
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
         self.world()?.waits(run)
+    }
+
+    fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
+        self.world()?.queue(run, most)
     }
 
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {

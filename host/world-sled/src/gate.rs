@@ -1,13 +1,13 @@
 //! Gates: who is inside, who waits, and who is next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use durhai_core::RunId;
-use durhai_world::{Notice, Place, WorldError};
+use durhai_world::{Notice, Place, Queue, WorldError};
 
 use crate::disk::Disk;
 use crate::keys;
-use crate::state::{Run, State, row_of, value_of};
+use crate::state::{Run, State, place_of, row_of, value_of};
 use crate::write::Turn;
 
 /// What is known of a gate. While somebody waits there is no room.
@@ -67,6 +67,71 @@ impl State {
     }
 }
 
+/// The keys of the runs that are inside, by gate. Only those who ask how a run stands need it, so it is read for the first of
+/// them, and kept up to date from then on.
+#[derive(Default)]
+pub struct Inside(Option<HashMap<String, BTreeSet<u64>>>);
+
+impl Inside {
+    fn read(&mut self, disk: &Disk) -> Result<&HashMap<String, BTreeSet<u64>>, WorldError> {
+        if self.0.is_none() {
+            let mut all: HashMap<String, BTreeSet<u64>> = HashMap::new();
+            for entry in disk.prefix([keys::PLACE]) {
+                let (name, value) = entry?;
+                let Some(key) = keys::last_number(&name).filter(|_| place_of(Some(&value)) == Place::Inside) else {
+                    continue;
+                };
+                if let Some(gate) = row_of(disk, key)?.and_then(|row| row.gate) {
+                    all.entry(gate.key).or_default().insert(key);
+                }
+            }
+            self.0 = Some(all);
+        }
+        Ok(self.0.as_ref().expect("it was read"))
+    }
+
+    fn note(&mut self, gate: &str, key: u64, place: Place) {
+        let Some(all) = &mut self.0 else { return };
+        if place == Place::Inside {
+            all.entry(gate.to_owned()).or_default().insert(key);
+        } else if let Some(inside) = all.get_mut(gate) {
+            inside.remove(&key);
+            if inside.is_empty() {
+                all.remove(gate);
+            }
+        }
+    }
+
+    /// It may be ahead of the disk: to be read again.
+    pub fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl State {
+    /// What [`World::queue`](durhai_world::World::queue) gives.
+    pub fn queue(&mut self, disk: &Disk, id: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
+        let found = self.run(disk, id)?.filter(|run| !run.row.status.is_terminal());
+        let found = found.and_then(|run| Some((run.key, run.place, run.row.gate.clone()?)));
+        self.let_go(id);
+        let Some((key, place, its)) = found else { return Ok(None) };
+        let gate = self.gate(disk, &its.key)?;
+        let (limit, waiting, inside) = (gate.limit, gate.waiting.len() as u64, gate.inside);
+        let ahead = match place {
+            Place::Waiting => gate.waiting.range(..(rank(&its), key)).count() as u64,
+            Place::Away | Place::Inside => 0,
+        };
+        if waiting == 0 {
+            self.gates.remove(&its.key);
+        }
+        let mut holders = Vec::new();
+        for key in self.inside.read(disk)?.get(&its.key).into_iter().flatten().take(most) {
+            holders.extend(row_of(disk, *key)?.map(|row| row.run));
+        }
+        Ok(Some(Queue { gate: its.key, limit, place, ahead, waiting, inside, holders }))
+    }
+}
+
 impl Turn<'_> {
     /// A new run belongs to its gate. It must be among the runs, as one that is away. If it arrives, it may have the place
     /// of a run that ends with this commit, which that one loses then.
@@ -107,6 +172,7 @@ impl Turn<'_> {
     /// A run of the gate has ended; away is also one whose place is another's already.
     pub fn leave(&mut self, its: &durhai_world::Gate, key: u64, place: Place) -> Result<(), WorldError> {
         self.batch.remove(&keys::one(keys::PLACE, key));
+        self.state.inside.note(&its.key, key, Place::Away);
         let gate = self.touch(&its.key)?;
         gate.members = gate.members.saturating_sub(1);
         match place {
@@ -178,6 +244,9 @@ impl Turn<'_> {
         let Some(run) = self.state.runs.get_mut(id) else { return };
         let Run { key, place: ref mut before, .. } = *run;
         *before = place;
+        if let Some(gate) = &run.row.gate {
+            self.state.inside.note(&gate.key, key, place);
+        }
         if let Some(value) = value_of(place) {
             self.batch.insert(&keys::one(keys::PLACE, key), value);
         }

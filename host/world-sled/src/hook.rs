@@ -7,7 +7,7 @@ use durhai_world::{Hook, HookChange, WorldError};
 
 use crate::disk::Disk;
 use crate::keys;
-use crate::state::{State, row_of};
+use crate::state::{Run, State, row_of};
 use crate::write::Turn;
 
 /// The open hook of a token.
@@ -57,14 +57,14 @@ impl Turn<'_> {
         let Some(run) = self.state.runs.get_mut(id) else { return Ok(()) };
         let has = taken == Some(run.key);
         match change {
-            HookChange::Open { info, .. } if has || (taken.is_none() && free) => {
+            HookChange::Open { info, .. } if has => {
                 self.batch.insert(keys::named(keys::HOOK, &token), keys::dated(run.key, &info));
-                if !has {
-                    self.batch.insert(keys::of_run(keys::OPEN, run.key, &token), &[]);
-                    run.hooks.push(token.clone());
-                    self.hooks.insert(token.clone(), Some(run.key));
-                }
                 self.empty = false;
+            }
+            HookChange::Open { info, .. } if taken.is_none() && free => {
+                let key = run.key;
+                run.hooks.push(token.clone());
+                self.list(key, &token, &info);
             }
             HookChange::Close { .. } if has => {
                 run.hooks.retain(|open| *open != token);
@@ -80,6 +80,31 @@ impl Turn<'_> {
             self.state.reserved.remove(&token);
         }
         Ok(())
+    }
+
+    /// Opens a hook of a run that is being created, whose token is free.
+    pub fn open(&mut self, run: &mut Run, token: Arc<str>, info: &[u8]) {
+        if !run.hooks.contains(&token) {
+            run.hooks.push(token.clone());
+        }
+        self.list(run.key, &token, info);
+    }
+
+    fn list(&mut self, key: u64, token: &Arc<str>, info: &[u8]) {
+        self.batch.insert(keys::named(keys::HOOK, token), keys::dated(key, info));
+        self.batch.insert(keys::of_run(keys::OPEN, key, token), &[]);
+        self.hooks.insert(token.clone(), Some(key));
+        self.empty = false;
+    }
+
+    /// The run that has a token, open or reserved.
+    pub fn whose(&self, token: &str) -> Result<Option<RunId>, WorldError> {
+        let Some(key) = self.hook_owner(token)? else { return Ok(self.state.reserved.get(token).cloned()) };
+        // It may be one of this batch, which is not on the disk yet.
+        if let Some((id, _)) = self.state.runs.iter().find(|(_, run)| run.key == key) {
+            return Ok(Some(id.clone()));
+        }
+        Ok(row_of(self.disk, key)?.map(|row| row.run))
     }
 
     /// Ends all that a run which ended has.

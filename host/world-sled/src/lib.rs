@@ -31,8 +31,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher,
-    World, WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Queue, Record, Refused, Row, Snapshot,
+    Watcher, World, WorldError, Write, Written,
 };
 
 use batch::Batch;
@@ -170,6 +170,7 @@ impl SledWorld {
         let done = change(&mut turn).inspect_err(|_| {
             // What is on the disk counts.
             turn.gates.drain(..).for_each(|gate| drop(turn.state.gates.remove(&gate)));
+            turn.state.inside.forget();
             turn.forget();
         })?;
         self.disk.keep_failure(turn.apply())?;
@@ -303,6 +304,10 @@ impl World for SledWorld {
         let waits = state.run(&self.disk, run)?.is_some_and(|found| found.place == Place::Waiting);
         state.let_go(run);
         Ok(waits)
+    }
+
+    fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
+        self.state().queue(&self.disk, run, most)
     }
 
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {

@@ -9,7 +9,7 @@ use durhai_world::{Claim, Place, Row, WorldError};
 use crate::batch::Batch;
 use crate::census::Census;
 use crate::disk::Disk;
-use crate::gate::Gate;
+use crate::gate::{Gate, Inside};
 use crate::keys;
 use crate::zones::Zones;
 
@@ -18,6 +18,7 @@ pub struct State {
     pub runs: HashMap<RunId, Run>,
     /// Gates at which somebody waits, and for the length of one batch those it touches.
     pub gates: HashMap<String, Gate>,
+    pub inside: Inside,
     /// Tokens that held runs reserved, each with the run.
     pub reserved: HashMap<Arc<str>, RunId>,
     pub census: Census,
@@ -86,6 +87,7 @@ impl State {
         Ok(State {
             runs: HashMap::new(),
             gates: HashMap::new(),
+            inside: Inside::default(),
             reserved: HashMap::new(),
             census,
             zones,

@@ -92,7 +92,7 @@ impl<'a> Turn<'a> {
 
     /// With the run that ends with the same commit, if one does.
     pub fn create(&mut self, create: Create, ending: Option<&RunId>) -> Outcome<Option<Claim>> {
-        let Create { row, events, claim } = create;
+        let Create { row, events, claim, hooks, letters } = create;
         let id = row.run.clone();
         if let Some(run) = self.state.runs.get(&id) {
             return Ok(Err(Refused::Exists(run.row.clone())));
@@ -102,6 +102,11 @@ impl<'a> Turn<'a> {
         }
         if events.first != 1 {
             return Ok(Err(Refused::Sequence { run: id, expected: events.first, found: 0 }));
+        }
+        for (token, _) in &hooks {
+            if let Some(run) = self.whose(token)? {
+                return Ok(Err(Refused::Token { token: token.clone(), run }));
+            }
         }
         let terminal = row.status.is_terminal();
         let row = Row { wake_at: row.wake_at.filter(|_| !terminal), ..row };
@@ -121,8 +126,16 @@ impl<'a> Turn<'a> {
         }
         let gated = row.gate.is_some();
         let arrives = claim.is_some() || row.wake_at.is_some_and(|wake_at| wake_at <= row.created_at);
+        let created_at = row.created_at;
         let mut run = Run::new(key, row, if gated { Place::Away } else { Place::Inside });
         run.last_seq = u64::from(events.count);
+        for (token, info) in hooks.into_iter().filter(|_| !terminal) {
+            self.open(&mut run, token, &info);
+        }
+        for bytes in letters.into_iter().filter(|_| !terminal) {
+            run.last_letter += 1;
+            self.batch.insert(&keys::two(keys::LETTER, key, run.last_letter), keys::letter(created_at, false, &bytes));
+        }
         self.state.runs.insert(id.clone(), run);
         if gated && !terminal {
             // Its gate must find it if it has to wait, and it is not on the disk yet.

@@ -167,7 +167,7 @@ fn writer() {
                     let row = Row { gate, parent: Some(claim.run.clone()), ..row(&name) };
                     batch.push(Write::Commit(Box::new(Commit {
                         values: vec![(name.as_str().into(), Some(vec![7]))],
-                        create: vec![Create { row, events, claim: None }],
+                        create: vec![Create { row, events, claim: None, hooks: Vec::new(), letters: Vec::new() }],
                         send: vec![common::outgoing(&run, vec![7])],
                         ..turn(claim)
                     })));

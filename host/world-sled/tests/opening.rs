@@ -106,8 +106,16 @@ fn an_older_format_is_brought_up_to_date() {
     let of = |at: usize| if at.is_multiple_of(3) { &two } else { &one };
     let world = open(folder.path());
     let rows = (0..RUNS).map(|at| Row { version: of(at).clone(), created_at: at as u64, ..row(&format!("r{at}")) });
-    let new =
-        |row| Write::Create(Box::new(Create { row, events: Chunk { first: 1, count: 0, bytes: vec![] }, claim: None }));
+    let events = Chunk { first: 1, count: 0, bytes: vec![] };
+    let new = |row| {
+        Write::Create(Box::new(Create {
+            row,
+            events: events.clone(),
+            claim: None,
+            hooks: Vec::new(),
+            letters: Vec::new(),
+        }))
+    };
     write(&world, rows.map(new).collect());
     world.put_program(&one, b"text").expect("works");
     drop(world);
@@ -160,7 +168,13 @@ fn a_letter_of_an_older_format_begins_no_run() {
     let world = open(folder.path());
     let create = |name: &str, status, wake_at| {
         let row = Row { status, wake_at, ..row(name) };
-        Write::Create(Box::new(Create { row, events: Chunk { first: 1, count: 1, bytes: vec![] }, claim: None }))
+        Write::Create(Box::new(Create {
+            row,
+            events: Chunk { first: 1, count: 1, bytes: vec![] },
+            claim: None,
+            hooks: Vec::new(),
+            letters: Vec::new(),
+        }))
     };
     let (pending, waiting) = (Status::Pending, Status::Waiting);
     write(
@@ -334,6 +348,8 @@ fn deleting_leaves_nothing() {
             row: Row { gate: gate.clone(), purge_at: Some(3), wake_at: Some(0), ..row(name) },
             events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: Some(holder()),
+            hooks: Vec::new(),
+            letters: Vec::new(),
         };
         let all = Commit {
             append: vec![("out".into(), vec![1])],
@@ -381,12 +397,20 @@ fn verify_sees_damage() {
             row: Row { parent: Some(claim.run.clone()), ..row("due") },
             events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: None,
+            hooks: Vec::new(),
+            letters: Vec::new(),
         }))],
     );
     let gated = |name: &str| {
         let gate = Some(Gate { key: "g".into(), limit: 1, priority: 3 });
         let row = Row { gate, ..row(name) };
-        Create { row, events: Chunk { first: 1, count: 1, bytes: vec![] }, claim: None }
+        Create {
+            row,
+            events: Chunk { first: 1, count: 1, bytes: vec![] },
+            claim: None,
+            hooks: Vec::new(),
+            letters: Vec::new(),
+        }
     };
     let later = Create { row: Row { wake_at: Some(1 << 40), ..gated("later").row }, ..gated("later") };
     let over = Create { row: Row { status: Status::Failed, purge_at: Some(7), ..row("over") }, ..gated("over") };

@@ -94,6 +94,10 @@ pub trait World: Send + Sync + 'static {
     /// Whether a run waits at its gate: its script may not begin, and only an urgent message makes it due.
     fn waits(&self, run: &RunId) -> Result<bool, WorldError>;
 
+    /// How a run stands at its gate, with at most `most` of those inside. `None` for one that has no gate, has ended or is
+    /// unknown.
+    fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError>;
+
     /// The row of a run.
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError>;
 

@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Record, Refused, Row, Snapshot, Watcher,
-    World, WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Queue, Record, Refused, Row, Snapshot,
+    Watcher, World, WorldError, Write, Written,
 };
 use run::Run;
 use state::State;
@@ -191,6 +191,10 @@ impl World for MemoryWorld {
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
         self.of_run(run, |run| run.place == Place::Waiting)
+    }
+
+    fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
+        Ok(self.state().queue(run, most))
     }
 
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {

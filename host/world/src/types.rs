@@ -6,6 +6,8 @@ use std::sync::Arc;
 use durhai_core::{Millis, RunId, Status, Version};
 use serde::{Deserialize, Serialize};
 
+use crate::Place;
+
 /// A host, as the worlds know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -54,6 +56,23 @@ pub struct Gate {
     pub limit: u32,
     #[serde(default)]
     pub priority: i32,
+}
+
+/// How a run stands at its [`Gate`], at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    pub gate: String,
+    /// What counts for all: the last one that was handed over.
+    pub limit: u32,
+    pub place: Place,
+    /// How many are let in before it; 0 for one that does not wait.
+    pub ahead: u64,
+    /// How many wait, it among them.
+    pub waiting: u64,
+    /// How many are inside.
+    pub inside: u64,
+    /// Some of these, in the order they were created.
+    pub holders: Vec<RunId>,
 }
 
 /// What a world indexes about a run. Input, output and error are in the log, not here.
@@ -146,6 +165,11 @@ pub struct Create {
     pub events: Chunk,
     /// Claimed at once for this host, or left for whoever claims it when due.
     pub claim: Option<Holder>,
+    /// Hooks that are open from the beginning, with what is kept of each as in [`HookChange::Open`]: those of a log that was
+    /// taken over. If another run has one of the tokens, open or reserved, nothing is created. A run that has ended opens none.
+    pub hooks: Vec<(Arc<str>, Vec<u8>)>,
+    /// Messages that are in its inbox from the beginning, in order, none of them urgent: what another run did not come to.
+    pub letters: Vec<Vec<u8>>,
 }
 
 /// All that one turn changes, together or not at all.
@@ -248,7 +272,7 @@ pub enum Creation {
     Claimed(Box<Claim>),
     /// Created; whoever claims it later runs it: no claim was asked for, or its gate is full.
     Waits,
-    /// There is a run of that name, which was left as it is.
+    /// There is a run of that name, which was left as it is, or another one has the token of one of its hooks.
     Exists,
 }
 
@@ -258,6 +282,9 @@ pub enum Refused {
     /// There is a run of that name. Its row, for the caller to compare.
     #[error("there is a run {} already", .0.run)]
     Exists(Box<Row>),
+    /// The hook that the run was to be created with is open or reserved for another run.
+    #[error("the token {token:?} belongs to a hook of run {run}, and one run at a time can have it")]
+    Token { token: Arc<str>, run: RunId },
     /// Another host claimed the run since, or the claim was given back.
     #[error("the claim on run {0} is no longer held")]
     Fenced(RunId),

@@ -59,7 +59,7 @@ pub fn text(run: &RunId, first: u64) -> Vec<u8> {
 
 pub fn create(row: Row) -> Write {
     let events = Chunk { first: 1, count: 1, bytes: text(&row.run, 1) };
-    Write::Create(Box::new(Create { row, events, claim: Some(holder()) }))
+    Write::Create(Box::new(Create { row, events, claim: Some(holder()), hooks: Vec::new(), letters: Vec::new() }))
 }
 
 pub fn turn(claim: &Claim) -> Commit {

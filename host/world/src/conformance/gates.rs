@@ -6,7 +6,7 @@ use durhai_core::Status;
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Creation, Gate, Notice, Row, World, Write, Written};
+use crate::{Claim, Commit, Create, Creation, Gate, Notice, Place, Queue, Row, World, Write, Written};
 
 pub const CASES: Cases = &[
     ("gate: at most so many are inside", limit),
@@ -20,6 +20,7 @@ pub const CASES: Cases = &[
     ("gate: the place goes to the run that continues", handed_over),
     ("gate: later rows cannot change it", kept),
     ("gate: created with a commit", within_commit),
+    ("gate: how a run stands at it", stands),
     ("gate: others hear of who gets in", heard),
     ("gate: another process counts on", reopened),
 ];
@@ -29,7 +30,7 @@ fn at(name: &str, gate: &str, limit: u32, priority: i32) -> Row {
 }
 
 fn made(row: Row) -> Create {
-    Create { row, events: chunk(1, 2), claim: None }
+    Create { row, events: chunk(1, 2), claim: None, hooks: Vec::new(), letters: Vec::new() }
 }
 
 fn due(world: &dyn World) -> Vec<String> {
@@ -354,6 +355,55 @@ fn heard(subject: &Subject<'_>) {
     write_all(&*world, vec![ends(&a)]);
     wait();
     assert_eq!(due(&*world), ["w2"]);
+}
+
+fn stands(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let queue = |name: &str, most: usize| world.queue(&id(name), most).expect("works");
+    let a = held(&*world, at("a", "g", 2, 0), &holder("h"));
+    write_all(&*world, ["b", "c", "d"].map(|name| new(at(name, "g", 2, 0), None)).into());
+    write_all(&*world, vec![new(at("e", "g", 2, 5), None), new(at("x", "other", 1, 0), None), new(row("free"), None)]);
+    write_all(&*world, vec![new(Row { wake_at: Some(80), ..at("later", "g", 2, 9) }, None)]);
+    let of = |place, ahead| Queue {
+        gate: "g".into(),
+        limit: 2,
+        place,
+        ahead,
+        waiting: 3,
+        inside: 2,
+        holders: vec![id("a"), id("b")],
+    };
+    // The higher priority goes first, then the older one.
+    assert_eq!(queue("e", 9), Some(of(Place::Waiting, 0)));
+    assert_eq!(queue("c", 9), Some(of(Place::Waiting, 1)));
+    assert_eq!(queue("d", 9), Some(of(Place::Waiting, 2)));
+    assert_eq!(queue("b", 9), Some(of(Place::Inside, 0)));
+    assert_eq!(queue("later", 9), Some(of(Place::Away, 0)));
+    assert_eq!(queue("d", 1), Some(Queue { holders: vec![id("a")], ..of(Place::Waiting, 2) }));
+    assert_eq!((queue("free", 9), queue("nobody", 9)), (None, None));
+    // It changes with those who come and go, held or not.
+    let claimed = take(&*world, "d");
+    assert_eq!(queue("d", 9).map(|queue| queue.ahead), Some(2));
+    write_all(&*world, vec![release(&claimed), ends(&a)]);
+    let now = |place, ahead| Queue { waiting: 2, holders: vec![id("b"), id("e")], ..of(place, ahead) };
+    assert_eq!((queue("a", 9), queue("e", 9)), (None, Some(now(Place::Inside, 0))));
+    assert_eq!((queue("c", 9), queue("d", 9)), (Some(now(Place::Waiting, 0)), Some(now(Place::Waiting, 1))));
+    world.set_limit("g", 3).expect("works");
+    assert_eq!(
+        queue("d", 9),
+        Some(Queue {
+            limit: 3,
+            waiting: 1,
+            inside: 3,
+            holders: ["b", "c", "e"].map(id).into(),
+            ..of(Place::Waiting, 0)
+        })
+    );
+    if let Some(reopen) = subject.reopen {
+        let before = ["b", "c", "d", "e", "x"].map(|name| queue(name, 9));
+        let world = reopen(world);
+        assert_eq!(["b", "c", "d", "e", "x"].map(|name| world.queue(&id(name), 9).expect("works")), before);
+    }
 }
 
 fn reopened(subject: &Subject<'_>) {

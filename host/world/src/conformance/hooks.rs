@@ -2,12 +2,15 @@
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Hook, HookChange, World};
+use durhai_core::Status;
+
+use crate::{Claim, Commit, Create, Creation, Hook, HookChange, Refused, Row, World, Write, Written};
 
 pub const CASES: Cases = &[
     ("hook: open, changed, closed", hook),
     ("hook: one run at a time has a token", one_owner),
     ("hook: a reservation ends with its claim", reservations),
+    ("hook: open from the creation of its run, or there is no run", created),
     ("hook: another process has what was open, not what was reserved", reopened),
 ];
 
@@ -110,6 +113,57 @@ fn reservations(subject: &Subject<'_>) {
     undamaged(&*world);
 }
 
+fn created(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let a = held(&*world, row("a"), &holder("h"));
+    let with = |name: &str, claim: bool, tokens: &[&str]| Create {
+        row: row(name),
+        events: chunk(1, 2),
+        claim: claim.then(|| holder("h")),
+        hooks: tokens.iter().map(|token| ((*token).into(), name.as_bytes().to_vec())).collect(),
+        letters: Vec::new(),
+    };
+    let make = |create: Create| world.write(vec![Write::Create(Box::new(create))]).expect("works").remove(0);
+    // Nobody has begun it, and it has them.
+    assert_eq!(make(with("b", false, &["1", "2"])), Ok(Written::Created(None)));
+    assert_eq!(owner(&*world, "1"), Some(("b".into(), b"b".to_vec())));
+    assert_eq!(world.reserve("2", &a.run, a.fence).expect("works"), Some(id("b")));
+    // All or nothing, also where a token is only reserved.
+    assert_eq!(world.reserve("3", &a.run, a.fence).expect("works"), None);
+    for (name, tokens, taken, whose) in [("c", ["4", "1"], "1", "b"), ("d", ["3", "5"], "3", "a")] {
+        let refused = Refused::Token { token: taken.into(), run: id(whose) };
+        assert_eq!(make(with(name, true, &tokens)), Err(refused));
+        assert_eq!(
+            (world.row(&id(name)).expect("works"), owner(&*world, "4"), owner(&*world, "5")),
+            (None, None, None)
+        );
+    }
+    // The name comes first.
+    assert!(matches!(make(with("b", false, &["1"])), Err(Refused::Exists(_))));
+    // With a commit of another run, and two in one batch.
+    let create = vec![with("e", false, &["6"]), with("f", false, &["6"]), with("g", true, &["7"])];
+    let batch = vec![commit(Commit { create, ..turn(&a) }), Write::Create(Box::new(with("h", false, &["7", "8"])))];
+    let written = world.write(batch).expect("works");
+    let Ok(Written::Committed(made)) = &written[0] else { panic!("{written:?}") };
+    let [Creation::Waits, Creation::Exists, Creation::Claimed(g)] = &made[..] else { panic!("{made:?}") };
+    assert_eq!(written[1], Err(Refused::Token { token: "7".into(), run: id("g") }));
+    assert_eq!((owner(&*world, "6"), owner(&*world, "8")), (Some(("e".into(), b"e".to_vec())), None));
+    // They are hooks like others: changed, closed, and gone with the run.
+    change(&*world, g, vec![opens("7", b"new"), opens("9", b"")]);
+    assert_eq!(owner(&*world, "7"), Some(("g".into(), b"new".to_vec())));
+    write_all(&*world, vec![ends(g)]);
+    assert_eq!((owner(&*world, "7"), owner(&*world, "9")), (None, None));
+    let b = world.claim_run(&id("b"), &holder("h"), 50).expect("works").expect("free");
+    change(&*world, &b, vec![closes("1")]);
+    write_all(&*world, vec![ends(&b)]);
+    assert_eq!((owner(&*world, "1"), owner(&*world, "2")), (None, None));
+    // What has ended opens none.
+    let over = with("over", false, &["1"]);
+    let over = Create { row: Row { status: Status::Failed, ..over.row.clone() }, ..over };
+    assert_eq!((make(over), owner(&*world, "1")), (Ok(Written::Created(None)), None));
+    undamaged(&*world);
+}
+
 fn reopened(subject: &Subject<'_>) {
     let Some(reopen) = subject.reopen else { return };
     let world = (subject.make)();
@@ -118,7 +172,13 @@ fn reopened(subject: &Subject<'_>) {
     let one = Commit {
         values: vec![("v".into(), Some(b"1".to_vec()))],
         hooks: vec![opens("t", b"info"), opens("u", b"")],
-        create: vec![Create { row: row("b"), events: chunk(1, 2), claim: None }],
+        create: vec![Create {
+            row: row("b"),
+            events: chunk(1, 2),
+            claim: None,
+            hooks: Vec::new(),
+            letters: Vec::new(),
+        }],
         send: vec![outgoing(&id("b"), b"x")],
         meta: vec![("m".into(), Some(b"2".to_vec()))],
         ..turn(&a)

@@ -250,7 +250,13 @@ fn census(subject: &Subject<'_>) {
     write_all(world, vec![becomes(&b, |row| row.version = of_text(2)), becomes(&b, |row| row.version = of_text(2))]);
     assert_eq!(counts(world), ["else/1 pending 1", "flow/1 running 1", "flow/2 pending 1"]);
     // With children, one of them twice, and a successor.
-    let create = |name: &str| crate::Create { row: row(name), events: chunk(1, 1), claim: None };
+    let create = |name: &str| crate::Create {
+        row: row(name),
+        events: chunk(1, 1),
+        claim: None,
+        hooks: Vec::new(),
+        letters: Vec::new(),
+    };
     write_all(world, vec![commit(Commit { create: vec![create("d"), create("d"), create("a")], ..turn(&a) })]);
     assert_eq!(counts(world), ["else/1 pending 1", "flow/1 pending 1", "flow/1 running 1", "flow/2 pending 1"]);
     let continued = Row { status: Status::Continued, ..a.row.clone() };

@@ -66,7 +66,7 @@ fn create_twice(subject: &Subject<'_>) {
 
 fn create_sequence(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let late = Create { row: row("a"), events: chunk(2, 1), claim: None };
+    let late = Create { row: row("a"), events: chunk(2, 1), claim: None, hooks: Vec::new(), letters: Vec::new() };
     let refused = Refused::Sequence { run: id("a"), expected: 2, found: 0 };
     assert_eq!(write(&*world, Write::Create(Box::new(late))), Err(refused));
     assert_eq!(world.row(&id("a")).expect("row"), None);
@@ -388,7 +388,7 @@ fn large(subject: &Subject<'_>) {
     let world = (subject.make)();
     let big = |seed: u8| -> Vec<u8> { (0..2 << 20).map(|at: u32| (at >> 3) as u8 ^ at as u8 ^ seed).collect() };
     let events = Chunk { first: 1, count: 1, bytes: big(1) };
-    let create = Create { row: row("a"), events, claim: Some(holder("h")) };
+    let create = Create { row: row("a"), events, claim: Some(holder("h")), hooks: Vec::new(), letters: Vec::new() };
     let Ok(Written::Created(Some(claim))) = write(&*world, Write::Create(Box::new(create))) else { panic!("no claim") };
     let second = Commit { events: Some(Chunk { first: 2, count: 7, bytes: big(2) }), ..turn(&claim) };
     write_all(&*world, vec![commit(second), entry(&claim, "out", &big(3)), send(&id("a"), &big(4))]);

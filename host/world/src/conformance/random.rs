@@ -291,6 +291,7 @@ impl<'a> Pair<'a> {
                 world.inbox(&run, from / 2, limit).expect("works"),
                 (streams, world.streams(&run).expect("works"), world.values(&run).expect("works")),
                 TOKENS.map(|token| world.hook(token).expect("works")),
+                world.queue(&run, limit).expect("works"),
                 METAS.map(|key| world.meta(key).expect("works")),
                 world.expired(self.now - from, limit).expect("works"),
             )

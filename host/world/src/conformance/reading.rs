@@ -221,7 +221,13 @@ fn expired(subject: &Subject<'_>) {
     let ends = |row: &mut Row| (row.status, row.purge_at, row.workflow) = (Status::Failed, Some(5), "other".into());
     write_all(&*world, vec![becomes(&alive, ends)]);
     assert_eq!((of(4, 9), of(5, 9)), (vec![], vec!["alive".into()]));
-    let with = Create { row: over("created", Some(6)), events: chunk(1, 2), claim: None };
+    let with = Create {
+        row: over("created", Some(6)),
+        events: chunk(1, 2),
+        claim: None,
+        hooks: Vec::new(),
+        letters: Vec::new(),
+    };
     let by = held(&*world, row("by"), &holder("h"));
     write_all(&*world, vec![commit(Commit { create: vec![with], ..turn(&by) })]);
     assert_eq!(of(6, 9), ["alive", "created"]);

@@ -14,6 +14,7 @@ pub const CASES: Cases = &[
     ("commit: letters it sends", send),
     ("commit: letters that are forwarded", forward),
     ("commit: letters that are left behind", leave),
+    ("create: with letters in its inbox", with_letters),
     ("commit: values of the run", values),
     ("commit: named values of the host", meta),
     ("commit: nothing of a refused one is stored, whatever is in it", refused),
@@ -21,7 +22,13 @@ pub const CASES: Cases = &[
 ];
 
 fn made(name: &str, claim: bool) -> Create {
-    Create { row: row(name), events: chunk(1, 2), claim: claim.then(|| holder("h")) }
+    Create {
+        row: row(name),
+        events: chunk(1, 2),
+        claim: claim.then(|| holder("h")),
+        hooks: Vec::new(),
+        letters: Vec::new(),
+    }
 }
 
 fn committed(world: &dyn World, one: Commit) -> Vec<Creation> {
@@ -99,6 +106,31 @@ fn send(subject: &Subject<'_>) {
     let last = Row { status: Status::Completed, ..row("a") };
     committed(&*world, Commit { row: Some(last), send: vec![to("a", b"6"), to("b", b"7")], ..turn(&a) });
     assert_eq!((letters(&*world, &id("a")), letters(&*world, &id("b")).len()), (vec![], 3));
+    undamaged(&*world);
+}
+
+fn with_letters(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let with = |name: &str, claim: bool| Create { letters: vec![b"1".to_vec(), b"2".to_vec()], ..made(name, claim) };
+    let make = |create: Create| write(&*world, crate::Write::Create(Box::new(create)));
+    let Ok(Written::Created(Some(a))) = make(with("a", true)) else { panic!("it is claimed") };
+    assert_eq!(make(with("b", false)), Ok(Written::Created(None)));
+    write_all(
+        &*world,
+        vec![crate::Write::Send(outgoing(&id("a"), b"3")), crate::Write::Send(outgoing(&id("b"), b"3"))],
+    );
+    let all = [(1, b"1".to_vec()), (2, b"2".to_vec()), (3, b"3".to_vec())];
+    assert_eq!((letters(&*world, &id("a")), letters(&*world, &id("b"))), (all.to_vec(), all.to_vec()));
+    // They are letters like others, also for whoever claims the run later.
+    committed(&*world, Commit { inbox_taken: Some(2), ..turn(&a) });
+    assert_eq!(letters(&*world, &id("a")), all[2..]);
+    let b = world.claim_run(&id("b"), &holder("h"), 50).expect("works").expect("free");
+    committed(&*world, Commit { inbox_taken: Some(1), ..turn(&b) });
+    assert_eq!(letters(&*world, &id("b")), all[1..]);
+    // One that has ended takes none.
+    let over = with("over", false);
+    make(Create { row: Row { status: Status::Failed, ..over.row.clone() }, ..over }).expect("it is created");
+    assert_eq!(letters(&*world, &id("over")), []);
     undamaged(&*world);
 }
 

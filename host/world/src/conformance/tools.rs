@@ -40,7 +40,13 @@ pub fn chunk(first: u64, count: u32) -> Chunk {
 }
 
 pub fn new(row: Row, claim: Option<&Holder>) -> Write {
-    Write::Create(Box::new(Create { row, events: chunk(1, 2), claim: claim.cloned() }))
+    Write::Create(Box::new(Create {
+        row,
+        events: chunk(1, 2),
+        claim: claim.cloned(),
+        hooks: Vec::new(),
+        letters: Vec::new(),
+    }))
 }
 
 pub fn turn(claim: &Claim) -> Commit {

@@ -157,7 +157,7 @@ fn sent_along(subject: &Subject<'_>) {
     let world = (subject.make)();
     let inside = full_gate(&*world);
     let parent = held(&*world, row("parent"), &holder("h"));
-    let create = |row: Row| Create { row, events: chunk(1, 1), claim: None };
+    let create = |row: Row| Create { row, events: chunk(1, 1), claim: None, hooks: Vec::new(), letters: Vec::new() };
     // The parent's last word to the children it has, one of which is made with the same commit.
     let to = |name: &str| Outgoing { urgent: true, ..outgoing(&id(name), b"end") };
     let last = Commit {

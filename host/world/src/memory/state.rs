@@ -8,8 +8,8 @@ use durhai_core::{Millis, RunId, Version};
 
 use super::run::{Held, Run};
 use crate::{
-    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Outgoing, Place, Refused, Row,
-    Write, Written,
+    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Outgoing, Place, Queue, Refused,
+    Row, Write, Written,
 };
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ impl State {
         ending: Option<&RunId>,
         notices: &mut Vec<Notice>,
     ) -> Result<Option<Claim>, Refused> {
-        let Create { row, events, claim } = create;
+        let Create { row, events, claim, hooks, letters } = create;
         let id = row.run.clone();
         if let Some(run) = self.runs.get(&id) {
             return Err(Refused::Exists(Box::new(run.row.clone())));
@@ -68,12 +68,24 @@ impl State {
         if events.first != 1 {
             return Err(Refused::Sequence { run: id, expected: events.first, found: 0 });
         }
+        for (token, _) in &hooks {
+            if let Some(run) = self.owner(token) {
+                return Err(Refused::Token { token: token.clone(), run });
+            }
+        }
         self.last_key += 1;
         let (terminal, created_at) = (row.status.is_terminal(), row.created_at);
         let arrives = claim.is_some() || row.wake_at.is_some_and(|wake_at| wake_at <= created_at);
         let gate = row.gate.clone().filter(|_| !terminal);
         self.order.insert(self.last_key, id.clone());
-        self.runs.insert(id.clone(), Run::new(self.last_key, row, events));
+        let mut run = Run::new(self.last_key, row, events);
+        for bytes in letters.into_iter().filter(|_| !terminal) {
+            run.put(|index| Letter { index, at: created_at, urgent: false, bytes });
+        }
+        self.runs.insert(id.clone(), run);
+        for (token, info) in hooks.into_iter().filter(|_| !terminal) {
+            self.hooks.insert(token, Hook { run: id.clone(), info });
+        }
         if let Some(Gate { key, limit, .. }) = gate {
             self.limits.insert(key.clone(), limit.max(1));
             let heir = ending.and_then(|ending| self.runs.get_mut(ending));
@@ -242,6 +254,26 @@ impl State {
             self.place(&id, Place::Inside);
             notices.push(Notice::Due);
         }
+    }
+
+    /// How a run stands at its gate.
+    pub fn queue(&self, id: &RunId, most: usize) -> Option<Queue> {
+        let run = self.runs.get(id).filter(|run| !run.row.status.is_terminal())?;
+        let Gate { key, .. } = run.row.gate.as_ref()?;
+        let at = |place| self.runs.values().filter(move |run| run.of_gate(key) && run.place == place);
+        let rank = |run: &Run| (Reverse(run.row.gate.as_ref().map(|gate| gate.priority)), run.key);
+        let ahead = at(Place::Waiting).filter(|other| rank(other) < rank(run)).count() as u64;
+        let mut inside: Vec<_> = at(Place::Inside).collect();
+        inside.sort_unstable_by_key(|run| run.key);
+        Some(Queue {
+            gate: key.clone(),
+            limit: self.limits.get(key).copied().unwrap_or_default(),
+            place: run.place,
+            ahead: if run.place == Place::Waiting { ahead } else { 0 },
+            waiting: at(Place::Waiting).count() as u64,
+            inside: inside.len() as u64,
+            holders: inside.into_iter().take(most).map(|run| run.row.run.clone()).collect(),
+        })
     }
 
     /// The run, if it is held under this fence.

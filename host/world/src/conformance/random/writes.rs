@@ -79,7 +79,9 @@ impl Pair<'_> {
         let run = id(self.dice.pick(&NAMES[..]));
         let claim = self.dice.one_in(2).then(|| self.holder());
         let first = if self.dice.one_in(bad) { 2 } else { 1 };
-        Create { row: self.row(run), events: self.chunk(first), claim }
+        let hooks = (0..self.few()).map(|at| (self.dice.pick(&TOKENS).into(), vec![8; at as usize])).collect();
+        let letters = (0..self.few()).map(|at| vec![at as u8]).collect();
+        Create { row: self.row(run), events: self.chunk(first), claim, hooks, letters }
     }
 
     fn outgoing(&mut self, run: RunId) -> Outgoing {
