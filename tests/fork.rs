@@ -43,6 +43,7 @@ impl Stage {
             .workers(2)
             .workflow("flow", script)
             .workflow("child", "use_step(\"echo\", input) + 1")
+            .workflow("taker", r#"let got = "taken"; try { hook(#{ token: input }); } catch (e) { got = e.kind; } got"#)
             .step("echo", move |context: StepContext, input: Value| {
                 made.lock().expect("attempts").push(format!("{} {}", context.run_id(), context.step_id()));
                 async move { Ok::<_, StepError>(input) }
@@ -322,11 +323,10 @@ async fn a_run_tried_again_keeps_its_tokens_unless_somebody_has_them() {
         let again = run.retry().await.expect("it is tried again");
         assert!(stage.settle(&connection).await);
         assert_eq!(token(&again), token(&run), "its address works again");
+        // A fork gets a token of its own.
         let mut open = vec![again];
-        match run.retry().await {
-            Err(error) if named => assert!(error.to_string().contains("\"till-7\" is open for run"), "{error}"),
-            Ok(other) if !named => open.push(other),
-            other => panic!("{other:?}"),
+        if !named {
+            open.push(run.fork(Fork::at(id("2"))).await.expect("it forks"));
         }
         assert!(stage.settle(&connection).await);
         assert_eq!(host.doctor().await.expect("a diagnosis").findings, []);
@@ -336,6 +336,59 @@ async fn a_run_tried_again_keeps_its_tokens_unless_somebody_has_them() {
             assert!(stage.settle(&connection).await);
             assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
         }
+        host.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn open_hooks_are_those_of_the_new_run_before_it_begins() {
+    // One that the script named, and one that was made up; with a schema that has to hold.
+    for (hook, named) in [(r#"token: "till-7", "#, true), ("", false)] {
+        let script = format!(
+            r#"const WORKFLOW = #{{ concurrency: 1 }};
+               if input == "place" {{ return wait_for("leave"); }}
+               let h = hook(#{{ {hook}schema: #{{ type: "integer" }} }});
+               use_step("echo", 1);
+               h.wait().body"#
+        );
+        let stage = Stage::new();
+        let (connection, host) = stage.host(&script, Fault::Never).await;
+        let run = host.run("flow").id("first").start().await.expect("it starts");
+        assert!(stage.settle(&connection).await);
+        let token = |run: &Run| {
+            let opened = |event: &Event| match &event.body {
+                Body::HookOpened { token, .. } => Some(token.clone()),
+                _ => None,
+            };
+            stage.log(run).iter().find_map(opened).expect("a hook")
+        };
+        run.terminate("enough").await.expect("it ends");
+        assert!(stage.settle(&connection).await);
+        let place = host.run("flow").id("place").input("place").start().await.expect("it starts");
+        let again = run.retry().await.expect("it is tried again");
+        let mut new = vec![again];
+        match run.fork(Fork::at(id("2")).id("copy")).await {
+            Ok(fork) => new.push(fork),
+            Err(error) => assert!(named && error.to_string().contains("till-7"), "{error}"),
+        }
+        assert!(stage.settle(&connection).await);
+        for (n, run) in new.iter().enumerate() {
+            assert_eq!(run.status().await.expect("it is there"), Status::Pending);
+            let token = token(run);
+            let taker = host.run("taker").input(&token).start().await.expect("it starts");
+            assert!(stage.settle(&connection).await);
+            assert_eq!(taker.output::<String>().await.expect("it completes"), "hook_conflict");
+            let body = |body: Value| durhai::HookRequest { method: "POST".into(), body, ..Default::default() };
+            let misfit = host.deliver_hook(&token, body(json!("x")), None).await.expect_err("the schema");
+            assert!(matches!(misfit, HostError::Invalid(_)), "{misfit}");
+            host.deliver_hook(&token, body(json!(n)), None).await.expect("the hook is open");
+        }
+        place.signal("leave", &1).await.expect("it is sent");
+        assert!(stage.settle(&connection).await);
+        for (n, run) in new.iter().enumerate() {
+            assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
+        }
+        assert_eq!(host.doctor().await.expect("a diagnosis").findings, []);
         host.shutdown().await;
     }
 }

@@ -250,7 +250,7 @@ fn old(name: &str, purge_at: Option<Millis>) -> Create {
     let event = |seq, body| Event { seq, at: 1, step_id: None, site: None, body };
     let events = [
         event(1, Body::RunCreated(Box::new(created))),
-        event(2, Body::RunStarted),
+        event(2, Body::RunStarted { again: None }),
         event(3, Body::RunCompleted { output: json!(name) }),
     ];
     let row = Row {

@@ -188,7 +188,10 @@ impl Inner {
         let look = move |world: &dyn World| {
             let Some(row) = world.row(&run)? else { return Ok(None) };
             let forks = crate::fork::forks(world, &run)?;
-            Ok(Some(RunView { forks, ..view(world, row)? }))
+            let created = first_event(world, &run)?;
+            let retried_as = created.map(|created| crate::retry::retried_as(world, row.status, &created));
+            let retried_as = retried_as.transpose()?.flatten();
+            Ok(Some(RunView { forks, retried_as, ..view(world, row)? }))
         };
         self.blocking(look).await
     }
@@ -215,6 +218,8 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         previous: None,
         origin: None,
         forks: Vec::new(),
+        retry_of: None,
+        retried_as: None,
         events: 0,
         attempt: 1,
         priority: row.gate.as_ref().map_or(0, |gate| gate.priority),
@@ -229,6 +234,7 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         ended_at: row.ended_at,
     };
     if let Some(created) = first_event(world, &view.id)? {
+        view.retry_of = crate::retry::retry_of(&created).cloned();
         view.input = created.input;
         view.origin = created.origin;
         view.attempt = created.attempt;

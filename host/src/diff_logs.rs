@@ -133,7 +133,7 @@ impl Calls {
         for event in log {
             let key = match (&event.body, &event.step_id) {
                 (Body::RunCreated(_), _) => Key::Start,
-                (Body::RunStarted | Body::RunMigrated { .. }, _) => continue,
+                (Body::RunStarted { .. } | Body::RunMigrated { .. }, _) => continue,
                 (body, _) if body.is_terminal() => Key::End,
                 (_, Some(id)) => Key::Call(id.clone()),
                 (_, None) => {

@@ -1,11 +1,11 @@
 //! A new run that takes over the beginning of another one's log and goes on from there by itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use durhai_core::event::{Created, Origin};
+use durhai_core::event::{Created, Origin, Times};
 use durhai_core::{Body, Event, RunId, StepId, Value, Version, wire};
 use durhai_engine::{Bundle, Header};
-use durhai_world::{World, WorldError};
+use durhai_world::{Refused, World, WorldError};
 use serde::{Deserialize, Serialize};
 
 use crate::altered;
@@ -76,7 +76,12 @@ struct Prepared {
     header: std::sync::Arc<Header>,
     /// A text that the world may not have yet.
     text: Option<(Version, Vec<u8>)>,
+    /// Those that are open in what is taken over.
+    hooks: Vec<crate::hook::Opening>,
 }
+
+/// How often a fork is prepared because the token of a hook was taken meanwhile.
+const TRIES: usize = 5;
 
 impl Run {
     /// A run of its own that takes over this one's log up to a step: results are not made again, signals that came before
@@ -94,41 +99,50 @@ impl Run {
             Some(id) => RunId::new(id.clone()).map_err(|error| HostError::Invalid(error.to_string()))?,
             None => crate::handle::new_id(&inner)?,
         };
-        let (old, id, shared) = (self.id.clone(), new.clone(), inner.clone());
-        let prepare = move || prepare(&shared, &old, row.version, &id, fork);
-        let prepared = inner.tokio.spawn_blocking(prepare).await.map_err(|_| HostError::Closed)??;
-        let Prepared { events, header, text } = prepared;
-        let run = Run::new(&self.host, new.clone());
-        let seq = events.len() as u64;
-        if inner.row(&new).await?.is_some() {
-            return self.same_fork(run).await;
-        }
-        // The new run is named first: a name without a run is passed over, a run that nobody names would be lost.
-        let (old, id) = (self.id.clone(), new.clone());
-        let note = move |world: &dyn World| {
-            if let Some((version, bytes)) = &text {
-                world.put_program(version, bytes)?;
+        for tried in 1.. {
+            let (old, id, shared) = (self.id.clone(), new.clone(), inner.clone());
+            let (version, fork) = (row.version.clone(), fork.clone());
+            let prepare = move || prepare(&shared, &old, version, &id, fork);
+            let prepared = inner.tokio.spawn_blocking(prepare).await.map_err(|_| HostError::Closed)??;
+            let Prepared { events, header, text, hooks } = prepared;
+            let run = Run::new(&self.host, new.clone());
+            let seq = events.len() as u64;
+            if inner.row(&new).await?.is_some() {
+                return self.same_fork(run, seq).await;
             }
-            note_fork(world, &old, &id)
-        };
-        {
-            let _one_at_a_time = inner.forking.lock().await;
-            inner.blocking(note).await?;
-        }
-        let newborn = inner.newborn(events, &header, Begin { later: None, here: inner.adopt });
-        match inner.create(newborn).await? {
-            Ok(()) => {
-                tracing::info!(run = %new, "run {new} takes over {seq} events of run {}", self.id);
-                Ok(run)
+            // The new run is named first: a name without a run is passed over, a run that nobody names would be lost.
+            let (old, id) = (self.id.clone(), new.clone());
+            let note = move |world: &dyn World| {
+                if let Some((version, bytes)) = &text {
+                    world.put_program(version, bytes)?;
+                }
+                note_fork(world, &old, &id)
+            };
+            {
+                let _one_at_a_time = inner.forking.lock().await;
+                inner.blocking(note).await?;
             }
-            Err(_) => self.same_fork(run).await,
+            let mut newborn = inner.newborn(events, &header, Begin { later: None, here: inner.adopt });
+            newborn.create.hooks = hooks;
+            match inner.create(newborn).await? {
+                Ok(()) => {
+                    tracing::info!(run = %new, "run {new} takes over {seq} events of run {}", self.id);
+                    return Ok(run);
+                }
+                // Somebody else was faster: one that was made up is made anew.
+                Err(Refused::Token { .. }) if tried < TRIES => {}
+                Err(refused @ Refused::Token { .. }) => return Err(crate::handle::refusal(refused)),
+                Err(_) => return self.same_fork(run, seq).await,
+            }
         }
+        unreachable!("the last try returns")
     }
 
     /// The name is taken: by this fork, made before, or by another run.
-    async fn same_fork(&self, run: Run) -> Result<Run, HostError> {
-        match run.view().await?.origin {
-            Some(origin) if origin.run == self.id => Ok(run),
+    async fn same_fork(&self, run: Run, seq: u64) -> Result<Run, HostError> {
+        let view = run.view().await?;
+        match view.origin {
+            Some(origin) if origin.run == self.id && origin.seq == seq && view.retry_of.is_none() => Ok(run),
             _ => Err(HostError::Conflict(format!("there is a run {} already: give the fork another id", run.id))),
         }
     }
@@ -157,30 +171,27 @@ fn prepare(inner: &Inner, old: &RunId, version: Version, new: &RunId, fork: Fork
     }
     rename_children(&mut events, new);
     let mut events = own_tokens(&*inner.world, events, new, false)?;
-    let started = events.iter().find(|event| matches!(event.body, Body::RunStarted)).map(|event| event.at);
     let Some(Event { body: Body::RunCreated(created), .. }) = events.first_mut() else {
         return Err(HostError::World(WorldError::Corrupt(format!("the log of run {old} has no beginning"))));
     };
-    let origin = Origin { run: old.clone(), seq, file: None };
-    let timeout = created.timeout.map(|timeout| {
-        // All of it is left: it is counted from the start that was taken over.
-        let passed = started.map_or(0, |at| inner.clock.now().saturating_sub(at));
-        timeout.saturating_add(passed)
-    });
+    let origin = Origin { run: old.clone(), seq, file: None, times: Some(Times::Anew) };
+    let known_as = created.keys_of.clone().unwrap_or_else(|| old.clone());
     **created = Created {
         seed: Some(created.seed.clone().unwrap_or_else(|| old.to_string())),
         run: new.clone(),
         version,
         origin: Some(origin),
-        timeout,
+        // Its effects are its own, also those that an attempt of a run that was tried again would share with others.
+        keys_of: None,
         // Nobody waits for it, it continues nothing, and it has a trace of its own.
         parent: None,
         chain: None,
         traceparent: None,
         ..(**created).clone()
     };
-    let (events, header) = fitting(inner, &bundle, &before, events, old, new)?;
-    Ok(Prepared { events, header, text })
+    let (events, header) = fitting(inner, &bundle, &before, events, &known_as, new)?;
+    let hooks = crate::hook::open_in(inner, Some(&bundle), &events)?;
+    Ok(Prepared { events, header, text, hooks })
 }
 
 /// The events, if the text fits them (they were recorded under the version `before`); also if it does with the new run's name in inputs where the old one's was.
@@ -266,14 +277,7 @@ pub(crate) fn own_tokens(
     new: &RunId,
     keep: bool,
 ) -> Result<Vec<Event>, HostError> {
-    let mut open: HashMap<StepId, String> = HashMap::new();
-    for event in &events {
-        match (&event.body, &event.step_id) {
-            (Body::HookOpened { token, .. }, Some(id)) => drop(open.insert(id.clone(), token.clone())),
-            (Body::HookClosed, Some(id)) => drop(open.remove(id)),
-            _ => {}
-        }
-    }
+    let open = crate::hook::open_tokens(&events);
     if open.is_empty() {
         return Ok(events);
     }
@@ -299,7 +303,7 @@ pub(crate) fn own_tokens(
 
 /// A token that the host made: 128 bits. If a script named one like that itself, the log does not fit any more, and that is
 /// found before anything is created.
-fn is_made_up(token: &str) -> bool {
+pub(crate) fn is_made_up(token: &str) -> bool {
     token.len() == 32 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

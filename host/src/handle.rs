@@ -6,7 +6,7 @@ use std::time::Duration;
 use durhai_core::event::Created;
 use durhai_core::replay::LogLine;
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, TraceContext, Value};
-use durhai_world::{Claim, Refused, Row, WorldError};
+use durhai_world::{Claim, Refused, Row, World, WorldError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -359,9 +359,25 @@ impl Run {
     }
 
     /// Starts a failed or cancelled run anew: a run of its own that takes over what was done before the failure, and
-    /// makes the step that failed again. It runs the version that serves now, if that fits what was done; else its own.
+    /// makes the step that failed again, with the same idempotency keys. It runs the version that serves now, if that fits
+    /// what was done; else its own. A run is tried again once: whoever asks again, and however many do at the same moment,
+    /// gets the run that is there, whatever its state. If that has failed too, it is that one which can be tried again.
+    ///
+    /// [`HostError::Conflict`] if the run has neither failed nor been cancelled, or if another run has the token of a hook
+    /// that the script named.
     pub async fn retry(&self) -> Result<Run, HostError> {
         crate::retry::retry(self).await
+    }
+
+    /// The run that tries this one again, if there is one.
+    pub async fn retried(&self) -> Result<Option<Run>, HostError> {
+        let inner = self.host.inner()?;
+        let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
+        let look = move |world: &dyn World| match crate::access::first_event(world, &row.run)? {
+            Some(created) => crate::retry::retried_as(world, row.status, &created),
+            None => Ok(None),
+        };
+        Ok(inner.blocking(look).await?.map(|id| Run::new(&self.host, id)))
     }
 
     /// Lets a parked run try again.

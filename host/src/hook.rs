@@ -1,15 +1,22 @@
 //! Hooks from outside: a payload finds its run by the hook's token alone.
 
-use durhai_core::{StepId, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use durhai_core::{Body, Event, StepId, Value};
+use durhai_engine::Bundle;
 use durhai_engine::schema::{self, Schema};
 use durhai_world::Write;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::error::HostError;
 use crate::handle;
 use crate::host::Host;
+use crate::inner::Inner;
 use crate::letter::Message;
 use crate::payload;
+use crate::replaying::Again;
 use crate::view::HookRequest;
 
 /// What the world keeps of an open hook.
@@ -27,6 +34,45 @@ struct Stored {
 struct Info {
     #[serde(default)]
     schema: Value,
+}
+
+/// The token of a hook that a run is created with, and what the world keeps of it.
+pub(crate) type Opening = (Arc<str>, Vec<u8>);
+
+/// What the world is to keep of a hook that this call opened.
+fn stored(step_id: &StepId, named: bool, info: &Value) -> Vec<u8> {
+    json!({ "step_id": step_id, "named": named, "info": info }).to_string().into_bytes()
+}
+
+/// The hooks that are open at the end of a log, as they are opened with the run that takes it over: so nobody else can have their
+/// tokens before it begins. What the script said of them is known by running it; without a text that fits nothing is known.
+pub(crate) fn open_in(inner: &Inner, bundle: Option<&Bundle>, log: &[Event]) -> Result<Vec<Opening>, HostError> {
+    let open = open_tokens(log);
+    if open.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut known = HashMap::new();
+    if let Some(Ok(mut again)) = bundle.map(|bundle| Again::new(&inner.sandbox, &inner.limits, bundle, false)) {
+        let ran = again.run(log.to_vec(), None)?;
+        known.extend(ran.hooks().map(|(id, named, info)| (id.clone(), stored(id, named, info))));
+    }
+    let info = |id: &StepId, token: &str| {
+        known.get(id).cloned().unwrap_or_else(|| stored(id, !crate::fork::is_made_up(token), &json!({})))
+    };
+    Ok(open.iter().map(|(id, token)| (token.as_str().into(), info(id, token))).collect())
+}
+
+/// The tokens of the hooks that are open at the end of a log, by the call that opened them.
+pub(crate) fn open_tokens(log: &[Event]) -> BTreeMap<StepId, String> {
+    let mut open = BTreeMap::new();
+    for event in log {
+        match (&event.body, &event.step_id) {
+            (Body::HookOpened { token, .. }, Some(id)) => drop(open.insert(id.clone(), token.clone())),
+            (Body::HookClosed, Some(id)) => drop(open.remove(id)),
+            _ => {}
+        }
+    }
+    open
 }
 
 impl Host {

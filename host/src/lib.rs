@@ -106,6 +106,7 @@ pub use view::{
 };
 
 pub use durhai_core::duration;
+pub use durhai_core::event::{Again, Origin, Times};
 pub use durhai_core::json;
 pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
 pub use durhai_core::tags;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use durhai_core::replay::TakenOver;
 use durhai_core::{Body, Event, RunId, StepId, Value};
 use durhai_engine::schema::{self, Schema};
 use durhai_world::{Refused, World, WorldError, Write};
@@ -77,6 +78,7 @@ fn open(world: &dyn World, run: &RunId) -> Result<Vec<Suspension>, WorldError> {
 fn suspensions(log: &[Event]) -> Vec<Suspension> {
     let mut open: BTreeMap<u64, Suspension> = BTreeMap::new();
     let mut order: BTreeMap<StepId, u64> = BTreeMap::new();
+    let taken_over = TakenOver::of(log);
     for event in log {
         let Some(id) = &event.step_id else {
             // The end of the run, or of its patience: a cancelled task waits for nobody.
@@ -94,7 +96,7 @@ fn suspensions(log: &[Event]) -> Vec<Suspension> {
                     payload: payload.clone(),
                     schema: schema.clone(),
                     since: event.at,
-                    until: *wake_at,
+                    until: wake_at.map(|wake_at| taken_over.until(event.seq, event.at, wake_at)),
                 };
                 open.insert(event.seq, asked);
             }

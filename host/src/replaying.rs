@@ -295,6 +295,11 @@ impl Again {
 }
 
 impl Ran {
+    /// The hooks that are open at the end: the call that opened each, whether the script named its token, and what else it said of it.
+    pub fn hooks(&self) -> impl Iterator<Item = (&StepId, bool, &Value)> {
+        self.exec.replay().open_hooks().map(|(id, _, named, info)| (id, named, info))
+    }
+
     fn statements(&mut self) -> u64 {
         self.exec.tracer_mut().map_or(0, |tracer| tracer.statements())
     }

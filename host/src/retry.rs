@@ -1,37 +1,118 @@
 //! Trying a run again that has failed.
+//!
+//! A run is tried again by one run at most, whose name follows from its own: the first attempt `order-42` by `order-42@2`, that
+//! one by `order-42@3`. So it does not matter who asks how often, on which host, or what a crash cut off: the name is
+//! there or it is not. As only what has ended can be tried again, one attempt lives at a time, and no two share the
+//! idempotency keys of their steps.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use durhai_core::event::Origin;
+use durhai_core::event::{Created, Origin, Times};
 use durhai_core::replay::version_at;
-use durhai_core::{Body, Event, Kind, RunId, StepId};
-use tokio::sync::oneshot;
+use durhai_core::{Body, Event, Kind, RunId, Status, StepId};
+use durhai_world::{Row, World, WorldError};
 
-use crate::birth::Begin;
+use crate::access;
+use crate::birth::{Begin, Newborn};
 use crate::error::HostError;
 use crate::fork::own_tokens;
 use crate::handle::Run;
-use crate::worker::Msg;
+use crate::inner::Inner;
+use crate::letter::Message;
+use crate::replaying::Again;
+use crate::slot::LEFT;
 
-/// A new run that begins with the part of the log before the failure.
+/// How often the run is prepared anew because somebody else was faster: with the run itself, or with the token of a hook.
+const TRIES: usize = 5;
+
+/// Names that are tried, one after the other, where runs that have nothing to do with it have them.
+const NAMES: u32 = 16;
+
+/// What trying a run again comes to.
+enum Next {
+    /// It was done before.
+    There(RunId),
+    /// The run is to be made.
+    New(Box<Newborn>),
+}
+
+/// A new run that begins with the part of the log before the failure, or the one that was made before.
 pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
-    let inner = run.host.inner()?;
+    let inner = run.host.inner()?.clone();
     let row = inner.row(&run.id).await?.ok_or_else(|| run.unknown())?;
-    let id = run.id.clone();
-    let log =
-        inner.blocking(move |world| crate::log::read(world, &id).map_err(durhai_world::WorldError::Corrupt)).await?.0;
+    for tried in 1.. {
+        let (shared, row) = (inner.clone(), row.clone());
+        let prepare = move || prepare(&shared, &row);
+        let newborn = match inner.tokio.spawn_blocking(prepare).await.map_err(|_| HostError::Closed)?? {
+            Next::There(id) => return Ok(Run::new(&run.host, id)),
+            Next::New(newborn) => *newborn,
+        };
+        let new = newborn.create.row.run.clone();
+        match inner.create(newborn).await? {
+            Ok(()) => {
+                tracing::info!(run = %new, "run {new} tries run {} again", run.id);
+                return Ok(Run::new(&run.host, new));
+            }
+            // Somebody else was faster: look again.
+            Err(_) if tried < TRIES => {}
+            Err(refused) => return Err(crate::handle::refusal(refused)),
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+/// The run that tries this one again, if there is one.
+pub(crate) fn retried_as(world: &dyn World, status: Status, created: &Created) -> Result<Option<RunId>, WorldError> {
+    if !matches!(status, Status::Failed | Status::Cancelled) {
+        return Ok(None);
+    }
+    Ok(name(world, created)?.filter(|(_, there)| *there).map(|(name, _)| name))
+}
+
+/// The run that this one tries again.
+pub(crate) fn retry_of(created: &Created) -> Option<&RunId> {
+    let origin = created.origin.as_ref().filter(|_| created.attempt > 1 && created.keys_of.is_some())?;
+    Some(&origin.run)
+}
+
+/// The name of the run that tries this one again, and whether it is there. `None`: others have all those names.
+fn name(world: &dyn World, created: &Created) -> Result<Option<(RunId, bool)>, WorldError> {
+    let attempt = created.attempt + 1;
+    // A run that was tried again before names were made like this has one that says nothing.
+    let first = created.keys_of.as_ref().filter(|first| first.retried(created.attempt) == created.run);
+    let first = first.unwrap_or(&created.run);
+    for number in 0..NAMES {
+        let name = if number == 0 { first.retried(attempt) } else { first.retried_aside(attempt, number) };
+        match access::first_event(world, &name)? {
+            None => return Ok(Some((name, false))),
+            Some(found) if retry_of(&found) == Some(&created.run) => return Ok(Some((name, true))),
+            Some(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
+    let (world, old) = (&*inner.world, &row.run);
+    let log = crate::log::read(world, old).map_err(WorldError::Corrupt)?.0;
     let Some(mut kept) = before_failure(log) else {
-        let text = format!("run {} is {}: only a failed or cancelled run can be tried again", run.id, row.status);
+        let text = format!("run {old} is {}: only a failed or cancelled run can be tried again", row.status);
         return Err(HostError::Conflict(text));
     };
-    let new = crate::handle::new_id(inner)?;
     let seq = kept.len() as u64;
     let Some(Event { body: Body::RunCreated(created), .. }) = kept.first_mut() else {
-        return Err(HostError::Conflict(format!("the log of run {} has no beginning", run.id)));
+        return Err(HostError::Conflict(format!("the log of run {old} has no beginning")));
     };
-    created.seed.get_or_insert_with(|| run.id.to_string());
-    created.keys_of.get_or_insert_with(|| run.id.clone());
-    created.origin = Some(Origin { run: run.id.clone(), seq, file: None });
+    let before = (**created).clone();
+    let taken = || HostError::Conflict(format!("runs that have nothing to do with it have the names {old}@…"));
+    let new = match name(world, &before)?.ok_or_else(taken)? {
+        (there, true) => return Ok(Next::There(there)),
+        (new, false) => new,
+    };
+    created.seed.get_or_insert_with(|| old.to_string());
+    created.keys_of.get_or_insert_with(|| old.clone());
+    created.origin = Some(Origin { run: old.clone(), seq, file: None, times: Some(Times::Anew) });
     created.run = new.clone();
     created.attempt += 1;
     // Nobody waits for it any more, and whoever started the other did not start this one.
@@ -39,30 +120,54 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
     created.traceparent = None;
     rename_children(&mut kept, &new);
     // The failed run has given its tokens back; somebody else may have them now.
-    let id = new.clone();
-    let mut kept = inner.blocking(move |world| Ok(own_tokens(world, kept, &id, true))).await??;
+    let mut kept = match own_tokens(world, kept, &new, true) {
+        Ok(kept) => kept,
+        // Unless it is the run that somebody else has made of it meanwhile.
+        Err(error) => {
+            return match name(world, &before)? {
+                Some((there, true)) => Ok(Next::There(there)),
+                _ => Err(error),
+            };
+        }
+    };
     let serving = inner.catalog.serving(&row.workflow).ok();
     let header = serving.as_ref().map(|serving| serving.header.clone()).unwrap_or_default();
     // The text that the run had last fits all of its log.
     let mut version = row.version.clone();
     if let Some(serving) = serving.filter(|serving| serving.version != version) {
-        let (reply, answer) = oneshot::channel();
-        let history = kept.clone();
-        inner.send(inner.worker_of(&new), Msg::Probe { version: serving.version.clone(), history, reply });
-        if let Ok(Ok(view)) = answer.await
-            && view.divergence.is_none()
+        let bundle = inner.catalog.bundle(world, &serving.version);
+        let bundle = bundle.map_err(HostError::Script)?;
+        if let Ok(mut again) = Again::new(&inner.sandbox, &inner.limits, &bundle, false)
+            && again.run(kept.clone(), None)?.view().divergence.is_none()
         {
             version = serving.version;
         }
     }
     let (at, from) = (kept.last().map_or(0, |event| event.at), version_at(&kept, seq).cloned());
     if let Some(from) = from.filter(|from| *from != version) {
-        let body = Body::RunMigrated { from, to: version };
+        let body = Body::RunMigrated { from, to: version.clone() };
         kept.push(Event { seq: seq + 1, at, step_id: None, site: None, body });
     }
-    let newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
-    inner.create(newborn).await?.map_err(crate::handle::refusal)?;
-    Ok(Run::new(&run.host, new))
+    // Without its text it is parked when it begins.
+    let bundle = inner.catalog.bundle(world, &version).ok();
+    let hooks = crate::hook::open_in(inner, bundle.as_deref(), &kept)?;
+    let mut newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
+    newborn.create.hooks = hooks;
+    newborn.create.letters = unread(world, old)?;
+    Ok(Next::New(Box::new(newborn)))
+}
+
+/// The messages that the failed run was sent and did not come to: the new one finds them in its inbox. What ends a run, and
+/// what children of the old one say, is not for it.
+fn unread(world: &dyn World, old: &RunId) -> Result<Vec<Vec<u8>>, WorldError> {
+    let left = world.stream(old, LEFT, 0, usize::MAX)?;
+    let mine = |bytes: Vec<u8>| match Message::decode(&bytes)? {
+        Message::Signal { .. } | Message::Hook { .. } => Some(bytes),
+        // The question is that of the new run now.
+        Message::Resume { step_id, data, .. } => Some(Message::Resume { step_id, run: None, data }.encode()),
+        Message::Child { .. } | Message::Cancel { .. } | Message::Terminate { .. } => None,
+    };
+    Ok(left.into_iter().filter_map(mine).collect())
 }
 
 /// Children that had not ended belong to the old run; the new one begins its own.
@@ -82,7 +187,7 @@ pub(crate) fn rename_children(log: &mut [Event], new: &RunId) {
 }
 
 /// The part of a failed run's log that may be kept: up to the failure of the step that failed it, which keeps its start
-/// but loses its attempts; up to the request of a cancellation; else up to the end. `None`: it did not fail.
+/// but loses its attempts; up to the end of the `with_timeout` that failed it; up to the request of a cancellation; else up to the end. `None`: it did not fail.
 fn before_failure(mut log: Vec<Event>) -> Option<Vec<Event>> {
     let step: Option<StepId> = match &log.last()?.body {
         Body::RunFailed { error } => error.step_id.clone().filter(|_| error.kind != Kind::Terminated),
@@ -90,7 +195,8 @@ fn before_failure(mut log: Vec<Event>) -> Option<Vec<Event>> {
         _ => return None,
     };
     let failure = step.as_ref().and_then(|id| {
-        let failed = |event: &Event| matches!(event.body, Body::StepFailed { .. } | Body::ChildFailed { .. });
+        let failed =
+            |event: &Event| matches!(event.body, Body::StepFailed { .. } | Body::ChildFailed { .. } | Body::TimerFired);
         log.iter().position(|event| failed(event) && event.step_id.as_ref() == Some(id))
     });
     let cancel = log.iter().position(|event| matches!(event.body, Body::CancelRequested { .. }));

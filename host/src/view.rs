@@ -40,6 +40,12 @@ pub struct RunView {
     /// Runs that took over a part of this one's log, where one run is looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<RunId>,
+    /// The run that this one tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RunId>,
+    /// The run that tries this one again, where one run is looked at: whoever asks for it once more gets that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_as: Option<RunId>,
     /// The number of events in its log.
     #[serde(default)]
     pub events: u64,

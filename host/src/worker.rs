@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use durhai_core::replay::{AttemptError, Input, LogLine, Verdict};
-use durhai_core::{Body, Event, Millis, Replay, RunId, StepId, Value, Version};
+use durhai_core::replay::{AttemptError, Input, LogLine};
+use durhai_core::{Event, Millis, Replay, RunId, StepId, Value, Version};
 use durhai_engine::{Execution, Program, Sandbox, SandboxConfig};
 use durhai_world::{Claim, Write};
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ use crate::committer::{Job, Then};
 use crate::inner::{Inner, RunShared};
 use crate::migrate::Told;
 use crate::slot::Slot;
-use crate::view::{Outlook, ReplayView};
+use crate::view::Outlook;
 
 /// What a worker is told.
 pub(crate) enum Msg {
@@ -77,12 +77,6 @@ pub(crate) enum Msg {
     Outlook {
         run: RunId,
         reply: oneshot::Sender<Outlook>,
-    },
-    /// What comes of this log under that version? Nothing is written, nothing is started.
-    Probe {
-        version: Version,
-        history: Vec<Event>,
-        reply: oneshot::Sender<Result<ReplayView, String>>,
     },
     /// Let the run go on with that version, if its log fits.
     Migrate {
@@ -271,9 +265,6 @@ impl Worker {
                     let _ = reply.send(Outlook { events: replay.last_seq(), wake_at: replay.wake_at() });
                 }
             }
-            Msg::Probe { version, history, reply } => {
-                let _ = reply.send(self.probe(&version, history));
-            }
             Msg::Migrate { run, to, reply } => self.migrate(&run, to, reply),
             Msg::Stored { run } => {
                 if let Some(slot) = self.slots.get_mut(&run.id).filter(|slot| Arc::ptr_eq(&slot.shared, &run)) {
@@ -439,8 +430,9 @@ impl Worker {
             None => crate::log::read(&*self.inner.world, &claim.run)?,
         };
         let program = self.program(&claim.row.version)?;
-        let replay =
+        let mut replay =
             Replay::new(history, self.inner.limits.clone()).map_err(|error| format!("damaged log: {error}"))?;
+        replay.begin_again(self.inner.clock.now());
         Ok((Execution::new(program, replay), bytes))
     }
 
@@ -459,25 +451,6 @@ impl Worker {
         let program = Rc::new(program);
         self.programs.insert(version.clone(), program.clone());
         Ok(program)
-    }
-
-    fn probe(&mut self, version: &Version, history: Vec<Event>) -> Result<ReplayView, String> {
-        let program = self.program(version)?;
-        let events = history.len() as u64;
-        let began = Instant::now();
-        let replay =
-            Replay::new(history, self.inner.limits.clone()).map_err(|error| format!("damaged log: {error}"))?;
-        let mut exec = Execution::new(program, replay);
-        exec.rehearse(&self.sandbox, &|| false);
-        let replay = exec.replay();
-        let mut view = ReplayView::new(replay.status(), events, began.elapsed().as_micros() as u64);
-        match replay.verdict() {
-            Some(Verdict::Ended(Body::RunCompleted { output })) => view.output = output.clone(),
-            Some(Verdict::Ended(Body::RunFailed { error })) => view.error = Some(error.clone()),
-            Some(Verdict::Diverged(divergence)) => view.divergence = Some((**divergence).clone()),
-            _ => {}
-        }
-        Ok(view)
     }
 
     /// Stops a run until an operator looks at it. Its log stays as it is.

@@ -331,7 +331,7 @@ fn a_version_is_that_of_the_last_move_before() {
     let created = durhai_core::event::Created::new(RunId::new("r").unwrap(), "order", a.clone(), json!(1));
     let bodies = [
         Body::RunCreated(Box::new(created)),
-        Body::RunStarted,
+        Body::RunStarted { again: None },
         Body::RunMigrated { from: a.clone(), to: b.clone() },
         Body::CancelRequested { reason: String::new(), timeout: false },
         Body::RunMigrated { from: b.clone(), to: c.clone() },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use durhai::{Event, Limits};
+use durhai::{Body, Event, Limits};
 use durhai_core::Replay;
 use durhai_core::replay::Verdict;
 use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn};
@@ -62,7 +62,10 @@ impl Replayer {
                 panic!("{what}: the first {cut} events of {} diverge: {divergence}", log.len());
             }
             let new = execution.replay_mut().take();
-            let next: Vec<_> = log[cut..].iter().take_while(|event| event.body.is_asked()).collect();
+            // That another run or another text goes on with the log may stand in between.
+            let goes_on = |body: &Body| matches!(body, Body::RunStarted { again: Some(_) } | Body::RunMigrated { .. });
+            let next = log[cut..].iter().take_while(|event| event.body.is_asked() || goes_on(&event.body));
+            let next: Vec<_> = next.filter(|event| event.body.is_asked()).collect();
             let (ends, next): (Vec<_>, Vec<_>) = next.into_iter().partition(|event| event.body.is_terminal());
             let (new_ends, new): (Vec<_>, Vec<_>) = new.events.iter().partition(|event| event.body.is_terminal());
             let words = |events: &[&Event]| events.iter().map(|event| show::short(event)).collect::<Vec<_>>();

@@ -120,7 +120,7 @@ impl Long for Event {
             | Body::ChildFailed { error }
             | Body::RunFailed { error } => error.values(cut),
             Body::StepStarted { input: None, .. }
-            | Body::RunStarted
+            | Body::RunStarted { .. }
             | Body::TimerStarted { .. }
             | Body::TimerFired
             | Body::HookOpened { .. }

@@ -182,6 +182,8 @@ async fn what_works_and_what_it_gives() {
         ("POST", "runs/done/fork", json!({ "after": "1", "id": "forked" }), 201, "/origin/run", json!("done")),
         ("POST", "runs/done/fork", json!({ "after": "1", "id": "forked" }), 201, "/id", json!("forked")),
         ("POST", "runs/failed/retry", json!({}), 201, "/attempt", json!(2)),
+        ("POST", "runs/failed/retry", json!({}), 200, "/retry_of", json!("failed")),
+        ("GET", "runs/failed", json!(null), 200, "/retried_as", json!("failed@2")),
         ("POST", "runs/live/signal", json!({ "name": "other" }), 202, "/id", json!("live")),
         ("POST", "runs/live/migrate", json!({ "dry_run": true }), 200, "/verdict", json!("compatible")),
         ("POST", "workflows/waits/migrate", json!({ "dry_run": true, "to": "serving" }), 200, "/compatible", json!(1)),

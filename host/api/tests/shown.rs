@@ -138,8 +138,10 @@ fn view() -> RunView {
         ended_at: Some(3),
         waiting_for: waits(),
         reason: Some("diverged".into()),
-        origin: read(json!({ "run": "order-41", "seq": 7, "file": "a.ndjson" })),
+        origin: read(json!({ "run": "order-41", "seq": 7, "file": "a.ndjson", "times": { "stood_at": 5 } })),
         forks: vec![run()],
+        retry_of: Some(run()),
+        retried_as: Some(run()),
         events: 9,
         attempt: 2,
         priority: -1,
@@ -228,10 +230,12 @@ async fn events_of_every_type() {
     let bodies = [
         json!({ "type": "run_created", "run_id": "r", "workflow": "w", "version": id, "input": null, "tags": { "a": "b" },
             "parent": "p", "parent_step": "1", "depth": 1, "timeout": 5, "priority": 1, "attempt": 2, "seed": "s",
-            "keys_of": "k", "origin": { "run": "o", "seq": 3 },
+            "keys_of": "k", "origin": { "run": "o", "seq": 3, "times": "anew" },
             "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "chain": { "first": "f", "previous": "p", "number": 2, "signal_ids": ["x"], "payload_ids": [["t", "y"]] } }),
         json!({ "type": "run_started" }),
+        json!({ "type": "run_started", "anew": true }),
+        json!({ "type": "run_started", "paused": 9 }),
         json!({ "type": "step_started", "name": "n", "input": 1, "attempt": 1, "label": "l" }),
         json!({ "type": "step_retrying", "attempt": 1, "error": failure, "retry_at": 9 }),
         json!({ "type": "step_completed", "output": null }),
@@ -274,7 +278,7 @@ async fn events_of_every_type() {
 fn whole(body: &Body) {
     match body {
         Body::RunCreated(_)
-        | Body::RunStarted
+        | Body::RunStarted { again: _ }
         | Body::StepStarted { name: _, input: Some(_), attempt: _, label: Some(_) }
         | Body::StepRetrying { attempt: _, error: _, retry_at: _ }
         | Body::StepCompleted { output: _ }

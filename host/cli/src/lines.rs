@@ -1,6 +1,6 @@
 //! Events, log lines and waits as one line of text.
 
-use durhai::{Body, Event, LogEntry, Value};
+use durhai::{Again, Body, Event, LogEntry, Value};
 
 use crate::output::{quoted, short};
 use crate::times;
@@ -133,7 +133,11 @@ fn detail(event: &Event, width: usize) -> String {
         Body::CancelRequested { reason, .. } | Body::RunCancelled { reason } => reason.clone(),
         Body::RunMigrated { from, to } => format!("{} -> {}", from.short(), to.short()),
         Body::RunContinued { next } => next.to_string(),
-        Body::RunStarted | Body::TimerFired | Body::HookClosed => String::new(),
+        Body::RunStarted { again: Some(Again::Anew) } => "with the log taken over; timeouts count from here".into(),
+        Body::RunStarted { again: Some(Again::Paused(ms)) } => {
+            format!("with the log taken over; timeouts stood still for {}", times::span(*ms))
+        }
+        Body::RunStarted { again: None } | Body::TimerFired | Body::HookClosed => String::new(),
     };
     format!("{}{site}", text.replace('\n', " "))
 }

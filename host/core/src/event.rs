@@ -26,7 +26,10 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     RunCreated(Box<Created>),
-    RunStarted,
+    /// The script may begin; with `again`, it goes on in another run than the one that began the log.
+    RunStarted {
+        again: Option<Again>,
+    },
     /// An attempt begins. `input` is there in the first attempt only.
     StepStarted {
         name: Arc<str>,
@@ -190,6 +193,28 @@ pub struct Origin {
     /// The file it was imported from, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What becomes of timeouts and deadlines that are open there. None: they count on from when they began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
+}
+
+/// What becomes of the times that are open in a log which is taken over, once the run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Times {
+    /// All of each is left.
+    Anew,
+    /// What was left at that moment is left.
+    StoodAt(Millis),
+}
+
+/// That the run which took a log over has begun, and what it means for timeouts and deadlines that were open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// They are counted from here.
+    Anew,
+    /// So many milliseconds passed that do not count.
+    Paused(Millis),
 }
 
 impl Created {
@@ -231,7 +256,7 @@ impl Body {
     pub fn name(&self) -> &'static str {
         match self {
             Body::RunCreated(_) => "run_created",
-            Body::RunStarted => "run_started",
+            Body::RunStarted { .. } => "run_started",
             Body::StepStarted { .. } => "step_started",
             Body::StepRetrying { .. } => "step_retrying",
             Body::StepCompleted { .. } => "step_completed",

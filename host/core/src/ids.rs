@@ -55,6 +55,16 @@ impl RunId {
         self.derived(&format!("+{number}"))
     }
 
+    /// The id of the run that tries this one again, as the attempt of that number: `order-42@2`.
+    pub fn retried(&self, attempt: u32) -> Self {
+        self.derived(&format!("@{attempt}"))
+    }
+
+    /// The same, where that name is taken by a run that has nothing to do with it: `order-42@2.1`.
+    pub fn retried_aside(&self, attempt: u32, number: u32) -> Self {
+        self.derived(&format!("@{attempt}.{number}"))
+    }
+
     /// A name that would be too long is shortened to a digest, which is as stable.
     fn derived(&self, tail: &str) -> Self {
         let name = format!("{}{tail}", self.0);
@@ -229,9 +239,11 @@ mod tests {
         let short = RunId::new("order-42").expect("legal");
         assert_eq!(short.child(&call).as_str(), "order-42:4.1.2");
         assert_eq!(short.successor(2).as_str(), "order-42+2");
+        assert_eq!(short.retried(2).as_str(), "order-42@2");
+        assert_eq!(short.retried_aside(2, 1).as_str(), "order-42@2.1");
         let long = RunId::new("x".repeat(128)).expect("legal");
         let deep = StepId::parse(&["7"; 99].join(".")).expect("a step id");
-        for id in [long.child(&call), long.successor(9), short.child(&deep), long.child(&deep)] {
+        for id in [long.child(&call), long.successor(9), long.retried(9), short.child(&deep), long.child(&deep)] {
             assert_eq!(RunId::new(id.as_str()), Ok(id.clone()), "{id}");
         }
         assert_ne!(long.child(&call), RunId::new("y".repeat(128)).expect("legal").child(&call));

@@ -3,7 +3,7 @@
 //! | event | may come |
 //! |---|---|
 //! | `run_created` | first, once |
-//! | `run_started` | once, before the first event of a call |
+//! | `run_started` | once, before the first event of a call; with `anew` or `paused` any time after that |
 //! | `step_started` attempt 1, `timer_started`, `hook_opened`, `hook_conflict`, `suspended`, `child_started` | under a step id that was not used before |
 //! | `step_started` attempt n+1 | while the step is open, after its attempt n |
 //! | `step_retrying` attempt n | while attempt n is the one that was started last, once |
@@ -95,8 +95,10 @@ impl LogCheck {
             Body::RunCreated(_) if first => return Ok(()),
             Body::RunCreated(_) => return Err("a run is created once".into()),
             _ if first => return Err("a log begins with run_created".into()),
-            Body::RunStarted if self.started => return Err("a run starts once".into()),
-            Body::RunStarted => {
+            Body::RunStarted { again: Some(_) } if self.started => return Ok(()),
+            Body::RunStarted { again: Some(_) } => return Err("it goes on and has not started".into()),
+            Body::RunStarted { again: None } if self.started => return Err("a run starts once".into()),
+            Body::RunStarted { again: None } => {
                 self.started = true;
                 return Ok(());
             }

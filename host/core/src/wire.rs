@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Body, Chain, Created, Event, Origin, Parent, Site};
+use crate::event::{Again, Body, Chain, Created, Event, Origin, Parent, Site};
 use crate::{Failure, Millis, RunId, StepId, TraceContext, Value, Version};
 
 /// The number in the first byte.
@@ -141,6 +141,12 @@ struct Line<'a> {
     parent_step: Option<StepId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     depth: Option<u32>,
+    /// At a further `run_started`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    anew: bool,
+    /// Milliseconds, instead of `anew`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<Millis>,
     /// Milliseconds at `run_created`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout: Option<Millis>,
@@ -264,7 +270,12 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.to = Some(to.clone());
             }
             Body::RunContinued { next } => line.next = Some(next.clone()),
-            Body::RunStarted | Body::TimerFired | Body::HookClosed => {}
+            Body::RunStarted { again } => match again {
+                Some(Again::Anew) => line.anew = true,
+                Some(Again::Paused(ms)) => line.paused = Some(*ms),
+                None => {}
+            },
+            Body::TimerFired | Body::HookClosed => {}
         }
         line
     }
@@ -300,7 +311,12 @@ impl Line<'_> {
                 origin: self.origin,
                 traceparent: self.traceparent.and_then(|text| TraceContext::parse(&text).ok()),
             })),
-            "run_started" => Body::RunStarted,
+            "run_started" => Body::RunStarted {
+                again: match self.paused {
+                    Some(ms) => Some(Again::Paused(ms)),
+                    None => self.anew.then_some(Again::Anew),
+                },
+            },
             "step_started" => Body::StepStarted {
                 name: want(self.name, kind, "name")?.as_ref().into(),
                 input: self.input.map(|input| Arc::new(owned(input))),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use durhai_core::event::Created;
+use durhai_core::event::{Again, Created};
 use durhai_core::legal::LogCheck;
 use durhai_core::{Body, Event, Millis, RunId, Status, StepId, Version, wire};
 use durhai_world::{Record, Row, World, WorldError};
@@ -451,7 +451,7 @@ impl Told {
                 self.created = Some(created.clone());
                 self.created_at = event.at;
             }
-            (Body::RunStarted, _) => self.started_at = Some(event.at),
+            (Body::RunStarted { again: None | Some(Again::Anew) }, _) => self.started_at = Some(event.at),
             (Body::RunMigrated { to, .. }, _) => self.version = Some(to.clone()),
             (Body::HookOpened { token, .. }, Some(id)) => drop(self.hooks.insert(id, token.clone())),
             (Body::HookClosed, Some(id)) => drop(self.hooks.remove(&id)),

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use durhai_core::event::Origin;
+use durhai_core::event::{Origin, Times};
+use durhai_core::replay::TakenOver;
 use durhai_core::{Body, Event, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Bundle;
 use durhai_world::{Chunk, Claim, Commit, Create, HookChange, Outgoing, Refused, Row, WorldError, Write, Written};
@@ -312,23 +313,26 @@ impl Bringing<'_> {
             return Ok(events);
         }
         let old = run.old.run.clone();
+        let mut known_as = old.clone();
         let last = events.len() as u64;
-        let away = self.inner.clock.now().saturating_sub(self.plan.header.at);
         let ended = run.old.status.is_terminal();
+        let unbegun = TakenOver::of(&events).not_begun(&events);
         for event in &mut events {
             self.rename(event);
             if let Body::RunCreated(created) = &mut event.body {
                 created.seed.get_or_insert_with(|| old.to_string());
+                // Its effects are its own: the run that it was tried again for, or it itself, may live where it came from.
+                known_as = created.keys_of.take().unwrap_or(known_as);
                 let file = Some(self.options.file.clone()).filter(|file| !file.is_empty());
-                created.origin = Some(Origin { run: old.clone(), seq: last, file });
+                // Its time stood still while it was a file, or for longer, if it took a log over and has not begun since.
+                let stood = unbegun.unwrap_or(Times::StoodAt(self.plan.header.at));
+                let times = Some(stood).filter(|_| !ended);
+                created.origin = Some(Origin { run: old.clone(), seq: last, file, times });
                 // What it does from now on is no part of a trace elsewhere.
                 created.traceparent = None;
-                // Its time stood still while it was a file.
-                created.timeout =
-                    created.timeout.map(|timeout| if ended { timeout } else { timeout.saturating_add(away) });
             }
         }
-        Ok(self.fitting(events, &run.old))
+        Ok(self.fitting(events, &run.old, &known_as))
     }
 
     fn rename(&self, event: &mut Event) {
@@ -352,7 +356,7 @@ impl Bringing<'_> {
     }
 
     /// A script may have put its run's name into what it asked for. If the log fits only with the new name there, it gets it.
-    fn fitting(&mut self, events: Vec<Event>, old: &Row) -> Vec<Event> {
+    fn fitting(&mut self, events: Vec<Event>, old: &Row, known_as: &RunId) -> Vec<Event> {
         let Some(bundle) = self.texts.get(&old.version) else { return events };
         let new = self.plan.names.of(&old.run);
         let again = Again::new(&self.inner.sandbox, &self.inner.limits, bundle, false);
@@ -370,7 +374,7 @@ impl Bringing<'_> {
             return events;
         }
         let mut renamed = events.clone();
-        renamed.iter_mut().for_each(|event| rename_in_input(event, &old.run, &new));
+        renamed.iter_mut().for_each(|event| rename_in_input(event, known_as, &new));
         if fits(&mut again, &renamed) {
             return renamed;
         }

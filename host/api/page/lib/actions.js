@@ -245,7 +245,8 @@ export function actionsFor(run) {
   const offer = (name, label, key, call, more = {}) => list.push({ name, label, key, danger: false, primary: false, ...more, run: () => call(run) });
   if (waits("suspend") || run.status === "suspended") offer("resume", "Answer", "a", (it) => resumeRun(it), { primary: true });
   if (run.status === "parked") offer("unpark", "Unpark", "u", unparkRun, { primary: true });
-  if (run.status === "failed") offer("retry", "Try again", "t", retryRun, { primary: true });
+  // A run is tried again once: the head names the one that does.
+  if (run.status === "failed" && !run.retried_as) offer("retry", "Try again", "t", retryRun, { primary: true });
   if (live) offer("signal", "Signal", "s", (it) => signalRun(it), { primary: waits("signal") && !list.some((other) => other.primary) });
   offer("fork", "Fork", "f", (it) => forkRun(it));
   if (live) offer("migrate", "Migrate", "m", migrateRun);

@@ -109,7 +109,8 @@ pub(super) async fn unpark(OfRun(run): OfRun, Body(Nothing {}): Body<Nothing>) -
 
 /// Starts a failed or cancelled run anew.
 ///
-/// The new run takes over what was done before the failure, and makes the step that failed again.
+/// The new run takes over what was done before the failure, and makes the step that failed again. A run is tried again once:
+/// asked again, the answer is the run that is there, as it stands now.
 #[utoipa::path(
     post,
     path = "/runs/{id}/retry",
@@ -117,8 +118,9 @@ pub(super) async fn unpark(OfRun(run): OfRun, Body(Nothing {}): Body<Nothing>) -
     tag = "runs",
     request_body(content = Nothing, content_type = "application/json", description = "Nothing."),
     responses(
+        (status = 200, description = "The run that tries it again already.", body = ref("#/components/schemas/Run")),
         (status = 201, description = "The new run.", body = ref("#/components/schemas/Run")),
-        (status = 409, description = "The run has neither failed nor been cancelled."),
+        (status = 409, description = "The run has neither failed nor been cancelled, or another one has the token of its hook."),
         (status = 422, description = "The script is wrong."),
     ),
 )]
@@ -126,7 +128,11 @@ pub(super) async fn retry(
     OfRun(run): OfRun,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
-    Ok((StatusCode::CREATED, Json(run.retry().await?.view().await?)))
+    let (status, next) = match run.retried().await? {
+        Some(next) => (StatusCode::OK, next),
+        None => (StatusCode::CREATED, run.retry().await?),
+    };
+    Ok((status, Json(next.view().await?)))
 }
 
 pub(super) fn accepted(run: &durhai::Run) -> Accepted {

@@ -7,7 +7,7 @@ use crate::args::{Delete, End, Globals, OneRun, Signal};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::input;
-use crate::output::{Out, note};
+use crate::output::{Out, note, quoted};
 
 /// The two ways to end a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,12 @@ pub async fn retry(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
     } else {
         out.line(view.id.to_string())
     }
-    if local {
+    if view.status.is_terminal() {
+        let (run, next, status) = (&args.run, &view.id, view.status);
+        let more =
+            if status == Status::Failed { format!(": durhai retry {}", quoted(next.as_str())) } else { String::new() };
+        note(format!("run {run} is tried again by run {next}, which is {status}{more}"));
+    } else if local {
         unserved(&view);
     }
     Ok(Exit::Done)

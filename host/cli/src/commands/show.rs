@@ -121,6 +121,12 @@ fn print(shown: &Shown, local: bool, out: &Out) {
     for (name, run) in related.into_iter().filter_map(|(name, run)| Some((name, run.as_ref()?))) {
         field(name, run.as_str());
     }
+    if let Some(before) = &view.retry_of {
+        field("tries again", before.as_str());
+    }
+    if let Some(next) = &view.retried_as {
+        field("tried again", &format!("as {next}"));
+    }
     if let Some(origin) = &view.origin {
         let file = origin.file.as_ref().map_or(String::new(), |file| format!(", imported from {file}"));
         field("took over", &format!("events 1 to {} of run {}{file}", origin.seq, origin.run));
@@ -200,7 +206,10 @@ fn next(view: &RunView, local: bool) -> Option<String> {
     let id = quoted(view.id.as_str());
     match view.status {
         Status::Parked => Some(format!("durhai unpark {id}, once the reason is gone; or durhai terminate {id}")),
-        Status::Failed => Some(format!("durhai retry {id}")),
+        Status::Failed => Some(match &view.retried_as {
+            Some(next) => format!("durhai show {}: that is how it was tried again", quoted(next.as_str())),
+            None => format!("durhai retry {id}"),
+        }),
         status if status.is_terminal() => None,
         _ if local => Some(format!("no host runs it now: durhai serve, or durhai run {} --id {id}", view.workflow)),
         _ => {

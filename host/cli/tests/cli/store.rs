@@ -59,7 +59,30 @@ fn a_failed_run_is_shown_with_its_place_and_tried_again() {
     let (_host, _) = folder.serve(&[]);
     folder.durhai(&["events", &again, "--follow"]).is(0);
     let view = folder.durhai(&["show", &again, "--json"]).is(0).json();
-    assert_eq!(view["origin"]["run"], "f");
+    assert_eq!((&view["origin"]["run"], &view["retry_of"], again.as_str()), (&json!("f"), &json!("f"), "f@2"));
+    // Asked again, through the host, it is the same run; each names the other.
+    let same = folder.durhai(&["retry", "f"]).is(0).says("run f is tried again by run f@2, which is completed");
+    assert_eq!(same.stdout.trim(), "f@2");
+    assert!(folder.durhai(&["show", "f"]).is(0).stdout.contains("tried again  as f@2"));
+    assert!(folder.durhai(&["show", "f@2"]).is(0).stdout.contains("tries again  f"));
+}
+
+#[test]
+fn a_pending_run_is_shown_with_what_it_waits_for() {
+    let folder = Folder::new();
+    folder.script("one", "const WORKFLOW = #{ concurrency: 1 }; wait_for(\"go\")");
+    for id in ["a", "b", "c"] {
+        folder.durhai(&["start", "one", "--id", id]).is(0);
+    }
+    folder.durhai(&["start", "one", "--id", "later", "--delay", "1h"]).is(0);
+    let (_host, _) = folder.serve(&[]);
+    let shown = folder.durhai(&["show", "c"]).is(0).stdout;
+    assert!(
+        shown.contains("waits for   a place of \"one\" (concurrency 1); 1 run is before it\n            inside: a\n"),
+        "{shown}"
+    );
+    let shown = folder.durhai(&["show", "later"]).is(0).stdout;
+    assert!(shown.contains("begins      ") && shown.contains("(in "), "{shown}");
 }
 
 #[test]

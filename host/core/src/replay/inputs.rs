@@ -18,8 +18,9 @@ impl Replay {
             return;
         }
         while let Some(next) = self.history.front() {
-            // What a version asked for beyond what the version before it did stands behind the move.
-            let moved = matches!(next.body, Body::RunMigrated { .. });
+            // What a version asked for beyond what the version before it did stands behind the move, what a run asked for
+            // beyond the log that it took over behind its own beginning.
+            let moved = matches!(next.body, Body::RunMigrated { .. } | Body::RunStarted { again: Some(_) });
             if !moved && !next.body.is_asked() {
                 break;
             }
@@ -95,7 +96,7 @@ impl Replay {
         self.handed += 1;
         match input {
             Input::Start if self.started => {}
-            Input::Start => self.happen(None, Body::RunStarted),
+            Input::Start => self.happen(None, Body::RunStarted { again: None }),
             Input::TakeUp => self.take_up(),
             Input::Attempt { step_id, attempt, result } => self.attempt_ended(&step_id, attempt, result),
             Input::Time => self.time(),
@@ -175,12 +176,14 @@ impl Replay {
     fn apply(&mut self, seq: u64, at: u64, id: Option<&StepId>, body: &Body) -> Result<(), &'static str> {
         const UNASKED: &str = "the log has the result of a call that the script did not make";
         self.note_input(seq);
+        self.last_input = seq;
         match body {
-            Body::RunStarted => {
+            Body::RunStarted { again: None } => {
                 self.clock = at;
                 self.started = true;
-                self.started_at = Some(at);
-                self.expires_at = self.created.timeout.map(|timeout| at.saturating_add(timeout));
+                self.started_at = Some(self.taken_over.started(at));
+                let since = self.taken_over.since(seq, at);
+                self.expires_at = self.created.timeout.map(|timeout| since.saturating_add(timeout));
                 self.next_task = BODY + 1;
                 self.tasks.insert(BODY, Box::new(Task::body()));
                 self.ready.push_back(BODY);
@@ -264,7 +267,7 @@ impl Replay {
                 self.timed_out = *timeout;
                 self.expires_at = None;
                 self.clock = self.clock.max(at);
-                let grace_at = at.saturating_add(self.limits.grace);
+                let grace_at = self.taken_over.since(seq, at).saturating_add(self.limits.grace);
                 self.grace_at = Some(self.grace_at.map_or(grace_at, |earlier| earlier.min(grace_at)));
                 let mut all: Vec<_> = self.tasks.keys().copied().collect();
                 all.sort_unstable();
@@ -272,7 +275,7 @@ impl Replay {
                     self.cancel_task(task, reason);
                 }
             }
-            Body::RunMigrated { .. } => {}
+            Body::RunMigrated { .. } | Body::RunStarted { again: Some(_) } => {}
             body if body.is_terminal() => self.verdict = Some(Verdict::Ended(body.clone())),
             _ => return Err(UNASKED),
         }

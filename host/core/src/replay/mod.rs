@@ -10,6 +10,7 @@
 //! recorded behind the input that led to it; afterwards they come from outside, and calls become new events. There is
 //! no other difference between replay and live, so each tests the other.
 
+mod again;
 pub mod call;
 mod children;
 mod divergence;
@@ -21,6 +22,7 @@ mod openings;
 mod outputs;
 mod people;
 mod tasks;
+mod timers;
 mod turn;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
+pub use self::again::TakenOver;
 pub use self::call::*;
 use self::children::OpenChild;
 pub use self::divergence::{Divergence, Side};
@@ -39,6 +42,7 @@ use self::outputs::Shown;
 pub use self::outputs::Stored;
 use self::people::OpenSuspend;
 use self::tasks::{Group, State, Task, Waits};
+use self::timers::Timer;
 use self::turn::OpenStep;
 pub use self::turn::{AttemptError, Command, Continue, Emitted, Input, RunStep, StartChild, Turn, Verdict, WaitingFor};
 use crate::event::Created;
@@ -50,6 +54,8 @@ pub struct Replay {
     created: Created,
     /// Where the log says that the run moved to another version, and to which.
     moves: Vec<(u64, Version)>,
+    /// Where the log was taken over from another run.
+    taken_over: TakenOver,
     limits: Limits,
     /// Recorded events that were not yet handed over.
     history: VecDeque<Event>,
@@ -67,6 +73,8 @@ pub struct Replay {
     live: bool,
     last_seq: u64,
     last_at: Millis,
+    /// The number of the event that was handed over last.
+    last_input: u64,
     /// The host's time.
     wall: Millis,
     /// The script's time: that of the input handed over last.
@@ -126,25 +134,15 @@ enum Phase {
     End,
 }
 
-/// What a timer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Timer {
-    Sleep(TaskKey),
-    /// The timeout of a wait for a signal or a hook.
-    Mail(TaskKey),
-    Suspend,
-    /// The timeout of a `with_timeout`.
-    Group(GroupKey),
-    Retry,
-}
-
 impl Replay {
     /// Takes a run's whole log, or any prefix of it that holds at least `run_created`.
     pub fn new(history: Vec<Event>, limits: Limits) -> Result<Self, BadLog> {
         let mut check = LogCheck::default();
         let mut moves = Vec::new();
+        let mut taken_over = TakenOver::default();
         for event in &history {
             check.next(event)?;
+            taken_over.note(event);
             if let Body::RunMigrated { to, .. } = &event.body {
                 moves.push((event.seq, to.clone()));
             }
@@ -164,6 +162,7 @@ impl Replay {
         Ok(Replay {
             created: *created,
             moves,
+            taken_over,
             limits,
             history,
             recorded: HashMap::new(),
@@ -174,6 +173,7 @@ impl Replay {
             live: false,
             last_seq,
             last_at,
+            last_input: 1,
             wall: last_at,
             clock: at,
             log_bytes: 0,
@@ -289,7 +289,7 @@ impl Replay {
                     input,
                     options,
                     task,
-                    first_started: asked.at,
+                    first_started: self.taken_over.since(asked.seq, asked.at),
                     attempt: 1,
                     failures: 0,
                     order: asked.seq,
@@ -529,12 +529,6 @@ impl Replay {
         }
     }
 
-    /// When [`Input::Time`] should be delivered.
-    pub fn wake_at(&self) -> Option<Millis> {
-        let timer = self.timers.keys().next().map(|(at, _)| *at);
-        [timer, self.grace_at, self.expires_at].into_iter().flatten().min()
-    }
-
     // ---- inside
 
     /// Asks for an event: matches it with what is recorded, or makes it. `None`: it diverged.
@@ -623,17 +617,6 @@ impl Replay {
             task.state = State::Waiting(waits);
         }
         Reply::Wait(group)
-    }
-
-    fn start_timer(&mut self, id: &StepId, site: &Site, wake_at: Millis, timer: Timer) -> Option<(Millis, u64)> {
-        let asked = self.ask(Some(id), Some(site), Body::TimerStarted { wake_at })?;
-        let wake_at = match asked.recorded {
-            Some(Body::TimerStarted { wake_at }) => wake_at,
-            _ => wake_at,
-        };
-        let key = (wake_at, asked.seq);
-        self.timers.insert(key, (id.clone(), timer));
-        Some(key)
     }
 
     fn is_deadlocked(&self) -> bool {

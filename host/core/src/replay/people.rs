@@ -28,7 +28,7 @@ impl Replay {
             Some(Body::Suspended { wake_at, .. }) => wake_at,
             _ => wake_at,
         };
-        let timer = wake_at.map(|wake_at| (wake_at, asked.seq));
+        let timer = wake_at.map(|wake_at| (self.taken_over.until(asked.seq, asked.at, wake_at), asked.seq));
         if let Some(timer) = timer {
             self.timers.insert(timer, (id.clone(), Timer::Suspend));
         }

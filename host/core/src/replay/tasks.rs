@@ -403,7 +403,8 @@ impl Replay {
                 let message = format!("the script ended with open tasks, they are cancelled: {}", paths.join(", "));
                 self.line("warn", message, Value::Null, None);
             }
-            let grace_at = self.clock.saturating_add(self.limits.grace);
+            let since = self.taken_over.since(self.last_input, self.clock);
+            let grace_at = since.saturating_add(self.limits.grace);
             self.grace_at = Some(self.grace_at.map_or(grace_at, |earlier| earlier.min(grace_at)));
             for key in open {
                 self.cancel_task(key, "the script has ended");

@@ -439,7 +439,12 @@ fn broken_logs_are_told() {
     let mut early = log.clone();
     early[4].at = 1;
     let mut after = log.clone();
-    after.push(Event { seq: log.len() as u64 + 1, at: 9_000, body: Body::RunStarted, ..log[1].clone() });
+    after.push(Event {
+        seq: log.len() as u64 + 1,
+        at: 9_000,
+        body: Body::RunStarted { again: None },
+        ..log[1].clone()
+    });
     let cases: Vec<(&str, Vec<Event>, &str)> = vec![
         ("nothing", vec![], "empty"),
         ("no beginning", renumber(log[1..].to_vec()), "begins with run_created"),

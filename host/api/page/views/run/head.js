@@ -30,8 +30,9 @@ export function head({ feed, signal }) {
   }
   function draw() {
     const { run } = feed;
-    if (badge.dataset.status !== run.status) {
+    if (badge.dataset.status !== run.status || badge.dataset.retried !== (run.retried_as ?? "")) {
       badge.dataset.status = run.status;
+      badge.dataset.retried = run.retried_as ?? "";
       fill(badge, status(run.status));
       act();
     }
@@ -151,7 +152,8 @@ function relatives(run, children) {
     run.parent ? fact("Parent", run.parent, () => to(run.parent)) : null,
     run.previous ? fact("Continues", run.previous, () => to(run.previous)) : null,
     run.next ? fact("Goes on as", run.next, () => to(run.next)) : null,
-    run.origin ? fact("Forked from", run.origin, () => [run.origin.file ? `${run.origin.run} in ${run.origin.file}` : to(run.origin.run), ` up to event ${number(run.origin.seq)}`]) : null,
+    run.retried_as ? fact("Tried again as", run.retried_as, () => to(run.retried_as)) : null,
+    run.origin ? fact(run.retry_of ? "Tries again" : "Forked from", run.origin, () => [run.origin.file ? `${run.origin.run} in ${run.origin.file}` : to(run.origin.run), ` up to event ${number(run.origin.seq)}`]) : null,
     run.forks?.length ? fact("Forks", of(run.forks), () => several(run.forks, link(["runs"], { workflow: run.workflow }))) : null,
     children.length ? fact("Children", of(children), () => several(children, link(["runs"], { parent: run.id }))) : null,
   ];

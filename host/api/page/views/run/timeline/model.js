@@ -185,7 +185,8 @@ export class Model {
         this.created = at;
         break;
       case "run_started":
-        this.started = at;
+        // A run that took its log over has a second one.
+        this.started ??= at;
         break;
       case "step_started": {
         const step = event.attempt === 1 || !call ? this.#call(id, { kind: "step", name: event.name, label: event.label, site, from: at, state: "running", seq, input: event.input, attempts: [], retries: [] }) : call;

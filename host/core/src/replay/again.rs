@@ -1,0 +1,85 @@
+//! A run that goes on with the log of another one.
+//!
+//! Its log says so with a further `run_started`, behind the last event that was taken over (and behind a `run_migrated`, where it has
+//! another text). What was open there and ends at a time of its own has its time counted anew from that event, or as if none
+//! had passed in between: the timeout of the run, those of waits, questions and `with_timeout`, the deadlines of steps, the
+//! grace period of clean-ups. A moment that the script waits for is none of these: a `sleep` ends when it was to end, and the next
+//! attempt of a step is made when it was to be made.
+
+use super::Replay;
+use crate::event::{Again, Times};
+use crate::{Body, Event, Millis};
+
+/// Where a log was taken over, in the order it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TakenOver(Vec<(u64, Millis, Again)>);
+
+impl TakenOver {
+    /// What this log says of it.
+    pub fn of(log: &[Event]) -> Self {
+        let mut all = TakenOver::default();
+        log.iter().for_each(|event| all.note(event));
+        all
+    }
+
+    pub(super) fn note(&mut self, event: &Event) {
+        if let Body::RunStarted { again: Some(again) } = event.body {
+            self.0.push((event.seq, event.at, again));
+        }
+    }
+
+    /// From when a time is counted that began with event `seq`, at this moment.
+    pub fn since(&self, seq: u64, at: Millis) -> Millis {
+        self.0.iter().filter(|(taken, ..)| *taken > seq).fold(at, |since, (_, at, again)| match again {
+            Again::Anew => *at,
+            Again::Paused(ms) => since.saturating_add(*ms),
+        })
+    }
+
+    /// When a wait is over that began with event `seq`, at this moment, and was to be over at `until`.
+    pub fn until(&self, seq: u64, at: Millis, until: Millis) -> Millis {
+        match self.0.last() {
+            Some((taken, ..)) if *taken > seq => self.since(seq, at).saturating_add(until.saturating_sub(at)),
+            _ => until,
+        }
+    }
+
+    /// What the run that has this log was to do with the times in it, if it took it over and has not begun since.
+    pub fn not_begun(&self, log: &[Event]) -> Option<Times> {
+        let Body::RunCreated(created) = &log.first()?.body else { return None };
+        let origin = created.origin.as_ref()?;
+        origin.times.filter(|_| !self.behind(origin.seq))
+    }
+
+    /// When the run that has this log now began by itself; `first` is its first `run_started`.
+    pub(super) fn started(&self, first: Millis) -> Millis {
+        let anew = self.0.iter().rev().find(|(_, _, again)| *again == Again::Anew);
+        anew.map_or(first, |(_, at, _)| *at)
+    }
+
+    fn behind(&self, seq: u64) -> bool {
+        self.0.last().is_some_and(|(taken, ..)| *taken > seq)
+    }
+}
+
+impl Replay {
+    /// A host has claimed the run and is about to go on with it. If it has its log from another run and did not begin yet by
+    /// itself, it does now. To be called before the first [`next`](Replay::next).
+    pub fn begin_again(&mut self, now: Millis) {
+        let Some((origin, times)) = self.created.origin.as_ref().and_then(|origin| Some((origin.seq, origin.times?)))
+        else {
+            return;
+        };
+        let started = self.history.iter().any(|event| matches!(event.body, Body::RunStarted { .. }));
+        if !started || self.taken_over.behind(origin) {
+            return;
+        }
+        self.set_wall(now);
+        let again = match times {
+            Times::Anew => Again::Anew,
+            Times::StoodAt(at) => Again::Paused(self.wall.saturating_sub(at)),
+        };
+        let (at, seq) = self.push(None, None, Body::RunStarted { again: Some(again) });
+        self.taken_over.0.push((seq, at, again));
+    }
+}
