@@ -20,6 +20,7 @@ mod metrics;
 mod misconfigured;
 mod numbers;
 mod operating;
+mod reading;
 mod retention;
 mod retry;
 mod rules;

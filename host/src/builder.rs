@@ -20,6 +20,7 @@ use crate::error::HostError;
 use crate::host::Host;
 use crate::inner::{Inner, Post};
 use crate::metrics::Meters;
+use crate::patience::Patient;
 use crate::registry::Registry;
 use crate::rules::{Rules, StepRule};
 use crate::step::{StepContext, StepError, StepHandler, StepInfo, StepSource, Typed};
@@ -279,7 +280,7 @@ impl HostBuilder {
             ..SandboxConfig::default()
         };
         let mut name = [0; 8];
-        getrandom::fill(&mut name).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
+        getrandom::fill(&mut name).map_err(|error| WorldError::Unavailable(format!("no randomness: {error}")))?;
         let name = format!("{}-{:016x}", std::process::id(), u64::from_be_bytes(name));
         let holder = Holder { name: name.into(), lease: self.lease.as_millis() as u64 };
         let (jobs, job_queue) = mpsc::channel();
@@ -293,8 +294,9 @@ impl HostBuilder {
         let rules = Rules::new(self.step_rules, &tokio).map_err(HostError::Invalid)?;
         let limits = Limits { grace: self.grace.as_millis() as u64, ..self.limits };
         let meters = Meters::new(self.clock.now());
+        let stopping = CancellationToken::new();
         let inner = Arc::new(Inner {
-            world: self.world,
+            world: Arc::new(Patient::new(self.world, stopping.clone())),
             holder,
             clock: self.clock,
             limits,
@@ -318,9 +320,10 @@ impl HostBuilder {
             jobs: Mutex::new(Some(jobs)),
             commits: self.commits,
             waiters: Default::default(),
+            later: Default::default(),
             counters: Default::default(),
             meters,
-            stopping: CancellationToken::new(),
+            stopping,
             failed: OnceLock::new(),
             failing: CancellationToken::new(),
             adopter: Default::default(),
@@ -365,7 +368,7 @@ impl HostBuilder {
             std::thread::Builder::new()
                 .name(name.into())
                 .spawn(body)
-                .map_err(|error| HostError::Invalid(format!("cannot start the thread {name}: {error}")))
+                .map_err(|error| WorldError::Unavailable(format!("cannot start the thread {name}: {error}")))
         };
         let shared = inner.clone();
         let committer = thread("durhai-commit", Box::new(move || committer::run(&shared, &job_queue)))?;

@@ -10,6 +10,7 @@ use durhai_engine::{Bundle, Header, Program, Sandbox, SandboxConfig, diagnostic}
 use durhai_world::{World, WorldError};
 use tokio::sync::broadcast;
 
+use crate::error::Unready;
 use crate::folder;
 use crate::gate::{self, Blocking, Candidate};
 use crate::stamp::Stamp;
@@ -140,17 +141,16 @@ impl Catalog {
         present.filter_map(|(name, entry)| Some((name.clone(), entry.serving.clone()?))).collect()
     }
 
-    /// The texts of a version, from memory or from the world. The error is a reason to park a run.
-    pub fn bundle(&self, world: &dyn World, version: &Version) -> Result<Arc<Bundle>, String> {
+    /// The texts of a version, from memory or from the world.
+    pub fn bundle(&self, world: &dyn World, version: &Version) -> Result<Arc<Bundle>, Unready> {
         if let Some(bundle) = self.texts.lock().expect("not poisoned").get(version) {
             return Ok(bundle.clone());
         }
-        let bytes = world
-            .program(version)
-            .map_err(|error| error.to_string())?
-            .ok_or_else(|| format!("the text of version {} is not in the store", version.short()))?;
+        let short = version.short();
+        let missing = || Unready::Wrong(format!("the text of version {short} is not in the store"));
+        let bytes = world.program(version)?.ok_or_else(missing)?;
         let bundle: Bundle = serde_json::from_slice(&bytes)
-            .map_err(|error| format!("the stored text of version {} is damaged: {error}", version.short()))?;
+            .map_err(|error| Unready::Wrong(format!("the stored text of version {short} is damaged: {error}")))?;
         Ok(self.keep(version.clone(), bundle))
     }
 
@@ -273,8 +273,12 @@ impl Catalog {
         entry: &mut Entry,
     ) -> Result<(), WorldError> {
         let Some(version) = versions::pointed(world, name)? else { return Ok(()) };
-        let program = self.bundle(world, &version).map(|bundle| sandbox.compile(&bundle));
-        if let Ok(Ok(program)) = program {
+        let bundle = match self.bundle(world, &version) {
+            Ok(bundle) => bundle,
+            Err(Unready::World(error)) => return Err(error),
+            Err(Unready::Wrong(_)) => return Ok(()),
+        };
+        if let Ok(program) = sandbox.compile(&bundle) {
             entry.description = program.description().to_owned();
             entry.serving = Some(Serving { version, header: program.header().clone() });
         }

@@ -35,6 +35,34 @@ impl From<WorldError> for HostError {
     }
 }
 
+/// Why a script cannot be run here at this moment.
+#[derive(Debug)]
+pub(crate) enum Unready {
+    /// The world does not answer: that passes, or the host fails for other reasons.
+    World(WorldError),
+    /// Somebody must mend it first: the sentence says what.
+    Wrong(String),
+}
+
+impl From<WorldError> for Unready {
+    fn from(error: WorldError) -> Self {
+        match error {
+            WorldError::Unavailable(_) | WorldError::Locked(_) => Unready::World(error),
+            WorldError::Corrupt(text) | WorldError::Invalid(text) => Unready::Wrong(text),
+        }
+    }
+}
+
+impl Unready {
+    /// For a caller to whom the sentence is said as `kind` of error.
+    pub(crate) fn into_host(self, kind: fn(String) -> HostError) -> HostError {
+        match self {
+            Unready::World(error) => error.into(),
+            Unready::Wrong(text) => kind(text),
+        }
+    }
+}
+
 impl HostError {
     /// The same failure of the world, told to one more caller.
     pub(crate) fn world(error: &WorldError) -> Self {

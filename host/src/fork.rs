@@ -149,11 +149,11 @@ impl Run {
 }
 
 fn prepare(inner: &Inner, old: &RunId, version: Version, new: &RunId, fork: Fork) -> Result<Prepared, HostError> {
-    let (log, _) = crate::log::read(&*inner.world, old).map_err(WorldError::Corrupt)?;
+    let (log, _) = crate::log::read(&*inner.world, old)?;
     let mut events = cut(log, &fork).map_err(HostError::Invalid)?;
     altered::set_results(&mut events, &fork.set)
         .map_err(|why| HostError::Invalid(format!("{why} (only what comes before the fork is taken over)")))?;
-    let own = inner.catalog.bundle(&*inner.world, &version).map_err(HostError::Script)?;
+    let own = inner.catalog.bundle(&*inner.world, &version).map_err(|error| error.into_host(HostError::Script))?;
     let before = version.clone();
     let (bundle, version, text) = match fork.script {
         None => ((*own).clone(), version, None),

@@ -20,6 +20,7 @@ pub(crate) use self::report::Tally;
 pub use self::report::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
 pub(crate) use self::trial::{Fit, Trial, fit};
 pub(crate) use self::walk::{Aim, walk};
+use crate::error::Unready;
 use crate::inner::Inner;
 use crate::view::Report;
 
@@ -130,7 +131,11 @@ pub(crate) fn resume(
         world.remove_meta(&moving_key(workflow))?;
         return Ok(Some(0));
     }
-    let Ok(bundle) = inner.catalog.bundle(world, &serving.version) else { return Ok(Some(0)) };
+    let bundle = match inner.catalog.bundle(world, &serving.version) {
+        Ok(bundle) => bundle,
+        Err(Unready::World(error)) => return Err(error),
+        Err(Unready::Wrong(_)) => return Ok(Some(0)),
+    };
     let candidate = Candidate {
         workflow: workflow.into(),
         from: serving.version.clone(),

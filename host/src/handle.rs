@@ -23,6 +23,9 @@ use crate::slot::LOG_STREAM;
 use crate::view::{LogEntry, Outlook, RunView};
 use crate::worker::Msg;
 
+/// How long whoever waits for a run goes without looking, at most: its host may be another one.
+const LOOK_AGAIN: Duration = Duration::from_secs(4);
+
 /// A start being described; see [`Host::run`]. Errors are kept until [`start`](Start::start).
 #[derive(Debug)]
 #[must_use = "call .start()"]
@@ -165,7 +168,7 @@ impl Start {
 /// A name nobody has.
 pub(crate) fn new_id(inner: &Inner) -> Result<RunId, HostError> {
     let mut entropy = [0; 10];
-    getrandom::fill(&mut entropy).map_err(|error| HostError::Invalid(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut entropy).map_err(|error| WorldError::Unavailable(format!("no randomness: {error}")))?;
     Ok(RunId::generate(inner.clock.now(), entropy))
 }
 
@@ -237,6 +240,7 @@ impl Run {
     async fn wait_for_one(&self) -> Result<RunView, HostError> {
         let inner = self.host.inner()?;
         let at_rest = |status: Status| status.is_terminal() || status == Status::Parked;
+        let mut patience = LOOK_AGAIN / 16;
         let mut rest = inner.waiters.register(&self.id);
         let mut status = self.status().await?;
         loop {
@@ -248,6 +252,8 @@ impl Run {
             }
             tokio::select! {
                 _ = &mut rest => {}
+                // Another host may have it, which tells nobody here.
+                () = tokio::time::sleep(patience) => patience = (patience * 2).min(LOOK_AGAIN),
                 () = inner.closing.cancelled() => return Err(HostError::Closed),
             }
             rest = inner.waiters.register(&self.id);
@@ -266,6 +272,7 @@ impl Run {
             let inner = self.host.inner()?;
             let rest = tokio::select! {
                 rest = rest => rest.ok().flatten(),
+                () = tokio::time::sleep(LOOK_AGAIN) => None,
                 () = inner.closing.cancelled() => return Err(HostError::Closed.into()),
             };
             if let Some(Body::RunCompleted { output }) = rest.as_deref() {
@@ -401,7 +408,7 @@ impl Run {
         let inner = self.host.inner()?;
         inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
         let id = self.id.clone();
-        inner.blocking(move |world| crate::log::page(world, &id, from, limit).map_err(WorldError::Corrupt)).await
+        inner.blocking(move |world| crate::log::page(world, &id, from, limit)).await
     }
 
     /// Lines of its log from index `from` (the first is 0), at most `limit`.

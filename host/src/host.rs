@@ -7,12 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use durhai_core::{Failure, Kind, RunId, StepId, Value};
-use durhai_world::Query;
+use durhai_world::{Query, Write};
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::builder::HostBuilder;
+use crate::committer::{Job, Then};
 use crate::doctor::Diagnosis;
 use crate::error::HostError;
 use crate::handle::{Run, Start};
@@ -215,6 +216,10 @@ impl Host {
         let stop = move || {
             let threads = std::mem::take(&mut *inner.threads.lock().expect("not poisoned"));
             join(threads, inner.drain + inner.grace);
+            for claim in inner.later.take_all() {
+                let write = Write::Release { run: claim.run, fence: claim.fence };
+                inner.write(Job { write, then: Then::Reply(oneshot::channel().0) });
+            }
             // The committer ends when nobody can send to it any more.
             inner.jobs.lock().expect("not poisoned").take();
             if let Some(committer) = inner.committer.lock().expect("not poisoned").take() {

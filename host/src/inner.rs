@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::committer::{Job, Queued};
+use crate::later::Later;
 use crate::mask::Mask;
 use crate::metrics::Meters;
 use crate::registry::Registry;
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     pub jobs: Mutex<Option<mpsc::Sender<Queued>>>,
     pub commits: broadcast::Sender<Committed>,
     pub waiters: Waiters,
+    /// Claims on runs that could not be read.
+    pub later: Later,
     pub counters: Counters,
     pub meters: Meters,
     /// Cancelled when the host stops: every attempt is told.

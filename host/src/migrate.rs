@@ -84,7 +84,8 @@ impl Trial<'_> {
         if claim.row.version == self.version && !goes_on {
             return over(Outcome::Already);
         }
-        let mut exec = match self.run(&claim.row, stop).0 {
+        let fits = self.run(&claim.row, stop).inspect_err(|_| self.give_back(&claim))?;
+        let mut exec = match fits {
             Fit::Fits(exec) => exec,
             Fit::Not(verdict) => return over(Outcome::Not(verdict)),
             Fit::Ended => return over(Outcome::Ended),
@@ -213,7 +214,7 @@ impl Run {
             let stop = || inner.is_stopping();
             let trial = Trial::new(&inner, version, &bundle);
             if dry_run {
-                return Ok(match trial.run(&row, &stop).0 {
+                return Ok(match trial.run(&row, &stop)? {
                     Fit::Fits(_) => Outcome::Already,
                     Fit::Not(verdict) => Outcome::Not(verdict),
                     Fit::Ended => Outcome::Ended,
@@ -308,5 +309,5 @@ async fn target(inner: &Arc<Inner>, workflow: &str, to: Option<Version>) -> Resu
     };
     let (version, within) = (to.clone(), inner.clone());
     let bundle = inner.blocking(move |world| Ok(within.catalog.bundle(world, &version))).await?;
-    bundle.map(|bundle| (to, bundle)).map_err(HostError::NotFound)
+    bundle.map(|bundle| (to, bundle)).map_err(|error| error.into_host(HostError::NotFound))
 }

@@ -71,7 +71,7 @@ impl Run {
 
 /// The open questions, as the log has them.
 fn open(world: &dyn World, run: &RunId) -> Result<Vec<Suspension>, WorldError> {
-    let (log, _) = crate::log::read(world, run).map_err(WorldError::Corrupt)?;
+    let (log, _) = crate::log::read(world, run)?;
     Ok(suspensions(&log))
 }
 

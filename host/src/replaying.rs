@@ -115,8 +115,9 @@ impl Run {
         let row = inner.row(&self.id).await?.ok_or_else(|| self.unknown())?;
         let id = self.id.clone();
         let work = move || {
-            let (log, _) = crate::log::read(&*inner.world, &id).map_err(WorldError::Corrupt)?;
-            let own = inner.catalog.bundle(&*inner.world, &row.version).map_err(HostError::Script)?;
+            let (log, _) = crate::log::read(&*inner.world, &id)?;
+            let own = inner.catalog.bundle(&*inner.world, &row.version);
+            let own = own.map_err(|error| error.into_host(HostError::Script))?;
             let lines = |version: &Version, site: &str| inner.catalog.source_line(&*inner.world, version, site);
             look_again(&inner, &own, log, options, watch, &lines)
         };

@@ -15,7 +15,7 @@ use durhai_world::{Row, World, WorldError};
 
 use crate::access;
 use crate::birth::{Begin, Newborn};
-use crate::error::HostError;
+use crate::error::{HostError, Unready};
 use crate::fork::own_tokens;
 use crate::handle::Run;
 use crate::inner::Inner;
@@ -95,7 +95,7 @@ fn name(world: &dyn World, created: &Created) -> Result<Option<(RunId, bool)>, W
 
 fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
     let (world, old) = (&*inner.world, &row.run);
-    let log = crate::log::read(world, old).map_err(WorldError::Corrupt)?.0;
+    let log = crate::log::read(world, old)?.0;
     let Some(mut kept) = before_failure(log) else {
         let text = format!("run {old} is {}: only a failed or cancelled run can be tried again", row.status);
         return Err(HostError::Conflict(text));
@@ -136,7 +136,7 @@ fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
     let mut version = row.version.clone();
     if let Some(serving) = serving.filter(|serving| serving.version != version) {
         let bundle = inner.catalog.bundle(world, &serving.version);
-        let bundle = bundle.map_err(HostError::Script)?;
+        let bundle = bundle.map_err(|error| error.into_host(HostError::Script))?;
         if let Ok(mut again) = Again::new(&inner.sandbox, &inner.limits, &bundle, false)
             && again.run(kept.clone(), None)?.view().divergence.is_none()
         {
@@ -148,8 +148,12 @@ fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
         let body = Body::RunMigrated { from, to: version.clone() };
         kept.push(Event { seq: seq + 1, at, step_id: None, site: None, body });
     }
-    // Without its text it is parked when it begins.
-    let bundle = inner.catalog.bundle(world, &version).ok();
+    let bundle = match inner.catalog.bundle(world, &version) {
+        Ok(bundle) => Some(bundle),
+        Err(Unready::World(error)) => return Err(error.into()),
+        // It is parked for that when it begins.
+        Err(Unready::Wrong(_)) => None,
+    };
     let hooks = crate::hook::open_in(inner, bundle.as_deref(), &kept)?;
     let mut newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
     newborn.create.hooks = hooks;

@@ -71,7 +71,7 @@ impl Host {
         let inner = self.inner()?.clone();
         let (within, wanted) = (inner.clone(), version.clone());
         let bundle = inner.blocking(move |world| Ok(within.catalog.bundle(world, &wanted))).await?;
-        let bundle = bundle.map_err(HostError::NotFound)?;
+        let bundle = bundle.map_err(|error| error.into_host(HostError::NotFound))?;
         Ok(source_view(version, &bundle))
     }
 

@@ -21,6 +21,7 @@ use durhai_world::{Claim, Write};
 use tokio::sync::oneshot;
 
 use crate::committer::{Job, Then};
+use crate::error::Unready;
 use crate::inner::{Inner, RunShared};
 use crate::migrate::Told;
 use crate::slot::Slot;
@@ -386,7 +387,11 @@ impl Worker {
                 }
                 self.touch(run);
             }
-            Err(reason) => {
+            Err(Unready::World(error)) => {
+                self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
+                self.inner.adopt_later(claim, &error);
+            }
+            Err(Unready::Wrong(reason)) => {
                 let job = Slot::park_unread(&self.inner, shared, &claim, &reason);
                 self.inner.write(job.0);
                 self.inner.write(job.1);
@@ -416,34 +421,35 @@ impl Worker {
         self.inner.counters.live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The execution of a claimed run from its log; the error is the reason to park it.
-    fn build(&mut self, claim: &Claim, history: Option<Vec<Event>>) -> Result<(Execution, u64), String> {
+    /// The execution of a claimed run from its log. What is wrong is the reason to park it.
+    fn build(&mut self, claim: &Claim, history: Option<Vec<Event>>) -> Result<(Execution, u64), Unready> {
         const POISON: u32 = 5;
         if claim.tries >= POISON {
-            return Err(format!(
+            return Err(Unready::Wrong(format!(
                 "poisoned: its host died {} times in a row while this run was being taken up, without getting any further",
                 claim.tries
-            ));
+            )));
         }
         let (history, bytes) = match history {
             Some(history) => (history, 0),
             None => crate::log::read(&*self.inner.world, &claim.run)?,
         };
         let program = self.program(&claim.row.version)?;
-        let mut replay =
-            Replay::new(history, self.inner.limits.clone()).map_err(|error| format!("damaged log: {error}"))?;
+        let mut replay = Replay::new(history, self.inner.limits.clone())
+            .map_err(|error| Unready::Wrong(format!("damaged log: {error}")))?;
         replay.begin_again(self.inner.clock.now());
         Ok((Execution::new(program, replay), bytes))
     }
 
-    fn program(&mut self, version: &Version) -> Result<Rc<Program>, String> {
+    fn program(&mut self, version: &Version) -> Result<Rc<Program>, Unready> {
         if let Some(program) = self.programs.get(version) {
             return Ok(program.clone());
         }
         let bundle = self.inner.catalog.bundle(&*self.inner.world, version)?;
         let program = self.sandbox.compile(&bundle).map_err(|diagnostics| {
             let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-            format!("the script of version {} does not compile here: {}", version.short(), all.join("\n"))
+            let all = all.join("\n");
+            Unready::Wrong(format!("the script of version {} does not compile here: {all}", version.short()))
         })?;
         if self.programs.len() >= PROGRAMS {
             self.programs.retain(|_, program| Rc::strong_count(program) > 1);

@@ -7,12 +7,12 @@ mod play;
 pub mod replayer;
 pub mod show;
 
-use durhai_testkit::{Fault, Notices};
+use durhai_testkit::{Fault, Notices, ReadFault};
 pub use file::Scenario;
 use play::{Played, Trouble, play};
 use replayer::Replayers;
 
-const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt };
+const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt, reads: ReadFault::Never };
 
 /// The log of a script, with what happens outside named in its comments: `// outside: ok 1`.
 pub async fn log_of(name: &str, script: &str) -> Vec<durhai::Event> {
@@ -25,6 +25,41 @@ pub async fn log_of(name: &str, script: &str) -> Vec<durhai::Event> {
 pub async fn end_of(scenario: &Scenario) -> String {
     let played = play(scenario, &Replayers::new(&scenario.scripts), QUIET).await;
     played.ended
+}
+
+const FILES: [&str; 12] = [
+    "cancellation",
+    "children",
+    "continuing",
+    "header",
+    "hooks",
+    "people",
+    "scripts",
+    "signals",
+    "state",
+    "steps",
+    "tasks",
+    "timers",
+];
+
+/// Every read of every scenario fails the first time; and, one at a time, some of them chosen by a fixed rule.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_fails_once_changes_nothing() {
+    let mut chosen = 0_u64;
+    for scenario in FILES.into_iter().flat_map(|name| file::read(name).scenarios) {
+        let replayers = Replayers::new(&scenario.scripts);
+        let plain = play(&scenario, &replayers, QUIET).await;
+        let all = play(&scenario, &replayers, Trouble { reads: ReadFault::EveryFirst, ..QUIET }).await;
+        assert_eq!(all.result, plain.result, "{}: every read fails once", scenario.title);
+        assert!(all.failed_reads > 0, "{}", scenario.title);
+        chosen += 7;
+        if !chosen.is_multiple_of(3) {
+            continue;
+        }
+        let reads = ReadFault::Once(1 + chosen % plain.reads);
+        let one = play(&scenario, &replayers, Trouble { reads, evict: true, ..QUIET }).await;
+        assert_eq!(one.result, plain.result, "{}: {reads:?}", scenario.title);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,21 +128,7 @@ fn every_file_is_checked() {
     let mut names: Vec<_> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.retain(|name| name.ends_with(".md") && name != "README.md");
     names.sort();
-    let known = [
-        "cancellation",
-        "children",
-        "continuing",
-        "header",
-        "hooks",
-        "people",
-        "scripts",
-        "signals",
-        "state",
-        "steps",
-        "tasks",
-        "timers",
-    ];
-    assert_eq!(names, known.map(|name| format!("{name}.md")));
+    assert_eq!(names, FILES.map(|name| format!("{name}.md")));
 }
 
 async fn check(name: &str) {

@@ -10,7 +10,7 @@ use durhai::{
 };
 use durhai_core::{Replay, duration};
 use durhai_engine::Execution;
-use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, SimClock, Stage, events};
+use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, ReadFault, SimClock, Stage, events};
 
 use durhai_world::Row;
 
@@ -24,6 +24,7 @@ pub struct Trouble {
     pub fault: Fault,
     pub evict: bool,
     pub notices: Notices,
+    pub reads: ReadFault,
 }
 
 /// What came of it.
@@ -41,6 +42,9 @@ pub struct Played {
     pub logs: Vec<(String, Vec<Event>)>,
     /// Calls of `write` by the first host.
     pub writes: u64,
+    /// Reads by the first host.
+    pub reads: u64,
+    pub failed_reads: u64,
     pub crashes: u32,
 }
 
@@ -107,6 +111,8 @@ pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) 
         ended: String::new(),
         logs: Vec::new(),
         writes: writes.writes(),
+        reads: writes.reads(),
+        failed_reads: writes.failed_reads(),
         crashes: play.crashes,
     };
     for row in play.rows() {
@@ -150,7 +156,8 @@ async fn host(
     pulse: &Pulse,
 ) -> (Arc<FaultWorld>, Arc<Stage>, Host) {
     let shared: Arc<dyn World> = world.clone();
-    let connection = Arc::new(FaultWorld::new(shared, trouble.fault, pulse.clone()).notices(trouble.notices));
+    let connection = FaultWorld::new(shared, trouble.fault, pulse.clone());
+    let connection = Arc::new(connection.notices(trouble.notices).reads_fail(trouble.reads));
     let stage = Stage::new(pulse.clone());
     let mut builder =
         Host::builder().shared_world(connection.clone()).clock(clock.clone()).steps(stage.source()).workers(1);

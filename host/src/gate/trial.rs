@@ -5,9 +5,10 @@ use std::rc::Rc;
 use durhai_core::replay::Verdict;
 use durhai_core::{Event, Replay, Version};
 use durhai_engine::{Bundle, Execution, Program, Sandbox, Turn};
-use durhai_world::Row;
+use durhai_world::{Row, WorldError};
 
 use super::report::GateVerdict;
+use crate::error::Unready;
 use crate::inner::Inner;
 
 /// A version, ready to run on one thread.
@@ -40,15 +41,16 @@ impl<'a> Trial<'a> {
         Trial { inner, sandbox, version, program }
     }
 
-    /// Reads a run's log and replays it; `bytes` of the log come with it.
-    pub fn run(&self, row: &Row, stop: &dyn Fn() -> bool) -> (Fit, u64) {
+    /// Reads a run's log and replays it. An error says that the world does not answer, and nothing about the run.
+    pub fn run(&self, row: &Row, stop: &dyn Fn() -> bool) -> Result<Fit, WorldError> {
         let program = match &self.program {
             Ok(program) => program.clone(),
-            Err(reason) => return (Fit::Not(GateVerdict::Unreadable { reason: reason.clone() }), 0),
+            Err(reason) => return Ok(Fit::Not(GateVerdict::Unreadable { reason: reason.clone() })),
         };
-        match crate::log::read(&*self.inner.world, &row.run) {
-            Ok((history, bytes)) => (fit(self.inner, &self.sandbox, program, &self.version, row, history, stop), bytes),
-            Err(reason) => (Fit::Not(GateVerdict::Unreadable { reason }), 0),
+        match crate::log::read(&*self.inner.world, &row.run).map_err(Unready::from) {
+            Ok((history, _)) => Ok(fit(self.inner, &self.sandbox, program, &self.version, row, history, stop)),
+            Err(Unready::Wrong(reason)) => Ok(Fit::Not(GateVerdict::Unreadable { reason })),
+            Err(Unready::World(error)) => Err(error),
         }
     }
 }

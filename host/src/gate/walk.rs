@@ -64,7 +64,9 @@ pub(crate) fn walk(
     let failed: Mutex<Option<WorldError>> = Mutex::default();
     std::thread::scope(|scope| {
         let mut hands = Vec::new();
-        for number in 0..threads {
+        let mut failures = 0;
+        while hands.len() < threads {
+            let number = hands.len();
             let (stop, tally, queue, failed) = (&stop, &tally, &queue, &failed);
             let body = move || {
                 let stopping = || stop.load(Ordering::Relaxed) || inner.is_stopping();
@@ -89,10 +91,15 @@ pub(crate) fn walk(
             };
             match std::thread::Builder::new().name(format!("durhai-gate-{number}")).spawn_scoped(scope, body) {
                 Ok(hand) => hands.push(hand),
-                Err(error) if hands.is_empty() => {
+                // Fewer will do. Without any, the machine may have room for one in a moment.
+                Err(_) if !hands.is_empty() => break,
+                Err(_) if failures < 20 && !inner.is_stopping() => {
+                    failures += 1;
+                    std::thread::sleep(LOOK);
+                }
+                Err(error) => {
                     return Err(WorldError::Unavailable(format!("cannot start the thread durhai-gate-0: {error}")));
                 }
-                Err(_) => break,
             }
         }
         let mut page = first;
@@ -148,10 +155,12 @@ impl Hand<'_> {
     fn take(&mut self, row: &Row, stop: &dyn Fn() -> bool) -> Result<(), WorldError> {
         match self.aim {
             Aim::Look => {
-                let verdict = match self.trial.run(row, stop).0 {
-                    Fit::Fits(_) => super::report::GateVerdict::Compatible,
-                    Fit::Not(verdict) => verdict,
-                    Fit::Ended | Fit::Stopped => return Ok(()),
+                let verdict = match self.trial.run(row, stop) {
+                    Ok(Fit::Fits(_)) => super::report::GateVerdict::Compatible,
+                    Ok(Fit::Not(verdict)) => verdict,
+                    Ok(Fit::Ended | Fit::Stopped) => return Ok(()),
+                    // That it cannot be read now is no reason to look at nobody else.
+                    Err(error) => super::report::GateVerdict::Unreadable { reason: error.to_string() },
                 };
                 self.lock().add(&row.workflow, &row.run, &row.version, verdict);
             }

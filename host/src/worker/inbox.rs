@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use durhai_core::RunId;
 use durhai_core::replay::Input;
+use durhai_world::WorldError;
 
 use super::Worker;
 use crate::letter::Message;
@@ -22,6 +23,10 @@ impl Worker {
             let from = if room { slot.inbox } else { slot.looked_at };
             let letters = match self.inner.world.inbox(run, from, LETTERS) {
                 Ok(letters) => letters,
+                Err(error @ WorldError::Unavailable(_)) => {
+                    self.inner.letter_later(run, &error);
+                    break;
+                }
                 Err(error) => return self.inner.fail(Arc::new(error)),
             };
             let Some(last) = letters.last().map(|letter| letter.index) else { break };

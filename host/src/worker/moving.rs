@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::Worker;
 use crate::committer::{Job, Then};
+use crate::error::Unready;
 use crate::gate::{Fit, GateVerdict, fit};
 use crate::inner::RunShared;
 use crate::migrate::Told;
@@ -58,18 +59,19 @@ impl Worker {
     }
 
     fn try_to_move(&mut self, slot: &mut Slot, Moving { to, reply }: Moving) {
-        let read = crate::log::read(&*self.inner.world, &slot.shared.id);
+        let read = crate::log::read(&*self.inner.world, &slot.shared.id).map_err(Unready::from);
         let fits = read.and_then(|(history, bytes)| Ok((self.fit(slot, &to, history)?, bytes)));
         match fits {
             Ok((Fit::Fits(exec), bytes)) => slot.go_over(*exec, bytes, to, reply),
             Ok((Fit::Not(verdict), _)) => drop(reply.send(Told::Not(verdict))),
             // It is about to be dropped.
             Ok((Fit::Ended | Fit::Stopped, _)) => drop(reply.send(Told::Soon)),
-            Err(reason) => drop(reply.send(Told::Not(GateVerdict::Unreadable { reason }))),
+            Err(Unready::Wrong(reason)) => drop(reply.send(Told::Not(GateVerdict::Unreadable { reason }))),
+            Err(Unready::World(_)) => drop(reply.send(Told::Soon)),
         }
     }
 
-    fn fit(&mut self, slot: &Slot, to: &Version, history: Vec<Event>) -> Result<Fit, String> {
+    fn fit(&mut self, slot: &Slot, to: &Version, history: Vec<Event>) -> Result<Fit, Unready> {
         let program = self.program(to)?;
         let stop = || self.inner.is_stopping();
         Ok(fit(&self.inner, &self.sandbox, program, to, &slot.row, history, &stop))
