@@ -7,6 +7,7 @@ use durhai_core::replay::{AttemptError, Command, Input, RunStep, StartChild};
 use durhai_core::{Failure, Kind, RunId, Status, StepId, Value};
 use durhai_world::WorldError;
 
+use crate::birth::Newborn;
 use crate::inner::Inner;
 use crate::slot::Slot;
 
@@ -72,28 +73,31 @@ impl Slot {
     /// The run begins with the commit of this turn, unless it cannot. `None`: the script is told when it has ended.
     fn start_child(&mut self, inner: &Inner, start: &StartChild) -> Result<Option<Input>, WorldError> {
         let step_id = start.step_id.clone();
-        let planned = self.births.iter().any(|newborn| newborn.create.row.run == start.run_id);
         let refuse =
             |failure: Failure| Some(Input::Child { step_id: step_id.clone(), run: None, result: Err(failure) });
         let taken = |why: &str| {
             let message = format!("there is a run {} already{why}: give this one another id", start.run_id);
-            Failure::new(Kind::InvalidInput, message).of_step(&start.workflow, &start.step_id, 0)
+            refuse(Failure::new(Kind::InvalidInput, message).of_step(&start.workflow, &start.step_id, 0))
         };
-        if planned {
-            return Ok(refuse(taken("")));
-        }
-        if let Some(row) = inner.world.row(&start.run_id)? {
-            if start.again && row.parent.as_ref() == Some(&self.shared.id) {
-                return self.look_at_child(inner, &start.run_id, &step_id);
-            }
-            if !start.detached {
-                return Ok(refuse(taken("")));
-            }
-            let input = crate::access::first_event(&*inner.world, &start.run_id)?.map(|created| created.input);
-            return Ok(if row.workflow != *start.workflow {
-                refuse(taken(&format!(", of the workflow {:?}", row.workflow)))
-            } else if input.as_ref() != Some(&*start.input) {
-                refuse(taken(", with another input"))
+        // The run that has the id: it begins with this turn, or is there. The script is told the same.
+        let named = |newborn: &&Newborn| newborn.create.row.run == start.run_id;
+        let (row, created) = match self.births.iter().find(named) {
+            Some(newborn) => (Some(newborn.create.row.clone()), newborn.created().cloned()),
+            None => match inner.world.row(&start.run_id)? {
+                Some(row) if start.again && row.parent.as_ref() == Some(&self.shared.id) => {
+                    return self.look_at_child(inner, &start.run_id, &step_id);
+                }
+                Some(row) => (Some(row), crate::access::first_event(&*inner.world, &start.run_id)?),
+                None => (None, None),
+            },
+        };
+        if let Some(row) = row {
+            return Ok(if !start.detached {
+                taken("")
+            } else if row.workflow != *start.workflow {
+                taken(&format!(", of the workflow {:?}", row.workflow))
+            } else if !created.is_some_and(|created| inner.is_input(&created.input, start)) {
+                taken(", with another input")
             } else {
                 Some(Input::Started { step_id, run_id: start.run_id.clone() })
             });

@@ -33,6 +33,15 @@ impl Begin {
     pub const HERE: Begin = Begin { later: None, here: true };
 }
 
+impl Newborn {
+    pub fn created(&self) -> Option<&Created> {
+        match self.events.first().map(|event| &event.body) {
+            Some(Body::RunCreated(created)) => Some(created),
+            _ => None,
+        }
+    }
+}
+
 impl Inner {
     /// A run from the first events of its log, which begin with `run_created`.
     pub fn newborn(&self, events: Vec<Event>, header: &Header, begin: Begin) -> Newborn {
@@ -100,6 +109,15 @@ impl Inner {
         };
         let later = options.delay.map(|delay| self.clock.now().saturating_add(delay));
         Ok(self.newborn(vec![self.first_event(created)], &header, Begin { later, here: !self.is_stopping() }))
+    }
+
+    /// Whether a run that was started with this input was started as is asked for now; its own has the defaults of the schema.
+    pub fn is_input(&self, input: &Value, start: &StartChild) -> bool {
+        let filled = || {
+            let serving = self.catalog.serving(&start.workflow).ok()?;
+            check_input(&serving.header, &start.workflow, (*start.input).clone()).ok()
+        };
+        *input == *start.input || filled().is_some_and(|filled| filled == *input)
     }
 
     /// The run that goes on for another one. It gets the version that serves, unless the workflow is gone or the input
