@@ -20,6 +20,7 @@ mod metrics;
 mod misconfigured;
 mod numbers;
 mod operating;
+mod places;
 mod reading;
 mod retention;
 mod retry;

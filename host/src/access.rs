@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durhai_core::event::Created;
 use durhai_core::{Body, Event, RunId, Status, Value, wire};
-use durhai_world::{Chunk, Claim, Commit, Refused, Row, World, WorldError, Write, Written};
+use durhai_world::{Chunk, Claim, Commit, Place, Queue, Refused, Row, World, WorldError, Write, Written};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -14,8 +14,11 @@ use crate::error::HostError;
 use crate::inner::Inner;
 use crate::letter::Message;
 use crate::slot::STATE;
-use crate::view::RunView;
+use crate::view::{PlaceView, RunView};
 use crate::worker::Msg;
+
+/// Runs that have a place and are named to one that waits.
+const HOLDERS: usize = 20;
 
 impl Inner {
     /// Does something with the world on a thread that may wait.
@@ -189,9 +192,21 @@ impl Inner {
             let Some(row) = world.row(&run)? else { return Ok(None) };
             let forks = crate::fork::forks(world, &run)?;
             let created = first_event(world, &run)?;
+            let place = match row.status {
+                Status::Pending => world.queue(&run, HOLDERS)?.filter(|queue| queue.place == Place::Waiting),
+                _ => None,
+            };
+            let place = place.map(|Queue { gate, limit, ahead, waiting, inside, holders, .. }| PlaceView {
+                gate,
+                limit,
+                ahead,
+                waiting,
+                inside,
+                holders,
+            });
             let retried_as = created.map(|created| crate::retry::retried_as(world, row.status, &created));
             let retried_as = retried_as.transpose()?.flatten();
-            Ok(Some(RunView { forks, retried_as, ..view(world, row)? }))
+            Ok(Some(RunView { forks, retried_as, place, ..view(world, row)? }))
         };
         self.blocking(look).await
     }
@@ -213,6 +228,8 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         state: Value::Object(state),
         status_text: noted("status_text"),
         waiting_for: row.note.get("waiting_for").and_then(Value::as_array).cloned().unwrap_or_default(),
+        place: None,
+        begins_at: row.wake_at.filter(|at| *at > 0 && row.status == Status::Pending),
         reason: noted("reason"),
         next: noted("next").and_then(|id| RunId::new(id).ok()),
         previous: None,

@@ -329,6 +329,7 @@ impl HostBuilder {
             adopter: Default::default(),
             scheduler: Default::default(),
             purger: Default::default(),
+            circles: Default::default(),
             forking: Default::default(),
             threads: Mutex::default(),
             committer: Mutex::default(),
@@ -388,6 +389,14 @@ impl HostBuilder {
         if inner.adopt {
             let shared = inner.clone();
             threads.push(thread("durhai-schedule", Box::new(move || schedules::run(&shared)))?);
+        }
+        if inner.adopt {
+            let shared = inner.clone();
+            inner.tokio.spawn_blocking(move || {
+                if let Err(error) = shared.look_for_circles() {
+                    tracing::warn!("nobody knows whether all runs that wait can ever begin: {error}");
+                }
+            });
         }
         let (looks, look_queue) = mpsc::channel();
         let (shared, tell, live) = (inner.clone(), looks.clone(), self.watch);

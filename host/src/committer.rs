@@ -175,6 +175,10 @@ fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut 
                 }
                 Creation::Waits => {
                     born(inner, &events, Status::Pending);
+                    if matches!(events.first(), Some(Event { body: Body::RunCreated(created), .. }) if created.parent.is_some())
+                    {
+                        inner.look_for_circle(run.clone());
+                    }
                     inner.created_to_wait(run, !inner.is_stopping());
                 }
                 // It was not there when the turn was made: whoever made it was faster. The parent looks when it is

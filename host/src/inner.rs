@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     pub scheduler: Bell,
     /// Wakes whoever removes runs whose time is over.
     pub purger: Bell,
+    /// Held while a run is looked at that may never begin.
+    pub circles: tokio::sync::Mutex<()>,
     /// Held while a run is told that another one takes over its log.
     pub forking: tokio::sync::Mutex<()>,
     pub threads: Mutex<Vec<JoinHandle<()>>>,

@@ -33,6 +33,7 @@ mod birth;
 mod builder;
 mod catalog;
 mod check;
+mod circle;
 mod clock;
 mod committer;
 mod diff_logs;
@@ -102,8 +103,8 @@ pub use telemetry::{AttemptEnded, AttemptOutcome, ObservedError, Observer, RunEn
 pub use text::{decode as decode_text, read_text, strip_bom, without_bom};
 pub use trace_text::TraceText;
 pub use view::{
-    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, Purge, Purged,
-    QueryValue, ReplayView, Report, RunCount, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension,
+    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, PlaceView, Purge,
+    Purged, QueryValue, ReplayView, Report, RunCount, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension,
     VersionView, WorkflowView,
 };
 

@@ -31,6 +31,12 @@ pub struct RunView {
     pub ended_at: Option<Millis>,
     /// What its open tasks wait for, one entry each: `{ kind, step_id, name, until, site }`.
     pub waiting_for: Vec<Value>,
+    /// What it waits for before it begins, where one run is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<PlaceView>,
+    /// When it begins, if it was to begin later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_at: Option<Millis>,
     /// Why it is parked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -64,6 +70,22 @@ pub struct RunView {
     /// The run that continues this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<RunId>,
+}
+
+/// Where a run waits that has not begun: for one of the places that its workflow's `concurrency` gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceView {
+    /// The workflow, or `workflow=key`.
+    pub gate: String,
+    pub limit: u32,
+    /// How many begin before it.
+    pub ahead: u64,
+    /// How many wait, it among them.
+    pub waiting: u64,
+    /// How many have a place, asleep or parked as they may be.
+    pub inside: u64,
+    /// Some of these, the oldest first.
+    pub holders: Vec<RunId>,
 }
 
 fn one() -> u32 {

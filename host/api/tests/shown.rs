@@ -120,6 +120,10 @@ fn snapshot() -> Snapshot {
     }
 }
 
+fn place() -> PlaceView {
+    PlaceView { gate: "order".into(), limit: 1, ahead: 2, waiting: 3, inside: 1, holders: vec![run()] }
+}
+
 fn view() -> RunView {
     RunView {
         id: run(),
@@ -137,6 +141,8 @@ fn view() -> RunView {
         started_at: Some(2),
         ended_at: Some(3),
         waiting_for: waits(),
+        place: Some(place()),
+        begins_at: Some(9),
         reason: Some("diverged".into()),
         origin: read(json!({ "run": "order-41", "seq": 7, "file": "a.ndjson", "times": { "stood_at": 5 } })),
         forks: vec![run()],
@@ -183,6 +189,7 @@ fn properties(contract: &Contract, schema: &Value, found: &mut BTreeSet<String>)
 async fn runs_and_what_they_have() {
     let contract = Contract::of(&plain().await, None).await;
     hold(&contract, "Run", &[view()]);
+    hold(&contract, "Place", &[place()]);
     hold(&contract, "Failure", &[failure()]);
     let line = LogLine {
         at: 1,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use durhai::{Body, Event, Query, RunId, RunView, Status, StepId, Suspension, Value};
+use durhai::{Body, Event, PlaceView, Query, RunId, RunView, Status, StepId, Suspension, Value};
 use serde::Serialize;
 
 use crate::args::{Globals, OneRun};
@@ -163,6 +163,11 @@ fn print(shown: &Shown, local: bool, out: &Out) {
     if let Some(reason) = &view.reason {
         field("reason", reason);
     }
+    if let Some(place) = &view.place {
+        field("waits for", &waits_for_place(place));
+    } else if let Some(at) = view.begins_at {
+        field("begins", &format!("{} ({})", times::rfc3339(at), times::from_now(at)));
+    }
     for (index, wait) in view.waiting_for.iter().enumerate() {
         field(if index == 0 { "waits for" } else { "" }, &lines::waiting(wait));
     }
@@ -180,6 +185,20 @@ fn print(shown: &Shown, local: bool, out: &Out) {
     if let Some(next) = next(view, local) {
         field("next", &next);
     }
+}
+
+/// A place of its workflow's `concurrency`.
+fn waits_for_place(place: &PlaceView) -> String {
+    let PlaceView { gate, limit, ahead, inside, holders, .. } = place;
+    let before = match ahead {
+        0 => "it is the next".to_owned(),
+        1 => "1 run is before it".to_owned(),
+        many => format!("{many} runs are before it"),
+    };
+    let named: Vec<_> = holders.iter().map(|id| id.as_str()).collect();
+    let more = inside.saturating_sub(named.len() as u64);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("a place of {gate:?} (concurrency {limit}); {before}\ninside: {}{more}", named.join(" "))
 }
 
 fn children(children: &Children, run: &str) -> Option<String> {

@@ -131,6 +131,8 @@ function known(run, lasted, events) {
       : fact("Created", run.created_at, () => h("span", { title: utc(run.created_at) }, whole(run.created_at))),
     run.ended_at ? fact("Ended", run.ended_at, () => time(run.ended_at, whole)) : null,
     fact(run.started_at ? "Duration" : "Waiting", 0, () => lasted),
+    run.place ? fact("Waits for", run.place, () => placeText(run.place)) : null,
+    run.begins_at && !run.place && !run.started_at ? fact("Begins", run.begins_at, () => time(run.begins_at, whole)) : null,
     fact("Version", run.version, () => h("a", { class: "mono", href: link(["workflows", run.workflow], { version: run.version }), title: run.version }, short(run.version))),
     fact("Events", 0, () => events),
     run.attempt > 1 ? fact("Attempt", run.attempt, () => number(run.attempt)) : null,
@@ -139,6 +141,14 @@ function known(run, lasted, events) {
     tags.length ? fact("Tags", tags, () => tags.map(([name, value]) => [
       h("a", { class: "tag", href: link(["runs"], { tag: `${name}:${value}` }) }, `${name}: ${value}`), " "])) : null,
   ];
+}
+
+/** A place of its workflow's concurrency: how far it is, and who is inside. */
+function placeText({ gate, limit, ahead, inside, holders }) {
+  const before = ahead === 0 ? "it is the next" : `${number(ahead)} before it`;
+  return [`a place of ${gate} (concurrency ${number(limit)}), ${before}; inside: `,
+    holders.slice(0, NAMED).map((id, at) => [at ? ", " : "", h("a", { class: "mono", href: link(["runs", id]) }, id)]),
+    inside > NAMED ? ` and ${number(inside - Math.min(NAMED, holders.length))} more` : null];
 }
 
 function relatives(run, children) {
