@@ -14,8 +14,8 @@ use durhai_world::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a reader waits before it asks again; all of it is less than half a second.
-const WAITS: [u64; 4] = [5, 20, 80, 320];
+/// How long a reader waits before it asks again: for a moment, as others wait for it.
+const WAITS: [u64; 3] = [5, 20, 80];
 
 /// A world whose reads are patient.
 pub(crate) struct Patient {
