@@ -8,9 +8,9 @@ use crate::common::contract::Contract;
 use crate::common::plain;
 use durhai::{
     Body, Damage, Diagnosis, Event, Failure, Fork, GateReport, GateVerdict, Imported, LiveVersion, LogEntry, LogLine,
-    MigrateReport, Migration, Misfit, NextCall, OutputEntry, Pass, Purged, ReplayOptions, ReplayView, Report, RunId,
-    RunView, ScheduleView, Script, Snapshot, SourceLine, SourceView, StackFrame, Stats, Status, StepId, StepInfo, Stop,
-    StreamView, Suspension, TraceEvent, Traced, Value, Variable, Version, VersionView, WorkflowView,
+    MigrateReport, Migration, Misfit, NextCall, OutputEntry, Pass, PlaceView, Purged, ReplayOptions, ReplayView,
+    Report, RunId, RunView, ScheduleView, Script, Snapshot, SourceLine, SourceView, StackFrame, Stats, Status, StepId,
+    StepInfo, Stop, StreamView, Suspension, TraceEvent, Traced, Value, Variable, Version, VersionView, WorkflowView,
 };
 use durhai_api::{Migrating, PROBLEMS, Problem, Purging, Started};
 use serde::Serialize;
