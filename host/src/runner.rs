@@ -74,6 +74,14 @@ pub(crate) fn begin_all(inner: &Arc<Inner>, mut attempts: Vec<Begin>) {
 /// worker as [`Msg::Attempt`].
 fn begin(inner: &Arc<Inner>, attempt: Begin) -> Option<impl Future<Output = ()> + Send + 'static> {
     let Begin { run, step, token, ruled: Ruled { place, retry, timeout: longest } } = attempt;
+    if token.is_cancelled() && inner.is_stopping() && step.once {
+        // Recorded as started, and it must be known that it never was: whoever takes the run up makes it.
+        let message = "the host stopped before the attempt began";
+        let (kind, retry_after) = (Kind::Interrupted, Some(0));
+        let error = AttemptError { kind, retry_after, ..AttemptError::new(message) };
+        done(inner, &run, step.step_id, step.attempt, Err(error));
+        return None;
+    }
     if token.is_cancelled() {
         // Recorded as started; taken up as interrupted, if anybody still wants it.
         lost(inner, &run, &step.step_id);

@@ -161,6 +161,10 @@ pub(crate) fn run(inner: Arc<Inner>, index: usize, messages: &mpsc::Receiver<Msg
             worker.inner.meters.backlog.add(-(worker.backlog.len() as i64));
             worker.backlog.clear();
         }
+        if worker.inner.is_stopping() && !worker.draining {
+            // Attempts are told already; what they come to now leads to no other.
+            worker.drain();
+        }
         worker.fire_timers();
         // Before the turns: a script that spins gives way to those that are in, and nobody else.
         worker.admit();

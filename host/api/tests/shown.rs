@@ -189,7 +189,7 @@ fn properties(contract: &Contract, schema: &Value, found: &mut BTreeSet<String>)
 async fn runs_and_what_they_have() {
     let contract = Contract::of(&plain().await, None).await;
     hold(&contract, "Run", &[view()]);
-    hold(&contract, "Place", &[place()]);
+    hold(&contract, "GatePlace", &[place()]);
     hold(&contract, "Failure", &[failure()]);
     let line = LogLine {
         at: 1,

@@ -121,9 +121,13 @@ impl Local {
         Ok((Local { host }, imported.run.to_string()))
     }
 
-    /// A host on a store, to look at it and to write to inboxes.
-    pub async fn open(world: SledWorld, functions: &[AssumedFunction]) -> Result<Local, Fail> {
+    /// A host on a store, to look at it and to write to inboxes; with the texts of a scripts folder, where they are wanted.
+    pub async fn open(world: SledWorld, functions: &[AssumedFunction], scripts: Option<&Path>) -> Result<Local, Fail> {
         let builder = Host::builder().world(world).adopt(false).workers(1);
+        let builder = match scripts {
+            Some(folder) => builder.workflows(folder).watch(false),
+            None => builder,
+        };
         Ok(Local { host: functions.iter().cloned().fold(builder, HostBuilder::assume_function).start().await? })
     }
 

@@ -64,6 +64,15 @@ impl Client {
 
     /// The same, where scripts may be run again: with functions that a program adds to them. A host that serves has its own.
     pub async fn connect_with(data: &Path, functions: &[AssumedFunction]) -> Result<Client, Fail> {
+        Client::connect_in(data, functions, None).await
+    }
+
+    /// The same, where texts are wanted that were saved since a host served last: those of a scripts folder.
+    pub async fn connect_in(
+        data: &Path,
+        functions: &[AssumedFunction],
+        scripts: Option<&Path>,
+    ) -> Result<Client, Fail> {
         let store = store_path(data);
         let mut patience = Patience::new(data);
         loop {
@@ -74,7 +83,7 @@ impl Client {
                 match SledWorld::open(&store) {
                     Ok(world) => {
                         local::say_what_was_set_aside(&world);
-                        return Ok(Client::Local(Local::open(world, functions).await?));
+                        return Ok(Client::Local(Local::open(world, functions, scripts).await?));
                     }
                     Err(WorldError::Locked(_)) if patience.lasts() => {}
                     Err(error) => return Err(local::explain(data, error)),

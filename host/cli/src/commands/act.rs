@@ -1,11 +1,14 @@
 //! Commands that do something to runs.
 
+use std::path::Path;
+
 use durhai::{RunView, Status};
 use serde_json::json;
 
 use crate::args::{Delete, End, Globals, OneRun, Signal};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
+use crate::folder;
 use crate::input;
 use crate::output::{Out, note, quoted};
 
@@ -44,7 +47,10 @@ pub async fn unpark(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
 }
 
 pub async fn retry(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    // It runs the text that was mended; where that is, is known of a folder of scripts only.
+    let scripts = folder::scripts(globals.scripts.as_deref())?;
+    let scripts = Some(scripts.as_path()).filter(|scripts| *scripts != Path::new("."));
+    let client = Client::connect_in(&globals.data, &[], scripts).await?;
     let local = client.is_local();
     let view = client.retry(&args.run).await;
     client.close().await;

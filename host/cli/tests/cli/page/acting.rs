@@ -118,7 +118,7 @@ async fn runs_are_ended_tried_again_exported_and_deleted() {
     browser.press("Try again").await;
     browser.holds("return /^#\\/runs\\/(?!f$)/.test(location.hash)").await;
     browser.see(".run-status .status.completed").await;
-    browser.reads("Forked from").await;
+    browser.reads("Tries again").await;
 
     // A file of it, as a person would have it.
     let saved = tempfile::tempdir().expect("a folder");
