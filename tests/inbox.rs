@@ -280,7 +280,7 @@ async fn a_script_that_computes_is_terminated_where_it_stands() {
     let host = host(&world, &clock).script_operations(u64::MAX).start().await.unwrap();
     let run = host.run("computes").id("run").start().await.unwrap();
     let started = async {
-        while run.events(1, 9).await.unwrap().len() < 1 || run.status().await.unwrap() == Status::Pending {
+        while run.events(1, 9).await.unwrap().is_empty() || run.status().await.unwrap() == Status::Pending {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
