@@ -1,6 +1,7 @@
 //! The standard library of durhai scripts: modules that a workflow imports as `std/NAME`, and pure functions in Rust that
 //! they and the workflows can use. Nothing in here has effects, a clock or randomness.
 
+pub mod cost;
 pub mod docs;
 pub mod foreign;
 pub mod mend;

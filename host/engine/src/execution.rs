@@ -100,10 +100,11 @@ impl Execution {
         &mut self.state.as_mut().expect("the state is there between turns").replay
     }
 
-    /// Operations since the last durable call of the task that ran last, as far as they were looked at; for tests.
+    /// Operations since the last durable call of the task that ran last, with those of the last slice on this thread; for
+    /// tests.
     #[doc(hidden)]
     pub fn operations(&self) -> u64 {
-        self.state().operations
+        self.state().operations + meter::used()
     }
 
     pub fn program(&self) -> &Rc<Program> {

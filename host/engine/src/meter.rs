@@ -108,13 +108,16 @@ pub fn spend(operations: u64) -> bool {
     })
 }
 
-/// Operations made in this slice so far; the slice begins anew.
+/// Operations made in this slice so far.
+pub fn used() -> u64 {
+    METER.with(|meter| u64::try_from(meter.given.get() - meter.left.get()).unwrap_or(0))
+}
+
+/// The same; the slice begins anew.
 pub fn take_used() -> u64 {
-    METER.with(|meter| {
-        let used = meter.given.get() - meter.left.get();
-        meter.left.set(meter.given.get());
-        u64::try_from(used).unwrap_or(0)
-    })
+    let used = used();
+    METER.with(|meter| meter.left.set(meter.given.get()));
+    used
 }
 
 /// Sets how many operations there are until the next look.

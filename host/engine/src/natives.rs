@@ -1,7 +1,15 @@
 //! Functions of the language that Rhai's packages have in a form that does not suit: they recurse without end, take too
 //! long, or come in one package with effects.
 
+/// A function that changes its first argument: Rhai refuses it for constants.
+macro_rules! changes {
+    ($engine:expr, $name:expr, $function:expr) => {
+        rhai::FuncRegistration::new($name).with_purity(false).register_into_engine($engine, $function);
+    };
+}
+
 mod equal;
+mod list;
 mod text;
 
 use std::any::TypeId;
@@ -24,14 +32,15 @@ const JSON: usize = 64;
 const ITEMS: usize = 32;
 
 pub fn register(engine: &mut Engine) {
+    durhai_stdlib::cost::count_with(spend);
     engine
         .register_fn("exit", || -> Result<(), Thrown> {
             Err(EvalAltResult::Exit(Dynamic::UNIT, Position::NONE).into())
         })
         .register_fn("exit", |value: Dynamic| -> Result<(), Thrown> {
             Err(EvalAltResult::Exit(value, Position::NONE).into())
-        })
-        .register_fn("take", |value: &mut Dynamic| std::mem::take(value));
+        });
+    changes!(engine, "take", |value: &mut Dynamic| std::mem::take(value));
     // Text: values may hold themselves through closures, and may nest deeply.
     for name in ["to_string", "to_debug", "print", "debug"] {
         engine
@@ -54,6 +63,7 @@ pub fn register(engine: &mut Engine) {
             Ok(value)
         });
     equal::register(engine);
+    list::register(engine);
     text::register(engine);
     // Reached through `reduce` and its like only, which make no operations themselves.
     engine
@@ -72,13 +82,13 @@ pub fn register(engine: &mut Engine) {
         });
     // Rhai drops what a comparer throws; a cancellation would be lost in there.
     for name in ["sort", "sort_by"] {
-        engine.register_fn(
-            name,
-            |ctx: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| -> Result<(), Thrown> {
-                *array = sort(&ctx, array.clone(), &comparer)?;
-                Ok(())
-            },
-        );
+        changes!(engine, name, |ctx: NativeCallContext<'_>,
+                                array: &mut Array,
+                                comparer: FnPtr|
+         -> Result<(), Thrown> {
+            *array = sort(&ctx, array.clone(), &comparer)?;
+            Ok(())
+        });
     }
     for name in ["order", "order_by"] {
         engine.register_fn(
@@ -88,13 +98,10 @@ pub fn register(engine: &mut Engine) {
             },
         );
     }
-    engine.register_fn(
-        "dedup",
-        |ctx: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| -> Result<(), Thrown> {
-            *array = dedup(&ctx, array.clone(), &comparer)?;
-            Ok(())
-        },
-    );
+    changes!(engine, "dedup", |ctx: NativeCallContext<'_>, array: &mut Array, comparer: FnPtr| -> Result<(), Thrown> {
+        *array = dedup(&ctx, array.clone(), &comparer)?;
+        Ok(())
+    });
     engine.register_raw_fn("push", [TypeId::of::<Array>(), TypeId::of::<Dynamic>()], push);
 }
 

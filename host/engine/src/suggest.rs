@@ -135,8 +135,15 @@ const COMMON: &[&str] = &[
     "min",
 ];
 
+/// Bytes of a name that may be a slip. A script can take a text of any length for a name, and the comparison takes time with
+/// the product of both.
+const LONGEST: usize = 200;
+
 /// The name that is at most a third of its letters away.
 pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > LONGEST {
+        return None;
+    }
     names
         .map(|other| (distance(name, other), other))
         .filter(|(distance, _)| *distance <= (name.chars().count() / 3).clamp(1, 3))

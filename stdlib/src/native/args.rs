@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use super::Thrown;
+use crate::cost;
 
 /// Bytes of a text that a function takes or gives where the engine sets no limit itself.
 pub const MAX_TEXT: usize = 16 << 20;
@@ -65,13 +66,17 @@ pub fn plain(what: &str, value: &Dynamic) -> Result<ImmutableString, Thrown> {
     let value = value.flatten_clone();
     match value.type_name() {
         "i64" | "f64" | "bool" | "char" => Ok(value.to_string().into()),
-        _ => value.as_immutable_string_ref().map(|text| text.clone()).or_else(|_| wrong(what, "a string", &value)),
+        _ => text(what, &value),
     }
 }
 
 pub fn text(what: &str, value: &Dynamic) -> Result<ImmutableString, Thrown> {
     let value = value.flatten_clone();
-    value.as_immutable_string_ref().map(|text| text.clone()).or_else(|_| wrong(what, "a string", &value))
+    let Ok(text) = value.as_immutable_string_ref().map(|text| text.clone()) else {
+        return wrong(what, "a string", &value);
+    };
+    cost::read(text.len())?;
+    Ok(text)
 }
 
 pub fn int(what: &str, value: &Dynamic) -> Result<i64, Thrown> {

@@ -10,8 +10,13 @@ use subtle::ConstantTimeEq;
 
 use super::Thrown;
 use super::args::{self, Room, fail, wrong};
+use crate::cost;
 
 type Ctx<'a> = NativeCallContext<'a>;
+
+/// Bytes that are hashed in one operation, and at once.
+const HASHED: usize = 16;
+const PIECE: usize = 64 << 10;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -48,9 +53,9 @@ fn digest(name: &str, data: &Dynamic, encoding: &Dynamic) -> Result<Dynamic, Thr
     let function = format!("hash::{name}");
     let data = bytes(&format!("{function}: the data"), data)?;
     let digest = match name {
-        "sha1" => Sha1::digest(&data).to_vec(),
-        "sha512" => Sha512::digest(&data).to_vec(),
-        _ => Sha256::digest(&data).to_vec(),
+        "sha1" => hashed(Sha1::new(), &data, |hash, piece| Digest::update(hash, piece))?.finalize().to_vec(),
+        "sha512" => hashed(Sha512::new(), &data, |hash, piece| Digest::update(hash, piece))?.finalize().to_vec(),
+        _ => hashed(Sha256::new(), &data, |hash, piece| Digest::update(hash, piece))?.finalize().to_vec(),
     };
     encoded(&function, digest, encoding)
 }
@@ -60,10 +65,16 @@ fn hmac(name: &str, key: &Dynamic, data: &Dynamic, encoding: &Dynamic) -> Result
     let key = bytes(&format!("{function}: the key"), key)?;
     let data = bytes(&format!("{function}: the data"), data)?;
     macro_rules! code {
-        ($digest:ty) => {
+        ($digest:ty) => {{
+            cost::spend(key.len() / HASHED)?;
             // Keys of any length are taken.
-            Hmac::<$digest>::new_from_slice(&key).map(|mac| mac.chain_update(&data).finalize().into_bytes().to_vec())
-        };
+            match Hmac::<$digest>::new_from_slice(&key) {
+                Ok(mac) => {
+                    Ok(hashed(mac, &data, |mac, piece| Mac::update(mac, piece))?.finalize().into_bytes().to_vec())
+                }
+                Err(error) => Err(error),
+            }
+        }};
     }
     let code = match name {
         "hmac_sha1" => code!(Sha1),
@@ -71,6 +82,15 @@ fn hmac(name: &str, key: &Dynamic, data: &Dynamic, encoding: &Dynamic) -> Result
         _ => code!(Sha256),
     };
     encoded(&function, code.or_else(|error| fail(format!("{function}: {error}")))?, encoding)
+}
+
+/// Reads in pieces, so that others get their turn.
+fn hashed<H>(mut hash: H, data: &[u8], update: impl Fn(&mut H, &[u8])) -> Result<H, Thrown> {
+    for piece in data.chunks(PIECE) {
+        cost::spend(piece.len() / HASHED)?;
+        update(&mut hash, piece);
+    }
+    Ok(hash)
 }
 
 fn encoded(function: &str, digest: Vec<u8>, encoding: &Dynamic) -> Result<Dynamic, Thrown> {
@@ -121,7 +141,12 @@ fn decode(name: &str, function: &str, source: &Dynamic) -> Result<Vec<u8>, Throw
 fn bytes(what: &str, value: &Dynamic) -> Result<Vec<u8>, Thrown> {
     let value = value.flatten_clone();
     if let Ok(text) = value.as_immutable_string_ref() {
+        cost::read(text.len())?;
         return Ok(text.as_bytes().to_vec());
     }
-    value.as_blob_ref().map(|blob| blob.to_vec()).or_else(|_| wrong(what, "a string or a blob", &value))
+    let Ok(blob) = value.as_blob_ref().map(|blob| blob.to_vec()) else {
+        return wrong(what, "a string or a blob", &value);
+    };
+    cost::read(blob.len())?;
+    Ok(blob)
 }

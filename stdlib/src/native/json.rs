@@ -40,11 +40,11 @@ pub fn register(engine: &mut Engine) {
         })
         .register_fn("__json_get", |value: Dynamic, path: Dynamic, other: Dynamic| -> Result<Dynamic, Thrown> {
             let keys = keys("json::get", &path)?;
-            Ok(keys.iter().try_fold(value.flatten(), |value, key| step(&value, key)).unwrap_or(other))
+            Ok(within(&value, &keys).unwrap_or(other))
         })
         .register_fn("__json_has", |value: Dynamic, path: Dynamic| -> Result<bool, Thrown> {
             let keys = keys("json::has", &path)?;
-            Ok(keys.iter().try_fold(value.flatten(), |value, key| step(&value, key)).is_some())
+            Ok(within(&value, &keys).is_some())
         })
         .register_fn("__json_set", |ctx: Ctx<'_>, value: Dynamic, path: Dynamic, new: Dynamic| {
             let keys = keys("json::set", &path)?;
@@ -175,12 +175,14 @@ fn keys(function: &str, path: &Dynamic) -> Result<Vec<String>, Thrown> {
     Ok(keys)
 }
 
-fn step(value: &Dynamic, key: &str) -> Option<Dynamic> {
+/// What lies there. Nothing is copied on the way: what is above may be large at each level.
+fn within(value: &Dynamic, keys: &[String]) -> Option<Dynamic> {
+    let Some((key, rest)) = keys.split_first() else { return Some(value.flatten_clone()) };
     if let Ok(fields) = value.as_map_ref() {
-        return fields.get(key).map(Dynamic::flatten_clone);
+        return within(fields.get(key.as_str())?, rest);
     }
     let items = value.as_array_ref().ok()?;
-    items.get(index(key)?).map(Dynamic::flatten_clone)
+    within(items.get(index(key)?)?, rest)
 }
 
 /// RFC 6901: no sign, no leading zero.

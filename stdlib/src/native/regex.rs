@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
 
 use super::Thrown;
 use super::args::{self, Cache, fail, wrong};
+use crate::cost;
 
 /// Bytes of a pattern.
 const MAX_PATTERN: usize = 1_000;
@@ -19,6 +20,9 @@ const MAX_TEXT: usize = 1 << 20;
 
 /// Letters of a text times places of a pattern: the steps a search may take at worst, each some 10 ns.
 const MAX_STEPS: usize = 64 << 20;
+
+/// Such steps that count as an operation: few searches are at their worst.
+const STEPS: usize = 512;
 
 /// A compiled pattern.
 #[derive(Clone)]
@@ -35,7 +39,10 @@ pub fn register(engine: &mut Engine) {
         let pattern = compile(&cache, function, pattern)?;
         let (length, places) = (source.len(), pattern.places);
         match length.saturating_mul(places) {
-            0..=MAX_STEPS => Ok((source, pattern.regex)),
+            steps @ 0..=MAX_STEPS => {
+                cost::spend(steps / STEPS)?;
+                Ok((source, pattern.regex))
+            }
             _ => fail(format!(
                 "{function}: a pattern of {places} places takes too long on a text of {length} bytes: their product may be \
                  {MAX_STEPS}; take the text in pieces"

@@ -9,6 +9,7 @@ use rhai::{Array, Dynamic, Engine, NativeCallContext};
 
 use super::Thrown;
 use super::args::{self, Room, fail};
+use crate::cost::Work;
 
 type Ctx<'a> = NativeCallContext<'a>;
 
@@ -20,13 +21,17 @@ pub fn register(engine: &mut Engine) {
             // What comes of it is at most three times as long.
             Room::of(&ctx).bytes(&function, source.len())?;
             // The functions behind the library are there for every script.
-            words::case(name, &source).map_or_else(|| fail(format!("{function}: there is no such case")), Ok)
+            words::case(name, &source)?.map_or_else(|| fail(format!("{function}: there is no such case")), Ok)
         })
         .register_fn("__text_words", |ctx: Ctx<'_>, source: Dynamic| -> Result<Array, Thrown> {
             let source = args::plain("text::words: the text", &source)?;
-            let words = words::words(&source);
-            Room::of(&ctx).items("text::words", words.len())?;
-            Ok(words.into_iter().map(Dynamic::from).collect())
+            let (room, mut list) = (Room::of(&ctx), Array::new());
+            words::words(&source, |word| {
+                room.items("text::words", list.len() + 1)?;
+                list.push(word.into());
+                Ok(())
+            })?;
+            Ok(list)
         })
         .register_fn("__text_slug", |source: Dynamic| -> Result<String, Thrown> {
             let source = args::plain("text::slug: the text", &source)?;
@@ -44,12 +49,14 @@ pub fn register(engine: &mut Engine) {
             let values = array("text::join: the values", &values)?;
             let separator = args::text("text::join: the separator", &separator)?;
             let room = Room::of(&ctx);
-            let mut out = String::new();
+            let (mut out, mut work) = (String::new(), Work::default());
             for (index, value) in values.iter().enumerate() {
+                let before = out.len();
                 if index > 0 {
                     out.push_str(&separator);
                 }
                 out.push_str(&form::shown(&format!("text::join: element {index}"), value, room)?);
+                work.done(out.len() - before + 64)?;
                 room.bytes("text::join", out.len())?;
             }
             Ok(out)

@@ -9,14 +9,19 @@ use serde_json::{Number, Value};
 
 use super::Thrown;
 use super::args::{Room, fail, found};
+use crate::cost;
 
 /// Levels of arrays and maps.
 pub const DEPTH: usize = 64;
 
 /// A value as JSON. `what` is like `json::stringify: the value`; the error names the path below it.
 pub fn to_json(what: &str, value: &Dynamic, room: Room) -> Result<Value, Thrown> {
-    let mut walk = Walk { left: room.text, path: Vec::new() };
-    match walk.value(value) {
+    let mut walk = Walk { left: room.text, path: Vec::new(), work: cost::Work::default(), ended: None };
+    let made = walk.value(value);
+    if let Some(ended) = walk.ended {
+        return Err(ended);
+    }
+    match made {
         Ok(value) => Ok(value),
         Err(why) => {
             let path: String = walk.path.concat();
@@ -30,6 +35,9 @@ struct Walk {
     /// Bytes.
     left: usize,
     path: Vec<String>,
+    work: cost::Work,
+    /// The script is over.
+    ended: Option<Thrown>,
 }
 
 impl Walk {
@@ -91,7 +99,10 @@ impl Walk {
 
     fn charge(&mut self, bytes: usize) -> Result<(), String> {
         self.left = self.left.checked_sub(bytes).ok_or("is larger than a string may be")?;
-        Ok(())
+        self.work.done(bytes + 16).map_err(|ended| {
+            self.ended = Some(ended);
+            "takes too long".into()
+        })
     }
 
     fn deeper(&self) -> Result<(), String> {

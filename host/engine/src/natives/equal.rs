@@ -2,7 +2,7 @@
 //! time with the square of the depth, and look up a function for each pair.
 
 use durhai_core::{Failure, Kind};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FuncRegistration, Map, NativeCallContext};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext};
 
 use super::Thrown;
 use crate::bindings::throw;
@@ -34,27 +34,24 @@ pub fn register(engine: &mut Engine) {
             };
             index_of(&ctx, items, &value, start)
         });
-    FuncRegistration::new("dedup").with_purity(false).register_into_engine(
-        engine,
-        |ctx: Ctx<'_>, items: &mut Array| -> Result<(), Thrown> {
-            let mut kept = Array::with_capacity(items.len());
-            // What cannot be compared is kept.
-            for item in std::mem::take(items) {
-                let same = match kept.last() {
-                    None => false,
-                    Some(last) => match equal(&ctx, last, &item, LEVELS) {
-                        Err(error) if matches!(*error, EvalAltResult::ErrorTerminated(..)) => return Err(error),
-                        same => same.unwrap_or(false),
-                    },
-                };
-                if !same {
-                    kept.push(item);
-                }
+    changes!(engine, "dedup", |ctx: Ctx<'_>, items: &mut Array| -> Result<(), Thrown> {
+        let mut kept = Array::with_capacity(items.len());
+        // What cannot be compared is kept.
+        for item in std::mem::take(items) {
+            let same = match kept.last() {
+                None => false,
+                Some(last) => match equal(&ctx, last, &item, LEVELS) {
+                    Err(error) if matches!(*error, EvalAltResult::ErrorTerminated(..)) => return Err(error),
+                    same => same.unwrap_or(false),
+                },
+            };
+            if !same {
+                kept.push(item);
             }
-            *items = kept;
-            Ok(())
-        },
-    );
+        }
+        *items = kept;
+        Ok(())
+    });
 }
 
 fn index_of(ctx: &Ctx<'_>, items: &Array, value: &Dynamic, start: usize) -> Result<i64, Thrown> {

@@ -4,7 +4,7 @@
 //! and refuse a result that is too large before they make it.
 
 use durhai_core::{Failure, Kind};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, NativeCallContext, Position};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use super::Thrown;
 use crate::bindings::throw;
@@ -30,13 +30,6 @@ pub fn register(engine: &mut Engine) {
 pub fn joined(ctx: &Ctx<'_>, a: &Text, b: &str) -> Result<Text, Thrown> {
     room(ctx, a.len() + b.len())?;
     Ok([a.as_str(), b].concat().into())
-}
-
-/// A function that changes its text: not for constants.
-macro_rules! changes {
-    ($engine:ident, $name:literal, $function:expr) => {
-        FuncRegistration::new($name).with_purity(false).register_into_engine($engine, $function);
-    };
 }
 
 fn read(text: &str) -> Result<(), Thrown> {

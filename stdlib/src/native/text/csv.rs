@@ -4,10 +4,14 @@
 use rhai::{Array, Dynamic, Engine, Map, NativeCallContext};
 
 use super::{array, form};
+use crate::cost::{self, Work};
 use crate::native::Thrown;
 use crate::native::args::{self, Room, fail, wrong};
 
 type Ctx<'a> = NativeCallContext<'a>;
+
+/// Bytes of the names in all rows that are read with a header.
+const MAX_NAMES: usize = 256 << 20;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -50,7 +54,9 @@ fn parse(source: &Dynamic, options: &Dynamic, room: Room) -> Result<Array, Throw
         return Ok(rows.map(|row| row.into_iter().map(Dynamic::from).collect::<Array>().into()).collect());
     }
     let Some(names) = rows.next() else { return Ok(Array::new()) };
-    let mut entries = 0;
+    let (mut entries, mut work) = (0, Work::default());
+    // Each row has the names anew.
+    let named: usize = names.iter().map(String::len).sum();
     rows.enumerate()
         .map(|(index, row)| {
             if row.len() != names.len() {
@@ -62,6 +68,14 @@ fn parse(source: &Dynamic, options: &Dynamic, room: Room) -> Result<Array, Throw
             if entries > room.entries {
                 return fail(format!("text::parse_csv: there are more than {} fields, the limit", room.entries));
             }
+            if named.saturating_mul(index + 1) > MAX_NAMES {
+                return fail(format!(
+                    "text::parse_csv: the names of the header have {named} bytes, which the rows have anew: more than \
+                     {MAX_NAMES} bytes by row {}; read it without `header`",
+                    index + 1
+                ));
+            }
+            work.done(named + 64 * row.len())?;
             let fields = names.iter().zip(row);
             Ok(fields.map(|(name, field)| (name.as_str().into(), field.into())).collect::<Map>().into())
         })
@@ -88,6 +102,7 @@ fn format(rows: &Dynamic, options: &Dynamic, room: Room) -> Result<String, Throw
     }
     for (index, row) in rows.iter().enumerate() {
         let row = row.flatten_clone();
+        cost::spend(columns.len() / 4)?;
         let cells = if row.is_array() {
             row.into_array().unwrap_or_default()
         } else if let Ok(row) = row.as_map_ref() {
@@ -117,12 +132,15 @@ fn read(function: &str, source: &str, separator: char, room: Room) -> Result<Vec
     let mut fields = 0;
     let mut letters = source.chars().peekable();
     let mut line = 1;
+    let mut work = Work::default();
     while letters.peek().is_some() {
+        work.done(32)?;
         let mut field = String::new();
         let began = line;
         let quoted = letters.next_if_eq(&'"').is_some();
         let mut open = quoted;
         while open {
+            work.done(4)?;
             match letters.next() {
                 Some('"') if letters.next_if_eq(&'"').is_some() => field.push('"'),
                 Some('"') => open = false,
@@ -134,6 +152,7 @@ fn read(function: &str, source: &str, separator: char, room: Room) -> Result<Vec
             }
         }
         while let Some(letter) = letters.next_if(|letter| *letter != separator && *letter != '\n') {
+            work.done(4)?;
             let end = letter == '\r' && letters.peek().is_none_or(|next| *next == '\n');
             if quoted && !end {
                 let message = format!("{letter:?} stands behind the closing quote of a field in line {line}");
@@ -163,7 +182,9 @@ fn read(function: &str, source: &str, separator: char, room: Room) -> Result<Vec
 }
 
 fn write(function: &str, cells: &Array, separator: char, out: &mut String, room: Room) -> Result<(), Thrown> {
+    let mut work = Work::default();
     for (index, cell) in cells.iter().enumerate() {
+        let before = out.len();
         if index > 0 {
             out.push(separator);
         }
@@ -176,6 +197,7 @@ fn write(function: &str, cells: &Array, separator: char, out: &mut String, room:
         } else {
             out.push_str(&cell);
         }
+        work.done(64 + out.len() - before)?;
         room.bytes(function, out.len())?;
     }
     Ok(())

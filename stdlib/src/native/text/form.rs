@@ -1,7 +1,10 @@
 //! Values as text: templates, numbers, and what must be escaped.
 
+use std::str::Split;
+
 use rhai::{Dynamic, Engine, NativeCallContext};
 
+use crate::cost::Work;
 use crate::native::Thrown;
 use crate::native::args::{self, Room, fail, wrong};
 use crate::native::value::to_json;
@@ -28,7 +31,9 @@ pub fn register(engine: &mut Engine) {
         .register_fn("__text_escape_html", |ctx: Ctx<'_>, source: Dynamic| -> Result<String, Thrown> {
             let source = args::plain("text::escape_html: the text", &source)?;
             let mut out = String::with_capacity(source.len());
+            let mut work = Work::default();
             for letter in source.chars() {
+                work.done(4)?;
                 match letter {
                     '&' => out.push_str("&amp;"),
                     '<' => out.push_str("&lt;"),
@@ -44,7 +49,7 @@ pub fn register(engine: &mut Engine) {
         .register_fn("__text_url_encode", |ctx: Ctx<'_>, source: Dynamic| -> Result<String, Thrown> {
             let source = args::plain("text::url_encode: the text", &source)?;
             let mut out = String::with_capacity(source.len());
-            url_encode(&source, &mut out);
+            url_encode(&source, &mut out)?;
             Room::of(&ctx).bytes("text::url_encode", out.len())?;
             Ok(out)
         })
@@ -67,7 +72,7 @@ pub fn shown(what: &str, value: &Dynamic, room: Room) -> Result<String, Thrown> 
 fn fill(template: &str, values: &Dynamic, room: Room) -> Result<String, Thrown> {
     let values = values.flatten_clone();
     let Ok(values) = values.as_map_ref() else { return wrong("text::fill: the values", "a map", &values) };
-    let mut out = String::with_capacity(template.len());
+    let (mut out, mut work) = (String::with_capacity(template.len()), Work::default());
     let mut rest = template;
     while let Some(at) = rest.find(['{', '}']) {
         out.push_str(&rest[..at]);
@@ -85,28 +90,34 @@ fn fill(template: &str, values: &Dynamic, room: Room) -> Result<String, Thrown> 
                 { args::cut(template, 60) }
             ));
         };
+        work.done(name.len() + 64)?;
         let mut keys = name.trim().split('.');
-        let first = values.get(keys.next().unwrap_or_default()).map(Dynamic::flatten_clone);
-        let value = keys.try_fold(first, |value, key| {
-            let value = value?;
-            if let Ok(fields) = value.as_map_ref() {
-                return Some(fields.get(key).map(Dynamic::flatten_clone));
-            }
-            let items = value.as_array_ref().ok()?;
-            Some(key.parse::<usize>().ok().and_then(|index| items.get(index)).map(Dynamic::flatten_clone))
-        });
-        let Some(value) = value.flatten() else {
+        let first = values.get(keys.next().unwrap_or_default());
+        let what = || format!("text::fill: the value of {{{}}}", args::cut(name, 60));
+        let Some(value) = first.and_then(|first| within(first, &mut keys, |value| shown(&what(), value, room))) else {
             let known: Vec<_> = values.keys().take(20).map(|key| key.as_str()).collect();
             let name = args::cut(name.trim(), 60);
             return fail(format!("text::fill: there is no value for {{{name}}}; there are: {}", known.join(", ")));
         };
-        out.push_str(&shown(&format!("text::fill: the value of {{{}}}", args::cut(name, 60)), &value, room)?);
+        let value = value?;
+        work.done(value.len())?;
+        out.push_str(&value);
         room.bytes("text::fill", out.len())?;
         rest = after;
     }
     out.push_str(rest);
     room.bytes("text::fill", out.len())?;
     Ok(out)
+}
+
+/// Reads what lies there. Nothing is copied on the way, since that is done for each place of a template.
+fn within<R>(value: &Dynamic, keys: &mut Split<'_, char>, read: impl FnOnce(&Dynamic) -> R) -> Option<R> {
+    let Some(key) = keys.next() else { return Some(read(value)) };
+    if let Ok(fields) = value.as_map_ref() {
+        return within(fields.get(key)?, keys, read);
+    }
+    let items = value.as_array_ref().ok()?;
+    within(items.get(key.parse::<usize>().ok()?)?, keys, read)
 }
 
 fn fixed(what: &str, number: &Dynamic, decimals: usize) -> Result<String, Thrown> {
@@ -181,9 +192,11 @@ fn size(count: i64) -> String {
 }
 
 /// RFC 3986: all but unreserved characters.
-fn url_encode(source: &str, out: &mut String) {
+fn url_encode(source: &str, out: &mut String) -> Result<(), Thrown> {
+    let mut work = Work::default();
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in source.bytes() {
+        work.done(4)?;
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte as char),
             _ => {
@@ -193,12 +206,15 @@ fn url_encode(source: &str, out: &mut String) {
             }
         }
     }
+    Ok(())
 }
 
 fn url_decode(source: &str) -> Result<String, Thrown> {
     let mut out = Vec::with_capacity(source.len());
+    let mut work = Work::default();
     let mut bytes = source.bytes();
     while let Some(byte) = bytes.next() {
+        work.done(4)?;
         match byte {
             b'+' => out.push(b' '),
             b'%' => {
@@ -229,9 +245,9 @@ fn query(values: &Dynamic, room: Room) -> Result<String, Thrown> {
         if !out.is_empty() {
             out.push('&');
         }
-        url_encode(key, &mut out);
+        url_encode(key, &mut out)?;
         out.push('=');
-        url_encode(&text, &mut out);
+        url_encode(&text, &mut out)?;
         room.bytes("text::query", out.len())
     };
     for (key, value) in values.iter() {

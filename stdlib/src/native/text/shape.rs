@@ -1,6 +1,10 @@
 //! Width and edges: padding, trimming, wrapping.
 
+use std::collections::HashSet;
+
 use rhai::{Dynamic, Engine, NativeCallContext};
+
+use crate::cost::Work;
 
 use crate::native::Thrown;
 use crate::native::args::{self, Room, fail};
@@ -23,7 +27,7 @@ pub fn register(engine: &mut Engine) {
         })
         .register_fn("__text_trim", |name: &str, source: Dynamic, letters: Dynamic| -> Result<String, Thrown> {
             let source = args::plain(&format!("text::{name}: the text"), &source)?;
-            let letters: Option<Vec<char>> = match letters.is_unit() {
+            let letters: Option<HashSet<char>> = match letters.is_unit() {
                 true => None,
                 false => Some(args::text(&format!("text::{name}: the characters"), &letters)?.chars().collect()),
             };
@@ -72,7 +76,7 @@ pub fn register(engine: &mut Engine) {
             let source = args::plain("text::wrap: the text", &source)?;
             let width = args::count("text::wrap: the width", &width, 1, MAX_WIDTH)?;
             Room::of(&ctx).bytes("text::wrap", source.len().saturating_mul(2))?;
-            Ok(wrap(&source, width))
+            wrap(&source, width)
         })
         .register_fn("__text_indent", |ctx: Ctx<'_>, source: Dynamic, prefix: Dynamic| -> Result<String, Thrown> {
             let source = args::plain("text::indent: the text", &source)?;
@@ -109,15 +113,18 @@ fn pad(side: &str, value: &Dynamic, width: &Dynamic, fill: &Dynamic) -> Result<S
 }
 
 /// Breaks lines at spaces. A word that is longer than a line is broken too.
-fn wrap(source: &str, width: usize) -> String {
+fn wrap(source: &str, width: usize) -> Result<String, Thrown> {
+    let mut work = Work::default();
     let mut out = String::with_capacity(source.len() + source.len() / width.max(1));
     for (index, line) in source.split('\n').enumerate() {
         if index > 0 {
             out.push('\n');
         }
         let mut used = 0;
+        work.done(16)?;
         for word in line.split_whitespace() {
             let length = word.chars().count();
+            work.done(16)?;
             if used > 0 && used + 1 + length <= width {
                 out.push(' ');
                 used += 1;
@@ -126,6 +133,7 @@ fn wrap(source: &str, width: usize) -> String {
                 used = 0;
             }
             for letter in word.chars() {
+                work.done(4)?;
                 if used == width {
                     out.push('\n');
                     used = 0;
@@ -135,5 +143,5 @@ fn wrap(source: &str, width: usize) -> String {
             }
         }
     }
-    out
+    Ok(out)
 }

@@ -1,22 +1,26 @@
 //! Words in names and sentences.
 
+use crate::cost::Work;
+use crate::native::Thrown;
+
 /// Bytes of a text that is made a slug.
 pub const MAX_SLUG: usize = 64 << 10;
 
 /// The words of a text: of `order-id`, `Order ID`, `orderId`, `order_id` and `OrderID` they are the same but for case.
-pub fn words(source: &str) -> Vec<String> {
-    let mut words = Vec::new();
+pub fn words(source: &str, mut each: impl FnMut(String) -> Result<(), Thrown>) -> Result<(), Thrown> {
+    let mut work = Work::default();
     let mut word = String::new();
     let mut letters = source.chars().peekable();
     let mut before = ' ';
     while let Some(letter) = letters.next() {
+        work.done(8)?;
         if !letter.is_alphanumeric() {
             // It's one word.
             let inside = letter == '\'' && before.is_alphabetic() && letters.peek().is_some_and(|c| c.is_alphabetic());
             if inside {
                 word.push(letter);
             } else if !word.is_empty() {
-                words.push(std::mem::take(&mut word));
+                each(std::mem::take(&mut word))?;
             }
             before = letter;
             continue;
@@ -24,35 +28,44 @@ pub fn words(source: &str) -> Vec<String> {
         let next_is_small = letters.peek().is_some_and(|next| next.is_lowercase());
         let begins = letter.is_uppercase() && (!before.is_uppercase() || next_is_small) && before.is_alphanumeric();
         if begins && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
+            each(std::mem::take(&mut word))?;
         }
         word.push(letter);
         before = letter;
     }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
+    if word.is_empty() { Ok(()) } else { each(word) }
 }
 
 /// None for a case that there is not.
-pub fn case(name: &str, source: &str) -> Option<String> {
-    let words = || words(source).into_iter().map(|word| word.replace('\'', ""));
-    let join = |separator: &str| words().map(|word| word.to_lowercase()).collect::<Vec<_>>().join(separator);
-    Some(match name {
-        "upper" => source.to_uppercase(),
-        "lower" => source.to_lowercase(),
-        "capitalize" => capitalized(source, false),
-        "title" => title(source),
-        "snake" => join("_"),
-        "kebab" => join("-"),
-        "pascal" => words().map(|word| capitalized(&word, true)).collect(),
-        "camel" => {
-            let rest = words().skip(1).map(|word| capitalized(&word, true));
-            words().take(1).map(|word| word.to_lowercase()).chain(rest).collect()
-        }
-        _ => return None,
-    })
+pub fn case(name: &str, source: &str) -> Result<Option<String>, Thrown> {
+    // A text may have millions of words: none is kept.
+    let join = |separator: &str, first: fn(&str) -> String, other: fn(&str) -> String| {
+        let (mut out, mut begun) = (String::new(), false);
+        words(source, |word| {
+            let word = word.replace('\'', "");
+            if begun {
+                out.push_str(separator);
+                out.push_str(&other(&word));
+            } else {
+                out.push_str(&first(&word));
+            }
+            begun = true;
+            Ok(())
+        })?;
+        Ok(Some(out))
+    };
+    let large = |word: &str| capitalized(word, true);
+    match name {
+        "upper" => Ok(Some(source.to_uppercase())),
+        "lower" => Ok(Some(source.to_lowercase())),
+        "capitalize" => Ok(Some(capitalized(source, false))),
+        "title" => title(source).map(Some),
+        "snake" => join("_", str::to_lowercase, str::to_lowercase),
+        "kebab" => join("-", str::to_lowercase, str::to_lowercase),
+        "pascal" => join("", large, large),
+        "camel" => join("", str::to_lowercase, large),
+        _ => Ok(None),
+    }
 }
 
 /// ASCII letters and digits, in small letters, with `-` between words.
@@ -84,10 +97,12 @@ fn capitalized(source: &str, lower: bool) -> String {
 }
 
 /// The first letter of each word large; nothing else is changed.
-fn title(source: &str) -> String {
+fn title(source: &str) -> Result<String, Thrown> {
+    let mut work = Work::default();
     let mut out = String::with_capacity(source.len());
     let mut before = ' ';
     for letter in source.chars() {
+        work.done(4)?;
         let begins = letter.is_alphabetic() && !before.is_alphanumeric() && before != '\'';
         if begins {
             out.extend(letter.to_uppercase())
@@ -96,5 +111,5 @@ fn title(source: &str) -> String {
         }
         before = letter;
     }
-    out
+    Ok(out)
 }
