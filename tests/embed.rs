@@ -57,6 +57,18 @@ async fn a_step_is_retried_and_its_failure_is_a_value() {
     host.shutdown().await;
 }
 
+/// Nothing counts memory in this program, so a budget would be an empty promise; without one the host starts.
+#[tokio::test]
+async fn a_budget_of_memory_that_nothing_counts_is_refused() {
+    assert!(!durhai::memory_is_counted());
+    let error = host().script_memory(64 << 20, 256 << 20).start().await.err().expect("a refusal");
+    let text = error.to_string();
+    assert!(text.contains("script_memory") && text.contains("CountingAllocator"), "{text}");
+    let host = host().workflow("w", "1").start().await.unwrap();
+    assert_eq!(host.run("w").start().await.unwrap().output::<i64>().await.unwrap(), 1);
+    host.shutdown().await;
+}
+
 /// A host that stops between the end of one step and the begin of the next, which may run once only.
 #[tokio::test]
 async fn a_step_that_had_no_time_to_begin_is_not_interrupted() {

@@ -273,6 +273,12 @@ impl HostBuilder {
                            the budget out";
             return Err(HostError::Invalid(message.into()));
         }
+        if !durhai_engine::memory_is_counted() {
+            tracing::info!(
+                "nothing counts what scripts hold in memory: single values are limited, their sum is not; with \
+                 durhai::CountingAllocator as the global allocator it is"
+            );
+        }
         let config = SandboxConfig {
             limits: self.scripts,
             extend: self.extend,

@@ -97,6 +97,13 @@ fn equal(ctx: &Ctx<'_>, a: &Dynamic, b: &Dynamic, levels: usize) -> Result<bool,
     if a.is_unit() && b.is_unit() {
         return Ok(true);
     }
+    if a.type_id() != b.type_id()
+        && [a, b].iter().any(|value| value.is_array() || value.is_map())
+        && known(a)
+        && known(b)
+    {
+        return Ok(false);
+    }
     spend(4)?;
     let operands = [&mut a.flatten_clone(), &mut b.flatten_clone()];
     match ctx.call_native_fn_raw("==", true, &mut { operands }) {
@@ -106,6 +113,18 @@ fn equal(ctx: &Ctx<'_>, a: &Dynamic, b: &Dynamic, levels: usize) -> Result<bool,
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a value is of a type of which Rhai knows that a list or a map never equals it. What is asked for others is copied.
+fn known(value: &Dynamic) -> bool {
+    value.is_array()
+        || value.is_map()
+        || value.is_int()
+        || value.is_float()
+        || value.is_bool()
+        || value.is_unit()
+        || value.is_char()
+        || value.is_string()
 }
 
 fn equal_arrays(ctx: &Ctx<'_>, a: &Array, b: &Array, levels: usize) -> Result<bool, Thrown> {

@@ -88,6 +88,14 @@ fn find(engine: &mut Engine) {
             read(text)?;
             Ok(text.contains(letter))
         })
+        .register_fn("starts_with", |text: &str, part: &str| -> Result<bool, Thrown> {
+            read(part)?;
+            Ok(text.starts_with(part))
+        })
+        .register_fn("ends_with", |text: &str, part: &str| -> Result<bool, Thrown> {
+            read(part)?;
+            Ok(text.ends_with(part))
+        })
         .register_fn("index_of", |text: &str, part: &str| index_of(text, 0, |rest| rest.find(part)))
         .register_fn("index_of", |text: &str, letter: char| index_of(text, 0, |rest| rest.find(letter)))
         .register_fn("index_of", |text: &str, part: &str, start: i64| index_of(text, start, |rest| rest.find(part)))

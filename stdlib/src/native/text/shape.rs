@@ -25,19 +25,31 @@ pub fn register(engine: &mut Engine) {
             Room::of(&ctx).bytes("text::repeat", source.len().saturating_mul(times))?;
             Ok(source.repeat(times))
         })
-        .register_fn("__text_trim", |name: &str, source: Dynamic, letters: Dynamic| -> Result<String, Thrown> {
+        .register_fn("__text_trim", |name: &str, source: Dynamic, characters: Dynamic| -> Result<String, Thrown> {
             let source = args::plain(&format!("text::{name}: the text"), &source)?;
-            let letters: Option<HashSet<char>> = match letters.is_unit() {
-                true => None,
-                false => Some(args::text(&format!("text::{name}: the characters"), &letters)?.chars().collect()),
-            };
+            let mut work = Work::default();
+            // A text may have millions of letters on both sides.
+            let mut letters = None;
+            if !characters.is_unit() {
+                let all = letters.insert(HashSet::new());
+                for letter in args::text(&format!("text::{name}: the characters"), &characters)?.chars() {
+                    work.done(64)?;
+                    all.insert(letter);
+                }
+            }
             let goes = |letter: char| letters.as_ref().map_or(letter.is_whitespace(), |all| all.contains(&letter));
             let mut rest = source.as_str();
-            if name != "trim_end" {
-                rest = rest.trim_start_matches(goes);
+            while name != "trim_end"
+                && let Some(letter) = rest.chars().next().filter(|letter| goes(*letter))
+            {
+                work.done(32)?;
+                rest = &rest[letter.len_utf8()..];
             }
-            if name != "trim_start" {
-                rest = rest.trim_end_matches(goes);
+            while name != "trim_start"
+                && let Some(letter) = rest.chars().next_back().filter(|letter| goes(*letter))
+            {
+                work.done(32)?;
+                rest = &rest[..rest.len() - letter.len_utf8()];
             }
             Ok(rest.into())
         })
