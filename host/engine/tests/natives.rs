@@ -202,6 +202,11 @@ fn what_would_be_too_large_is_not_made() {
         ("let s = \"[\"; s.pad(8_000_000, \"[],\"); s += \"1]\"; parse_json(s)", "more than 100000 elements"),
         ("let s = \"[\"; s.pad(8_000_000, \"{},\"); s += \"1]\"; parse_json(s)", "more than 100000 elements"),
         ("let s = \"x\"; s.pad(10, \"\"); s", "the padding is empty"),
+        // Each row would have the name of four megabytes anew.
+        (
+            "let s = \"\"; s.pad(4_000_000, 'x'); s.pad(4_060_000, \"\\n1\"); __text_parse_csv(s, #{ header: true })",
+            "of memory",
+        ),
     ] {
         let failure = driver::run_with(&sandbox, script, Value::Null).result().expect_err(script);
         assert!(failure.message.contains(message), "{script}: {failure}");

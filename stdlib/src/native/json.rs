@@ -257,6 +257,7 @@ fn merge(value: Dynamic, patch: Dynamic, levels: usize) -> Result<Dynamic, Throw
     }
     let mut fields = value.try_cast::<Map>().unwrap_or_default();
     for (key, new) in patch.try_cast::<Map>().unwrap_or_default() {
+        crate::cost::spend(1)?;
         let new = new.flatten();
         if new.is_unit() {
             fields.remove(&key);

@@ -111,6 +111,20 @@ struct Call {
     thrown: Option<String>,
 }
 
+/// What this thread has had of the processor: others may be busy too.
+fn processor_time() -> Duration {
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+    #[cfg(not(unix))]
+    {
+        static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        BEGAN.get_or_init(Instant::now).elapsed()
+    }
+}
+
 /// The names of the values in a text.
 fn names(text: &str) -> Vec<&'static str> {
     VALUES.with(|values| {
@@ -138,11 +152,12 @@ fn call(sandbox: &Sandbox, text: &str) -> Call {
         let log = vec![driver::created(&program, Value::Null)];
         let mut run = Execution::new(program, Replay::new(log, Limits::default()).expect("a log"));
         run.replay_mut().deliver(driver::START, Input::Start);
-        let began = Instant::now();
+        let began = processor_time();
         let (last, held) = (Cell::new(began), Cell::new(Duration::ZERO));
         let look = || {
-            held.set(held.get().max(last.get().elapsed()));
-            last.set(Instant::now());
+            let now = processor_time();
+            held.set(held.get().max(now.saturating_sub(last.get())));
+            last.set(now);
             false
         };
         run.turn(sandbox, &look);
@@ -153,7 +168,7 @@ fn call(sandbox: &Sandbox, text: &str) -> Call {
             }
             other => Some(format!("{other:?}")),
         };
-        (run.operations(), began.elapsed(), held.get(), thrown)
+        (run.operations(), processor_time().saturating_sub(began), held.get(), thrown)
     };
     // What the values take by themselves.
     thread_local! {
@@ -412,7 +427,7 @@ fn every_native_under_a_clock() {
     assert!(few.is_empty(), "{}", few.join("\n"));
     let never: Vec<_> = PARTLY.iter().flat_map(|(names, _)| *names).filter(|name| !counted.contains(*name)).collect();
     assert!(never.is_empty(), "these never count: {never:?}");
-    // The clock of a busy machine, and of a build that is not optimised, says nothing.
+    // What a build that is not optimised takes says nothing.
     let long: Vec<_> = calls.iter().filter(|call| call.held > LONG).map(|call| &call.text).collect();
     println!("hold the thread for more than {LONG:?}: {long:?}");
 }
