@@ -273,6 +273,8 @@ fn replace(ctx: &Ctx<'_>, text: &mut Text, old: &str, new: &str) -> Result<(), T
     if found == 0 {
         return Ok(());
     }
+    // It is read once more, when others have had their turn.
+    read(text)?;
     room(ctx, (text.len() - found * old.len()).saturating_add(found.saturating_mul(new.len())))?;
     *text = text.replace(old, new).into();
     Ok(())
