@@ -2,6 +2,7 @@
 //! again, however many came at once and wherever the run ended among them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use durhai::{
@@ -28,7 +29,44 @@ const HOOKED: &str = r#"
     got
 "#;
 
-const TEXTS: [(&str, &str); 7] = [
+const TEXTS: [(&str, &str); 16] = [
+    ("timed/signal", "wait_for(\"m\", #{ timeout: \"4s\" })"),
+    ("timed/person", "suspend(\"q\", #{ timeout: \"4s\" })"),
+    ("timed/hook", "let h = hook(#{ token: \"timed\" }); h.wait(#{ timeout: \"4s\" })?.body"),
+    ("timed/block", "with_timeout(\"4s\", || wait_for(\"m\"))"),
+    ("timed/race", "race([|| sleep(4), || wait_for(\"m\")])"),
+    ("timed/run", "const WORKFLOW = #{ timeout: \"4s\" }; wait_for(\"m\")"),
+    ("one", "wait_for(\"m\")"),
+    // The number of the attempt goes into what is recorded before the failure.
+    (
+        "cleans",
+        r#"
+        let mode = if attempt() == 1 { "first" } else { "again" };
+        let h = hook(#{ token: "cleans" });
+        let mode = use_step("echo", mode);
+        let a = wait_for("a");
+        try { use_step("flaky", (), #{ retry: false }); } catch (e) { sleep(30); throw e; }
+        [mode, a, wait_for("b"), h.wait().body, attempt()]
+    "#,
+    ),
+    (
+        "reopens",
+        r#"
+        let got = [];
+        let h = hook(#{ token: "again" });
+        wait_for("go");
+        got.push(h.wait().body);
+        h.close();
+        // A handle that is closed reads what came before.
+        got.push(h.wait().body);
+        while got.len() < 5 {
+            let next = hook(#{ token: "again" });
+            got.push(next.wait().body);
+            next.close();
+        }
+        got
+    "#,
+    ),
     ("collect", COLLECT),
     ("hooked", HOOKED),
     ("computes", "let i = 0; loop { i += 1; }"),
@@ -70,10 +108,16 @@ const TEXTS: [(&str, &str); 7] = [
     ),
 ];
 
+/// What the step `flaky` needs.
+static MENDED: AtomicBool = AtomicBool::new(false);
+
 fn host(world: &Arc<dyn World>, clock: &Arc<SimClock>) -> HostBuilder {
     let limits = Limits { log_lines: 1_000, ..Limits::default() };
     let builder = Host::builder().shared_world(world.clone()).clock(clock.clone()).workers(1).limits(limits);
     let builder = builder.step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) });
+    let builder = builder.step("flaky", |_: StepContext, input: Value| async move {
+        if MENDED.load(Ordering::SeqCst) { Ok(input) } else { Err(StepError::fatal("not today")) }
+    });
     TEXTS.iter().fold(builder, |builder, (name, text)| builder.workflow(*name, *text))
 }
 
@@ -272,6 +316,103 @@ async fn what_a_failed_run_did_not_come_to_is_for_the_one_that_tries_it_again() 
         assert_eq!(output(&again).await, json!([0, 1, 2]), "{workflow}");
         host.shutdown().await;
     }
+}
+
+/// Waits that end by themselves, each sent something in time while its host is down, which comes back when the time is over.
+#[tokio::test]
+async fn what_was_sent_in_time_counts_however_late_the_run_hears_of_it() {
+    for (workflow, what, expected) in [
+        ("timed/signal", "signal", json!("in time")),
+        ("timed/person", "resume", json!("in time")),
+        ("timed/hook", "hook", json!("in time")),
+        ("timed/block", "signal", json!("in time")),
+        ("timed/race", "signal", json!({ "winner": 1, "value": "in time" })),
+        ("timed/run", "signal", json!("in time")),
+        ("timed/run", "cancel", Value::Null),
+    ] {
+        let (world, clock) = new();
+        let run = begun(&world, &clock, workflow, Value::Null).await;
+        let down = sender(&world, &clock).await;
+        let to = down.get(&run).await.unwrap();
+        clock.advance(2_000);
+        match what {
+            "signal" => to.signal("m", &"in time").await.unwrap(),
+            "resume" => to.resume(None, &"in time").await.unwrap(),
+            "hook" => down.deliver_hook("timed", request(&json!("in time")), None).await.unwrap(),
+            _ => to.cancel("in time").await.unwrap(),
+        }
+        down.shutdown().await;
+        clock.advance(10_000);
+        let host = host(&world, &clock).start().await.unwrap();
+        let view =
+            tokio::time::timeout(PATIENCE, host.get(&run).await.unwrap().wait()).await.expect("it ends").unwrap();
+        let status = if what == "cancel" { Status::Cancelled } else { Status::Completed };
+        assert_eq!((view.status, &view.output), (status, &expected), "{workflow} {what}: {:?}", view.error);
+        let again = host.get(&run).await.unwrap().replay(Default::default()).await.unwrap();
+        assert!(again.divergence.is_none(), "{workflow} {what}: {again:?}");
+        host.shutdown().await;
+    }
+}
+
+/// What came before the failure, for the run that tries it again, also where its clean-up was under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_during_a_clean_up_is_for_the_run_that_tries_it_again() {
+    let (world, clock) = new();
+    let host = host(&world, &clock).start().await.unwrap();
+    let run = host.run("cleans").id("run").start().await.unwrap();
+    waits(&run).await;
+    run.signal("a", &1).await.unwrap();
+    let cleans = async {
+        while !run.events(1, 99).await.unwrap().iter().any(|event| event.body.name() == "timer_started") {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cleans).await.expect("it cleans up");
+    run.signal("b", &2).await.unwrap();
+    host.deliver_hook("cleans", request(&json!(3)), None).await.unwrap();
+    clock.advance(60_000);
+    let view = tokio::time::timeout(PATIENCE, run.wait()).await.expect("it ends").unwrap();
+    assert_eq!(view.status, Status::Failed);
+    MENDED.store(true, Ordering::SeqCst);
+    let again = run.retry().await.unwrap();
+    assert_eq!(output(&again).await, json!(["first", 1, 2, 3, 2]));
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_hook_did_not_read_is_for_the_next_with_its_token() {
+    let (world, clock) = new();
+    let host = host(&world, &clock).start().await.unwrap();
+    let run = host.run("reopens").id("run").start().await.unwrap();
+    waits(&run).await;
+    for n in 0..5 {
+        host.deliver_hook("again", request(&json!(n)), None).await.unwrap();
+    }
+    run.signal("go", &Value::Null).await.unwrap();
+    assert_eq!(output(&run).await, json!([0, 1, 2, 3, 4]));
+    let again = run.replay(Default::default()).await.unwrap();
+    assert!(again.divergence.is_none(), "{again:?}");
+    host.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_script_ends_without_is_told() {
+    let (world, clock) = new();
+    let run = begun(&world, &clock, "one", Value::Null).await;
+    let down = sender(&world, &clock).await;
+    for n in 0..3 {
+        down.get(&run).await.unwrap().signal("m", &n).await.unwrap();
+    }
+    down.shutdown().await;
+    let host = host(&world, &clock).start().await.unwrap();
+    let run = host.get(&run).await.unwrap();
+    assert_eq!(output(&run).await, json!(0));
+    let lines = run.logs(0, 9).await.unwrap();
+    assert!(
+        lines.iter().any(|entry| entry.line.level == "warn" && entry.line.message.contains("2 messages")),
+        "{lines:?}"
+    );
+    host.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@
 //! there or it is not. As only what has ended can be tried again, one attempt lives at a time, and no two share the
 //! idempotency keys of their steps.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use durhai_core::event::{Created, Origin, Times};
@@ -96,7 +96,7 @@ fn name(world: &dyn World, created: &Created) -> Result<Option<(RunId, bool)>, W
 fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
     let (world, old) = (&*inner.world, &row.run);
     let log = crate::log::read(world, old)?.0;
-    let Some(mut kept) = before_failure(log) else {
+    let Some((mut kept, behind)) = before_failure(log) else {
         let text = format!("run {old} is {}: only a failed or cancelled run can be tried again", row.status);
         return Err(HostError::Conflict(text));
     };
@@ -157,8 +157,36 @@ fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
     let hooks = crate::hook::open_in(inner, bundle.as_deref(), &kept)?;
     let mut newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
     newborn.create.hooks = hooks;
-    newborn.create.letters = unread(world, old)?;
+    newborn.create.letters = again(&newborn.events, behind);
+    newborn.create.letters.extend(unread(world, old)?);
     Ok(Next::New(Box::new(newborn)))
+}
+
+/// The messages that came to the failed run behind what is taken over of its log: while it cleaned up, say. Its sender was
+/// told that they count, and the part of the run that took them is not taken over.
+fn again(kept: &[Event], behind: Vec<Event>) -> Vec<Vec<u8>> {
+    let mut tokens: HashMap<StepId, String> = HashMap::new();
+    let mut letters = Vec::new();
+    for event in kept.iter().cloned().map(|event| (event, true)).chain(behind.into_iter().map(|event| (event, false))) {
+        let (Event { step_id, body, .. }, kept) = event;
+        let message = match (body, step_id) {
+            (Body::HookOpened { token, .. }, Some(id)) => {
+                tokens.insert(id, token);
+                continue;
+            }
+            _ if kept => continue,
+            (Body::SignalReceived { name, payload, id }, _) => Message::Signal { name: name.to_string(), payload, id },
+            (Body::HookReceived { payload, id, token }, opener) => {
+                let token = token.or_else(|| tokens.get(opener.as_ref()?).cloned());
+                // Its token says which hook it is for.
+                let Some(step_id) = opener.or_else(|| StepId::parse("1")) else { continue };
+                Message::Hook { step_id, token, keep: true, payload, id }
+            }
+            _ => continue,
+        };
+        letters.push(message.encode());
+    }
+    letters
 }
 
 /// The messages that the failed run was sent and did not come to: the new one finds them in its inbox. What ends a run, and
@@ -191,8 +219,8 @@ pub(crate) fn rename_children(log: &mut [Event], new: &RunId) {
 }
 
 /// The part of a failed run's log that may be kept: up to the failure of the step that failed it, which keeps its start
-/// but loses its attempts; up to the end of the `with_timeout` that failed it; up to the request of a cancellation; else up to the end. `None`: it did not fail.
-fn before_failure(mut log: Vec<Event>) -> Option<Vec<Event>> {
+/// but loses its attempts; up to the end of the `with_timeout` that failed it; up to the request of a cancellation; else up to the end. And what is behind that. `None`: it did not fail.
+fn before_failure(mut log: Vec<Event>) -> Option<(Vec<Event>, Vec<Event>)> {
     let step: Option<StepId> = match &log.last()?.body {
         Body::RunFailed { error } => error.step_id.clone().filter(|_| error.kind != Kind::Terminated),
         Body::RunCancelled { .. } => None,
@@ -205,7 +233,7 @@ fn before_failure(mut log: Vec<Event>) -> Option<Vec<Event>> {
     });
     let cancel = log.iter().position(|event| matches!(event.body, Body::CancelRequested { .. }));
     let end = log.len() - 1;
-    log.truncate(failure.or(cancel).unwrap_or(end).min(end));
+    let behind = log.split_off(failure.or(cancel).unwrap_or(end).min(end));
     if let Some(id) = step.filter(|_| failure.is_some()) {
         log.retain(|event| {
             let again = match &event.body {
@@ -219,5 +247,5 @@ fn before_failure(mut log: Vec<Event>) -> Option<Vec<Event>> {
     for (seq, event) in (1..).zip(&mut log) {
         event.seq = seq;
     }
-    Some(log)
+    Some((log, behind))
 }

@@ -212,6 +212,9 @@ impl Slot {
             return Ok(None);
         }
         self.suspect = false;
+        if let Some(Body::RunCompleted { .. }) = turn.events.last().map(|event| &event.body) {
+            lines.extend(self.untaken(now));
+        }
         let mut commit = Commit::new(self.shared.id.clone(), self.fence);
         commit.progress = true;
         commit.inbox_taken = inbox_taken;
@@ -259,6 +262,17 @@ impl Slot {
             part,
         };
         Ok(Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) }))
+    }
+
+    /// A line about messages that the run was sent and that its script ended without. What came later still, nobody can tell.
+    fn untaken(&self, now: Millis) -> Option<LogLine> {
+        let (count, more) = (self.exec.replay().waiting_messages(), self.more);
+        if count == 0 && !more {
+            return None;
+        }
+        let more = if more { " and more" } else { "" };
+        let message = format!("the script has ended without {count}{more} messages that the run was sent before");
+        Some(LogLine { at: now, level: "warn".into(), message, fields: Value::Null, step_id: None, attempt: None })
     }
 
     /// What commands change in the world goes with the commit.
@@ -507,9 +521,9 @@ pub(crate) const STATE: &str = "state/";
 /// The stream of a run that holds messages it was sent and did not come to, for the one that tries it again.
 pub(crate) const LEFT: &str = "unread";
 
-/// The run may be tried again, and what it did not read is for that one.
+/// Nobody goes on with the run, so what it did not come to stays with it: for the run that tries it again, or to be looked at.
 pub(crate) fn leaves(end: &Body) -> bool {
-    matches!(end, Body::RunFailed { .. } | Body::RunCancelled { .. })
+    !matches!(end, Body::RunContinued { .. })
 }
 
 /// The stream of a run that holds its log lines.

@@ -300,13 +300,17 @@ impl Worker {
                 break;
             }
             let Some(Reverse((_, run))) = self.timers.pop() else { break };
-            if let Some(slot) = self.slots.get_mut(&run)
-                && let Some(at) = slot.exec.replay().wake_at().filter(|at| *at <= now)
-            {
+            let wake_at = |slot: &Slot| slot.exec.replay().wake_at().filter(|at| *at <= now);
+            let Some(at) = self.slots.get(&run).and_then(wake_at) else { continue };
+            // What was sent before that moment comes before it, also where the news of it is still on its way.
+            self.read_inbox(&run);
+            let Some(slot) = self.slots.get_mut(&run) else { continue };
+            // Once all of it is read the timer is looked at again.
+            if !slot.more {
                 self.inner.meters.timer_lag.record(now - at);
                 slot.deliver(now, Input::Time);
-                self.touch(run);
             }
+            self.touch(run);
         }
         // Entries of timers that are gone would gather in a run that sets many long ones.
         if self.timers.len() > 1_000 && self.timers.len() > 4 * self.slots.len() {
@@ -387,7 +391,9 @@ impl Worker {
                         slot.deliver(now, Input::Start);
                         slot.deliver(now, Input::TakeUp);
                     }
-                    slot.deliver(now, Input::Time);
+                    if !slot.more {
+                        slot.deliver(now, Input::Time);
+                    }
                 }
                 self.touch(run);
             }

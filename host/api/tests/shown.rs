@@ -250,7 +250,7 @@ async fn events_of_every_type() {
         json!({ "type": "timer_started", "wake_at": 9 }),
         json!({ "type": "timer_fired" }),
         json!({ "type": "signal_received", "name": "n", "payload": 1, "signal_id": "s" }),
-        json!({ "type": "hook_opened", "token": "t", "url": "u" }),
+        json!({ "type": "hook_opened", "token": "t", "url": "u", "kept": true }),
         json!({ "type": "hook_conflict", "token": "t", "run_id": "r" }),
         json!({ "type": "hook_received", "payload": 1, "payload_id": "p", "token": "t" }),
         json!({ "type": "hook_closed" }),
@@ -293,7 +293,7 @@ fn whole(body: &Body) {
         | Body::TimerStarted { wake_at: _ }
         | Body::TimerFired
         | Body::SignalReceived { name: _, payload: _, id: Some(_) }
-        | Body::HookOpened { token: _, url: _ }
+        | Body::HookOpened { token: _, url: _, kept: true }
         | Body::HookConflict { token: _, run_id: _ }
         | Body::HookReceived { payload: _, id: Some(_), token: Some(_) }
         | Body::HookClosed
@@ -309,6 +309,7 @@ fn whole(body: &Body) {
         | Body::RunCancelled { reason: _ }
         | Body::RunContinued { next: _ } => {}
         Body::StepStarted { .. }
+        | Body::HookOpened { .. }
         | Body::SignalReceived { .. }
         | Body::HookReceived { .. }
         | Body::Suspended { .. }

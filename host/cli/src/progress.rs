@@ -211,7 +211,7 @@ impl<'a> Progress<'a> {
                 };
                 self.tell(run, step_id, &format!("{question}`{command}` answers"));
             }
-            Body::HookOpened { token, url } => {
+            Body::HookOpened { token, url, .. } => {
                 let url = self.base.as_ref().map_or_else(|| url.clone(), |base| format!("{base}/hooks/{token}"));
                 self.tell(run, token, &format!("hook ({step_id}) opened: {url}"));
             }

@@ -65,6 +65,9 @@ pub enum Body {
         token: String,
         /// Where a payload can be sent.
         url: String,
+        /// What comes for it is kept by its token, for whichever hook of the run has that when it is read. In logs of older
+        /// versions it was kept by the call that opened the hook, and was gone when it was closed.
+        kept: bool,
     },
     /// Another open hook has the token; `run_id` is whose it is.
     HookConflict {

@@ -119,6 +119,9 @@ struct Line<'a> {
     schema: Option<Cow<'a, Value>>,
     #[serde(default, skip_serializing_if = "is_false")]
     detached: bool,
+    /// At `hook_opened`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    kept: bool,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     reason: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,9 +236,10 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.payload = lent(payload);
                 line.signal_id = id.as_deref().map(Cow::Borrowed);
             }
-            Body::HookOpened { token, url } => {
+            Body::HookOpened { token, url, kept } => {
                 line.token = lent(token);
                 line.url = lent(url);
+                line.kept = *kept;
             }
             Body::HookConflict { token, run_id } => {
                 line.token = lent(token);
@@ -340,6 +344,7 @@ impl Line<'_> {
             "hook_opened" => Body::HookOpened {
                 token: want(self.token, kind, "token")?.into_owned(),
                 url: self.url.map(Cow::into_owned).unwrap_or_default(),
+                kept: self.kept,
             },
             "hook_conflict" => Body::HookConflict {
                 token: want(self.token, kind, "token")?.into_owned(),

@@ -14,8 +14,13 @@ use durhai_engine::Turn;
 use super::{Worker, moving};
 use crate::slot::Slot;
 
-/// Runs that begin with one commit, about.
+/// Runs that begin with one commit, and events of a turn that was answered again and again, about.
 const BIRTHS: usize = 256;
+const EVENTS: usize = 1_024;
+
+fn is_much(slot: &Slot) -> bool {
+    slot.births.len() >= BIRTHS || slot.exec.replay().pending_events() >= EVENTS
+}
 
 impl Worker {
     /// Gives each touched run a turn.
@@ -41,7 +46,7 @@ impl Worker {
             while matches!(turn, Turn::Idle | Turn::Stopped) && !self.draining {
                 match slot.answer(&self.inner) {
                     // A script can ask and be answered without end.
-                    Ok(true) if turn == Turn::Idle && slot.births.len() >= BIRTHS => turn = Turn::Full,
+                    Ok(true) if turn == Turn::Idle && is_much(&slot) => turn = Turn::Full,
                     Ok(true) if turn == Turn::Idle && preempt() => turn = Turn::Preempted,
                     Ok(true) => turn = slot.exec.turn(&self.sandbox, &preempt),
                     Ok(false) => break,

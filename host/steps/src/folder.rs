@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::program::{self, Program, Stamp};
 
 /// What a folder knows of one step file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The version that serves.
     pub program: Option<Arc<Program>>,

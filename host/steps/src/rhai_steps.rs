@@ -1,7 +1,8 @@
 //! Rhai functions as steps.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::program::Program;
 
 /// Every public function with one parameter or none in `steps/NAME.rhai` is the step `NAME.function`. Saves are picked
 /// up by the next attempt; an attempt that runs keeps its text. While a file does not compile its last good version
-/// serves; if there was none, its attempts wait until it compiles, and do not count.
+/// serves; if there was none, its attempts wait until it compiles, and do not count. So do those of a step that served and
+/// whose function, file or folder is gone: it may be about to be written anew.
 pub struct RhaiSteps {
     folder: Arc<Folder>,
     pool: Arc<Pool>,
@@ -26,6 +28,8 @@ pub struct RhaiSteps {
     limit: Duration,
     threads: usize,
     bounds: Bounds,
+    /// Names of steps that were found since this was opened.
+    served: Mutex<HashSet<String>>,
 }
 
 /// A step as it was found.
@@ -42,6 +46,8 @@ enum RhaiStep {
         why: Arc<str>,
         folder: Arc<Folder>,
         module: String,
+        /// What is waited for, where it is not only that the file compiles.
+        function: Option<String>,
     },
 }
 
@@ -58,6 +64,17 @@ impl RhaiSteps {
             bounds,
             outside: outside.into(),
             limit: Duration::from_secs(3_600),
+            served: Mutex::default(),
+        }
+    }
+
+    fn note(&self, module: &str, program: &Program) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        for function in program.functions.keys() {
+            let name = format!("{module}.{function}");
+            if !served.contains(&name) {
+                served.insert(name);
+            }
         }
     }
 
@@ -98,25 +115,40 @@ impl RhaiSteps {
 
     /// What is wrong with the files in `steps/` now, one text for each file, with file, line and column.
     pub fn broken(&self) -> Vec<String> {
-        let modules = self.folder.modules().into_iter();
-        modules.filter_map(|module| Some(self.folder.find(&module)?.broken?.to_string())).collect()
+        let look = |module: String| {
+            let Found { program, broken } = self.folder.find(&module)?;
+            program.iter().for_each(|program| self.note(&module, program));
+            Some(broken?.to_string())
+        };
+        self.folder.modules().into_iter().filter_map(look).collect()
     }
 }
 
 impl StepSource for RhaiSteps {
     fn find(&self, name: &str) -> Option<Arc<dyn StepHandler>> {
         let (module, function) = name.rsplit_once('.')?;
-        let Found { program, broken } = self.folder.find(module)?;
+        let Found { program, broken } = self.folder.find(module).unwrap_or_default();
         if let Some(program) = program
             && program.functions.contains_key(function)
         {
+            self.note(module, &program);
             let (function, pool, limit) = (function.to_owned(), self.pool.clone(), self.limit);
             let kit = self.outside.kit();
             return Some(Arc::new(RhaiStep::Ready { program, function, pool, limit, broken, kit }));
         }
         // What the broken text will have once it is mended, nobody knows.
         let (folder, module) = (self.folder.clone(), module.to_owned());
-        broken.map(|why| Arc::new(RhaiStep::Broken { why, folder, module }) as Arc<dyn StepHandler>)
+        let (why, function) = match broken {
+            Some(why) => (why, None),
+            None if self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(name) => {
+                let why = format!(
+                    "the step {name:?} served before and is gone: steps/{module}.rhai has no `{function}` any more"
+                );
+                (why.into(), Some(function.to_owned()))
+            }
+            None => return None,
+        };
+        Some(Arc::new(RhaiStep::Broken { why, folder, module, function }))
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -142,9 +174,14 @@ impl StepSource for RhaiSteps {
 impl StepHandler for RhaiStep {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
         let (program, function, pool, limit, kit) = match self {
-            RhaiStep::Broken { why, folder, module } => {
-                let (folder, module) = (folder.clone(), module.clone());
-                let mended = move || folder.find(&module).is_none_or(|found| found.broken.is_none());
+            RhaiStep::Broken { why, folder, module, function } => {
+                let (folder, module, function) = (folder.clone(), module.clone(), function.clone());
+                let mended = move || match (&function, folder.find(&module)) {
+                    (Some(function), found) => found
+                        .and_then(|found| found.program)
+                        .is_some_and(|program| program.functions.contains_key(function.as_str())),
+                    (None, found) => found.is_none_or(|found| found.broken.is_none()),
+                };
                 let error = StepError::misconfigured(why, mended);
                 return Box::pin(async { Err(error) });
             }

@@ -107,7 +107,7 @@ impl Ledger {
             }
             Body::StepCompleted { output } => self.end(&id, Ok(output.clone())),
             Body::StepFailed { error } => self.end(&id, Err(error.clone())),
-            Body::HookOpened { token, url } => self.hooks.push((id, token.clone(), url.clone())),
+            Body::HookOpened { token, url, .. } => self.hooks.push((id, token.clone(), url.clone())),
             Body::HookClosed => self.hooks.retain(|(hook, ..)| *hook != id),
             _ => {}
         }

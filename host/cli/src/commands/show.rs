@@ -82,7 +82,7 @@ async fn open_hooks(client: &Client, id: &str) -> Result<Vec<Hook>, Fail> {
         let last = page.len() < PAGE;
         for Event { step_id, body, .. } in page {
             match (step_id, body) {
-                (Some(id), Body::HookOpened { token, url }) => {
+                (Some(id), Body::HookOpened { token, url, .. }) => {
                     drop(open.insert(id.clone(), Hook { step_id: id, token, url }))
                 }
                 (Some(id), Body::HookClosed) => drop(open.remove(&id)),

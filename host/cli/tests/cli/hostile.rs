@@ -92,7 +92,10 @@ fn hostile_scripts_end_and_the_others_go_on() {
     for (name, _, limit) in HOARDERS {
         let error = folder.durhai(&["show", name, "--json"]).is(0).json()["error"].clone();
         assert_eq!(error["kind"], "limit", "{name}: {error}");
-        assert!(error["message"].as_str().expect("a text").contains(&format!("`{limit}`")), "{name}: {error}");
+        // What all hold together may be too much before one alone holds too much.
+        let limits = if limit == "run_memory" { &["run_memory", "script_memory"][..] } else { &[limit] };
+        let message = error["message"].as_str().expect("a text");
+        assert!(limits.iter().any(|limit| message.contains(&format!("`{limit}`"))), "{name}: {error}");
     }
     // What was held, at the most.
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.child.id())).expect("it lives");

@@ -73,3 +73,37 @@ fn a_step_file_that_does_not_compile_uses_up_no_attempts() {
     assert_eq!(events.iter().filter(|event| event["type"] == "step_started").count(), 1, "{events:?}");
     assert!(!events.iter().any(|event| event["type"] == "step_retrying"), "{events:?}");
 }
+
+/// However a step that served goes away for a moment: its runs wait for it, and go on when it is back.
+#[test]
+fn a_step_that_is_gone_for_a_moment_is_waited_for() {
+    let folder = Folder::new();
+    let step = "fn do_it(x) { x }\nfn again(x) { x + 1 }";
+    folder.script("steps/w", step);
+    folder.script("w", "let n = use_step(\"w.do_it\", input); wait_for(\"go\"); use_step(\"w.again\", n)");
+    let (mut serving, _) = folder.serve(&[]);
+    let scripts = folder.path().join("scripts");
+    let away: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
+        ("moved", &|| fs::rename(&scripts, folder.path().join("elsewhere")).expect("moved"), &|| {
+            fs::rename(folder.path().join("elsewhere"), &scripts).expect("moved back")
+        }),
+        ("removed", &|| fs::remove_dir_all(scripts.join("steps")).expect("removed"), &|| {
+            fs::create_dir(scripts.join("steps")).expect("made");
+            folder.script("steps/w", step);
+        }),
+        ("emptied", &|| folder.script("steps/w", ""), &|| folder.script("steps/w", step)),
+        ("other", &|| folder.script("steps/w", "fn other(x) { x }"), &|| folder.script("steps/w", step)),
+    ];
+    for (n, (id, go, come)) in away.into_iter().enumerate() {
+        folder.durhai(&["start", "w", "--id", id, "--input", &n.to_string()]).is(0);
+        while folder.durhai(&["show", id, "--json"]).is(0).json()["status"] != "waiting" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        go();
+        folder.durhai(&["signal", id, "go"]).is(0);
+        logged(&folder, id, "served before and is gone");
+        come();
+        serving.json(|line| line["run"] == id && line["status"] == "completed");
+        assert_eq!(folder.durhai(&["show", id, "--json"]).is(0).json()["output"], n + 1, "{id}");
+    }
+}

@@ -57,12 +57,28 @@ impl TakenOver {
         anew.map_or(first, |(_, at, _)| *at)
     }
 
+    /// How often it was tried again behind event `seq`.
+    pub(super) fn tried_behind(&self, seq: u64) -> u32 {
+        self.0.iter().filter(|(taken, _, again)| *taken > seq && *again == Again::Anew).count() as u32
+    }
+
     fn behind(&self, seq: u64) -> bool {
         self.0.last().is_some_and(|(taken, ..)| *taken > seq)
     }
 }
 
 impl Replay {
+    /// The number of the attempt that the script makes. Where a run that is tried again replays what an attempt before it
+    /// did, the script is told that one's number: it may have decided by it.
+    pub fn attempt(&self) -> u32 {
+        let own = self.created.attempt;
+        if own == 1 || self.created.keys_of.is_none() {
+            return own;
+        }
+        let left = self.recorded.values().chain(self.history.front()).map(|event| event.seq).min();
+        left.map_or(own, |left| own.saturating_sub(self.taken_over.tried_behind(left)).max(1))
+    }
+
     /// A host has claimed the run and is about to go on with it. If it has its log from another run and did not begin yet by
     /// itself, it does now. To be called before the first [`next`](Replay::next).
     pub fn begin_again(&mut self, now: Millis) {

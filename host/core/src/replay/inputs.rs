@@ -7,7 +7,7 @@ use super::tasks::Task;
 use super::{Command, Input, Pending, Phase, Replay, Timer, Verdict, Waits};
 use crate::replay::call::{Answer, BODY};
 use crate::replay::turn::AttemptError;
-use crate::{Body, Event, Failure, Kind, StepId, Value, retry, rng};
+use crate::{Body, Event, Failure, Kind, Millis, StepId, Value, retry, rng};
 
 impl Replay {
     /// Hands over the next recorded input, and lays out what the script asked for after it.
@@ -86,7 +86,7 @@ impl Replay {
     }
 
     /// Turns an input into events, and applies them.
-    pub(super) fn live_input(&mut self, Pending { input, message, .. }: Pending) {
+    pub(super) fn live_input(&mut self, Pending { at, input, message }: Pending) {
         self.live = true;
         self.check_log_size();
         if self.verdict.is_some() {
@@ -99,7 +99,7 @@ impl Replay {
             Input::Start => self.happen(None, Body::RunStarted { again: None }),
             Input::TakeUp => self.take_up(),
             Input::Attempt { step_id, attempt, result } => self.attempt_ended(&step_id, attempt, result),
-            Input::Time => self.time(),
+            Input::Time => self.time(at),
             Input::Signal { name, payload, id } => {
                 if id.as_ref().is_none_or(|id| !self.signal_ids.contains(id)) {
                     let step_id = self.waiters.get(&Mail::Signal(name.clone())).and_then(|tasks| tasks.front());
@@ -109,7 +109,7 @@ impl Replay {
             }
             Input::HookOpened { step_id, token, url } => {
                 if self.openings.contains_key(&step_id) {
-                    self.happen(Some(step_id), Body::HookOpened { token, url });
+                    self.happen(Some(step_id), Body::HookOpened { token, url, kept: true });
                 }
             }
             Input::HookConflict { step_id, token, run_id } => {
@@ -236,7 +236,9 @@ impl Replay {
                 }
                 self.put_mail(at, Mail::Signal(name.clone()), payload);
             }
-            Body::HookOpened { token, url } => self.hook_opened(id.ok_or(UNASKED)?, token, url, at)?,
+            Body::HookOpened { token, url, kept } => {
+                self.hook_opened(id.ok_or(UNASKED)?, (token, url, *kept), at)?;
+            }
             Body::HookConflict { token, run_id } => self.hook_conflict(id.ok_or(UNASKED)?, token, run_id, at)?,
             Body::HookReceived { payload, id: payload_id, token } => {
                 let (token, hook) = match (id, token) {
@@ -251,10 +253,17 @@ impl Replay {
                 if let Some(payload_id) = payload_id {
                     self.note_payload_id(&token, payload_id);
                 }
-                match hook {
-                    Some(id) => self.put_mail(at, Mail::Hook(id), payload),
-                    None => self.early.entry(token).or_default().push_back(payload.clone()),
-                }
+                let mail = match hook {
+                    Some(id) => self.mail_of(&id).0,
+                    None => {
+                        // For one that this run closed; else for one that a run before it had, or that a host keeps it for.
+                        if !self.closed.values().any(|closed| *closed == token) {
+                            self.named.insert(token.clone());
+                        }
+                        Mail::Token(token)
+                    }
+                };
+                self.put_mail(at, mail, payload);
             }
             Body::Resumed { data } => self.resume(id.ok_or(UNASKED)?, at, data.clone())?,
             Body::ChildStarted { run_id, name, input, detached: true, .. } => {
@@ -298,7 +307,8 @@ impl Replay {
         };
         let (step_id, token) = match (open, token) {
             (Some((step_id, hook)), _) => (Some(step_id.clone()), hook.token.clone()),
-            (None, Some(token)) if keep => (None, token),
+            // Its handle is there, and what came before it was closed can still be read.
+            (None, Some(token)) if keep || self.closed.values().any(|closed| *closed == token) => (None, token),
             (None, _) => {
                 let message = format!("a payload came for the hook {opener}, which is closed");
                 return self.line("warn", message, payload, None);
@@ -348,20 +358,23 @@ impl Replay {
     }
 
     /// Fires the earliest timer that is due; the others wait until the script has reacted to it.
-    fn time(&mut self) {
-        if self.grace_at.is_some_and(|at| at <= self.wall) {
+    ///
+    /// What is due is what was due at `now`, be it long ago: what was sent after it came to the run before anything that was
+    /// due only later, however late the run hears of both.
+    fn time(&mut self, now: Millis) {
+        if self.grace_at.is_some_and(|at| at <= now) {
             self.cut_off();
             return;
         }
         let first = self.timers.first_key_value().map(|(key, value)| (*key, value.clone()));
-        if let Some(at) = self.expires_at.filter(|at| *at <= self.wall)
+        if let Some(at) = self.expires_at.filter(|at| *at <= now)
             && first.as_ref().is_none_or(|(key, _)| at <= key.0)
         {
             self.expires_at = None;
             if self.body.is_some() {
                 return self.cut_off();
             }
-            self.push_input(Input::Time);
+            self.push_time(now);
             let timeout = crate::duration::show(self.created.timeout.unwrap_or_default());
             let reason = format!("the run took longer than its timeout of {timeout}");
             if self.cancelled.is_none() {
@@ -370,10 +383,10 @@ impl Replay {
             return;
         }
         let Some((key, (id, timer))) = first else { return };
-        if key.0 > self.wall {
+        if key.0 > now {
             return;
         }
-        self.push_input(Input::Time);
+        self.push_time(now);
         match timer {
             Timer::Retry => self.attempt_again(&id, false),
             _ => self.happen(Some(id), Body::TimerFired),
@@ -520,6 +533,7 @@ impl Replay {
             Waits::Mail(mail, timer, id, schema) => {
                 (view.kind, view.name) = match mail {
                     Mail::Signal(name) => ("signal", Some(name.clone())),
+                    Mail::Token(token) => ("hook", Some(token.clone())),
                     Mail::Hook(hook) => ("hook", self.hooks.get(hook).map(|hook| hook.token.clone())),
                 };
                 view.until = timer.map(|timer| timer.0);

@@ -13,7 +13,9 @@ use crate::{Body, Failure, Kind, Millis, RunId, Site, StepId, Value};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Mail {
     Signal(Arc<str>),
-    /// By the call that opened the hook.
+    /// For a token, whichever hook has it.
+    Token(Arc<str>),
+    /// By the call that opened the hook, in logs of older versions.
     Hook(StepId),
 }
 
@@ -22,6 +24,8 @@ pub(super) struct OpenHook {
     pub token: Arc<str>,
     /// The script gave the token, so it may open a hook with it again.
     pub named: bool,
+    /// What comes for it is kept by the token.
+    pub kept: bool,
     /// What the host needs to know of it.
     pub info: Value,
 }
@@ -34,13 +38,12 @@ impl Replay {
         id: StepId,
         site: &Site,
         mail: Mail,
-        timeout: Option<Millis>,
+        (timeout, closed): (Option<Millis>, bool),
         schema: Option<Arc<Value>>,
     ) -> Reply {
         if let Some(payload) = self.take_mail(&mail) {
             return Reply::Now(Answer::Value(payload));
         }
-        let closed = matches!(&mail, Mail::Hook(hook) if !self.hooks.contains_key(hook));
         let timer = match timeout {
             _ if closed => return Reply::Now(Answer::Value(Value::Null)),
             None => None,
@@ -106,18 +109,32 @@ impl Replay {
         names.into_iter().flat_map(of).collect()
     }
 
-    /// Payloads that nobody took, of hooks whose tokens the script named, by token. What a hook got stands before what came
-    /// for its token afterwards.
+    /// Where payloads lie for the hook that this call opened, and whether it is closed.
+    pub(super) fn mail_of(&self, hook: &StepId) -> (Mail, bool) {
+        match (self.hooks.get(hook), self.closed.get(hook)) {
+            (Some(open), _) if open.kept => (Mail::Token(open.token.clone()), false),
+            (None, Some(token)) => (Mail::Token(token.clone()), true),
+            (open, _) => (Mail::Hook(hook.clone()), open.is_none()),
+        }
+    }
+
+    /// Payloads that nobody took, for tokens that the script named, by token.
     pub(super) fn unread_payloads(&self) -> Vec<(Arc<str>, Value)> {
-        let mut hooks: Vec<_> = self.hooks.iter().filter(|(_, hook)| hook.named).collect();
-        hooks.sort_unstable_by(|(_, a), (_, b)| a.token.cmp(&b.token));
-        let taken =
-            hooks.into_iter().filter_map(|(id, hook)| Some((&hook.token, self.mail.get(&Mail::Hook(id.clone()))?)));
-        let of = |(token, payloads): (&Arc<str>, &VecDeque<Value>)| {
-            let token = token.clone();
+        let mut all: Vec<(Arc<str>, &VecDeque<Value>)> = Vec::new();
+        for (mail, payloads) in &self.mail {
+            match mail {
+                Mail::Token(token) if self.named.contains(token) => all.push((token.clone(), payloads)),
+                Mail::Hook(id) => {
+                    all.extend(self.hooks.get(id).filter(|hook| hook.named).map(|hook| (hook.token.clone(), payloads)));
+                }
+                Mail::Token(_) | Mail::Signal(_) => {}
+            }
+        }
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let of = |(token, payloads): (Arc<str>, &VecDeque<Value>)| {
             payloads.iter().map(move |payload| (token.clone(), payload.clone())).collect::<Vec<_>>()
         };
-        taken.chain(&self.early).flat_map(of).collect()
+        all.into_iter().flat_map(of).collect()
     }
 
     /// `false`: a payload of that id came for this token before.
@@ -151,15 +168,20 @@ impl Replay {
         self.hooks.values().any(|hook| *hook.token == *token)
     }
 
-    pub(super) fn hook_opened(&mut self, id: &StepId, token: &str, url: &str, at: Millis) -> Result<(), &'static str> {
+    pub(super) fn hook_opened(
+        &mut self,
+        id: &StepId,
+        (token, url, kept): (&str, &str, bool),
+        at: Millis,
+    ) -> Result<(), &'static str> {
         let (named, info) = match self.openings.get_mut(id).map(|opening| &mut opening.what) {
             Some(What::Hook { token, info }) => (token.is_some(), std::mem::take(info)),
             _ => (false, Value::Null),
         };
         let task = self.opened(id, Some(token))?;
-        let hook = OpenHook { token: token.into(), named, info };
-        if let Some(early) = self.early.remove(token) {
-            self.mail.insert(Mail::Hook(id.clone()), early);
+        let hook = OpenHook { token: token.into(), named, kept, info };
+        if named {
+            self.named.insert(hook.token.clone());
         }
         self.hooks.insert(id.clone(), hook);
         let answer = HookRef { id: id.clone(), token: token.into(), url: url.into() };
@@ -192,9 +214,12 @@ impl Replay {
     pub(super) fn close_hook(&mut self, id: &StepId, site: &Site) -> Reply {
         let Some(hook) = self.hooks.get(id) else { return Reply::Now(Answer::Value(Value::Null)) };
         let token = hook.token.to_string();
+        let (mail, _) = self.mail_of(id);
         let Some(asked) = self.ask(Some(id), Some(site), Body::HookClosed) else { return Reply::Stop };
-        self.hooks.remove(id);
-        let waiting: Vec<_> = self.waiters.get(&Mail::Hook(id.clone())).into_iter().flatten().copied().collect();
+        if let Some(hook) = self.hooks.remove(id).filter(|hook| hook.kept) {
+            self.closed.insert(id.clone(), hook.token);
+        }
+        let waiting: Vec<_> = self.waiters.get(&mail).into_iter().flatten().copied().collect();
         for task in waiting {
             self.drop_waiter(task);
             self.wake(task, self.clock, Answer::Value(Value::Null));

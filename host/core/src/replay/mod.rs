@@ -100,8 +100,10 @@ pub struct Replay {
     hook_ids: HashSet<(Arc<str>, String)>,
     /// The same, in the order they came.
     payload_order: Vec<(Arc<str>, String)>,
-    /// Payloads for tokens that the script may open a hook with.
-    early: BTreeMap<Arc<str>, VecDeque<Value>>,
+    /// Tokens that the script named, in this run or in one before it of the chain.
+    named: HashSet<Arc<str>>,
+    /// Hooks that are closed, and their tokens.
+    closed: HashMap<StepId, Arc<str>>,
     /// Calls whose answer the host owes within the turn.
     openings: HashMap<StepId, Opening>,
     children: HashMap<StepId, OpenChild>,
@@ -192,7 +194,8 @@ impl Replay {
             hooks: HashMap::new(),
             hook_ids: payload_order.iter().cloned().collect(),
             payload_order,
-            early: BTreeMap::new(),
+            named: HashSet::new(),
+            closed: HashMap::new(),
             openings: HashMap::new(),
             children: HashMap::new(),
             suspends: HashMap::new(),
@@ -316,14 +319,17 @@ impl Replay {
                 }
             }
             Call::WaitFor { signal, timeout, schema } => {
-                self.wait_mail(task, id, &site, Mail::Signal(signal), timeout, schema)
+                self.wait_mail(task, id, &site, Mail::Signal(signal), (timeout, false), schema)
             }
             Call::PollSignal { signal } => {
                 let payload = self.take_mail(&Mail::Signal(signal));
                 Reply::Now(Answer::Value(payload.unwrap_or(Value::Null)))
             }
             Call::Hook { token, info } => self.begin_opening(task, id, &site, What::Hook { token, info }),
-            Call::WaitHook { hook, timeout } => self.wait_mail(task, id, &site, Mail::Hook(hook), timeout, None),
+            Call::WaitHook { hook, timeout } => {
+                let (mail, closed) = self.mail_of(&hook);
+                self.wait_mail(task, id, &site, mail, (timeout, closed), None)
+            }
             Call::CloseHook { .. } => unreachable!("it was answered above"),
             Call::Suspend { payload, label, schema, timeout } => {
                 self.suspend(task, id, &site, (payload, schema), label, timeout)
@@ -429,6 +435,11 @@ impl Replay {
         self.applied.take()
     }
 
+    /// Messages that were delivered and not applied.
+    pub fn waiting_messages(&self) -> usize {
+        self.inputs.iter().filter(|pending| pending.message.is_some()).count()
+    }
+
     /// Ends the run at once, wherever its script is, and before everything that is queued; once its log is replayed, so that
     /// its children are known.
     pub fn terminate(&mut self, reason: String) {
@@ -455,6 +466,11 @@ impl Replay {
         }
     }
 
+    /// The time is told again, once the script has reacted to what was due.
+    fn push_time(&mut self, now: Millis) {
+        self.inputs.push_front(Pending { at: now, input: Input::Time, message: None });
+    }
+
     /// An input that comes before all others.
     fn push_input(&mut self, input: Input) {
         self.inputs.push_front(Pending { at: self.wall, input, message: None });
@@ -474,6 +490,11 @@ impl Replay {
     /// Gives commands back that must not go out yet: they are part of what comes next.
     pub fn put_back(&mut self, commands: Vec<Command>) {
         self.turn.commands.splice(0..0, commands);
+    }
+
+    /// Events that wait for a commit.
+    pub fn pending_events(&self) -> usize {
+        self.turn.events.len()
     }
 
     /// What the script does now is new, not replayed.

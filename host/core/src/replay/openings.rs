@@ -121,7 +121,7 @@ impl Replay {
         let opening = self.openings.get(id?)?;
         let body = match &opening.what {
             What::Hook { token, .. } => {
-                Body::HookOpened { token: token.clone().unwrap_or_default(), url: String::new() }
+                Body::HookOpened { token: token.clone().unwrap_or_default(), url: String::new(), kept: true }
             }
             What::Start { workflow, input, .. } => Body::ChildStarted {
                 run_id: self.created.run.clone(),

@@ -30,7 +30,7 @@ pub fn register(engine: &mut Engine) {
             current::run(&ctx, |state| state.replay.workflow().to_string()).map(meter::owned)
         })
         .register_fn("attempt", |ctx: NativeCallContext<'_>| {
-            current::run(&ctx, |state| i64::from(state.replay.created().attempt))
+            current::run(&ctx, |state| i64::from(state.replay.attempt()))
         })
         .register_fn("step_id", |ctx: NativeCallContext<'_>| {
             current::run(&ctx, |state| state.replay.step_id(state.task)).map(meter::owned)
