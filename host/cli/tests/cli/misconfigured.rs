@@ -83,7 +83,8 @@ fn a_step_that_is_gone_for_a_moment_is_waited_for() {
     folder.script("w", "let n = use_step(\"w.do_it\", input); wait_for(\"go\"); use_step(\"w.again\", n)");
     let (mut serving, _) = folder.serve(&[]);
     let scripts = folder.path().join("scripts");
-    let away: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
+    type Does<'a> = &'a dyn Fn();
+    let away: [(&str, Does<'_>, Does<'_>); 4] = [
         ("moved", &|| fs::rename(&scripts, folder.path().join("elsewhere")).expect("moved"), &|| {
             fs::rename(folder.path().join("elsewhere"), &scripts).expect("moved back")
         }),
