@@ -61,7 +61,7 @@ async fn a_step_is_retried_and_its_failure_is_a_value() {
 #[tokio::test]
 async fn a_budget_of_memory_that_nothing_counts_is_refused() {
     assert!(!durhai::memory_is_counted());
-    let error = host().script_memory(64 << 20, 256 << 20).start().await.err().expect("a refusal");
+    let error = host().script_memory(64 << 20, 256 << 20).start().await.expect_err("a refusal");
     let text = error.to_string();
     assert!(text.contains("script_memory") && text.contains("CountingAllocator"), "{text}");
     let host = host().workflow("w", "1").start().await.unwrap();
