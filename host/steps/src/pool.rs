@@ -1,6 +1,7 @@
 //! The threads that steps in scripts run on: they may block, so they are not the host's.
 
-use std::collections::VecDeque;
+mod turns;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,13 +9,14 @@ use std::thread;
 use durhai::{StepError, Value};
 use tokio::sync::oneshot;
 
+use self::turns::Turns;
 use crate::effects::{Bounds, Play, Stage};
 
 /// Room for [`crate::effects::MAX_CALLS`] calls inside calls, also in a debug build, where each may take some 100 KB.
 /// Mapped, and only what is touched takes memory.
 const STACK: usize = 64 * 1024 * 1024;
 
-/// At most `size` threads, each begun when work finds no idle one. More work waits in line. Ends with the last handle,
+/// At most `size` threads, each begun when work finds no idle one. More work waits in line, where runs take turns. Ends with the last handle,
 /// when what was begun is done.
 pub struct Pool {
     shared: Arc<Shared>,
@@ -29,7 +31,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Line {
-    plays: VecDeque<(Play, oneshot::Sender<Outcome>)>,
+    plays: Turns<(Play, oneshot::Sender<Outcome>)>,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -47,14 +49,15 @@ impl Pool {
     pub fn submit(&self, play: Play) -> oneshot::Receiver<Outcome> {
         let (sender, receiver) = oneshot::channel();
         let mut line = self.shared.line();
-        line.plays.push_back((play, sender));
+        let run = play.caller.run_id.clone();
+        line.plays.push(&run, (play, sender));
         if line.idle < line.plays.len() && line.threads < self.size {
             let shared = self.shared.clone();
             let thread = thread::Builder::new().name("durhai-step".into()).stack_size(STACK);
             match thread.spawn(move || work(&shared)) {
                 Ok(_) => line.threads += 1,
                 Err(error) if line.threads == 0 => {
-                    if let Some((_, sender)) = line.plays.pop_back() {
+                    if let Some((_, sender)) = line.plays.pop() {
                         let _ = sender.send(Err(StepError::retry(format!("no thread for the step: {error}"))));
                     }
                 }
@@ -83,7 +86,7 @@ impl Shared {
     fn next(&self) -> Option<(Play, oneshot::Sender<Outcome>)> {
         let mut line = self.line();
         loop {
-            if let Some(next) = line.plays.pop_front() {
+            if let Some(next) = line.plays.pop() {
                 return Some(next);
             }
             if line.closed {
