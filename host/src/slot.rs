@@ -267,7 +267,7 @@ impl Slot {
     /// A line about messages that the run was sent and that its script ended without. What came later still, nobody can tell.
     fn untaken(&self, now: Millis) -> Option<LogLine> {
         let (count, more) = (self.exec.replay().waiting_messages(), self.more);
-        if count == 0 && !more {
+        if count == 0 {
             return None;
         }
         let more = if more { " and more" } else { "" };

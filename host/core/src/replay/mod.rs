@@ -435,9 +435,12 @@ impl Replay {
         self.applied.take()
     }
 
-    /// Messages that were delivered and not applied.
+    /// Messages from outside that were delivered and not applied: signals, payloads, answers. The end of a child may have been
+    /// learned in another way.
     pub fn waiting_messages(&self) -> usize {
-        self.inputs.iter().filter(|pending| pending.message.is_some()).count()
+        let sent =
+            |input: &Input| matches!(input, Input::Signal { .. } | Input::HookPayload { .. } | Input::Resume { .. });
+        self.inputs.iter().filter(|pending| pending.message.is_some() && sent(&pending.input)).count()
     }
 
     /// Ends the run at once, wherever its script is, and before everything that is queued; once its log is replayed, so that
