@@ -56,7 +56,7 @@ pub(crate) type Shared = Arc<App>;
 ///
 /// ```no_run
 /// # async fn demo(host: durhai::Host) {
-/// let app = axum::Router::new()
+/// let app: axum::Router = axum::Router::new()
 ///     .route("/", axum::routing::get(|| async { "my app" }))
 ///     .fallback(|| async { "nothing here" })
 ///     .nest_service("/durhai", durhai_api::router(host, durhai_api::Config::default()));
