@@ -257,7 +257,7 @@ impl Replay {
                     Some(id) => self.mail_of(&id).0,
                     None => {
                         // For one that this run closed; else for one that a run before it had, or that a host keeps it for.
-                        if !self.closed.values().any(|closed| *closed == token) {
+                        if !self.closed_tokens.contains(&token) {
                             self.named.insert(token.clone());
                         }
                         Mail::Token(token)
@@ -308,7 +308,7 @@ impl Replay {
         let (step_id, token) = match (open, token) {
             (Some((step_id, hook)), _) => (Some(step_id.clone()), hook.token.clone()),
             // Its handle is there, and what came before it was closed can still be read.
-            (None, Some(token)) if keep || self.closed.values().any(|closed| *closed == token) => (None, token),
+            (None, Some(token)) if keep || self.closed_tokens.contains(&token) => (None, token),
             (None, _) => {
                 let message = format!("a payload came for the hook {opener}, which is closed");
                 return self.line("warn", message, payload, None);

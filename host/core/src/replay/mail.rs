@@ -217,6 +217,7 @@ impl Replay {
         let (mail, _) = self.mail_of(id);
         let Some(asked) = self.ask(Some(id), Some(site), Body::HookClosed) else { return Reply::Stop };
         if let Some(hook) = self.hooks.remove(id).filter(|hook| hook.kept) {
+            self.closed_tokens.insert(hook.token.clone());
             self.closed.insert(id.clone(), hook.token);
         }
         let waiting: Vec<_> = self.waiters.get(&mail).into_iter().flatten().copied().collect();

@@ -104,6 +104,8 @@ pub struct Replay {
     named: HashSet<Arc<str>>,
     /// Hooks that are closed, and their tokens.
     closed: HashMap<StepId, Arc<str>>,
+    /// These tokens, to be found by a payload however many hooks had them.
+    closed_tokens: HashSet<Arc<str>>,
     /// Calls whose answer the host owes within the turn.
     openings: HashMap<StepId, Opening>,
     children: HashMap<StepId, OpenChild>,
@@ -196,6 +198,7 @@ impl Replay {
             payload_order,
             named: HashSet::new(),
             closed: HashMap::new(),
+            closed_tokens: HashSet::new(),
             openings: HashMap::new(),
             children: HashMap::new(),
             suspends: HashMap::new(),
@@ -619,7 +622,7 @@ impl Replay {
 
     /// Ends the run by a terminal event, recorded or new.
     fn finish(&mut self, body: Body) {
-        if self.history.is_empty() && self.recorded.len() <= 1 && self.ends_here() {
+        if self.ends_here() {
             return;
         }
         let Some(asked) = self.ask(None, None, body.clone()) else { return };

@@ -162,14 +162,7 @@ impl Replay {
         self.shown.lines += 1;
         if self.shows(size)? {
             let step_id = self.tasks.get(&task).filter(|task| task.ordinal > 0).map(|task| task.last_call());
-            self.turn.lines.push(LogLine {
-                at: self.clock,
-                level: level.into(),
-                message,
-                fields,
-                step_id,
-                attempt: None,
-            });
+            self.push_line(level, message, fields, step_id);
         }
         Ok(size)
     }
@@ -217,15 +210,12 @@ impl Replay {
     /// A line of the host's own, about the run.
     pub(super) fn line(&mut self, level: &str, message: String, fields: Value, step_id: Option<StepId>) {
         if self.live || self.fresh {
-            self.turn.lines.push(LogLine {
-                at: self.clock,
-                level: level.into(),
-                message,
-                fields,
-                step_id,
-                attempt: None,
-            });
+            self.push_line(level, message, fields, step_id);
         }
+    }
+
+    fn push_line(&mut self, level: &str, message: String, fields: Value, step_id: Option<StepId>) {
+        self.turn.lines.push(LogLine { at: self.clock, level: level.into(), message, fields, step_id, attempt: None });
     }
 
     fn check_name(&self, what: &str, name: &str) -> Result<(), Failure> {
