@@ -74,7 +74,7 @@ fn stopped_at(world: &MemoryWorld, log: &[Event], seq: usize, id: &str) -> RunId
         wake_at: Some(0),
         note: Value::Null,
         purge_at: None,
-        gate: None,
+        concurrency: None,
     };
     let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
     let create =

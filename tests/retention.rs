@@ -266,7 +266,7 @@ fn old(name: &str, purge_at: Option<Millis>) -> Create {
         wake_at: None,
         note: Value::Null,
         purge_at,
-        gate: None,
+        concurrency: None,
     };
     Create {
         row,

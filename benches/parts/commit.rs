@@ -138,7 +138,7 @@ fn create(number: usize, chunk: &[u8]) -> Write {
         wake_at: Some(0),
         note: serde_json::Value::Null,
         purge_at: None,
-        gate: None,
+        concurrency: None,
     };
     let claim = Some(Holder { name: "bench".into(), lease: 3_600_000 });
     Write::Create(Box::new(Create {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durhai_core::event::Created;
 use durhai_core::{Body, Event, RunId, Status, Value, wire};
-use durhai_world::{Chunk, Claim, Commit, Place, Queue, Refused, Row, World, WorldError, Write, Written};
+use durhai_world::{Admission, Chunk, Claim, Commit, Queue, Refused, Row, World, WorldError, Write, Written};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -193,15 +193,15 @@ impl Inner {
             let forks = crate::fork::forks(world, &run)?;
             let created = first_event(world, &run)?;
             let place = match row.status {
-                Status::Pending => world.queue(&run, HOLDERS)?.filter(|queue| queue.place == Place::Waiting),
+                Status::Pending => world.queue(&run, HOLDERS)?.filter(|queue| queue.admission == Admission::Waiting),
                 _ => None,
             };
-            let place = place.map(|Queue { gate, limit, ahead, waiting, inside, holders, .. }| PlaceView {
-                gate,
+            let place = place.map(|Queue { key, limit, ahead, waiting, admitted, holders, .. }| PlaceView {
+                gate: key,
                 limit,
                 ahead,
                 waiting,
-                inside,
+                inside: admitted,
                 holders,
             });
             let retried_as = created.map(|created| crate::retry::retried_as(world, row.status, &created));
@@ -239,7 +239,7 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         retried_as: None,
         events: 0,
         attempt: 1,
-        priority: row.gate.as_ref().map_or(0, |gate| gate.priority),
+        priority: row.concurrency.as_ref().map_or(0, |of| of.priority),
         timeout: None,
         id: row.run,
         workflow: row.workflow,

@@ -81,7 +81,7 @@ fn claim_own(inner: &Arc<Inner>, now: Millis) -> Result<Duration, WorldError> {
         let over = row.as_ref().is_none_or(|row| row.status.is_terminal());
         let due = row.and_then(|row| row.wake_at).unwrap_or(0);
         if !over && (due > now || inner.world.waits(&run)?) && !access::is_urgent(&*inner.world, &run)? {
-            // Whoever leaves the gate rings.
+            // The run that gives its place free rings the bell.
             patience = patience.min(if due > now { inner.clock.patience(due) } else { LOOK_AGAIN });
             continue;
         }

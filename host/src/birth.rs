@@ -6,7 +6,7 @@ use durhai_core::event::{Created, Parent};
 use durhai_core::replay::{Continue, StartChild, version_at};
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, Value, tags, wire};
 use durhai_engine::{Header, schema};
-use durhai_world::{Chunk, Create, Gate, Refused, Row, World, WorldError, Write};
+use durhai_world::{Chunk, Concurrency, Create, Refused, Row, World, WorldError, Write};
 
 use crate::catalog::{Missing, Serving};
 use crate::error::HostError;
@@ -48,17 +48,17 @@ impl Inner {
         let Some(Event { at, body: Body::RunCreated(created), .. }) = events.first() else {
             unreachable!("whoever makes a log begins it with run_created");
         };
-        let gate = header.concurrency.as_ref().map(|concurrency| {
+        let concurrency = header.concurrency.as_ref().map(|concurrency| {
             let key = match concurrency.key {
                 None => created.workflow.clone(),
                 Some(_) => format!("{}={}", created.workflow, concurrency.value(&created.input)),
             };
-            Gate { key, limit: concurrency.limit, priority: created.priority }
+            Concurrency { key, limit: concurrency.limit, priority: created.priority }
         });
         let alone = events.len() == 1;
         let here = begin.here && begin.later.is_none();
         // What is claimed begins at once; saying so here saves the rewriting of the row a moment later.
-        let running = here && alone && gate.is_none();
+        let running = here && alone && concurrency.is_none();
         let row = Row {
             run: created.run.clone(),
             workflow: created.workflow.clone(),
@@ -72,7 +72,7 @@ impl Inner {
             wake_at: Some(begin.later.unwrap_or(0)),
             note: Value::Null,
             purge_at: None,
-            gate,
+            concurrency,
         };
         let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
         let claim = here.then(|| self.holder.clone());

@@ -1,20 +1,20 @@
 //! Runs that can never begin, because those that hold the places they wait for wait for them.
 //!
-//! A run that another one waits for (`run_workflow`) may have to wait at its gate. If all inside are its own ancestors, or wait in their
-//! turn for runs at gates where that is so, nobody leaves before it has begun. Such a circle is closed by a run that comes to
-//! its gate; so each that another one waits for is looked at when it came and has to wait, and at the start of a host. The one that
+//! A run that another one waits for (`run_workflow`) may have to wait to be admitted. If all runs that are admitted under its
+//! limit are its own ancestors, or wait in their turn for runs under limits where that is so, none of them ends before it has begun. Such a
+//! circle is closed by a run that comes to its limit; so each that another one waits for is looked at when it came and has to wait, and at the start of a host. The one that
 //! closes it fails with `limit`, and the run that waits for it is told.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai_core::{Body, Failure, Kind, RunId, Status};
-use durhai_world::{Place, Query, Queue, Row, World, WorldError};
+use durhai_world::{Admission, Query, Queue, Row, World, WorldError};
 
 use crate::error::HostError;
 use crate::inner::Inner;
 
-/// Places of one gate that are looked at; where there are more, some of them will come free.
+/// Places of one limit that are looked at; where there are more, some of them will come free.
 const INSIDE: usize = 100;
 
 /// Runs that are looked at in all.
@@ -25,47 +25,47 @@ const LIVE: [Status; 5] = [Status::Pending, Status::Running, Status::Waiting, St
 /// What an examination found so far.
 struct Look<'a> {
     world: &'a dyn World,
-    /// By gate: whether nobody inside leaves. One that is still being looked at counts as one where nobody does.
-    gates: HashMap<String, bool>,
-    /// Those of which nobody leaves, in the order that was found.
+    /// By the key of the limit: whether no run that is admitted can end. One that is still being looked at counts as one where none can.
+    stuck: HashMap<String, bool>,
+    /// Those where none can, in the order that was found.
     found: Vec<String>,
-    /// Who holds a place of a gate and waits for whom.
+    /// Key and limit, the run that holds a place, and the run it waits for.
     held: Vec<(String, u32, RunId, RunId)>,
     left: usize,
 }
 
 impl Look<'_> {
-    /// Whether nobody inside leaves this gate before somebody is let in.
+    /// Whether no run that is admitted ends before another one is let in.
     fn is_stuck(&mut self, queue: &Queue) -> Result<bool, WorldError> {
-        if let Some(known) = self.gates.get(&queue.gate) {
+        if let Some(known) = self.stuck.get(&queue.key) {
             return Ok(*known);
         }
-        self.gates.insert(queue.gate.clone(), true);
+        self.stuck.insert(queue.key.clone(), true);
         let (found, held) = (self.found.len(), self.held.len());
-        let mut stuck = queue.inside > 0 && queue.holders.len() as u64 == queue.inside;
+        let mut stuck = queue.admitted > 0 && queue.holders.len() as u64 == queue.admitted;
         for holder in &queue.holders {
             if !stuck {
                 break;
             }
             match self.waits_in_vain(holder)? {
-                Some(waits) => self.held.push((queue.gate.clone(), queue.limit, holder.clone(), waits)),
+                Some(waits) => self.held.push((queue.key.clone(), queue.limit, holder.clone(), waits)),
                 None => stuck = false,
             }
         }
         if stuck {
-            self.found.push(queue.gate.clone());
+            self.found.push(queue.key.clone());
         } else {
             // What was found on the assumption that it is has to be looked at again.
-            for gate in self.found.drain(found..) {
-                self.gates.remove(&gate);
+            for key in self.found.drain(found..) {
+                self.stuck.remove(&key);
             }
             self.held.truncate(held);
-            self.gates.insert(queue.gate.clone(), false);
+            self.stuck.insert(queue.key.clone(), false);
         }
         Ok(stuck)
     }
 
-    /// The run below this one that waits at a gate which nobody leaves.
+    /// The run below this one that waits where no run that is admitted can end.
     fn waits_in_vain(&mut self, run: &RunId) -> Result<Option<RunId>, WorldError> {
         let query = Query { parent: Some(run.clone()), status: LIVE.to_vec(), limit: INSIDE, ..Query::default() };
         for child in self.world.list(&query)?.rows {
@@ -86,18 +86,18 @@ impl Look<'_> {
 }
 
 fn waiting(world: &dyn World, row: &Row) -> Result<Option<Queue>, WorldError> {
-    if row.gate.is_none() || row.status != Status::Pending {
+    if row.concurrency.is_none() || row.status != Status::Pending {
         return Ok(None);
     }
-    Ok(world.queue(&row.run, INSIDE)?.filter(|queue| queue.place == Place::Waiting))
+    Ok(world.queue(&row.run, INSIDE)?.filter(|queue| queue.admission == Admission::Waiting))
 }
 
 /// Whether a run that waits for this one may hold a place somewhere: if none does, this one closes no circle.
-fn is_below_a_gate(world: &dyn World, row: &Row) -> Result<bool, WorldError> {
+fn is_below_a_limit(world: &dyn World, row: &Row) -> Result<bool, WorldError> {
     let mut above = row.parent.clone();
     while let Some(parent) = above.take() {
         let Some(row) = world.row(&parent)? else { return Ok(false) };
-        if row.gate.is_some() {
+        if row.concurrency.is_some() {
             return Ok(true);
         }
         above = row.parent;
@@ -108,16 +108,16 @@ fn is_below_a_gate(world: &dyn World, row: &Row) -> Result<bool, WorldError> {
 /// Why this run will never begin, if that is so.
 fn circle(world: &dyn World, run: &RunId) -> Result<Option<String>, WorldError> {
     let Some(row) = world.row(run)? else { return Ok(None) };
-    if !is_below_a_gate(world, &row)? {
+    if !is_below_a_limit(world, &row)? {
         return Ok(None);
     }
     let Some(queue) = waiting(world, &row)? else { return Ok(None) };
-    let mut look = Look { world, gates: HashMap::new(), found: Vec::new(), held: Vec::new(), left: MOST };
+    let mut look = Look { world, stuck: HashMap::new(), found: Vec::new(), held: Vec::new(), left: MOST };
     if !look.is_stuck(&queue)? {
         return Ok(None);
     }
-    let held = look.held.iter().map(|(gate, limit, holder, waits)| {
-        format!("a place of {gate:?} (limit {limit}) is held by run {holder}, which waits for run {waits}")
+    let held = look.held.iter().map(|(key, limit, holder, waits)| {
+        format!("a place of {key:?} (limit {limit}) is held by run {holder}, which waits for run {waits}")
     });
     let mut held: Vec<_> = held.collect();
     let more = held.len().saturating_sub(8);
@@ -128,7 +128,7 @@ fn circle(world: &dyn World, run: &RunId) -> Result<Option<String>, WorldError> 
     Ok(Some(format!(
         "run {run} can never begin: it waits for a place of {:?} (limit {}), and nobody there leaves before it has ended: {}. Give the \
          workflow a higher `concurrency`, or begin the run with `start_workflow`, which nobody waits for",
-        queue.gate,
+        queue.key,
         queue.limit,
         held.join("; ")
     )))
@@ -169,7 +169,7 @@ impl Inner {
         let mut query = Query { status: vec![Status::Pending], limit: 1_000, ..Query::default() };
         while !self.is_stopping() {
             let page = self.world.list(&query)?;
-            let of_others = page.rows.into_iter().filter(|row| row.parent.is_some() && row.gate.is_some());
+            let of_others = page.rows.into_iter().filter(|row| row.parent.is_some() && row.concurrency.is_some());
             of_others.for_each(|row| self.look_for_circle(row.run));
             match page.next {
                 Some(next) => query.cursor = Some(next),

@@ -204,7 +204,7 @@ impl<'a> Pass<'a> {
                 }
                 self.out.push(record);
             }
-            Record::Gate { .. } => self.out.push(record),
+            Record::Limit { .. } => self.out.push(record),
             Record::Hook { ref token, number, .. } => {
                 self.leave()?;
                 let token = token.clone();

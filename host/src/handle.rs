@@ -338,7 +338,7 @@ impl Run {
         self.post(&Message::Terminate { reason: reason.into() }).await
     }
 
-    /// The claim on a run whose script cannot be asked: it is parked, or it has not begun, because it waits at its gate or
+    /// The claim on a run whose script cannot be asked: it is parked, or it has not begun, because it waits to be admitted or
     /// its time has not come.
     async fn claim_idle(&self) -> Result<Option<Claim>, HostError> {
         let inner = self.host.inner()?;
@@ -349,7 +349,7 @@ impl Run {
         let (id, holder, now) = (self.id.clone(), inner.holder.clone(), inner.clock.now());
         let later = row.status == Status::Pending && row.wake_at.is_some_and(|at| at > now);
         let claim = inner.blocking(move |world| {
-            if later || (row.gate.is_some() && world.waits(&id)?) {
+            if later || (row.concurrency.is_some() && world.waits(&id)?) {
                 world.claim_run(&id, &holder, now)
             } else {
                 Ok(None)

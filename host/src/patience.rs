@@ -115,8 +115,8 @@ impl World for Patient {
         self.world.restore(next)
     }
 
-    fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {
-        self.world.set_limit(gate, limit)
+    fn set_limit(&self, key: &str, limit: u32) -> Result<(), WorldError> {
+        self.world.set_limit(key, limit)
     }
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {

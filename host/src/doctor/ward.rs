@@ -335,7 +335,13 @@ impl Ward {
     /// The row that fits the log.
     fn mended(&self, row: &Row, by_log: Row) -> Row {
         let version = if self.cut.is_some() { row.version.clone() } else { by_log.version.clone() };
-        let mended = Row { version, note: row.note.clone(), gate: row.gate.clone(), purge_at: row.purge_at, ..by_log };
+        let mended = Row {
+            version,
+            note: row.note.clone(),
+            concurrency: row.concurrency.clone(),
+            purge_at: row.purge_at,
+            ..by_log
+        };
         if let Some(why) = &self.cut {
             let reason = format!(
                 "its log was damaged ({why}); what could be read was kept: `durhai replay` shows how far that goes, `durhai \
@@ -433,7 +439,7 @@ impl Ward {
             wake_at: (!status.is_terminal()).then_some(0),
             note,
             purge_at: None,
-            gate: None,
+            concurrency: None,
         };
         Some(match (&self.cut, status.is_terminal()) {
             (Some(why), false) => parked(&row, &format!("its log was damaged: {why}; what could be read was kept")),

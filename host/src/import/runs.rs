@@ -270,7 +270,7 @@ impl Bringing<'_> {
             ended_at: None,
             purge_at: None,
             note: json!({ "reason": "its import is under way, or was cut off: it is removed at the next start of a host" }),
-            gate: run.old.gate.clone().filter(|_| !ended),
+            concurrency: run.old.concurrency.clone().filter(|_| !ended),
             ..run.old.clone()
         };
         let mut chunks = chunks(&events).into_iter();

@@ -99,7 +99,7 @@ fn new(at: u64, runs: u64) -> Write {
         wake_at: None,
         note: serde_json::Value::Null,
         purge_at: None,
-        gate: None,
+        concurrency: None,
     };
     let events = Chunk { first: 1, count: 2, bytes: vec![b'x'; 300] };
     Write::Create(Box::new(Create { row, events, claim: None, hooks: Vec::new(), letters: Vec::new() }))

@@ -72,7 +72,7 @@ fn create(world: &SledWorld) -> Result<Vec<Claim>, Box<dyn std::error::Error>> {
             wake_at: Some(0),
             note: Default::default(),
             purge_at: None,
-            gate: None,
+            concurrency: None,
         };
         let events = Chunk { first: 1, count: 1, bytes: vec![b'c'; 250] };
         let create = Create { row, events, claim: Some(holder.clone()), hooks: Vec::new(), letters: Vec::new() };

@@ -1,7 +1,7 @@
 //! Claims: of what is due, and of one run.
 
 use durhai_core::{Millis, RunId};
-use durhai_world::{Claim, Place, WorldError};
+use durhai_world::{Admission, Claim, WorldError};
 
 use crate::keys;
 use crate::state::Run;
@@ -73,16 +73,16 @@ impl Turn<'_> {
         }
     }
 
-    /// Claims a run that is due, unless it has to wait at its gate and nothing about it is urgent.
+    /// Claims a run that is due, unless it has to wait to be admitted and nothing about it is urgent.
     fn take_due(&mut self, id: RunId, now: Millis) -> Result<Option<Claim>, WorldError> {
         let Some(run) = self.state.runs.get(&id) else { return Ok(None) };
-        if run.place == Place::Away && run.ready_at().is_some_and(|at| at <= now) {
+        if run.admission == Admission::NotArrived && run.ready_at().is_some_and(|at| at <= now) {
             if let Some(due) = run.due() {
                 self.batch.remove(&keys::two(keys::DUE, due, run.key));
             }
             self.arrive(&id)?;
         }
-        if self.state.runs.get(&id).is_some_and(|run| run.place == Place::Inside || run.is_urgent()) {
+        if self.state.runs.get(&id).is_some_and(|run| run.admission == Admission::Admitted || run.is_urgent()) {
             return self.state.take(self.disk, &id, now, &mut self.batch);
         }
         self.passing.push(id);

@@ -86,7 +86,7 @@ impl Turn<'_> {
             self.batch.remove(&keys::one(keys::TRIES, run.key));
             self.empty = false;
         }
-        let gate = run.row.gate.clone().filter(|_| ends);
+        let concurrency = run.row.concurrency.clone().filter(|_| ends);
         for change in commit.hooks {
             self.change_hook(&commit.run, change)?;
         }
@@ -106,13 +106,13 @@ impl Turn<'_> {
             self.empty = false;
             let State { runs, census, zones, .. } = &mut *self.state;
             let Some(run) = runs.get_mut(&commit.run) else { return self.refuse(commit.run) };
-            let row = Row { run: commit.run.clone(), gate: run.row.gate.clone(), ..row };
+            let row = Row { run: commit.run.clone(), concurrency: run.row.concurrency.clone(), ..row };
             census.replace(&run.row, &row);
             zones.add(run.key, row.created_at);
             set_row(run, row, &mut self.batch);
-            if let Some(gate) = gate {
-                let (key, place) = (run.key, run.place);
-                self.leave(&gate, key, place)?;
+            if let Some(concurrency) = concurrency {
+                let (key, admission) = (run.key, run.admission);
+                self.leave(&concurrency, key, admission)?;
             }
             if ends {
                 self.passing.push(commit.run);

@@ -12,8 +12,8 @@ use durhai_world::{Letter, Record, Row, Snapshot, WorldError};
 use sled::IVec;
 
 use crate::batch::Change;
+use crate::concurrency::Semaphore;
 use crate::disk::{Disk, Recording};
-use crate::gate::Gate;
 use crate::keys;
 use crate::read;
 use crate::state::{self, row_of};
@@ -35,7 +35,7 @@ const ROUNDS: usize = 32;
 
 /// What is only found by its run's number, in the order in which it is given out.
 pub const OF_RUNS: [u8; 8] =
-    [keys::ROW, keys::TRIES, keys::PLACE, keys::TAKEN, keys::LOG, keys::LETTER, keys::STREAM, keys::VALUE];
+    [keys::ROW, keys::TRIES, keys::ADMISSION, keys::TAKEN, keys::LOG, keys::LETTER, keys::STREAM, keys::VALUE];
 
 /// Keeps what is written while a copy is made.
 #[derive(Default)]
@@ -99,7 +99,7 @@ pub fn snapshot(disk: &Disk, id: &RunId) -> Result<Option<Snapshot>, WorldError>
 
 pub fn copy(disk: &Disk, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
     let recording = disk.record()?;
-    for tag in [keys::META, keys::PROGRAM, keys::GATE] {
+    for tag in [keys::META, keys::PROGRAM, keys::LIMIT] {
         all([Cursor::new(tag)], disk, &recording, take)?;
     }
     all(OF_RUNS.map(Cursor::new), disk, &recording, take)?;
@@ -221,9 +221,10 @@ fn record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, &'static s
     Ok(Some(match key.first() {
         Some(&keys::META) => Record::Meta { key: text(&key[1..])?, value: bytes },
         Some(&keys::PROGRAM) => Record::Program { version: Version::from_digest(&text(&key[1..])?), value: bytes },
-        Some(&keys::GATE) => {
-            let limit = |value| Gate::of_value(value).map(|gate| gate.limit).ok_or("a gate");
-            Record::Gate { key: text(&key[1..])?, value: value.map(limit).transpose()? }
+        Some(&keys::LIMIT) => {
+            let limit =
+                |value| Semaphore::of_value(value).map(|semaphore| semaphore.limit).ok_or("a concurrency limit");
+            Record::Limit { key: text(&key[1..])?, value: value.map(limit).transpose()? }
         }
         Some(&keys::ROW) => {
             let row = |value| serde_json::from_slice::<Row>(value).map(Box::new).map_err(|_| "the row of a run");
@@ -233,7 +234,7 @@ fn record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, &'static s
             let tries = |value: &[u8]| value.first_chunk().map(|tries| u32::from_be_bytes(*tries)).ok_or("a mark");
             Record::Tries { number: number()?, value: value.map(tries).transpose()?.unwrap_or(0) }
         }
-        Some(&keys::PLACE) => Record::Place { number: number()?, value: state::place_of(value) },
+        Some(&keys::ADMISSION) => Record::Admission { number: number()?, value: state::admission_of(value) },
         Some(&keys::TAKEN) => {
             let taken = |value: &[u8]| keys::last_number(value).ok_or("a mark");
             Record::Taken { number: number()?, value: value.map(taken).transpose()?.unwrap_or(0) }

@@ -19,9 +19,9 @@
 //! | `v` key, name | a value of the run |
 //! | `k` token | an open hook: the run's key, u64, then what was given with it |
 //! | `o` key, token | the run has that hook |
-//! | `G` gate | limit u32, how many are inside u64, how many have not ended u64; nothing for a gate without runs |
-//! | `g` key | where a run is that has a gate: `w` waits, `i` inside; absent: it has not arrived, or ended |
-//! | `Q` gate length u32, gate, rank u32, key | a run that waits; the best has the lowest rank |
+//! | `G` concurrency key | limit u32, how many are admitted u64, how many have not ended u64; nothing for a key without runs |
+//! | `g` key | how far a run is that has a concurrency limit: `w` waits, `i` admitted; absent: it has not arrived, or ended |
+//! | `Q` concurrency key's length u32, concurrency key, rank u32, key | a run that waits; the best has the lowest rank |
 //! | `d` due u64, key | an unheld run that becomes due; nothing for held ones |
 //! | `h` key | the run is claimed; found at open: its holder died |
 //! | `t` key | tries, u32; absent: 0 |
@@ -32,7 +32,7 @@
 //! | `C` zone u64 | the earliest and the latest time at which a run of those 512 keys was created, u64 each |
 //!
 //! A turn that brings only events is one insert under `l`. A run that is held has no `d`: it gets one when it is given
-//! back, or at the next open; one that waits at its gate when it is admitted.
+//! back, or at the next open; one that waits for others of its limit when it is admitted.
 
 use durhai_core::{Millis, RunId, Status, Version};
 use durhai_world::Row;
@@ -51,8 +51,8 @@ pub const STREAM: u8 = b's';
 pub const VALUE: u8 = b'v';
 pub const HOOK: u8 = b'k';
 pub const OPEN: u8 = b'o';
-pub const GATE: u8 = b'G';
-pub const PLACE: u8 = b'g';
+pub const LIMIT: u8 = b'G';
+pub const ADMISSION: u8 = b'g';
 pub const QUEUE: u8 = b'Q';
 pub const DUE: u8 = b'd';
 pub const HELD: u8 = b'h';
@@ -114,23 +114,23 @@ pub fn stream(run: u64, name: &str) -> Vec<u8> {
     key
 }
 
-/// What all entries of those who wait at a gate begin with.
-pub fn queue(gate: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(17 + gate.len());
+/// What the entries of all runs begin with that wait under one concurrency limit.
+pub fn queue(limit: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17 + limit.len());
     key.push(QUEUE);
-    measured(&mut key, gate);
+    measured(&mut key, limit);
     key
 }
 
-/// The entry of one who waits.
-pub fn waiting(gate: &str, rank: u32, run: u64) -> Vec<u8> {
-    let mut key = queue(gate);
+/// The entry of a run that waits.
+pub fn waiting(limit: &str, rank: u32, run: u64) -> Vec<u8> {
+    let mut key = queue(limit);
     key.extend_from_slice(&rank.to_be_bytes());
     key.extend_from_slice(&run.to_be_bytes());
     key
 }
 
-/// Undoes [`waiting`], but for the gate.
+/// Undoes [`waiting`], but for the concurrency key.
 pub fn split_waiting(key: &[u8]) -> Option<(u32, u64)> {
     let (rest, run) = key.split_last_chunk()?;
     Some((u32::from_be_bytes(*rest.last_chunk()?), u64::from_be_bytes(*run)))

@@ -10,10 +10,10 @@ mod batch;
 mod census;
 mod claim;
 mod commit;
+mod concurrency;
 mod copy;
 mod disk;
 mod format;
-mod gate;
 mod hook;
 mod keys;
 mod list;
@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Queue, Record, Refused, Row, Snapshot,
+    Admission, Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot,
     Watcher, World, WorldError, Write, Written,
 };
 
@@ -169,8 +169,8 @@ impl SledWorld {
         let mut turn = Turn::new(&self.disk, &mut state);
         let done = change(&mut turn).inspect_err(|_| {
             // What is on the disk counts.
-            turn.gates.drain(..).for_each(|gate| drop(turn.state.gates.remove(&gate)));
-            turn.state.inside.forget();
+            turn.semaphores.drain(..).for_each(|key| drop(turn.state.semaphores.remove(&key)));
+            turn.state.admitted.forget();
             turn.forget();
         })?;
         self.disk.keep_failure(turn.apply())?;
@@ -295,13 +295,13 @@ impl World for SledWorld {
         Ok(())
     }
 
-    fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {
-        self.turn(|turn| turn.set_limit(gate, limit))
+    fn set_limit(&self, key: &str, limit: u32) -> Result<(), WorldError> {
+        self.turn(|turn| turn.set_limit(key, limit))
     }
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
         let mut state = self.state();
-        let waits = state.run(&self.disk, run)?.is_some_and(|found| found.place == Place::Waiting);
+        let waits = state.run(&self.disk, run)?.is_some_and(|found| found.admission == Admission::Waiting);
         state.let_go(run);
         Ok(waits)
     }

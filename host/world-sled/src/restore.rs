@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use durhai_world::{Place, Record, WorldError};
+use durhai_world::{Admission, Record, WorldError};
 
 use crate::batch::Batch;
 use crate::census::Census;
+use crate::concurrency::{Semaphore, rank};
 use crate::copy::{Cursor, OF_RUNS};
 use crate::disk::Disk;
-use crate::gate::{Gate, rank};
 use crate::keys;
 use crate::state::{self, Run, row_of};
 use crate::zones::Zones;
@@ -58,9 +58,9 @@ fn place(record: Record, batch: &mut Batch) -> usize {
     let (key, value) = match record {
         Record::Meta { key, value } => (keys::named(keys::META, &key), value),
         Record::Program { version, value } => (keys::named(keys::PROGRAM, version.as_str()), value),
-        Record::Gate { key, value } => {
-            let gate = value.map(|limit| Gate { limit, ..Gate::default() }.value());
-            (keys::named(keys::GATE, &key), gate)
+        Record::Limit { key, value } => {
+            let semaphore = value.map(|limit| Semaphore { limit, ..Semaphore::default() }.value());
+            (keys::named(keys::LIMIT, &key), semaphore)
         }
         Record::Run { number, value } => {
             (keys::one(keys::ROW, number).to_vec(), value.map(|row| crate::write::json(&row)))
@@ -68,8 +68,8 @@ fn place(record: Record, batch: &mut Batch) -> usize {
         Record::Tries { number, value } => {
             (keys::one(keys::TRIES, number).to_vec(), (value > 0).then(|| value.to_be_bytes().to_vec()))
         }
-        Record::Place { number, value } => {
-            (keys::one(keys::PLACE, number).to_vec(), state::value_of(value).map(<[u8]>::to_vec))
+        Record::Admission { number, value } => {
+            (keys::one(keys::ADMISSION, number).to_vec(), state::value_of(value).map(<[u8]>::to_vec))
         }
         Record::Taken { number, value } => {
             (keys::one(keys::TAKEN, number).to_vec(), (value > 0).then(|| value.to_be_bytes().to_vec()))
@@ -96,7 +96,7 @@ fn place(record: Record, batch: &mut Batch) -> usize {
 
 /// Makes what is found by other things than its name, and removes what belongs to no run.
 fn complete(disk: &Disk) -> Result<(), WorldError> {
-    let mut gates: HashMap<String, Gate> = HashMap::new();
+    let mut semaphores: HashMap<String, Semaphore> = HashMap::new();
     let (mut census, mut zones) = (Census::default(), Zones::default());
     let mut hooks = Steps::new(disk);
     let mut cursor = Cursor::new(keys::HOOK);
@@ -136,12 +136,13 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
             }
             if !run.row.status.is_terminal() {
                 run.queue(&mut steps.batch);
-                if let Some(of) = &run.row.gate {
-                    let gate =
-                        gates.entry(of.key.clone()).or_insert_with(|| Gate { limit: of.limit, ..Gate::default() });
-                    gate.members += 1;
-                    gate.inside += u64::from(run.place == Place::Inside);
-                    if run.place == Place::Waiting {
+                if let Some(of) = &run.row.concurrency {
+                    let semaphore = semaphores
+                        .entry(of.key.clone())
+                        .or_insert_with(|| Semaphore { limit: of.limit, ..Semaphore::default() });
+                    semaphore.members += 1;
+                    semaphore.admitted += u64::from(run.admission == Admission::Admitted);
+                    if run.admission == Admission::Waiting {
                         steps.batch.insert(keys::waiting(&of.key, rank(of), number), &[]);
                     }
                 }
@@ -149,17 +150,17 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
             steps.step()?;
         }
     }
-    let mut cursor = Cursor::new(keys::GATE);
+    let mut cursor = Cursor::new(keys::LIMIT);
     while let Some((key, value)) = cursor.next(disk)? {
-        let limit = Gate::of_value(&value).map(|gate| gate.limit);
-        match (std::str::from_utf8(&key[1..]).ok().and_then(|name| gates.get_mut(name)), limit) {
-            (Some(gate), Some(limit)) => gate.limit = limit,
+        let limit = Semaphore::of_value(&value).map(|semaphore| semaphore.limit);
+        match (std::str::from_utf8(&key[1..]).ok().and_then(|name| semaphores.get_mut(name)), limit) {
+            (Some(semaphore), Some(limit)) => semaphore.limit = limit,
             _ => steps.batch.remove(key),
         }
         steps.step()?;
     }
-    for (name, gate) in gates {
-        steps.batch.insert(keys::named(keys::GATE, &name), gate.value());
+    for (name, semaphore) in semaphores {
+        steps.batch.insert(keys::named(keys::LIMIT, &name), semaphore.value());
         steps.step()?;
     }
     census.flush(&mut steps.batch);

@@ -4,21 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Status};
-use durhai_world::{Claim, Place, Row, WorldError};
+use durhai_world::{Admission, Claim, Row, WorldError};
 
 use crate::batch::Batch;
 use crate::census::Census;
+use crate::concurrency::{Admitted, Semaphore};
 use crate::disk::Disk;
-use crate::gate::{Gate, Inside};
 use crate::keys;
 use crate::zones::Zones;
 
 /// All that must not change while a batch is put together.
 pub struct State {
     pub runs: HashMap<RunId, Run>,
-    /// Gates at which somebody waits, and for the length of one batch those it touches.
-    pub gates: HashMap<String, Gate>,
-    pub inside: Inside,
+    /// Limits by key: those under which runs wait, and for the length of one batch those it touches.
+    pub semaphores: HashMap<String, Semaphore>,
+    pub admitted: Admitted,
     /// Tokens that held runs reserved, each with the run.
     pub reserved: HashMap<Arc<str>, RunId>,
     pub census: Census,
@@ -47,7 +47,7 @@ pub struct Run {
     pub hooks: Vec<Arc<str>>,
     /// Its part of [`State::reserved`].
     pub reserved: Vec<Arc<str>>,
-    pub place: Place,
+    pub admission: Admission,
 }
 
 impl State {
@@ -86,8 +86,8 @@ impl State {
         };
         Ok(State {
             runs: HashMap::new(),
-            gates: HashMap::new(),
-            inside: Inside::default(),
+            semaphores: HashMap::new(),
+            admitted: Admitted::default(),
             reserved: HashMap::new(),
             census,
             zones,
@@ -161,15 +161,15 @@ impl Run {
         };
         let tries = disk.get(keys::one(keys::TRIES, key))?;
         let tries = tries.and_then(|value| Some(u32::from_be_bytes(*value.first_chunk()?))).unwrap_or(0);
-        let place = match row.gate {
-            Some(_) => place_of(disk.get(keys::one(keys::PLACE, key))?.as_deref()),
-            None => Place::Inside,
+        let admission = match row.concurrency {
+            Some(_) => admission_of(disk.get(keys::one(keys::ADMISSION, key))?.as_deref()),
+            None => Admission::Admitted,
         };
-        Ok(Some(Run { tries, taken, last_letter, urgent, ..Run::new(key, row, place) }))
+        Ok(Some(Run { tries, taken, last_letter, urgent, ..Run::new(key, row, admission) }))
     }
 
     /// One of which nothing is there but its row.
-    pub fn new(key: u64, row: Row, place: Place) -> Self {
+    pub fn new(key: u64, row: Row, admission: Admission) -> Self {
         Run {
             key,
             fence: 0,
@@ -182,7 +182,7 @@ impl Run {
             streams: Vec::new(),
             hooks: Vec::new(),
             reserved: Vec::new(),
-            place,
+            admission,
         }
     }
 
@@ -191,10 +191,10 @@ impl Run {
         if self.is_urgent() { Some(0) } else { self.ready_at() }
     }
 
-    /// When it goes on, begins or comes to its gate.
+    /// When it goes on, begins or arrives at its limit.
     pub fn ready_at(&self) -> Option<Millis> {
-        match self.place {
-            Place::Waiting => None,
+        match self.admission {
+            Admission::Waiting => None,
             // A letter cannot help a parked run; an operator must.
             _ if self.last_letter == self.taken || self.row.status == Status::Parked => self.row.wake_at,
             _ if self.has_begun() => Some(0),
@@ -214,7 +214,7 @@ impl Run {
 
     /// Whether its script may go on or begin.
     fn is_admitted(&self, now: Millis) -> bool {
-        self.place == Place::Inside && (self.has_begun() || self.row.wake_at <= Some(now))
+        self.admission == Admission::Admitted && (self.has_begun() || self.row.wake_at <= Some(now))
     }
 
     /// Lists it among the runs that become due.
@@ -233,21 +233,21 @@ impl Run {
     }
 }
 
-/// How a place is stored: `None` where nothing is.
-pub fn value_of(place: Place) -> Option<&'static [u8]> {
-    match place {
-        Place::Away => None,
-        Place::Waiting => Some(b"w"),
-        Place::Inside => Some(b"i"),
+/// How an admission is stored: `None` where nothing is.
+pub fn value_of(admission: Admission) -> Option<&'static [u8]> {
+    match admission {
+        Admission::NotArrived => None,
+        Admission::Waiting => Some(b"w"),
+        Admission::Admitted => Some(b"i"),
     }
 }
 
 /// Undoes [`value_of`].
-pub fn place_of(value: Option<&[u8]>) -> Place {
+pub fn admission_of(value: Option<&[u8]>) -> Admission {
     match value {
-        Some(b"i") => Place::Inside,
-        Some(b"w") => Place::Waiting,
-        _ => Place::Away,
+        Some(b"i") => Admission::Admitted,
+        Some(b"w") => Admission::Waiting,
+        _ => Admission::NotArrived,
     }
 }
 

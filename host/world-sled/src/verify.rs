@@ -1,6 +1,6 @@
 //! Looks for damage: everything is read, and everything that belongs together must be there.
 
-mod gates;
+mod concurrency;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -30,9 +30,9 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::VALUE => owned(disk, tag, keys::first_number, report)?,
             keys::HOOK => hooks(disk, report)?,
             keys::OPEN => opens(disk, report)?,
-            keys::GATE => gates::verify(disk, report)?,
-            // With the gates, the rows and the letters.
-            keys::PLACE | keys::QUEUE | keys::CENSUS | keys::ZONE | keys::URGENT => {}
+            keys::LIMIT => concurrency::verify(disk, report)?,
+            // With the semaphores, the rows and the letters.
+            keys::ADMISSION | keys::QUEUE | keys::CENSUS | keys::ZONE | keys::URGENT => {}
             keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT | keys::VERSION | keys::EXPIRY => {
                 indexes(disk, tag, report)?;
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai_core::RunId;
-use durhai_world::{Claim, Create, Notice, Outgoing, Place, Refused, Row, WorldError, Write, Written};
+use durhai_world::{Admission, Claim, Create, Notice, Outgoing, Refused, Row, WorldError, Write, Written};
 use sled::IVec;
 
 use crate::batch::Batch;
@@ -25,8 +25,8 @@ pub struct Turn<'a> {
     pub notices: Vec<Notice>,
     /// Runs that are in memory only for this batch.
     pub passing: Vec<RunId>,
-    /// Gates that it touched.
-    pub gates: Vec<String>,
+    /// Keys of the limits that it touched.
+    pub semaphores: Vec<String>,
     /// Hooks that it changes, each with the key of the run that has it then.
     pub hooks: HashMap<Arc<str>, Option<u64>>,
     /// A deleted run was too large to go at once.
@@ -45,7 +45,7 @@ impl<'a> Turn<'a> {
             batch: Batch::default(),
             notices: Vec::new(),
             passing: Vec::new(),
-            gates: Vec::new(),
+            semaphores: Vec::new(),
             hooks: HashMap::new(),
             garbage: false,
             applied: false,
@@ -82,9 +82,9 @@ impl<'a> Turn<'a> {
         for run in self.passing.drain(..) {
             self.state.let_go(&run);
         }
-        for gate in self.gates.drain(..) {
-            if self.state.gates.get(&gate).is_some_and(|gate| gate.waiting.is_empty()) {
-                self.state.gates.remove(&gate);
+        for key in self.semaphores.drain(..) {
+            if self.state.semaphores.get(&key).is_some_and(|semaphore| semaphore.waiting.is_empty()) {
+                self.state.semaphores.remove(&key);
             }
         }
         self.hooks.clear();
@@ -124,10 +124,10 @@ impl<'a> Turn<'a> {
             let value = counted(&mut self.value, events.count, &events.bytes);
             self.batch.insert(&keys::two(keys::LOG, key, 1), value);
         }
-        let gated = row.gate.is_some();
+        let limited = row.concurrency.is_some();
         let arrives = claim.is_some() || row.wake_at.is_some_and(|wake_at| wake_at <= row.created_at);
         let created_at = row.created_at;
-        let mut run = Run::new(key, row, if gated { Place::Away } else { Place::Inside });
+        let mut run = Run::new(key, row, if limited { Admission::NotArrived } else { Admission::Admitted });
         run.last_seq = u64::from(events.count);
         for (token, info) in hooks.into_iter().filter(|_| !terminal) {
             self.open(&mut run, token, &info);
@@ -137,14 +137,14 @@ impl<'a> Turn<'a> {
             self.batch.insert(&keys::two(keys::LETTER, key, run.last_letter), keys::letter(created_at, false, &bytes));
         }
         self.state.runs.insert(id.clone(), run);
-        if gated && !terminal {
-            // Its gate must find it if it has to wait, and it is not on the disk yet.
+        if limited && !terminal {
+            // Its queue must find it if it has to wait, and it is not on the disk yet.
             self.passing.push(id.clone());
             self.join(&id, arrives, ending)?;
         }
         let Some(run) = self.state.runs.get_mut(&id) else { return Ok(Ok(None)) };
-        if claim.is_some() && !terminal && run.place == Place::Inside {
-            if gated && let Some(due) = run.due() {
+        if claim.is_some() && !terminal && run.admission == Admission::Admitted {
+            if limited && let Some(due) = run.due() {
                 self.batch.remove(&keys::two(keys::DUE, due, key));
             }
             return Ok(Ok(Some(run.hold(&id, true, &mut self.state.next_fence, &mut self.batch))));

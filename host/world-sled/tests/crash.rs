@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, turn, write};
 use durhai_core::RunId;
-use durhai_world::{Chunk, Commit, Create, Gate, Row, World, Write, Written};
+use durhai_world::{Chunk, Commit, Concurrency, Create, Row, World, Write, Written};
 use durhai_world_sled::SledWorld;
 use tempfile::TempDir;
 
@@ -161,10 +161,10 @@ fn writer() {
                 }
                 _ if dice.below(6) == 0 => {
                     let name = format!("child-{seed}-{number}-{}", batch.len());
-                    let gate = Some(Gate { key: "g".into(), limit: 3, priority: dice.below(3) as i32 });
+                    let concurrency = Some(Concurrency { key: "g".into(), limit: 3, priority: dice.below(3) as i32 });
                     let run = RunId::new(&name).expect("legal");
                     let events = Chunk { first: 1, count: 1, bytes: text(&run, 1) };
-                    let row = Row { gate, parent: Some(claim.run.clone()), ..row(&name) };
+                    let row = Row { concurrency, parent: Some(claim.run.clone()), ..row(&name) };
                     batch.push(Write::Commit(Box::new(Commit {
                         values: vec![(name.as_str().into(), Some(vec![7]))],
                         create: vec![Create { row, events, claim: None, hooks: Vec::new(), letters: Vec::new() }],

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::{FOLDER, child, create, event, held, holder, open, row, write};
 use durhai_core::Version;
-use durhai_world::{Gate, Row, World, Write};
+use durhai_world::{Concurrency, Row, World, Write};
 use tempfile::TempDir;
 
 #[test]
@@ -39,9 +39,9 @@ fn every_acknowledged_call_syncs() {
     synced("a program");
     assert!(world.drop_program(&version).expect("works"));
     synced("a program that goes");
-    let gate = Some(Gate { key: "g".into(), limit: 1, priority: 0 });
-    write(&world, vec![create(Row { gate, ..row("b") })]);
-    synced("a run at a gate");
+    let concurrency = Some(Concurrency { key: "g".into(), limit: 1, priority: 0 });
+    write(&world, vec![create(Row { concurrency, ..row("b") })]);
+    synced("a run under a concurrency limit");
     world.set_limit("g", 2).expect("works");
     synced("a limit");
 }

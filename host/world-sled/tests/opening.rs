@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, write};
 use durhai_core::{RunId, Status, Version};
 use durhai_world::{
-    Chunk, Commit, Create, Creation, Gate, HookChange, Outgoing, Query, Row, World, WorldError, Write, Written,
+    Chunk, Commit, Concurrency, Create, Creation, HookChange, Outgoing, Query, Row, World, WorldError, Write, Written,
 };
 use durhai_world_sled::SledWorld;
 use tempfile::TempDir;
@@ -96,7 +96,7 @@ fn a_newer_format_is_refused() {
     assert!(matches!(refused(folder.path()), WorldError::Corrupt(_)));
 }
 
-/// Stores of format 1 know nothing of versions, gates and purge times; their rows do not have them either. Those of format
+/// Stores of format 1 know nothing of versions, concurrency limits and purge times; their rows do not have them either. Those of format
 /// 2 do not count their runs, nor find them by their time.
 #[test]
 fn an_older_format_is_brought_up_to_date() {
@@ -343,9 +343,9 @@ fn deleting_leaves_nothing() {
         let mut claim = held(&world, "a");
         write(&world, vec![common::send(&claim.run, text(&claim.run, 1))]);
         write(&world, (0..events).map(|_| event(&mut claim)).collect());
-        let gate = Some(Gate { key: "g".into(), limit: 1, priority: 0 });
+        let concurrency = Some(Concurrency { key: "g".into(), limit: 1, priority: 0 });
         let child = |name: &str| Create {
-            row: Row { gate: gate.clone(), purge_at: Some(3), wake_at: Some(0), ..row(name) },
+            row: Row { concurrency: concurrency.clone(), purge_at: Some(3), wake_at: Some(0), ..row(name) },
             events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: Some(holder()),
             hooks: Vec::new(),
@@ -401,9 +401,9 @@ fn verify_sees_damage() {
             letters: Vec::new(),
         }))],
     );
-    let gated = |name: &str| {
-        let gate = Some(Gate { key: "g".into(), limit: 1, priority: 3 });
-        let row = Row { gate, ..row(name) };
+    let limited = |name: &str| {
+        let concurrency = Some(Concurrency { key: "g".into(), limit: 1, priority: 3 });
+        let row = Row { concurrency, ..row(name) };
         Create {
             row,
             events: Chunk { first: 1, count: 1, bytes: vec![] },
@@ -412,12 +412,12 @@ fn verify_sees_damage() {
             letters: Vec::new(),
         }
     };
-    let later = Create { row: Row { wake_at: Some(1 << 40), ..gated("later").row }, ..gated("later") };
-    let over = Create { row: Row { status: Status::Failed, purge_at: Some(7), ..row("over") }, ..gated("over") };
+    let later = Create { row: Row { wake_at: Some(1 << 40), ..limited("later").row }, ..limited("later") };
+    let over = Create { row: Row { status: Status::Failed, purge_at: Some(7), ..row("over") }, ..limited("over") };
     let all = Commit {
         values: vec![("v".into(), Some(vec![1]))],
         hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
-        create: vec![gated("inside"), gated("waits"), later, over],
+        create: vec![limited("inside"), limited("waits"), later, over],
         ..common::turn(&claim)
     };
     write(&world, vec![Write::Commit(Box::new(all))]);
@@ -476,7 +476,7 @@ fn verify_sees_damage() {
     ] {
         check(format!("the planted {planted:?}"), &|db| drop(db.insert(planted, "x").expect("written")));
     }
-    // A gate that counts wrongly: limit 1, so many inside, so many in all.
+    // A limit that counts wrongly: limit 1, so many inside, so many in all.
     for (inside, members) in [(0, 3), (2, 3), (1, 4), (1, 2)] {
         let value = [&1_u32.to_be_bytes()[..], &u64::to_be_bytes(inside), &u64::to_be_bytes(members)].concat();
         check(format!("{inside} of {members}"), &|db| drop(db.insert("Gg", value.clone()).expect("written")));

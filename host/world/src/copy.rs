@@ -40,8 +40,9 @@ pub enum Record {
         #[serde(with = "bytes")]
         value: Option<Vec<u8>>,
     },
-    /// The limit of a gate.
-    Gate {
+    /// The limit of a [`Concurrency`](crate::Concurrency) key.
+    #[serde(rename = "gate")]
+    Limit {
         key: String,
         value: Option<u32>,
     },
@@ -54,10 +55,11 @@ pub enum Record {
         number: u64,
         value: u32,
     },
-    /// Where it is as its gate sees it, in a run that has one; away where nothing says so.
-    Place {
+    /// How far it is with its [`Concurrency`](crate::Concurrency), in a run that has one; not arrived where nothing says so.
+    #[serde(rename = "place")]
+    Admission {
         number: u64,
-        value: Place,
+        value: Admission,
     },
     /// The index of the last letter it has dealt with; 0 where nothing says so.
     Taken {
@@ -119,15 +121,17 @@ pub enum Record {
     },
 }
 
-/// Where a run is as its [gate](crate::Gate) sees it.
+/// How far a run is with its [`Concurrency`](crate::Concurrency).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// Not there yet.
-    Away,
+pub enum Admission {
+    /// Not counted yet.
+    #[serde(rename = "away")]
+    NotArrived,
     Waiting,
-    /// Also where all are that have no gate.
-    Inside,
+    /// Also all that have no [`Concurrency`](crate::Concurrency).
+    #[serde(rename = "inside")]
+    Admitted,
 }
 
 impl Record {
@@ -136,7 +140,7 @@ impl Record {
         match self {
             Record::Run { number, .. }
             | Record::Tries { number, .. }
-            | Record::Place { number, .. }
+            | Record::Admission { number, .. }
             | Record::Taken { number, .. }
             | Record::Log { number, .. }
             | Record::Letter { number, .. }
@@ -144,7 +148,7 @@ impl Record {
             | Record::Value { number, .. }
             | Record::Hook { number, .. } => Some(*number),
             Record::Unreadable { number, .. } => *number,
-            Record::Meta { .. } | Record::Program { .. } | Record::Gate { .. } => None,
+            Record::Meta { .. } | Record::Program { .. } | Record::Limit { .. } => None,
         }
     }
 

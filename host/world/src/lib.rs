@@ -12,7 +12,7 @@ mod copy;
 mod memory;
 mod types;
 
-pub use copy::{Place, Record, Snapshot};
+pub use copy::{Admission, Record, Snapshot};
 pub use memory::MemoryWorld;
 pub use types::*;
 
@@ -29,12 +29,12 @@ pub trait World: Send + Sync + 'static {
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
     /// and those with something in their inbox (due at 0; a parked one waits for an operator instead, and one that has not
     /// begun is due only by an [urgent](Letter::urgent) message). Earliest first, then in the order they were created. The claims are durable for as long as the holder's lease; a run that was held
-    /// by a host that died has its `tries` raised by one. A run that comes to its [`Gate`] with that and has to wait is
+    /// by a host that died has its `tries` raised by one. A run that arrives at its [`Concurrency`] limit with that and has to wait is
     /// passed over, unless a message for it is urgent; whether the script may begin says [`Claim::admitted`].
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
 
     /// Takes one run, whether due or not, if no live host holds it and it is not terminal. `None`: held elsewhere,
-    /// terminal or unknown. Whether it may begin says [`Claim::admitted`]; one that is due comes to its gate with this.
+    /// terminal or unknown. Whether it may begin says [`Claim::admitted`]; one that is due arrives at its limit with this.
     fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError>;
 
     /// Extends the lease of everything this holder has to `now + holder.lease`.
@@ -86,15 +86,15 @@ pub trait World: Send + Sync + 'static {
     /// order, nobody holding any. All or nothing: after an error the world is of no use.
     fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError>;
 
-    /// Changes the limit of a gate, and admits those for which there is room now. Durable on return. A gate is there from
-    /// the first run created with it until none is left that has not ended; for one that is not there this does nothing,
-    /// it takes the limit of the next run.
-    fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError>;
+    /// Changes the limit of a [`Concurrency`] key, and admits those for which there is room now. Durable on return. A limit is
+    /// there from the first run created with its key until none is left that has not ended; for a key without one this does
+    /// nothing, it takes the limit of the next run.
+    fn set_limit(&self, key: &str, limit: u32) -> Result<(), WorldError>;
 
-    /// Whether a run waits at its gate: its script may not begin, and only an urgent message makes it due.
+    /// Whether a run [waits](Admission::Waiting) to be admitted: its script may not begin, and only an urgent message makes it due.
     fn waits(&self, run: &RunId) -> Result<bool, WorldError>;
 
-    /// How a run stands at its gate, with at most `most` of those inside. `None` for one that has no gate, has ended or is
+    /// How a run stands in the queue of its [`Concurrency`], with at most `most` of those admitted. `None` for one without, one that has ended or is
     /// unknown.
     fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError>;
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Place, Query, Queue, Record, Refused, Row, Snapshot,
+    Admission, Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot,
     Watcher, World, WorldError, Write, Written,
 };
 use run::Run;
@@ -78,8 +78,8 @@ impl World for MemoryWorld {
             }
             // Nobody else gets in by that: there is room only where nobody waits.
             let comes = state.runs[&id].ready_at().is_some_and(|at| at <= now);
-            let inside = comes && state.arrive(&id, &mut Vec::new());
-            if inside || state.runs[&id].is_urgent() {
+            let admitted = comes && state.arrive(&id, &mut Vec::new());
+            if admitted || state.runs[&id].is_urgent() {
                 claims.push(state.take(&id, holder, now));
             }
         }
@@ -177,12 +177,12 @@ impl World for MemoryWorld {
         Ok(())
     }
 
-    fn set_limit(&self, gate: &str, limit: u32) -> Result<(), WorldError> {
+    fn set_limit(&self, key: &str, limit: u32) -> Result<(), WorldError> {
         let mut state = self.state();
         let mut notices = Vec::new();
-        if let Some(known) = state.limits.get_mut(gate) {
+        if let Some(known) = state.limits.get_mut(key) {
             *known = limit.max(1);
-            state.admit(gate, &mut notices);
+            state.admit(key, &mut notices);
         }
         drop(state);
         self.notify(notices);
@@ -190,7 +190,7 @@ impl World for MemoryWorld {
     }
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
-        self.of_run(run, |run| run.place == Place::Waiting)
+        self.of_run(run, |run| run.admission == Admission::Waiting)
     }
 
     fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
@@ -300,10 +300,11 @@ impl World for MemoryWorld {
                 next = chunk.first + u64::from(chunk.count);
             }
         }
-        for (gate, limit) in &state.limits {
-            let at = |place| state.runs.values().filter(|run| run.of_gate(gate) && run.place == place).count();
-            if at(Place::Waiting) > 0 && at(Place::Inside) < *limit as usize {
-                report(format!("runs wait at the gate {gate:?} although there is room"));
+        for (key, limit) in &state.limits {
+            let at =
+                |admission| state.runs.values().filter(|run| run.limited_by(key) && run.admission == admission).count();
+            if at(Admission::Waiting) > 0 && at(Admission::Admitted) < *limit as usize {
+                report(format!("runs wait under the concurrency limit {key:?} although there is room"));
             }
         }
         Ok(())

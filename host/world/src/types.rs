@@ -6,7 +6,7 @@ use std::sync::Arc;
 use durhai_core::{Millis, RunId, Status, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::Place;
+use crate::Admission;
 
 /// A host, as the worlds know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,25 +31,26 @@ pub struct Claim {
     pub row: Row,
     /// The sequence number of the last event in the log.
     pub last_seq: u64,
-    /// `false`: the run waits at its [`Gate`], or has not begun and is not due yet; its script must not begin.
+    /// `false`: the run waits for others of its [`Concurrency`], or has not begun and is not due yet; its script must not begin.
     /// [`claim_run`](crate::World::claim_run) gives such a claim out to those who want to end a run or look at it, and
     /// [`claim`](crate::World::claim) for a run with an [urgent](Letter::urgent) message. A run whose turn comes while it
     /// is held like that is due when it is given back. A claim at creation is always for a run that may begin.
     pub admitted: bool,
 }
 
-/// Runs of one gate take turns: at most `limit` of them are *inside*, where a run stays from when it is admitted to its
-/// end, parked or asleep as it may be. The others wait, and are neither due nor counted by
+/// Runs of one key take turns: at most `limit` of them are *admitted*, which a run stays to its end, parked or asleep as it
+/// may be. The others wait, and are neither due nor counted by
 /// [`next_wake`](crate::World::next_wake), whatever is in their inbox, unless one of it is [urgent](Letter::urgent): then
-/// they are due, to be dealt with where they stand. The world keeps who is inside, not the row.
+/// they are due, to be dealt with where they stand. The world keeps which runs are admitted, not the row.
 ///
-/// A run arrives at its gate when it is created (if its `wake_at` is not after its `created_at`, or a claim is asked for),
-/// else when it is claimed and due by more than an urgent message. Whoever arrives and finds room is inside at once. When there is more room, because a
-/// run ended or the limit grew, those who wait are admitted at once, that with the highest priority first, then that which
+/// A run arrives when it is created (if its `wake_at` is not after its `created_at`, or a claim is asked for),
+/// else when it is claimed and due by more than an urgent message. A run that arrives and finds
+/// room is admitted at once. When there is more room, because a run ended or the limit grew, those that wait are admitted at
+/// once, that with the highest priority first, then that which
 /// was created first; from then on they are due as their rows say. A run that ends with a commit which creates runs of the
-/// same gate hands its place to the first of them that arrives, before anybody else is admitted.
+/// same key hands its place to the first of them that arrives, before any other run is admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gate {
+pub struct Concurrency {
     pub key: String,
     /// At least 1; 0 counts as 1. What counts for all is the limit that was handed over last, by a create or by
     /// [`set_limit`](crate::World::set_limit). One that shrinks takes no place away.
@@ -58,19 +59,20 @@ pub struct Gate {
     pub priority: i32,
 }
 
-/// How a run stands at its [`Gate`], at one moment.
+/// How a run stands in the queue of its [`Concurrency`], at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
-    pub gate: String,
+    /// [`Concurrency::key`].
+    pub key: String,
     /// What counts for all: the last one that was handed over.
     pub limit: u32,
-    pub place: Place,
-    /// How many are let in before it; 0 for one that does not wait.
+    pub admission: Admission,
+    /// How many are admitted before it; 0 for one that does not wait.
     pub ahead: u64,
     /// How many wait, it among them.
     pub waiting: u64,
-    /// How many are inside.
-    pub inside: u64,
+    /// How many are admitted.
+    pub admitted: u64,
     /// Some of these, in the order they were created.
     pub holders: Vec<RunId>,
 }
@@ -103,8 +105,9 @@ pub struct Row {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<Millis>,
     /// Set when the run is created. Later rows of the run cannot change it: what they say of it is ignored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Gate>,
+    /// Stored as `gate`.
+    #[serde(default, rename = "gate", skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
 }
 
 /// Consecutive events of one run, encoded; what one commit brought.
@@ -125,9 +128,9 @@ pub struct Letter {
     /// When it was sent, on the sender's clock; less than 2^63.
     pub at: Millis,
     /// The message concerns a run that has not begun, too: it ends it, say. A run that has begun is due with any message.
-    /// One that has not (its status is `pending` and it has a `wake_at`, or it waits at its [`Gate`]) stays where it is and
-    /// finds its messages when it begins; with an urgent one it is due at once, and is claimed without coming to its gate
-    /// or to its moment by that ([`Claim::admitted`] says so). Whoever claims it must deal with the message, or the run
+    /// One that has not (its status is `pending` and it has a `wake_at`, or it [waits](Admission::Waiting) for others of its [`Concurrency`]) stays where it is and
+    /// finds its messages when it begins; with an urgent one it is due at once, and is claimed without arriving at its
+    /// limit or its moment by that ([`Claim::admitted`] says so). Whoever claims it must deal with the message, or the run
     /// stays due.
     pub urgent: bool,
     pub bytes: Vec<u8>,
@@ -181,7 +184,7 @@ pub struct Commit {
     /// New events; `first` must be one more than the last sequence number in the log. `None`: the log stays as it is.
     pub events: Option<Chunk>,
     /// The row, where it changed. A terminal status ends the claim, clears the inbox and `wake_at`, closes the run's
-    /// hooks and makes room at its gate; it takes effect after `create` and before `forward` and `send`.
+    /// hooks and makes room under its concurrency limit; it takes effect after `create` and before `forward` and `send`.
     pub row: Option<Row>,
     /// Letters up to and including this index are dealt with.
     pub inbox_taken: Option<u64>,
@@ -270,7 +273,7 @@ pub enum Written {
 pub enum Creation {
     /// Created, and claimed as was asked for.
     Claimed(Box<Claim>),
-    /// Created; whoever claims it later runs it: no claim was asked for, or its gate is full.
+    /// Created; whoever claims it later runs it: no claim was asked for, or its concurrency limit is reached.
     Waits,
     /// There is a run of that name, which was left as it is, or another one has the token of one of its hooks.
     Exists,

@@ -225,7 +225,7 @@ fn count_missing(tree: &Tree, salvaged: &mut Salvaged) {
             (keys::META, "schedules and pointers of the host"),
             (keys::PROGRAM, "texts of versions"),
             (keys::HOOK, "open hooks"),
-            (keys::GATE, "limits of gates"),
+            (keys::LIMIT, "concurrency limits"),
             (keys::LETTER, "messages that waited"),
             (keys::STREAM, "entries of streams and log lines"),
             (keys::VALUE, "states"),

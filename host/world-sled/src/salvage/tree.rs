@@ -189,7 +189,7 @@ impl Leaf {
 fn is_whole(key: &[u8]) -> bool {
     match key.first() {
         Some(&(keys::LOG | keys::LETTER)) => key.len() == 17,
-        Some(&(keys::ROW | keys::TAKEN | keys::URGENT | keys::TRIES | keys::PLACE)) => key.len() == 9,
+        Some(&(keys::ROW | keys::TAKEN | keys::URGENT | keys::TRIES | keys::ADMISSION)) => key.len() == 9,
         _ => false,
     }
 }

@@ -10,7 +10,7 @@ use super::tools::{
     send_urgent, turn, undamaged, write, write_all,
 };
 use super::{Cases, Subject};
-use crate::{Commit, Gate, HookChange, Query, Record, Row, Snapshot, World, WorldError};
+use crate::{Commit, Concurrency, HookChange, Query, Record, Row, Snapshot, World, WorldError};
 
 pub const CASES: Cases = &[
     ("a snapshot shows a run as it is", snapshots),
@@ -127,8 +127,8 @@ fn filled(world: &dyn World) {
     };
     write_all(world, vec![becomes(&parked, park), send(&parked.run, b"waits"), release(&parked)]);
     for (name, priority) in [("in", 0), ("waits", 0), ("first of those", 9)] {
-        let gate = Some(Gate { key: "gate".into(), limit: 1, priority });
-        write_all(world, vec![new(Row { gate, ..row(&name.replace(' ', "-")) }, None)]);
+        let concurrency = Some(Concurrency { key: "gate".into(), limit: 1, priority });
+        write_all(world, vec![new(Row { concurrency, ..row(&name.replace(' ', "-")) }, None)]);
     }
     write_all(world, vec![send(&id("waits"), b"1"), send_urgent(&id("parked"), b"2")]);
     write_all(world, vec![new(Row { wake_at: Some(900), ..row("delayed") }, None), send(&id("delayed"), b"1")]);
@@ -197,10 +197,10 @@ fn goes_on(subject: &Subject<'_>) {
     assert_eq!(world.stream(&first.run, "out/a", 2, 9).expect("works"), [b"3"]);
     write_all(&*world, vec![ends(&first)]);
     assert_eq!(world.hook("t1").expect("works"), None);
-    // The gate: who is inside, and who is next.
-    let inside = claim_one(&*world, &by, 100);
-    assert_eq!(inside.run, id("in"));
-    write_all(&*world, vec![ends(&inside)]);
+    // The queue: which run is admitted, and which is next.
+    let admitted = claim_one(&*world, &by, 100);
+    assert_eq!(admitted.run, id("in"));
+    write_all(&*world, vec![ends(&admitted)]);
     let next = claim_one(&*world, &by, 100);
     assert_eq!(next.run, id("first-of-those"));
     // A new run is newer than all there were.

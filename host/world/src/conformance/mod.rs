@@ -5,8 +5,8 @@
 //! is printed, `DURHAI_SEED` runs that one again.
 
 mod claims;
+mod concurrency;
 mod copies;
-mod gates;
 mod hooks;
 mod listing;
 mod lives;
@@ -49,7 +49,7 @@ pub fn cases() -> Vec<Case> {
         listing::CASES,
         together::CASES,
         hooks::CASES,
-        gates::CASES,
+        concurrency::CASES,
         urgent::CASES,
         copies::CASES,
         random::CASES,

@@ -10,7 +10,7 @@ use durhai_core::{RunId, Status};
 use super::tools::*;
 use super::{Cases, Subject};
 use crate::{Claim, Creation, MemoryWorld, Query, Refused, World, Write, Written};
-use writes::{GATES, METAS, NAMES, STREAMS, TOKENS, brief, version};
+use writes::{LIMIT_KEYS, METAS, NAMES, STREAMS, TOKENS, brief, version};
 
 pub const CASES: Cases = &[("random: the same as the specification", random)];
 
@@ -210,10 +210,10 @@ impl<'a> Pair<'a> {
     }
 
     fn set_limit(&mut self) {
-        let (gate, limit) = (self.dice.pick(&GATES), self.dice.below(5) as u32);
-        self.note(format!("set_limit {gate:?} {limit}"));
-        self.model.set_limit(gate, limit).expect("the model works");
-        self.world().set_limit(gate, limit).expect("the world works");
+        let (key, limit) = (self.dice.pick(&LIMIT_KEYS), self.dice.below(5) as u32);
+        self.note(format!("set_limit {key:?} {limit}"));
+        self.model.set_limit(key, limit).expect("the model works");
+        self.world().set_limit(key, limit).expect("the world works");
     }
 
     fn reserve(&mut self) {

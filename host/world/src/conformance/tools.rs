@@ -31,7 +31,7 @@ pub fn row(name: &str) -> Row {
         wake_at: Some(0),
         note: serde_json::Value::Null,
         purge_at: None,
-        gate: None,
+        concurrency: None,
     }
 }
 

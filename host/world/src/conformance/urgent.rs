@@ -4,16 +4,16 @@ use durhai_core::{Millis, Status};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Gate, Outgoing, Record, Row, World};
+use crate::{Claim, Commit, Concurrency, Create, Outgoing, Record, Row, World};
 
 pub const CASES: Cases = &[
     ("urgent: other messages leave a run that has not begun", others_wait),
     ("urgent: every message wakes a run that has begun", begun),
-    ("urgent: due at once, before the moment and outside the gate", at_once),
+    ("urgent: due at once, before the moment and before it is admitted", at_once),
     ("urgent: dealt with or taken, the run is where it was", dealt_with),
     ("urgent: of a commit, and handed over to a successor", sent_along),
     ("urgent: to a run that is held, or parked", held_or_parked),
-    ("urgent: earliest first, and the gate goes on", among_others),
+    ("urgent: earliest first, and the others take their turns", among_others),
     ("urgent: another process and a copy know", kept),
 ];
 
@@ -21,15 +21,15 @@ fn delayed(name: &str, until: Millis) -> Row {
     Row { wake_at: Some(until), ..row(name) }
 }
 
-fn gated(row: Row) -> Row {
-    Row { gate: Some(Gate { key: "g".into(), limit: 1, priority: 0 }), ..row }
+fn limited(row: Row) -> Row {
+    Row { concurrency: Some(Concurrency { key: "g".into(), limit: 1, priority: 0 }), ..row }
 }
 
-/// One inside, and one that waits.
-fn full_gate(world: &dyn World) -> Claim {
-    let inside = held(world, gated(row("inside")), &holder("h"));
-    write_all(world, vec![new(gated(row("waits")), None)]);
-    inside
+/// One admitted, and one that waits.
+fn full(world: &dyn World) -> Claim {
+    let admitted = held(world, limited(row("inside")), &holder("h"));
+    write_all(world, vec![new(limited(row("waits")), None)]);
+    admitted
 }
 
 fn due(world: &dyn World, now: Millis) -> Vec<String> {
@@ -50,14 +50,14 @@ fn waits(world: &dyn World, run: &str) -> bool {
 
 fn others_wait(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let inside = full_gate(&*world);
-    write_all(&*world, vec![new(delayed("later", 40), None), new(gated(delayed("gated", 60)), None)]);
-    for name in ["later", "gated", "waits"] {
+    let admitted = full(&*world);
+    write_all(&*world, vec![new(delayed("later", 40), None), new(limited(delayed("limited", 60)), None)]);
+    for name in ["later", "limited", "waits"] {
         write_all(&*world, vec![send(&id(name), b"1"), send(&id(name), b"2")]);
     }
     assert_eq!((due(&*world, 39), wakes(&*world)), (vec![], Some(40)));
     // Whoever looks at it before changes nothing, and may not begin it.
-    for name in ["later", "gated", "waits"] {
+    for name in ["later", "limited", "waits"] {
         let claim = world.claim_run(&id(name), &holder("h"), 39).expect("works").expect("free");
         assert!(!claim.admitted, "{name}");
         write_all(&*world, vec![release(&claim)]);
@@ -67,21 +67,21 @@ fn others_wait(subject: &Subject<'_>) {
     assert_eq!((later.run.as_str(), later.admitted), ("later", true));
     assert_eq!(letters(&*world, &id("later")), [(1, b"1".to_vec()), (2, b"2".to_vec())], "they are there");
     assert_eq!(wakes(&*world), Some(60));
-    write_all(&*world, vec![ends(&inside)]);
+    write_all(&*world, vec![ends(&admitted)]);
     let waits = claim_one(&*world, &holder("h"), 50);
     assert_eq!((waits.run.as_str(), waits.admitted, letters(&*world, &waits.run).len()), ("waits", true, 2));
     write_all(&*world, vec![ends(&waits)]);
-    assert_eq!(due(&*world, 60), ["gated"]);
+    assert_eq!(due(&*world, 60), ["limited"]);
     undamaged(&*world);
 }
 
 fn begun(subject: &Subject<'_>) {
     let world = (subject.make)();
-    // Asleep for long, without and with a gate, with a moment of its own and without.
-    for (name, gate, status) in
+    // Asleep for long, without and with a concurrency limit, with a moment of its own and without.
+    for (name, has_limit, status) in
         [("a", false, Status::Waiting), ("b", true, Status::Suspended), ("c", false, Status::Running)]
     {
-        let made = if gate { gated(row(name)) } else { row(name) };
+        let made = if has_limit { limited(row(name)) } else { row(name) };
         let claim = held(&*world, made, &holder("h"));
         let sleeps = |row: &mut Row| (row.status, row.wake_at) = (status, Some(500));
         write_all(&*world, vec![becomes(&claim, sleeps), release(&claim)]);
@@ -98,16 +98,16 @@ fn begun(subject: &Subject<'_>) {
 
 fn at_once(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let inside = full_gate(&*world);
-    write_all(&*world, vec![new(delayed("later", 400), None), new(gated(delayed("gated", 400)), None)]);
-    let names = ["later", "gated", "waits"];
+    let admitted = full(&*world);
+    write_all(&*world, vec![new(delayed("later", 400), None), new(limited(delayed("limited", 400)), None)]);
+    let names = ["later", "limited", "waits"];
     for name in names {
         write_all(&*world, vec![send(&id(name), b"1"), send_urgent(&id(name), b"2"), send(&id(name), b"3")]);
         assert_eq!(wakes(&*world), Some(0), "{name}");
         let claim = claim_one(&*world, &holder("h"), 50);
         assert_eq!((claim.run.as_str(), claim.admitted), (name, false));
         assert_eq!(urgent(&*world, name), [false, true, false]);
-        assert_eq!(waits(&*world, name), name == "waits", "it did not come to its gate by that");
+        assert_eq!(waits(&*world, name), name == "waits", "it did not arrive at its limit by that");
         // Looked at and given back, it is still so.
         write_all(&*world, vec![release(&claim)]);
         let claim = world.claim_run(&id(name), &holder("h"), 50).expect("works").expect("free");
@@ -117,15 +117,15 @@ fn at_once(subject: &Subject<'_>) {
         assert_eq!(letters(&*world, &id(name)), []);
     }
     assert_eq!((due(&*world, 500), wakes(&*world)), (vec![], None));
-    // The gate is as it was.
-    write_all(&*world, vec![new(gated(row("next")), None)]);
+    // The queue is as it was.
+    write_all(&*world, vec![new(limited(row("next")), None)]);
     assert_eq!(due(&*world, 50), [""; 0]);
-    write_all(&*world, vec![ends(&inside)]);
+    write_all(&*world, vec![ends(&admitted)]);
     assert_eq!(due(&*world, 50), ["next"]);
-    // Due by itself, too: it comes to its gate like any other, and may begin where there is room.
+    // Due by itself, too: it arrives at its limit like any other, and may begin where there is room.
     write_all(&*world, vec![new(delayed("past", 40), None), send_urgent(&id("past"), b"x")]);
     assert!(claim_one(&*world, &holder("h"), 40).admitted);
-    write_all(&*world, vec![new(gated(delayed("comes", 40)), None), send_urgent(&id("comes"), b"x")]);
+    write_all(&*world, vec![new(limited(delayed("comes", 40)), None), send_urgent(&id("comes"), b"x")]);
     let comes = claim_one(&*world, &holder("h"), 40);
     assert_eq!((comes.admitted, waits(&*world, "comes")), (false, true));
     undamaged(&*world);
@@ -133,7 +133,7 @@ fn at_once(subject: &Subject<'_>) {
 
 fn dealt_with(subject: &Subject<'_>) {
     let world = (subject.make)();
-    full_gate(&*world);
+    full(&*world);
     write_all(&*world, vec![new(delayed("later", 400), None)]);
     for name in ["later", "waits"] {
         write_all(&*world, (0..3).map(|_| send_urgent(&id(name), b"x")).chain([send(&id(name), b"y")]).collect());
@@ -155,7 +155,7 @@ fn dealt_with(subject: &Subject<'_>) {
 
 fn sent_along(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let inside = full_gate(&*world);
+    let admitted = full(&*world);
     let parent = held(&*world, row("parent"), &holder("h"));
     let create = |row: Row| Create { row, events: chunk(1, 1), claim: None, hooks: Vec::new(), letters: Vec::new() };
     // The parent's last word to the children it has, one of which is made with the same commit.
@@ -174,10 +174,10 @@ fn sent_along(subject: &Subject<'_>) {
     // What was urgent for a run is so for the one it becomes.
     write_all(&*world, vec![send(&id("inside"), b"1"), send_urgent(&id("inside"), b"2")]);
     let next = Commit {
-        row: Some(Row { status: Status::Continued, ..inside.row.clone() }),
+        row: Some(Row { status: Status::Continued, ..admitted.row.clone() }),
         create: vec![create(delayed("next", 400))],
         forward: Some(id("next")),
-        ..turn(&inside)
+        ..turn(&admitted)
     };
     write_all(&*world, vec![commit(next)]);
     assert_eq!(urgent(&*world, "next"), [false, false, true]);
@@ -211,8 +211,8 @@ fn held_or_parked(subject: &Subject<'_>) {
 
 fn among_others(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let inside = full_gate(&*world);
-    let mut batch: Vec<_> = (0..4).map(|n| new(gated(row(&format!("w{n}"))), None)).collect();
+    let admitted = full(&*world);
+    let mut batch: Vec<_> = (0..4).map(|n| new(limited(row(&format!("w{n}"))), None)).collect();
     batch.push(new(delayed("soon", 5), None));
     batch.push(send_urgent(&id("w2"), b"x"));
     batch.push(send_urgent(&id("w1"), b"x"));
@@ -220,7 +220,7 @@ fn among_others(subject: &Subject<'_>) {
     // Its turn comes while it is held to be ended: the place is free again with its end.
     let w1 = world.claim_run(&id("w1"), &holder("h"), 50).expect("works").expect("free");
     assert_eq!(due(&*world, 50), ["w2", "soon"]);
-    write_all(&*world, vec![ends(&inside)]);
+    write_all(&*world, vec![ends(&admitted)]);
     let waits = claim_one(&*world, &holder("h"), 50);
     assert_eq!(waits.run.as_str(), "waits");
     write_all(&*world, vec![ends(&waits)]);
@@ -235,7 +235,7 @@ fn among_others(subject: &Subject<'_>) {
 
 fn kept(subject: &Subject<'_>) {
     let mut world = (subject.make)();
-    full_gate(&*world);
+    full(&*world);
     write_all(&*world, vec![new(delayed("later", 400), None), new(delayed("other", 300), None)]);
     write_all(&*world, vec![send_urgent(&id("waits"), b"x"), send(&id("waits"), b"y"), send(&id("other"), b"z")]);
     write_all(&*world, vec![send_urgent(&id("later"), b"x"), send_urgent(&id("later"), b"y")]);

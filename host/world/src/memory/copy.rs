@@ -6,7 +6,7 @@ use durhai_core::RunId;
 
 use super::run::Run;
 use super::state::State;
-use crate::{Chunk, Hook, Letter, Place, Record, Row, Snapshot, WorldError};
+use crate::{Admission, Chunk, Hook, Letter, Record, Row, Snapshot, WorldError};
 
 impl State {
     pub fn is_empty(&self) -> bool {
@@ -37,15 +37,15 @@ impl State {
         let programs = self.programs.iter();
         records
             .extend(programs.map(|(version, value)| Record::Program { version: version.clone(), value: some(value) }));
-        records.extend(self.limits.iter().map(|(key, limit)| Record::Gate { key: key.clone(), value: Some(*limit) }));
+        records.extend(self.limits.iter().map(|(key, limit)| Record::Limit { key: key.clone(), value: Some(*limit) }));
         for (number, id) in &self.order {
             let (number, run) = (*number, &self.runs[id]);
             records.push(Record::Run { number, value: Some(Box::new(run.row.clone())) });
             if run.tries > 0 {
                 records.push(Record::Tries { number, value: run.tries });
             }
-            if run.row.gate.is_some() && !run.row.status.is_terminal() {
-                records.push(Record::Place { number, value: run.place });
+            if run.row.concurrency.is_some() && !run.row.status.is_terminal() {
+                records.push(Record::Admission { number, value: run.admission });
             }
             let taken = run.inbox.first().map_or(run.last_letter, |letter| letter.index - 1);
             records.push(Record::Taken { number, value: taken });
@@ -102,11 +102,11 @@ impl State {
                 Record::Meta { key, value: None } => drop(state.meta.remove(&key)),
                 Record::Program { version, value: Some(value) } => drop(state.programs.insert(version, value)),
                 Record::Program { version, value: None } => drop(state.programs.remove(&version)),
-                Record::Gate { key, value: Some(limit) } => drop(state.limits.insert(key, limit)),
-                Record::Gate { key, value: None } => drop(state.limits.remove(&key)),
+                Record::Limit { key, value: Some(limit) } => drop(state.limits.insert(key, limit)),
+                Record::Limit { key, value: None } => drop(state.limits.remove(&key)),
                 Record::Run { value, .. } => run.row = value,
                 Record::Tries { value, .. } => run.tries = value,
-                Record::Place { value, .. } => run.place = Some(value),
+                Record::Admission { value, .. } => run.admission = Some(value),
                 Record::Taken { value, .. } => run.taken = value,
                 Record::Log { first, count, value, .. } => {
                     put(&mut run.log, first, value.map(|bytes| Chunk { first, count, bytes }));
@@ -140,7 +140,7 @@ impl State {
 struct Parts {
     row: Option<Box<Row>>,
     tries: u32,
-    place: Option<Place>,
+    admission: Option<Admission>,
     taken: u64,
     log: BTreeMap<u64, Chunk>,
     letters: BTreeMap<u64, Letter>,
@@ -151,14 +151,14 @@ struct Parts {
 impl Parts {
     fn run(self, number: u64) -> Option<Run> {
         let mut row = *self.row?;
-        let gate = row.gate.clone();
+        let concurrency = row.concurrency.clone();
         let mut run =
-            Run::new(number, Row { gate: None, ..row.clone() }, Chunk { first: 1, count: 0, bytes: Vec::new() });
+            Run::new(number, Row { concurrency: None, ..row.clone() }, Chunk { first: 1, count: 0, bytes: Vec::new() });
         row.wake_at = run.row.wake_at;
         run.row = row;
-        run.place = match (&gate, self.place) {
-            (None, _) => Place::Inside,
-            (Some(_), place) => place.unwrap_or(Place::Away),
+        run.admission = match (&concurrency, self.admission) {
+            (None, _) => Admission::Admitted,
+            (Some(_), admission) => admission.unwrap_or(Admission::NotArrived),
         };
         self.log.into_values().for_each(|chunk| run.add(chunk));
         run.tries = self.tries;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, Status};
 
-use crate::{Chunk, Letter, Place, Row};
+use crate::{Admission, Chunk, Letter, Row};
 
 pub struct Run {
     /// Its place in the order of creation.
@@ -20,7 +20,7 @@ pub struct Run {
     pub tries: u32,
     /// The last holder died: the next claim counts as one more try.
     pub died: bool,
-    pub place: Place,
+    pub admission: Admission,
 }
 
 pub struct Held {
@@ -30,7 +30,7 @@ pub struct Held {
 
 impl Run {
     pub fn new(key: u64, row: Row, events: Chunk) -> Self {
-        let place = if row.gate.is_some() { Place::Away } else { Place::Inside };
+        let admission = if row.concurrency.is_some() { Admission::NotArrived } else { Admission::Admitted };
         let mut run = Run {
             key,
             row: row.clone(),
@@ -42,7 +42,7 @@ impl Run {
             held: None,
             tries: 0,
             died: false,
-            place,
+            admission,
         };
         run.add(events);
         run.set_row(row);
@@ -58,10 +58,10 @@ impl Run {
         if self.is_urgent() { Some(0) } else { self.ready_at() }
     }
 
-    /// When it goes on, begins or comes to its gate.
+    /// When it goes on, begins or arrives at its limit.
     pub fn ready_at(&self) -> Option<Millis> {
-        match self.place {
-            Place::Waiting => None,
+        match self.admission {
+            Admission::Waiting => None,
             // A letter cannot help a parked run; an operator must.
             _ if self.inbox.is_empty() || self.row.status == Status::Parked => self.row.wake_at,
             _ if self.has_begun() => Some(0),
@@ -69,7 +69,7 @@ impl Run {
         }
     }
 
-    /// Somebody must deal with it before it begins.
+    /// A host must deal with it before it begins.
     pub fn is_urgent(&self) -> bool {
         self.row.status != Status::Parked && self.inbox.iter().any(|letter| letter.urgent)
     }
@@ -81,16 +81,16 @@ impl Run {
 
     /// Whether its script may go on or begin.
     pub fn is_admitted(&self, now: Millis) -> bool {
-        self.place == Place::Inside && (self.has_begun() || self.row.wake_at <= Some(now))
+        self.admission == Admission::Admitted && (self.has_begun() || self.row.wake_at <= Some(now))
     }
 
-    /// Whether it is alive and belongs to this gate.
-    pub fn of_gate(&self, gate: &str) -> bool {
-        !self.row.status.is_terminal() && self.row.gate.as_ref().is_some_and(|its| its.key == gate)
+    /// Whether it is alive and counts under this limit.
+    pub fn limited_by(&self, key: &str) -> bool {
+        !self.row.status.is_terminal() && self.row.concurrency.as_ref().is_some_and(|its| its.key == key)
     }
 
     pub fn set_row(&mut self, row: Row) {
-        self.row = Row { gate: self.row.gate.take(), run: self.row.run.clone(), ..row };
+        self.row = Row { concurrency: self.row.concurrency.take(), run: self.row.run.clone(), ..row };
         if self.row.status.is_terminal() {
             self.row.wake_at = None;
             self.inbox.clear();

@@ -8,8 +8,8 @@ use durhai_core::{Millis, RunId, Version};
 
 use super::run::{Held, Run};
 use crate::{
-    Claim, Commit, Create, Creation, Gate, Holder, Hook, HookChange, Letter, Notice, Outgoing, Place, Queue, Refused,
-    Row, Write, Written,
+    Admission, Claim, Commit, Concurrency, Create, Creation, Holder, Hook, HookChange, Letter, Notice, Outgoing, Queue,
+    Refused, Row, Write, Written,
 };
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub struct State {
     pub hooks: HashMap<Arc<str>, Hook>,
     /// Tokens that are spoken for, each with the claim that keeps it so.
     pub reserved: HashMap<Arc<str>, (RunId, u64)>,
-    /// Of the gates of all runs that have not ended.
+    /// By key, of all runs that have not ended.
     pub limits: HashMap<String, u32>,
     pub last_key: u64,
     last_fence: u64,
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// With the run whose place at the gate it may have, which that one loses then.
+    /// With the run whose place in the queue it may have, which that one loses then.
     fn create(
         &mut self,
         create: Create,
@@ -76,7 +76,7 @@ impl State {
         self.last_key += 1;
         let (terminal, created_at) = (row.status.is_terminal(), row.created_at);
         let arrives = claim.is_some() || row.wake_at.is_some_and(|wake_at| wake_at <= created_at);
-        let gate = row.gate.clone().filter(|_| !terminal);
+        let concurrency = row.concurrency.clone().filter(|_| !terminal);
         self.order.insert(self.last_key, id.clone());
         let mut run = Run::new(self.last_key, row, events);
         for bytes in letters.into_iter().filter(|_| !terminal) {
@@ -86,21 +86,21 @@ impl State {
         for (token, info) in hooks.into_iter().filter(|_| !terminal) {
             self.hooks.insert(token, Hook { run: id.clone(), info });
         }
-        if let Some(Gate { key, limit, .. }) = gate {
+        if let Some(Concurrency { key, limit, .. }) = concurrency {
             self.limits.insert(key.clone(), limit.max(1));
             let heir = ending.and_then(|ending| self.runs.get_mut(ending));
-            match heir.filter(|ending| arrives && ending.of_gate(&key) && ending.place == Place::Inside) {
+            match heir.filter(|ending| arrives && ending.limited_by(&key) && ending.admission == Admission::Admitted) {
                 Some(ending) => {
-                    ending.place = Place::Away;
-                    self.place(&id, Place::Inside);
+                    ending.admission = Admission::NotArrived;
+                    self.set_admission(&id, Admission::Admitted);
                 }
-                None if arrives => self.place(&id, Place::Waiting),
+                None if arrives => self.set_admission(&id, Admission::Waiting),
                 None => {}
             }
             self.admit(&key, notices);
         }
         match claim {
-            Some(holder) if !terminal && self.runs[&id].place == Place::Inside => {
+            Some(holder) if !terminal && self.runs[&id].admission == Admission::Admitted => {
                 Ok(Some(Claim { admitted: true, ..self.take(&id, &holder, created_at) }))
             }
             _ => {
@@ -177,11 +177,11 @@ impl State {
         if !run.row.status.is_terminal() {
             return Vec::new();
         }
-        let gate = run.row.gate.clone();
+        let concurrency = run.row.concurrency.clone();
         self.hooks.retain(|_, hook| hook.run != *id);
-        if let Some(Gate { key, .. }) = gate {
+        if let Some(Concurrency { key, .. }) = concurrency {
             self.admit(&key, notices);
-            if !self.runs.values().any(|run| run.of_gate(&key)) {
+            if !self.runs.values().any(|run| run.limited_by(&key)) {
                 self.limits.remove(&key);
             }
         }
@@ -229,50 +229,53 @@ impl State {
         self.hooks.get(token).map(|hook| hook.run.clone()).or_else(reserved)
     }
 
-    fn place(&mut self, id: &RunId, place: Place) {
-        self.runs.get_mut(id).expect("the caller found it").place = place;
+    fn set_admission(&mut self, id: &RunId, admission: Admission) {
+        self.runs.get_mut(id).expect("the caller found it").admission = admission;
     }
 
-    /// A run that is due comes to its gate, if it has not done so. Whether it is inside then.
+    /// A run that is due arrives at its limit, if it has not done so. Whether it is admitted then.
     pub fn arrive(&mut self, id: &RunId, notices: &mut Vec<Notice>) -> bool {
-        if let (Place::Away, Some(Gate { key, .. })) = (self.runs[id].place, self.runs[id].row.gate.clone()) {
-            self.place(id, Place::Waiting);
+        if let (Admission::NotArrived, Some(Concurrency { key, .. })) =
+            (self.runs[id].admission, self.runs[id].row.concurrency.clone())
+        {
+            self.set_admission(id, Admission::Waiting);
             self.admit(&key, notices);
         }
-        self.runs[id].place == Place::Inside
+        self.runs[id].admission == Admission::Admitted
     }
 
-    /// Lets in those that wait, the best first, as long as there is room.
-    pub fn admit(&mut self, gate: &str, notices: &mut Vec<Notice>) {
+    /// Admits those that wait, the best first, as long as there is room.
+    pub fn admit(&mut self, key: &str, notices: &mut Vec<Notice>) {
         loop {
-            let at = |place| self.runs.values().filter(move |run| run.of_gate(gate) && run.place == place);
-            let limit = self.limits.get(gate).map_or(0, |limit| *limit as usize);
-            let best =
-                at(Place::Waiting).min_by_key(|run| (Reverse(run.row.gate.as_ref().map(|of| of.priority)), run.key));
-            let Some(best) = best.filter(|_| at(Place::Inside).count() < limit) else { return };
+            let at =
+                |admission| self.runs.values().filter(move |run| run.limited_by(key) && run.admission == admission);
+            let limit = self.limits.get(key).map_or(0, |limit| *limit as usize);
+            let best = at(Admission::Waiting)
+                .min_by_key(|run| (Reverse(run.row.concurrency.as_ref().map(|of| of.priority)), run.key));
+            let Some(best) = best.filter(|_| at(Admission::Admitted).count() < limit) else { return };
             let id = best.row.run.clone();
-            self.place(&id, Place::Inside);
+            self.set_admission(&id, Admission::Admitted);
             notices.push(Notice::Due);
         }
     }
 
-    /// How a run stands at its gate.
+    /// How a run stands in the queue of its limit.
     pub fn queue(&self, id: &RunId, most: usize) -> Option<Queue> {
         let run = self.runs.get(id).filter(|run| !run.row.status.is_terminal())?;
-        let Gate { key, .. } = run.row.gate.as_ref()?;
-        let at = |place| self.runs.values().filter(move |run| run.of_gate(key) && run.place == place);
-        let rank = |run: &Run| (Reverse(run.row.gate.as_ref().map(|gate| gate.priority)), run.key);
-        let ahead = at(Place::Waiting).filter(|other| rank(other) < rank(run)).count() as u64;
-        let mut inside: Vec<_> = at(Place::Inside).collect();
-        inside.sort_unstable_by_key(|run| run.key);
+        let Concurrency { key, .. } = run.row.concurrency.as_ref()?;
+        let at = |admission| self.runs.values().filter(move |run| run.limited_by(key) && run.admission == admission);
+        let rank = |run: &Run| (Reverse(run.row.concurrency.as_ref().map(|of| of.priority)), run.key);
+        let ahead = at(Admission::Waiting).filter(|other| rank(other) < rank(run)).count() as u64;
+        let mut admitted: Vec<_> = at(Admission::Admitted).collect();
+        admitted.sort_unstable_by_key(|run| run.key);
         Some(Queue {
-            gate: key.clone(),
+            key: key.clone(),
             limit: self.limits.get(key).copied().unwrap_or_default(),
-            place: run.place,
-            ahead: if run.place == Place::Waiting { ahead } else { 0 },
-            waiting: at(Place::Waiting).count() as u64,
-            inside: inside.len() as u64,
-            holders: inside.into_iter().take(most).map(|run| run.row.run.clone()).collect(),
+            admission: run.admission,
+            ahead: if run.admission == Admission::Waiting { ahead } else { 0 },
+            waiting: at(Admission::Waiting).count() as u64,
+            admitted: admitted.len() as u64,
+            holders: admitted.into_iter().take(most).map(|run| run.row.run.clone()).collect(),
         })
     }
 

@@ -4,11 +4,11 @@ use durhai_core::{RunId, Status, Version};
 
 use super::super::tools::*;
 use super::{Dice, FOR_EVER, Pair, Pass};
-use crate::{Chunk, Commit, Create, Gate, Holder, HookChange, Outgoing, Row, World, Write};
+use crate::{Chunk, Commit, Concurrency, Create, Holder, HookChange, Outgoing, Row, World, Write};
 
 pub const NAMES: [&str; 9] = ["a", "b", "c", "d", "e/1", "e/2", "f", "g", "h"];
 pub const STREAMS: [&str; 3] = ["", "out", "out2"];
-pub const GATES: [&str; 3] = ["", "g", "g2"];
+pub const LIMIT_KEYS: [&str; 3] = ["", "g", "g2"];
 pub const TOKENS: [&str; 4] = ["t", "t2", "", "u"];
 pub const VALUES: [&str; 3] = ["v", "", "v2"];
 pub const METAS: [&str; 2] = ["m", "m2"];
@@ -31,8 +31,9 @@ impl Pair<'_> {
         made.parent = dice.one_in(3).then(|| id(dice.pick(&NAMES[..])));
         made.version = version(dice.below(3));
         if dice.one_in(2) {
-            let (key, limit) = (dice.pick(&GATES).into(), dice.below(4) as u32);
-            made.gate = Some(Gate { key, limit, priority: dice.pick(&[-1, 0, 0, 1, i32::MAX, i32::MIN]) });
+            let (key, limit) = (dice.pick(&LIMIT_KEYS).into(), dice.below(4) as u32);
+            made.concurrency =
+                Some(Concurrency { key, limit, priority: dice.pick(&[-1, 0, 0, 1, i32::MAX, i32::MIN]) });
         }
         made.purge_at = dice.one_in(3).then(|| self.now + dice.below(60));
         made.ended_at = dice.one_in(3).then_some(self.now);
@@ -117,10 +118,11 @@ impl Pair<'_> {
             .collect();
         let mut create: Vec<Create> = (0..self.few()).map(|_| self.create(20)).collect();
         if row.as_ref().is_some_and(|row| row.status.is_terminal()) && self.dice.one_in(2) {
-            // Goes on as another: at the same gate.
+            // Goes on as another: under the same limit.
             let before = self.model.row(&run).expect("the model works");
             let mut next = self.create(20);
-            next.row.gate = before.and_then(|before| before.gate).map(|gate| Gate { limit: 1, ..gate });
+            next.row.concurrency =
+                before.and_then(|before| before.concurrency).map(|of| Concurrency { limit: 1, ..of });
             create.push(next);
         }
         let value = |dice: &mut Dice| (!dice.one_in(3)).then(|| vec![7; dice.below(4) as usize]);
@@ -166,9 +168,9 @@ pub fn version(number: u64) -> Version {
 /// For people who look for what went wrong.
 pub fn brief(batch: &[Write]) -> String {
     let created = |create: &Create| {
-        let Row { run, status, gate, wake_at, .. } = &create.row;
-        let gate = gate.as_ref().map(|gate| (&gate.key, gate.limit, gate.priority));
-        format!("create {run} {status} at {gate:?} due {wake_at:?} claim {}", create.claim.is_some())
+        let Row { run, status, concurrency, wake_at, .. } = &create.row;
+        let limit = concurrency.as_ref().map(|of| (&of.key, of.limit, of.priority));
+        format!("create {run} {status} limit {limit:?} due {wake_at:?} claim {}", create.claim.is_some())
     };
     let one = |write: &Write| match write {
         Write::Create(create) => created(create),

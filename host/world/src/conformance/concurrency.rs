@@ -1,4 +1,4 @@
-//! Gates: who is inside, who waits, who is next.
+//! Concurrency limits: which runs are admitted, which wait, and which is next.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,27 +6,27 @@ use durhai_core::Status;
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Creation, Gate, Notice, Place, Queue, Row, World, Write, Written};
+use crate::{Admission, Claim, Commit, Concurrency, Create, Creation, Notice, Queue, Row, World, Write, Written};
 
 pub const CASES: Cases = &[
-    ("gate: at most so many are inside", limit),
-    ("gate: the best goes first, then the oldest", order),
-    ("gate: those who wait are not due, whatever they get", waiting_is_quiet),
-    ("gate: one that is to start later comes when it is due", later),
-    ("gate: asleep, parked or given back is still inside", stays),
-    ("gate: the limit that was handed over last counts", limits),
-    ("gate: claim_run takes one that waits, not admitted", claimed_outside),
-    ("gate: one whose turn comes while it is held", turn_comes_while_held),
-    ("gate: the place goes to the run that continues", handed_over),
-    ("gate: later rows cannot change it", kept),
-    ("gate: created with a commit", within_commit),
-    ("gate: how a run stands at it", stands),
-    ("gate: others hear of who gets in", heard),
-    ("gate: another process counts on", reopened),
+    ("concurrency: at most so many are admitted", limit),
+    ("concurrency: the best goes first, then the oldest", order),
+    ("concurrency: those who wait are not due, whatever they get", waiting_is_quiet),
+    ("concurrency: one that is to start later comes when it is due", later),
+    ("concurrency: asleep, parked or given back is still admitted", stays),
+    ("concurrency: the limit that was handed over last counts", limits),
+    ("concurrency: claim_run takes one that waits, not admitted", claimed_unadmitted),
+    ("concurrency: one whose turn comes while it is held", turn_comes_while_held),
+    ("concurrency: the place goes to the run that continues", handed_over),
+    ("concurrency: later rows cannot change it", kept),
+    ("concurrency: created with a commit", within_commit),
+    ("concurrency: how a run stands in the queue", stands),
+    ("concurrency: watchers hear of the runs that are admitted", heard),
+    ("concurrency: another process counts on", reopened),
 ];
 
-fn at(name: &str, gate: &str, limit: u32, priority: i32) -> Row {
-    Row { gate: Some(Gate { key: gate.into(), limit, priority }), ..row(name) }
+fn at(name: &str, key: &str, limit: u32, priority: i32) -> Row {
+    Row { concurrency: Some(Concurrency { key: key.into(), limit, priority }), ..row(name) }
 }
 
 fn made(row: Row) -> Create {
@@ -51,12 +51,12 @@ fn limit(subject: &Subject<'_>) {
     let a = held(&*world, at("a", "g", 2, 0), &holder("h"));
     assert!(a.admitted);
     write_all(&*world, vec![new(at("b", "g", 2, 0), None)]);
-    // With a claim and without: the gate is full.
+    // With a claim and without: the limit is reached.
     assert_eq!(write(&*world, new(at("c", "g", 2, 0), Some(&holder("h")))), Ok(Written::Created(None)));
     assert_eq!(write(&*world, new(at("d", "g", 2, 0), None)), Ok(Written::Created(None)));
     let waits = |name: &str| world.waits(&id(name)).expect("works");
     assert_eq!(["a", "b", "c", "d", "nobody"].map(waits), [false, false, true, true, false]);
-    // Other gates, and runs without one, are not concerned.
+    // Other limits, and runs without one, are not concerned.
     assert!(held(&*world, at("x", "", 1, 0), &holder("h")).admitted);
     assert!(held(&*world, at("y", "gg", 1, 0), &holder("h")).admitted);
     assert!(held(&*world, row("z"), &holder("h")).admitted);
@@ -77,18 +77,18 @@ fn limit(subject: &Subject<'_>) {
 
 fn order(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let mut inside = held(&*world, at("first", "g", 1, 0), &holder("h"));
+    let mut admitted = held(&*world, at("first", "g", 1, 0), &holder("h"));
     for (name, priority) in
         [("low", -1), ("a", 0), ("high", 5), ("b", 0), ("lowest", i32::MIN), ("top", i32::MAX), ("high2", 5)]
     {
         write_all(&*world, vec![new(at(name, "g", 1, priority), None)]);
     }
     for wanted in ["top", "high", "high2", "a", "b", "low", "lowest"] {
-        write_all(&*world, vec![ends(&inside)]);
-        inside = claim_one(&*world, &holder("h"), 50);
-        assert_eq!(inside.run.as_str(), wanted);
+        write_all(&*world, vec![ends(&admitted)]);
+        admitted = claim_one(&*world, &holder("h"), 50);
+        assert_eq!(admitted.run.as_str(), wanted);
     }
-    write_all(&*world, vec![ends(&inside)]);
+    write_all(&*world, vec![ends(&admitted)]);
     assert_eq!(due(&*world), [""; 0]);
     undamaged(&*world);
 }
@@ -112,11 +112,11 @@ fn later(subject: &Subject<'_>) {
     let world = (subject.make)();
     let later = |name, wake_at| Row { wake_at, ..at(name, "g", 1, 9) };
     write_all(&*world, vec![new(later("late", Some(40)), None), new(later("never", None), None)]);
-    // It keeps no place free, and pushes nobody aside.
+    // It keeps no place free, and pushes no other run aside.
     let a = held(&*world, at("a", "g", 1, 0), &holder("h"));
     assert_eq!(world.next_wake().expect("works"), Some(40));
     assert_eq!(claimed(&*world, &holder("h"), 39, 9), [""; 0]);
-    // Whoever only looks at it before does not bring it there.
+    // A host that only looks at it before does not make it arrive.
     let early = world.claim_run(&id("late"), &holder("h"), 39).expect("works").expect("free");
     assert!(!early.admitted);
     write_all(&*world, vec![release(&early)]);
@@ -130,11 +130,11 @@ fn later(subject: &Subject<'_>) {
     write_all(&*world, vec![ends(&late)]);
     let b = claim_one(&*world, &holder("h"), 40);
     assert_eq!(b.run.as_str(), "b");
-    // At the moment itself it is due, and a claim brings it there.
+    // At the moment itself it is due, and a claim makes it arrive.
     write_all(&*world, vec![new(Row { wake_at: Some(40), ..at("exact", "e", 1, 0) }, None)]);
     let exact = world.claim_run(&id("exact"), &holder("h"), 40).expect("works").expect("free");
     assert!(exact.admitted);
-    // A letter makes it due, and with that it comes.
+    // A letter makes it due, and with that it arrives.
     write_all(&*world, vec![send(&id("never"), b"x")]);
     assert_eq!(due(&*world), [""; 0]);
     write_all(&*world, vec![ends(&b)]);
@@ -160,7 +160,7 @@ fn stays(subject: &Subject<'_>) {
     write_all(&*world, vec![becomes(&a, sleeps), release(&a)]);
     assert_eq!(due(&*world), [""; 0]);
     let a = world.claim_run(&id("a"), &holder("h"), 50).expect("works").expect("free");
-    assert!(a.admitted, "it is inside whether due or not");
+    assert!(a.admitted, "it is admitted whether due or not");
     let parks = |row: &mut Row| (row.status, row.wake_at) = (Status::Parked, None);
     write_all(&*world, vec![becomes(&a, parks), release(&a)]);
     assert_eq!(due(&*world), [""; 0]);
@@ -173,7 +173,7 @@ fn stays(subject: &Subject<'_>) {
 
 fn limits(subject: &Subject<'_>) {
     let world = (subject.make)();
-    // Of a gate nobody has: nothing to change.
+    // Of a key that no run has: nothing to change.
     world.set_limit("g", 9).expect("works");
     let a = held(&*world, at("a", "g", 1, 0), &holder("h"));
     write_all(&*world, (0..6).map(|n| new(at(&format!("w{n}"), "g", 1, 0), None)).collect());
@@ -181,7 +181,7 @@ fn limits(subject: &Subject<'_>) {
     world.set_limit("other", 9).expect("works");
     world.set_limit("g", 3).expect("works");
     assert_eq!(due(&*world), ["w0", "w1"]);
-    // A run brings a limit, too: for all, and those who wait longer are first.
+    // A run brings a limit, too: for all, and those that wait longer are first.
     write_all(&*world, vec![new(at("x", "g", 4, 0), None)]);
     assert_eq!(due(&*world), ["w2"]);
     // One that shrinks takes no place away; there is room when enough have ended.
@@ -191,7 +191,7 @@ fn limits(subject: &Subject<'_>) {
     // A later run with the highest priority and a higher limit goes before.
     write_all(&*world, vec![new(at("y", "g", 4, 1), None)]);
     assert_eq!(due(&*world), ["y"]);
-    // When all have ended the gate is forgotten, and with it its limit.
+    // When all have ended the limit is forgotten.
     let b = held(&*world, at("b", "once", 1, 0), &holder("h"));
     world.set_limit("once", 5).expect("works");
     write_all(&*world, vec![ends(&b)]);
@@ -206,7 +206,7 @@ fn limits(subject: &Subject<'_>) {
     undamaged(&*world);
 }
 
-fn claimed_outside(subject: &Subject<'_>) {
+fn claimed_unadmitted(subject: &Subject<'_>) {
     let world = (subject.make)();
     let a = held(&*world, at("a", "g", 1, 0), &holder("h"));
     write_all(&*world, ["b", "c", "d"].map(|name| new(at(name, "g", 1, 0), None)).into());
@@ -259,7 +259,7 @@ fn handed_over(subject: &Subject<'_>) {
         })
     };
     let claimed_now = |row: Row| Create { claim: Some(holder("h")), ..made(row) };
-    // The first that arrives: not one of another gate, not one that comes later, not one that exists.
+    // The first that arrives: not one under another limit, not one that comes later, not one that exists.
     let all = continues(
         &a,
         vec![
@@ -276,7 +276,7 @@ fn handed_over(subject: &Subject<'_>) {
     };
     assert!(a2.admitted);
     assert_eq!(due(&*world), ["other"]);
-    // A full gate stays as it is, even where more are inside than the limit says now.
+    // A full queue stays as it is, even where more are admitted than the limit says now.
     world.set_limit("g", 2).expect("works");
     assert_eq!(due(&*world), ["a3"]);
     let all = continues(a2, vec![made(at("a4", "g", 1, 0))]).expect("accepted");
@@ -300,11 +300,14 @@ fn kept(subject: &Subject<'_>) {
     let a = held(&*world, at("a", "g", 1, 0), &holder("h"));
     let b = held(&*world, row("b"), &holder("h"));
     write_all(&*world, vec![new(at("w", "g", 1, 0), None)]);
-    let other = Some(Gate { key: "other".into(), limit: 7, priority: 7 });
-    write_all(&*world, vec![becomes(&a, |row| row.gate = None), becomes(&b, |row| row.gate = other.clone())]);
+    let other = Some(Concurrency { key: "other".into(), limit: 7, priority: 7 });
+    write_all(
+        &*world,
+        vec![becomes(&a, |row| row.concurrency = None), becomes(&b, |row| row.concurrency = other.clone())],
+    );
     assert_eq!(world.row(&id("a")).expect("works").expect("there"), at("a", "g", 1, 0));
-    assert_eq!(world.row(&id("b")).expect("works").expect("there").gate, None);
-    write_all(&*world, vec![becomes(&a, |row| (row.status, row.gate) = (Status::Failed, other))]);
+    assert_eq!(world.row(&id("b")).expect("works").expect("there").concurrency, None);
+    write_all(&*world, vec![becomes(&a, |row| (row.status, row.concurrency) = (Status::Failed, other))]);
     assert_eq!(due(&*world), ["w"]);
     undamaged(&*world);
 }
@@ -347,7 +350,7 @@ fn heard(subject: &Subject<'_>) {
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        panic!("nobody said that a run is due");
+        panic!("no notice said that a run is due");
     };
     world.set_limit("g", 2).expect("works");
     wait();
@@ -364,39 +367,39 @@ fn stands(subject: &Subject<'_>) {
     write_all(&*world, ["b", "c", "d"].map(|name| new(at(name, "g", 2, 0), None)).into());
     write_all(&*world, vec![new(at("e", "g", 2, 5), None), new(at("x", "other", 1, 0), None), new(row("free"), None)]);
     write_all(&*world, vec![new(Row { wake_at: Some(80), ..at("later", "g", 2, 9) }, None)]);
-    let of = |place, ahead| Queue {
-        gate: "g".into(),
+    let of = |admission, ahead| Queue {
+        key: "g".into(),
         limit: 2,
-        place,
+        admission,
         ahead,
         waiting: 3,
-        inside: 2,
+        admitted: 2,
         holders: vec![id("a"), id("b")],
     };
     // The higher priority goes first, then the older one.
-    assert_eq!(queue("e", 9), Some(of(Place::Waiting, 0)));
-    assert_eq!(queue("c", 9), Some(of(Place::Waiting, 1)));
-    assert_eq!(queue("d", 9), Some(of(Place::Waiting, 2)));
-    assert_eq!(queue("b", 9), Some(of(Place::Inside, 0)));
-    assert_eq!(queue("later", 9), Some(of(Place::Away, 0)));
-    assert_eq!(queue("d", 1), Some(Queue { holders: vec![id("a")], ..of(Place::Waiting, 2) }));
+    assert_eq!(queue("e", 9), Some(of(Admission::Waiting, 0)));
+    assert_eq!(queue("c", 9), Some(of(Admission::Waiting, 1)));
+    assert_eq!(queue("d", 9), Some(of(Admission::Waiting, 2)));
+    assert_eq!(queue("b", 9), Some(of(Admission::Admitted, 0)));
+    assert_eq!(queue("later", 9), Some(of(Admission::NotArrived, 0)));
+    assert_eq!(queue("d", 1), Some(Queue { holders: vec![id("a")], ..of(Admission::Waiting, 2) }));
     assert_eq!((queue("free", 9), queue("nobody", 9)), (None, None));
-    // It changes with those who come and go, held or not.
+    // It changes with those that come and go, held or not.
     let claimed = take(&*world, "d");
     assert_eq!(queue("d", 9).map(|queue| queue.ahead), Some(2));
     write_all(&*world, vec![release(&claimed), ends(&a)]);
-    let now = |place, ahead| Queue { waiting: 2, holders: vec![id("b"), id("e")], ..of(place, ahead) };
-    assert_eq!((queue("a", 9), queue("e", 9)), (None, Some(now(Place::Inside, 0))));
-    assert_eq!((queue("c", 9), queue("d", 9)), (Some(now(Place::Waiting, 0)), Some(now(Place::Waiting, 1))));
+    let now = |admission, ahead| Queue { waiting: 2, holders: vec![id("b"), id("e")], ..of(admission, ahead) };
+    assert_eq!((queue("a", 9), queue("e", 9)), (None, Some(now(Admission::Admitted, 0))));
+    assert_eq!((queue("c", 9), queue("d", 9)), (Some(now(Admission::Waiting, 0)), Some(now(Admission::Waiting, 1))));
     world.set_limit("g", 3).expect("works");
     assert_eq!(
         queue("d", 9),
         Some(Queue {
             limit: 3,
             waiting: 1,
-            inside: 3,
+            admitted: 3,
             holders: ["b", "c", "e"].map(id).into(),
-            ..of(Place::Waiting, 0)
+            ..of(Admission::Waiting, 0)
         })
     );
     if let Some(reopen) = subject.reopen {
