@@ -8,7 +8,7 @@ use durhai::{
 };
 use durhai_core::Kind;
 use durhai_testkit::{PATIENCE, Quiet, SimClock, events, quiet};
-use durhai_world::{Outgoing, Write};
+use durhai_world::{NewMessage, Write};
 use serde_json::json;
 
 const HOUR: u64 = 3_600_000;
@@ -63,7 +63,7 @@ fn names(world: &Arc<dyn World>, run: &str) -> Vec<&'static str> {
 
 /// A message as hosts write it, from one that is not here.
 fn message(run: &str, json: &Value, urgent: bool) -> Write {
-    Write::Send(Outgoing { run: id(run), at: 1, urgent, bytes: json.to_string().into_bytes() })
+    Write::Send(NewMessage { run: id(run), at: 1, urgent, bytes: json.to_string().into_bytes() })
 }
 
 #[tokio::test]

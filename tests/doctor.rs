@@ -184,7 +184,7 @@ const CASES: &[(&str, Break, &str, Status)] = &[
         "a letter that nobody knows",
         |all| {
             let number = number_of(all, "live");
-            all.push(Record::Letter { number, index: 99, at: 1, urgent: false, value: Some(b"?".to_vec()) });
+            all.push(Record::Message { number, index: 99, at: 1, urgent: false, value: Some(b"?".to_vec()) });
         },
         "of no kind",
         Status::Waiting,

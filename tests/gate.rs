@@ -78,7 +78,7 @@ fn stopped_at(world: &MemoryWorld, log: &[Event], seq: usize, id: &str) -> RunId
     };
     let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
     let create =
-        Write::Create(Box::new(Create { row, events: chunk, claim: None, hooks: Vec::new(), letters: Vec::new() }));
+        Write::Create(Box::new(Create { row, events: chunk, claim: None, hooks: Vec::new(), messages: Vec::new() }));
     world.write(vec![create]).expect("it answers")[0].as_ref().expect("it is new");
     run
 }

@@ -116,7 +116,7 @@ async fn who_asks_is_told_whether_it_is_damage() {
         ..world.row(run.id()).unwrap().unwrap()
     };
     let events = Chunk { first: 1, count: 1, bytes: vec![1, b'{', b'\n'] };
-    let create = Create { row, events, claim: None, hooks: Vec::new(), letters: Vec::new() };
+    let create = Create { row, events, claim: None, hooks: Vec::new(), messages: Vec::new() };
     world.write(vec![Write::Create(Box::new(create))]).unwrap().remove(0).unwrap();
     let torn = host.get("torn").await.unwrap();
     assert!(

@@ -11,7 +11,7 @@ use durhai::{
 use durhai_core::event::Created;
 use durhai_core::{Body, Event, wire};
 use durhai_testkit::{PATIENCE, SimClock};
-use durhai_world::{Chunk, Create, Outgoing, Row, Write};
+use durhai_world::{Chunk, Create, NewMessage, Row, Write};
 use serde_json::json;
 
 const DAY: Millis = 86_400_000;
@@ -222,7 +222,7 @@ async fn the_end_of_a_child_is_read_before_it_goes() {
     parent.row.ended_at = None;
     let mut child = old("child", Some(clock.now()));
     child.row.parent = Some(id("parent"));
-    let letter = Write::Send(Outgoing { run: id("parent"), at: 1, urgent: false, bytes: b"{}".to_vec() });
+    let letter = Write::Send(NewMessage { run: id("parent"), at: 1, urgent: false, bytes: b"{}".to_vec() });
     let writes = vec![Write::Create(Box::new(parent)), Write::Create(Box::new(child)), letter];
     assert!(world.write(writes).unwrap().iter().all(Result::is_ok));
     create(&*world, (0..600).map(|n| format!("old-{n}")), Some(clock.now()));
@@ -273,7 +273,7 @@ fn old(name: &str, purge_at: Option<Millis>) -> Create {
         events: Chunk { first: 1, count: 3, bytes: wire::encode(&events) },
         claim: None,
         hooks: Vec::new(),
-        letters: Vec::new(),
+        messages: Vec::new(),
     }
 }
 

@@ -146,7 +146,7 @@ fn create(number: usize, chunk: &[u8]) -> Write {
         events: Chunk { first: 1, count: 2, bytes: chunk.to_vec() },
         claim,
         hooks: Vec::new(),
-        letters: Vec::new(),
+        messages: Vec::new(),
     }))
 }
 

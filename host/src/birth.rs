@@ -76,7 +76,7 @@ impl Inner {
         };
         let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
         let claim = here.then(|| self.holder.clone());
-        Newborn { create: Create { row, events: chunk, claim, hooks: Vec::new(), letters: Vec::new() }, events }
+        Newborn { create: Create { row, events: chunk, claim, hooks: Vec::new(), messages: Vec::new() }, events }
     }
 
     /// The run that another one asked for. The failure is what its script gets.

@@ -356,7 +356,7 @@ impl HostBuilder {
         inner.world.watch(Arc::new(move |notice| {
             let Some(inner) = watched.upgrade() else { return };
             match notice {
-                Notice::Letter(run) => inner.send(inner.worker_of(&run), Msg::Letter(run)),
+                Notice::Message(run) => inner.send(inner.worker_of(&run), Msg::Letter(run)),
                 Notice::Due => inner.adopter.ring(),
             }
         }));

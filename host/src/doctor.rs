@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use durhai_core::{RunId, Version};
 use durhai_engine::Bundle;
-use durhai_world::{Letter, Record, World, WorldError};
+use durhai_world::{InboxMessage, Record, World, WorldError};
 use serde::{Deserialize, Serialize};
 
 pub use repair::{Repaired, rebuild, repair};
@@ -118,12 +118,12 @@ fn look_again(world: &dyn World, run: &RunId, pass: &mut Pass<'_>) -> Result<boo
             }
         }
     }
-    if let Some(first) = snapshot.letters.first() {
+    if let Some(first) = snapshot.messages.first() {
         pass.take(Record::Taken { number, value: first.index - 1 })?;
     }
-    for letter in snapshot.letters {
-        let Letter { index, at, urgent, bytes } = letter;
-        pass.take(Record::Letter { number, index, at, urgent, value: Some(bytes) })?;
+    for letter in snapshot.messages {
+        let InboxMessage { index, at, urgent, bytes } = letter;
+        pass.take(Record::Message { number, index, at, urgent, value: Some(bytes) })?;
     }
     for (stream, count) in snapshot.streams {
         let mut index = 0;

@@ -2,7 +2,7 @@
 
 use durhai_core::replay::Input;
 use durhai_core::{Body, Failure, Kind, Millis, RunId, StepId, Value};
-use durhai_world::Outgoing;
+use durhai_world::NewMessage;
 use serde::{Deserialize, Serialize};
 
 /// A message to a run, as it is stored. Written by any host, read by the one that holds the run.
@@ -59,9 +59,9 @@ impl Message {
     }
 
     /// On its way to a run. Only what ends a run is for one that has not begun, too: everything else waits until it does.
-    pub fn to(&self, run: &RunId, at: Millis) -> Outgoing {
+    pub fn to(&self, run: &RunId, at: Millis) -> NewMessage {
         let urgent = matches!(self, Message::Cancel { .. } | Message::Terminate { .. });
-        Outgoing { run: run.clone(), at, urgent, bytes: self.encode() }
+        NewMessage { run: run.clone(), at, urgent, bytes: self.encode() }
     }
 
     /// What becomes of a run that has not begun, if this ends it.

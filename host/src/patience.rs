@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher, World,
-    WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher,
+    World, WorldError, Write, Written,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +78,7 @@ impl World for Patient {
         self.read(|world| world.log_tail(run))
     }
 
-    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
         self.read(|world| world.inbox(run, after, limit))
     }
 

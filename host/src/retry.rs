@@ -157,8 +157,8 @@ fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
     let hooks = crate::hook::open_in(inner, bundle.as_deref(), &kept)?;
     let mut newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
     newborn.create.hooks = hooks;
-    newborn.create.letters = again(&newborn.events, behind);
-    newborn.create.letters.extend(unread(world, old)?);
+    newborn.create.messages = again(&newborn.events, behind);
+    newborn.create.messages.extend(unread(world, old)?);
     Ok(Next::New(Box::new(newborn)))
 }
 

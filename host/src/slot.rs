@@ -8,7 +8,7 @@ use durhai_core::event::Created;
 use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Stored, Turn, Verdict, WaitingFor};
 use durhai_core::{Body, Event, Failure, Kind, Millis, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
-use durhai_world::{Chunk, Claim, Commit, HookChange, Outgoing, Row, WorldError, Write};
+use durhai_world::{Chunk, Claim, Commit, HookChange, NewMessage, Row, WorldError, Write};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -490,7 +490,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
 }
 
 /// What the run that waits for this one is told of its end. A successor tells it instead, if there is one.
-pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Option<Outgoing> {
+pub(crate) fn letter_to_parent(created: &Created, end: &Body, now: Millis) -> Option<NewMessage> {
     let parent = created.parent.as_ref()?;
     let (output, cause) = match end {
         Body::RunCompleted { output } => (output.clone(), None),

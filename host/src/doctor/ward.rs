@@ -93,7 +93,7 @@ impl Ward {
                 self.out.push(record);
             }
             Record::Log { first, count, value, .. } => self.chunk(first, count, value.unwrap_or_default()),
-            Record::Letter { index, ref value, .. } => {
+            Record::Message { index, ref value, .. } => {
                 if value.as_deref().is_some_and(|bytes| Message::decode(bytes).is_none()) {
                     let what = format!("the letter {index} that waits for it is of no kind that this version knows");
                     self.put_aside(what, record);
@@ -258,7 +258,7 @@ impl Ward {
         if row.status.is_terminal() {
             // Nothing waits for what has ended.
             let (letters, rest): (Vec<_>, Vec<_>) =
-                out.into_iter().partition(|record| matches!(record, Record::Letter { .. }));
+                out.into_iter().partition(|record| matches!(record, Record::Message { .. }));
             out = rest;
             if !self.letters.is_empty() {
                 let what = "it has ended, and letters wait for it";
@@ -286,7 +286,7 @@ impl Ward {
         findings.push(Damage::mended(id.as_ref(), what));
         let mut next = self.taken;
         for record in out {
-            if let Record::Letter { index, .. } = record {
+            if let Record::Message { index, .. } = record {
                 next += 1;
                 *index = next;
             }

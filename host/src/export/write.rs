@@ -135,7 +135,7 @@ struct Export<'a, W: Write> {
 
 impl<W: Write> Export<'_, W> {
     fn run(&mut self, snapshot: &Snapshot) -> Result<(), HostError> {
-        let Snapshot { row, last_seq, streams, values, letters, hooks } = snapshot;
+        let Snapshot { row, last_seq, streams, values, messages, hooks } = snapshot;
         let run = &row.run;
         self.line(&Line::Run { row: Box::new(row.clone()), events: *last_seq })?;
         self.text(&row.version)?;
@@ -169,11 +169,11 @@ impl<W: Write> Export<'_, W> {
         for (token, info) in hooks {
             self.line(&Line::Hook { token: token.clone(), info: text(info)? })?;
         }
-        for letter in letters {
-            let message = serde_json::from_slice(&letter.bytes).map_err(|error| {
+        for waiting in messages {
+            let message = serde_json::from_slice(&waiting.bytes).map_err(|error| {
                 WorldError::Corrupt(format!("a letter for run {run} cannot be read: {error}; see `durhai doctor`"))
             })?;
-            self.line(&Line::Letter { at: letter.at, message })?;
+            self.line(&Line::Letter { at: waiting.at, message })?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use durhai_core::event::{Origin, Times};
 use durhai_core::replay::TakenOver;
 use durhai_core::{Body, Event, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Bundle;
-use durhai_world::{Chunk, Claim, Commit, Create, HookChange, Outgoing, Refused, Row, WorldError, Write, Written};
+use durhai_world::{Chunk, Claim, Commit, Create, HookChange, NewMessage, Refused, Row, WorldError, Write, Written};
 use serde_json::json;
 
 use super::{ImportOptions, Plan};
@@ -232,7 +232,7 @@ impl Bringing<'_> {
                 let message = message.to(&run.commit.run, at);
                 let bytes = self.own(message.bytes);
                 run.size += bytes.len();
-                run.commit.send.push(Outgoing { bytes, ..message });
+                run.commit.send.push(NewMessage { bytes, ..message });
             }
             Item::Text(..) | Item::Run { .. } => {}
         }
@@ -276,7 +276,7 @@ impl Bringing<'_> {
         let mut chunks = chunks(&events).into_iter();
         let first = chunks.next().unwrap_or(Chunk { first: 1, count: 0, bytes: Vec::new() });
         let id = row.run.clone();
-        let create = Create { row, events: first, claim: None, hooks: Vec::new(), letters: Vec::new() };
+        let create = Create { row, events: first, claim: None, hooks: Vec::new(), messages: Vec::new() };
         self.write(Write::Create(Box::new(create)))?;
         // Whoever looks for work passes over it: it is parked.
         let claim = self.inner.world.claim_run(&id, &self.inner.holder, self.inner.clock.now())?;

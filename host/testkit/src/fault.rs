@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher,
-    World, WorldError, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot,
+    Watcher, World, WorldError, Write, Written,
 };
 
 use crate::pulse::Pulse;
@@ -221,7 +221,7 @@ impl World for FaultWorld {
         self.read("log_tail")?.log_tail(run)
     }
 
-    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
         self.read("inbox")?.inbox(run, after, limit)
     }
 

@@ -6,7 +6,7 @@ use durhai_world::{Query, World};
 /// What [`quiet`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quiet {
-    /// A step is under way, a letter is unread, a timer is due: something will be written without anybody's doing.
+    /// A step is under way, a message is unread, a timer is due: something will be written without anybody's doing.
     Busy,
     /// Nothing happens before that moment (or ever), unless somebody does something.
     Until(Option<Millis>),
@@ -21,13 +21,13 @@ pub fn quiet(world: &dyn World, now: Millis) -> Quiet {
     loop {
         let page = world.list(&query).expect("the world behind the faults answers");
         for row in page.rows.iter().filter(|row| !row.status.is_terminal() && row.status != Status::Parked) {
-            let letters = world.inbox(&row.run, 0, 1_000).expect("it answers");
-            let urgent = letters.iter().any(|letter| letter.urgent);
+            let messages = world.inbox(&row.run, 0, 1_000).expect("it answers");
+            let urgent = messages.iter().any(|message| message.urgent);
             let begun = row.status != Status::Pending;
             match row.wake_at {
                 _ if urgent => return Quiet::Busy,
                 _ if world.waits(&row.run).expect("it answers") => {}
-                _ if begun && !letters.is_empty() => return Quiet::Busy,
+                _ if begun && !messages.is_empty() => return Quiet::Busy,
                 Some(at) if at <= now => return Quiet::Busy,
                 at => next = next.into_iter().chain(at).min(),
             }

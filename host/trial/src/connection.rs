@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::world::{
-    Chunk, Claim, Count, Holder, Hook, Letter, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher, World,
-    WorldError, Write, Written, decode,
+    Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher,
+    World, WorldError, Write, Written, decode,
 };
 use durhai::{Millis, RunId, Version};
 
 use crate::pulse::Pulse;
 
 /// What is done to the host during one repetition of a test. Writes are counted from 1: runs that are created, turns that
-/// bring events, letters.
+/// bring events, messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Disturbance {
     #[default]
@@ -34,7 +34,7 @@ pub struct Connection {
     disturbance: Disturbance,
     pulse: Pulse,
     writes: AtomicU64,
-    letters: AtomicU64,
+    messages: AtomicU64,
     changes: AtomicU64,
     down: Arc<AtomicBool>,
     struck: Mutex<Option<String>>,
@@ -47,7 +47,7 @@ impl Connection {
             disturbance,
             pulse,
             writes: AtomicU64::new(0),
-            letters: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             down: Arc::default(),
             struck: Mutex::default(),
@@ -59,9 +59,9 @@ impl Connection {
         self.writes.load(Ordering::SeqCst)
     }
 
-    /// Letters from outside that were stored.
-    pub fn letters(&self) -> u64 {
-        self.letters.load(Ordering::SeqCst)
+    /// Messages from outside that were stored.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::SeqCst)
     }
 
     /// Changes of the world so far: what was seen while this stayed the same is of one moment.
@@ -119,9 +119,9 @@ impl World for Connection {
                 // Down before it can be seen, so that nobody acts on it any more.
                 self.strike(&write);
             }
-            let letter = matches!(write, Write::Send(_));
+            let message = matches!(write, Write::Send(_));
             let answer = self.inner.write(vec![write])?;
-            self.letters.fetch_add(u64::from(letter && answer.iter().all(Result::is_ok)), Ordering::SeqCst);
+            self.messages.fetch_add(u64::from(message && answer.iter().all(Result::is_ok)), Ordering::SeqCst);
             answers.extend(answer);
             self.changed();
         }
@@ -162,7 +162,7 @@ impl World for Connection {
         self.world()?.log_tail(run)
     }
 
-    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
         self.world()?.inbox(run, after, limit)
     }
 
@@ -302,7 +302,7 @@ fn describe(write: &Write) -> String {
         Write::Commit(commit) => {
             format!("{}: {}", commit.run, commit.events.as_ref().map(events).unwrap_or_default())
         }
-        Write::Send(sent) => format!("{}: a letter to it", sent.run),
+        Write::Send(sent) => format!("{}: a message to it", sent.run),
         Write::Release { run, .. } | Write::Delete { run } => run.to_string(),
     }
 }

@@ -68,7 +68,7 @@ pub struct Play {
     /// Workflows whose schedules count, and when they are due.
     schedules: BTreeMap<String, Option<Millis>>,
     /// Counted over all hosts.
-    letters: u64,
+    messages: u64,
     struck: Option<String>,
     writes: Option<u64>,
     started: usize,
@@ -105,7 +105,7 @@ impl Play {
             order: Vec::new(),
             delays: BTreeMap::new(),
             schedules: BTreeMap::new(),
-            letters: 0,
+            messages: 0,
             struck: None,
             writes: None,
             started: 0,
@@ -190,16 +190,16 @@ impl Play {
         self.ask(ask).map(|run| run.id().clone())
     }
 
-    /// Has the host do something that comes to one letter. If it dies meanwhile it is asked again, unless the letter was
+    /// Has the host do something that comes to one message. If it dies meanwhile it is asked again, unless the message was
     /// stored.
     pub fn tell<F: Future<Output = Result<(), HostError>>>(&mut self, ask: impl Fn(Host) -> F) -> Result<(), Stuck> {
         loop {
-            let before = self.letters + self.connection.letters();
+            let before = self.messages + self.connection.messages();
             match self.setting.tokio.block_on(ask(self.host.clone())) {
                 Ok(()) => return Ok(()),
                 Err(_) if self.connection.is_down() => {
                     self.restart()?;
-                    if self.letters > before {
+                    if self.messages > before {
                         return Ok(());
                     }
                 }
@@ -326,7 +326,7 @@ impl Play {
     /// The host is dead: another one takes over, and that one lives.
     fn restart(&mut self) -> Result<(), Stuck> {
         self.setting.tokio.block_on(self.host.shutdown());
-        self.letters += self.connection.letters();
+        self.messages += self.connection.messages();
         self.writes.get_or_insert(self.connection.writes());
         self.struck = self.struck.take().or_else(|| self.connection.struck());
         self.world.crash();

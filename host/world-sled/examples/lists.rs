@@ -102,5 +102,5 @@ fn new(at: u64, runs: u64) -> Write {
         concurrency: None,
     };
     let events = Chunk { first: 1, count: 2, bytes: vec![b'x'; 300] };
-    Write::Create(Box::new(Create { row, events, claim: None, hooks: Vec::new(), letters: Vec::new() }))
+    Write::Create(Box::new(Create { row, events, claim: None, hooks: Vec::new(), messages: Vec::new() }))
 }

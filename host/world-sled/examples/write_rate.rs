@@ -75,7 +75,7 @@ fn create(world: &SledWorld) -> Result<Vec<Claim>, Box<dyn std::error::Error>> {
             concurrency: None,
         };
         let events = Chunk { first: 1, count: 1, bytes: vec![b'c'; 250] };
-        let create = Create { row, events, claim: Some(holder.clone()), hooks: Vec::new(), letters: Vec::new() };
+        let create = Create { row, events, claim: Some(holder.clone()), hooks: Vec::new(), messages: Vec::new() };
         for written in world.write(vec![Write::Create(Box::new(create))])? {
             if let Written::Created(Some(claim)) = written? {
                 claims.push(claim);

@@ -1,7 +1,7 @@
 //! A turn of a run: all that one commit changes.
 
 use durhai_core::RunId;
-use durhai_world::{Chunk, Commit, Creation, Letter, Outgoing, Refused, Row, WorldError};
+use durhai_world::{Chunk, Commit, Creation, InboxMessage, NewMessage, Refused, Row, WorldError};
 
 use crate::batch::Batch;
 use crate::keys;
@@ -13,10 +13,10 @@ impl Turn<'_> {
     pub fn commit(&mut self, commit: Commit) -> Outcome<Vec<Creation>> {
         let ends = commit.row.as_ref().is_some_and(|row| row.status.is_terminal());
         let forward = commit.forward.filter(|_| ends);
-        let waits = |run: &Run| run.last_letter > run.taken;
+        let waits = |run: &Run| run.last_message > run.taken;
         let leave = commit.leave.filter(|_| ends && self.state.runs.get(&commit.run).is_some_and(waits));
         if forward.is_some() || leave.is_some() {
-            // The letters must be on the disk to be found.
+            // The messages must be on the disk to be found.
             self.apply()?;
         }
         let run = match self.state.runs.get_mut(&commit.run) {
@@ -36,10 +36,10 @@ impl Turn<'_> {
             self.empty = false;
         }
         if let Some(taken) = commit.inbox_taken {
-            let taken = taken.min(run.last_letter);
+            let taken = taken.min(run.last_message);
             if taken > run.taken {
                 for index in run.taken + 1..=taken {
-                    self.batch.remove(&keys::two(keys::LETTER, run.key, index));
+                    self.batch.remove(&keys::two(keys::MESSAGE, run.key, index));
                 }
                 run.taken = taken;
                 self.batch.insert(&keys::one(keys::TAKEN, run.key), &taken.to_be_bytes());
@@ -52,8 +52,8 @@ impl Turn<'_> {
         }
         let left = match leave.filter(|_| forward.is_none()) {
             Some(stream) => {
-                let letters = self.letters(&commit.run)?.into_iter();
-                letters.map(|letter| (stream.clone(), letter.bytes)).collect()
+                let messages = self.messages(&commit.run)?.into_iter();
+                messages.map(|message| (stream.clone(), message.bytes)).collect()
             }
             None => Vec::new(),
         };
@@ -99,7 +99,7 @@ impl Turn<'_> {
             });
         }
         if let Some(row) = commit.row {
-            let letters = if forward.is_some() { self.letters(&commit.run)? } else { Vec::new() };
+            let messages = if forward.is_some() { self.messages(&commit.run)? } else { Vec::new() };
             if ends {
                 self.close_all(&commit.run);
             }
@@ -118,22 +118,22 @@ impl Turn<'_> {
                 self.passing.push(commit.run);
             }
             if let Some(heir) = forward {
-                for Letter { at, urgent, bytes, .. } in letters {
-                    let _dropped_if_refused = self.send(Outgoing { run: heir.clone(), at, urgent, bytes })?;
+                for InboxMessage { at, urgent, bytes, .. } in messages {
+                    let _dropped_if_refused = self.send(NewMessage { run: heir.clone(), at, urgent, bytes })?;
                 }
             }
         }
-        for outgoing in commit.send {
-            let _dropped_if_refused = self.send(outgoing)?;
+        for message in commit.send {
+            let _dropped_if_refused = self.send(message)?;
         }
         Ok(Ok(creations))
     }
 
-    /// The letters that a run has not taken.
-    fn letters(&self, id: &RunId) -> Result<Vec<Letter>, WorldError> {
+    /// The messages that a run has not taken.
+    fn messages(&self, id: &RunId) -> Result<Vec<InboxMessage>, WorldError> {
         let Some(run) = self.state.runs.get(id) else { return Ok(Vec::new()) };
-        let waiting = (run.last_letter - run.taken) as usize;
-        read::letters(self.disk, id, run.key, run.taken + 1, waiting)
+        let waiting = (run.last_message - run.taken) as usize;
+        read::messages(self.disk, id, run.key, run.taken + 1, waiting)
     }
 }
 
@@ -158,15 +158,15 @@ fn set_row(run: &mut Run, mut row: Row, batch: &mut Batch) {
     if row.status.is_terminal() {
         row.wake_at = None;
         batch.remove(&keys::one(keys::HELD, key));
-        for index in run.taken + 1..=run.last_letter {
-            batch.remove(&keys::two(keys::LETTER, key, index));
+        for index in run.taken + 1..=run.last_message {
+            batch.remove(&keys::two(keys::MESSAGE, key, index));
         }
-        run.taken = run.last_letter;
+        run.taken = run.last_message;
         if run.urgent > 0 {
             batch.remove(&keys::one(keys::URGENT, key));
         }
         run.urgent = 0;
-        if run.last_letter > 0 {
+        if run.last_message > 0 {
             batch.remove(&keys::one(keys::TAKEN, key));
         }
         if run.tries > 0 {

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use durhai_core::{RunId, Version};
-use durhai_world::{Letter, Record, Row, Snapshot, WorldError};
+use durhai_world::{InboxMessage, Record, Row, Snapshot, WorldError};
 use sled::IVec;
 
 use crate::batch::Change;
@@ -35,7 +35,7 @@ const ROUNDS: usize = 32;
 
 /// What is only found by its run's number, in the order in which it is given out.
 pub const OF_RUNS: [u8; 8] =
-    [keys::ROW, keys::TRIES, keys::ADMISSION, keys::TAKEN, keys::LOG, keys::LETTER, keys::STREAM, keys::VALUE];
+    [keys::ROW, keys::TRIES, keys::ADMISSION, keys::TAKEN, keys::LOG, keys::MESSAGE, keys::STREAM, keys::VALUE];
 
 /// Keeps what is written while a copy is made.
 #[derive(Default)]
@@ -86,13 +86,13 @@ pub fn snapshot(disk: &Disk, id: &RunId) -> Result<Option<Snapshot>, WorldError>
         let Some(value) = disk.get(keys::named(keys::HOOK, token))? else { continue };
         hooks.extend(keys::split_dated(&value).map(|(_, info)| (token.to_owned(), info.to_vec())));
     }
-    let letters: Vec<Letter> = read::inbox(disk, id, state::taken(disk, key)?, usize::MAX)?;
+    let messages: Vec<InboxMessage> = read::inbox(disk, id, state::taken(disk, key)?, usize::MAX)?;
     Ok(Some(Snapshot {
         row,
         last_seq: state::last_seq(disk, key)?,
         streams: read::streams(disk, id)?,
         values: read::values(disk, id)?,
-        letters,
+        messages,
         hooks,
     }))
 }
@@ -246,11 +246,11 @@ fn record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, &'static s
                 None => Record::Log { number, first, count: 0, value: None },
             }
         }
-        Some(&keys::LETTER) => {
+        Some(&keys::MESSAGE) => {
             let (number, index) = (number()?, last()?);
-            match value.map(|value| keys::split_letter(value).ok_or("a letter")).transpose()? {
-                Some((at, urgent, bytes)) => Record::Letter { number, index, at, urgent, value: Some(bytes.to_vec()) },
-                None => Record::Letter { number, index, at: 0, urgent: false, value: None },
+            match value.map(|value| keys::split_message(value).ok_or("a message")).transpose()? {
+                Some((at, urgent, bytes)) => Record::Message { number, index, at, urgent, value: Some(bytes.to_vec()) },
+                None => Record::Message { number, index, at: 0, urgent: false, value: None },
             }
         }
         Some(&keys::STREAM) => {

@@ -11,7 +11,7 @@ use crate::state::Run;
 use crate::zones::Zones;
 
 /// What this version writes and reads. 1: runs were not found by their version; 2: they were not counted, nor found by
-/// their time, and by their status whatever their workflow; 3: no letter was urgent, and any made a run due that had not
+/// their time, and by their status whatever their workflow; 3: no message was urgent, and any made a run due that had not
 /// begun.
 const FORMAT: u64 = 4;
 
@@ -81,12 +81,12 @@ fn list_statuses(disk: &Disk) -> Result<(), WorldError> {
     })
 }
 
-/// The same: runs that have not begun are due when they begin, whatever waits for them. The letters of an older format are
+/// The same: runs that have not begun are due when they begin, whatever waits for them. The messages of an older format are
 /// not urgent: what they ask for happens when the run begins.
 fn list_dues(disk: &Disk) -> Result<(), WorldError> {
-    let mut letters = Cursor::new(keys::LETTER);
+    let mut messages = Cursor::new(keys::MESSAGE);
     let (mut last, mut batch, mut count) = (None, Batch::default(), 0);
-    while let Some((at, _)) = letters.next(disk)? {
+    while let Some((at, _)) = messages.next(disk)? {
         let Some(key) = keys::first_number(&at).filter(|key| last != Some(*key)) else { continue };
         last = Some(key);
         let row = disk.get(keys::one(keys::ROW, key))?;

@@ -12,9 +12,9 @@
 //! | `i` run id | the run's key, u64 |
 //! | `r` key | the row, JSON |
 //! | `l` key, first seq u64 | one chunk: count u32, then its bytes |
-//! | `x` key, index u64 | one letter that waits: at u64, with the highest bit set if it is urgent, then its bytes |
-//! | `u` key | the index of the last urgent letter that waits, u64; absent: there is none |
-//! | `c` key | the index of the last letter taken, u64; absent: none was |
+//! | `x` key, index u64 | one message that waits: at u64, with the highest bit set if it is urgent, then its bytes |
+//! | `u` key | the index of the last urgent message that waits, u64; absent: there is none |
+//! | `c` key | the index of the last message taken, u64; absent: none was |
 //! | `s` key, name length u32, name, index u64 | one entry of a stream |
 //! | `v` key, name | a value of the run |
 //! | `k` token | an open hook: the run's key, u64, then what was given with it |
@@ -44,7 +44,7 @@ pub const PROGRAM: u8 = b'p';
 pub const ID: u8 = b'i';
 pub const ROW: u8 = b'r';
 pub const LOG: u8 = b'l';
-pub const LETTER: u8 = b'x';
+pub const MESSAGE: u8 = b'x';
 pub const URGENT: u8 = b'u';
 pub const TAKEN: u8 = b'c';
 pub const STREAM: u8 = b's';
@@ -259,16 +259,16 @@ pub fn split_dated(value: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_be_bytes(*number), bytes))
 }
 
-/// Set in the time of an urgent letter.
+/// Set in the time of an urgent message.
 const URGENT_BIT: u64 = 1 << 63;
 
-/// The value of a letter.
-pub fn letter(at: Millis, urgent: bool, bytes: &[u8]) -> IVec {
+/// The value of a message.
+pub fn message(at: Millis, urgent: bool, bytes: &[u8]) -> IVec {
     dated(at.min(!URGENT_BIT) | if urgent { URGENT_BIT } else { 0 }, bytes)
 }
 
-/// Undoes [`letter`]: when it was sent, whether it is urgent, and its bytes.
-pub fn split_letter(value: &[u8]) -> Option<(Millis, bool, &[u8])> {
+/// Undoes [`message`]: when it was sent, whether it is urgent, and its bytes.
+pub fn split_message(value: &[u8]) -> Option<(Millis, bool, &[u8])> {
     let (at, bytes) = split_dated(value)?;
     Some((at & !URGENT_BIT, at & URGENT_BIT != 0, bytes))
 }

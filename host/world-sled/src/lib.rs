@@ -31,8 +31,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Admission, Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot,
-    Watcher, World, WorldError, Write, Written,
+    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
+    Snapshot, Watcher, World, WorldError, Write, Written,
 };
 
 use batch::Batch;
@@ -250,7 +250,7 @@ impl World for SledWorld {
         read::log_tail(&self.disk, run)
     }
 
-    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
         read::inbox(&self.disk, run, after, limit)
     }
 

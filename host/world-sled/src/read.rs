@@ -1,7 +1,7 @@
 //! Reading one run.
 
 use durhai_core::{Millis, RunId, Version};
-use durhai_world::{Chunk, Letter, WorldError};
+use durhai_world::{Chunk, InboxMessage, WorldError};
 use sled::IVec;
 
 use crate::disk::Disk;
@@ -34,19 +34,19 @@ pub fn log_tail(disk: &Disk, run: &RunId) -> Result<Option<Chunk>, WorldError> {
     disk.prefix(keys::one(keys::LOG, key)).next_back().map(|entry| chunk(disk, entry?)).transpose()
 }
 
-pub fn inbox(disk: &Disk, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
+pub fn inbox(disk: &Disk, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
     let (Some(key), Some(first)) = (key_of(disk, run)?, after.checked_add(1)) else { return Ok(Vec::new()) };
-    letters(disk, run, key, first, limit)
+    messages(disk, run, key, first, limit)
 }
 
-/// The letters of the run with this key, from this one on.
-pub fn letters(disk: &Disk, run: &RunId, key: u64, first: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
-    let at = |index: u64| keys::two(keys::LETTER, key, index).to_vec();
-    let letter = |(name, value): (IVec, IVec)| match (keys::last_number(&name), keys::split_letter(&value)) {
-        (Some(index), Some((at, urgent, bytes))) => Ok(Letter { index, at, urgent, bytes: bytes.to_vec() }),
-        _ => Err(disk.corrupt(format!("a letter for run {run} cannot be read"))),
+/// The messages of the run with this key, from this one on.
+pub fn messages(disk: &Disk, run: &RunId, key: u64, first: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
+    let at = |index: u64| keys::two(keys::MESSAGE, key, index).to_vec();
+    let message = |(name, value): (IVec, IVec)| match (keys::last_number(&name), keys::split_message(&value)) {
+        (Some(index), Some((at, urgent, bytes))) => Ok(InboxMessage { index, at, urgent, bytes: bytes.to_vec() }),
+        _ => Err(disk.corrupt(format!("a message for run {run} cannot be read"))),
     };
-    disk.range(at(first)..=at(u64::MAX)).take(limit).map(|entry| letter(entry?)).collect()
+    disk.range(at(first)..=at(u64::MAX)).take(limit).map(|entry| message(entry?)).collect()
 }
 
 pub fn stream(disk: &Disk, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {

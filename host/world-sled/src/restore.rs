@@ -78,9 +78,9 @@ fn place(record: Record, batch: &mut Batch) -> usize {
             let value = value.map(|bytes| [&count.to_be_bytes(), bytes.as_slice()].concat());
             (keys::two(keys::LOG, number, first).to_vec(), value)
         }
-        Record::Letter { number, index, at, urgent, value } => {
-            let value = value.map(|bytes| keys::letter(at, urgent, &bytes).to_vec());
-            (keys::two(keys::LETTER, number, index).to_vec(), value)
+        Record::Message { number, index, at, urgent, value } => {
+            let value = value.map(|bytes| keys::message(at, urgent, &bytes).to_vec());
+            (keys::two(keys::MESSAGE, number, index).to_vec(), value)
         }
         Record::Entry { number, stream, index, value } => (keys::under(&keys::stream(number, &stream), index), value),
         Record::Value { number, name, value } => (keys::of_run(keys::VALUE, number, &name), value),
@@ -168,13 +168,13 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
     steps.end()
 }
 
-/// Makes what says of a run that it has urgent letters; the last one counts.
+/// Makes what says of a run that it has urgent messages; the last one counts.
 fn mark_urgent(disk: &Disk) -> Result<(), WorldError> {
     let mut marks = Steps::new(disk);
-    let mut cursor = Cursor::new(keys::LETTER);
+    let mut cursor = Cursor::new(keys::MESSAGE);
     while let Some((key, value)) = cursor.next(disk)? {
         let (Some(number), Some(index)) = (keys::first_number(&key), keys::last_number(&key)) else { continue };
-        if keys::split_letter(&value).is_some_and(|(_, urgent, _)| urgent) && disk.has(keys::one(keys::ROW, number))? {
+        if keys::split_message(&value).is_some_and(|(_, urgent, _)| urgent) && disk.has(keys::one(keys::ROW, number))? {
             marks.batch.insert(&keys::one(keys::URGENT, number), &index.to_be_bytes());
             marks.step()?;
         }

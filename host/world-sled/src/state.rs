@@ -35,9 +35,9 @@ pub struct Run {
     /// Known only while it is held.
     pub last_seq: u64,
     pub tries: u32,
-    /// The letters that wait are those after `taken` up to `last_letter`.
+    /// The messages that wait are those after `taken` up to `last_message`.
     pub taken: u64,
-    pub last_letter: u64,
+    pub last_message: u64,
     /// The last urgent one of them; 0: there is none.
     pub urgent: u64,
     pub row: Box<Row>,
@@ -143,11 +143,11 @@ impl Run {
 
     pub fn of_key(disk: &Disk, key: u64) -> Result<Option<Self>, WorldError> {
         let Some(row) = row_of(disk, key)? else { return Ok(None) };
-        let mut letters = disk.prefix(keys::one(keys::LETTER, key));
-        let first = letters.next().transpose()?.and_then(|(key, _)| keys::last_number(&key));
-        let (taken, last_letter) = match first {
+        let mut messages = disk.prefix(keys::one(keys::MESSAGE, key));
+        let first = messages.next().transpose()?.and_then(|(key, _)| keys::last_number(&key));
+        let (taken, last_message) = match first {
             Some(first) => {
-                let last = letters.next_back().transpose()?.and_then(|(key, _)| keys::last_number(&key));
+                let last = messages.next_back().transpose()?.and_then(|(key, _)| keys::last_number(&key));
                 (first - 1, last.unwrap_or(first))
             }
             None => {
@@ -165,7 +165,7 @@ impl Run {
             Some(_) => admission_of(disk.get(keys::one(keys::ADMISSION, key))?.as_deref()),
             None => Admission::Admitted,
         };
-        Ok(Some(Run { tries, taken, last_letter, urgent, ..Run::new(key, row, admission) }))
+        Ok(Some(Run { tries, taken, last_message, urgent, ..Run::new(key, row, admission) }))
     }
 
     /// One of which nothing is there but its row.
@@ -176,7 +176,7 @@ impl Run {
             last_seq: 0,
             tries: 0,
             taken: 0,
-            last_letter: 0,
+            last_message: 0,
             urgent: 0,
             row: Box::new(row),
             streams: Vec::new(),
@@ -195,8 +195,8 @@ impl Run {
     pub fn ready_at(&self) -> Option<Millis> {
         match self.admission {
             Admission::Waiting => None,
-            // A letter cannot help a parked run; an operator must.
-            _ if self.last_letter == self.taken || self.row.status == Status::Parked => self.row.wake_at,
+            // A message cannot help a parked run; an operator must.
+            _ if self.last_message == self.taken || self.row.status == Status::Parked => self.row.wake_at,
             _ if self.has_begun() => Some(0),
             _ => self.row.wake_at,
         }
@@ -267,13 +267,13 @@ pub fn row_of(disk: &Disk, key: u64) -> Result<Option<Row>, WorldError> {
     }
 }
 
-/// The index of the last letter that a run took.
+/// The index of the last message that a run took.
 pub fn taken(disk: &Disk, key: u64) -> Result<u64, WorldError> {
     let taken = disk.get(keys::one(keys::TAKEN, key))?;
     Ok(taken.and_then(|value| keys::last_number(&value)).unwrap_or(0))
 }
 
-/// The index of the last urgent letter that waits for a run.
+/// The index of the last urgent message that waits for a run.
 pub fn urgent(disk: &Disk, key: u64) -> Result<Option<u64>, WorldError> {
     Ok(disk.get(keys::one(keys::URGENT, key))?.and_then(|value| keys::last_number(&value)))
 }

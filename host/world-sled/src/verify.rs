@@ -20,8 +20,8 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::ROW => rows(disk, report)?,
             keys::ID => ids(disk, report)?,
             keys::LOG => logs(disk, report)?,
-            keys::LETTER => {
-                counted(disk, keys::LETTER, "letter", report)?;
+            keys::MESSAGE => {
+                counted(disk, keys::MESSAGE, "message", report)?;
                 urgent(disk, report)?;
             }
             keys::STREAM => counted(disk, keys::STREAM, "stream entry", report)?,
@@ -31,7 +31,7 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::HOOK => hooks(disk, report)?,
             keys::OPEN => opens(disk, report)?,
             keys::LIMIT => concurrency::verify(disk, report)?,
-            // With the semaphores, the rows and the letters.
+            // With the concurrency limits, the rows and the messages.
             keys::ADMISSION | keys::QUEUE | keys::CENSUS | keys::ZONE | keys::URGENT => {}
             keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT | keys::VERSION | keys::EXPIRY => {
                 indexes(disk, tag, report)?;
@@ -88,8 +88,8 @@ fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
         }
         let held = disk.has(keys::one(keys::HELD, key))?;
         if row.status.is_terminal() {
-            if held || disk.prefix(keys::one(keys::LETTER, key)).next().is_some() {
-                report(format!("run {id} has ended ({}) and is claimed or has letters", row.status));
+            if held || disk.prefix(keys::one(keys::MESSAGE, key)).next().is_some() {
+                report(format!("run {id} has ended ({}) and is claimed or has messages", row.status));
             }
         } else if let Some(due) = Run::of_key(disk, key)?.and_then(|run| run.due()).filter(|_| !held)
             && !disk.has(keys::two(keys::DUE, due, key))?
@@ -162,7 +162,7 @@ fn counted(disk: &Disk, tag: u8, what: &str, report: &mut dyn FnMut(String)) -> 
             _ => {
                 orphan(disk, key, what, report)?;
                 let first = match tag {
-                    keys::LETTER => taken(disk, key)? + 1,
+                    keys::MESSAGE => taken(disk, key)? + 1,
                     _ => 0,
                 };
                 if index != first {
@@ -175,16 +175,16 @@ fn counted(disk: &Disk, tag: u8, what: &str, report: &mut dyn FnMut(String)) -> 
     Ok(())
 }
 
-/// That each run with urgent letters is known as one.
+/// That each run with urgent messages is known as one.
 fn urgent(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     let mut last = BTreeMap::new();
-    for entry in disk.prefix([keys::LETTER]) {
+    for entry in disk.prefix([keys::MESSAGE]) {
         let (at, value) = entry?;
         let (Some(key), Some(index)) = (keys::first_number(&at), keys::last_number(&at)) else { continue };
-        match keys::split_letter(&value) {
+        match keys::split_message(&value) {
             Some((_, true, _)) => drop(last.insert(key, index)),
             Some(_) => {}
-            None => report(format!("{}: the letter {index} cannot be read", name(disk, key)?)),
+            None => report(format!("{}: the message {index} cannot be read", name(disk, key)?)),
         }
     }
     for entry in disk.prefix([keys::URGENT]) {
@@ -196,11 +196,11 @@ fn urgent(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError>
         let (found, stored) = (last.remove(&key), keys::last_number(&value));
         if found != stored || found.is_none() {
             let named = name(disk, key)?;
-            report(format!("{named} is said to have the urgent letter {stored:?}, the last one it has is {found:?}"));
+            report(format!("{named} is said to have the urgent message {stored:?}, the last one it has is {found:?}"));
         }
     }
     for (key, index) in last {
-        report(format!("{} has the urgent letter {index} and would not be found by it", name(disk, key)?));
+        report(format!("{} has the urgent message {index} and would not be found by it", name(disk, key)?));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai_core::RunId;
-use durhai_world::{Admission, Claim, Create, Notice, Outgoing, Refused, Row, WorldError, Write, Written};
+use durhai_world::{Admission, Claim, Create, NewMessage, Notice, Refused, Row, WorldError, Write, Written};
 use sled::IVec;
 
 use crate::batch::Batch;
@@ -58,7 +58,7 @@ impl<'a> Turn<'a> {
         Ok(match write {
             Write::Commit(commit) => self.commit(*commit)?.map(Written::Committed),
             Write::Create(create) => self.create(*create, None)?.map(Written::Created),
-            Write::Send(outgoing) => self.send(outgoing)?.map(Written::Sent),
+            Write::Send(message) => self.send(message)?.map(Written::Sent),
             Write::Release { run, fence } => self.release(run, fence)?.map(|()| Written::Released),
             Write::Delete { run } => self.delete(run)?.map(|()| Written::Deleted),
         })
@@ -92,7 +92,7 @@ impl<'a> Turn<'a> {
 
     /// With the run that ends with the same commit, if one does.
     pub fn create(&mut self, create: Create, ending: Option<&RunId>) -> Outcome<Option<Claim>> {
-        let Create { row, events, claim, hooks, letters } = create;
+        let Create { row, events, claim, hooks, messages } = create;
         let id = row.run.clone();
         if let Some(run) = self.state.runs.get(&id) {
             return Ok(Err(Refused::Exists(run.row.clone())));
@@ -132,9 +132,10 @@ impl<'a> Turn<'a> {
         for (token, info) in hooks.into_iter().filter(|_| !terminal) {
             self.open(&mut run, token, &info);
         }
-        for bytes in letters.into_iter().filter(|_| !terminal) {
-            run.last_letter += 1;
-            self.batch.insert(&keys::two(keys::LETTER, key, run.last_letter), keys::letter(created_at, false, &bytes));
+        for bytes in messages.into_iter().filter(|_| !terminal) {
+            run.last_message += 1;
+            self.batch
+                .insert(&keys::two(keys::MESSAGE, key, run.last_message), keys::message(created_at, false, &bytes));
         }
         self.state.runs.insert(id.clone(), run);
         if limited && !terminal {
@@ -155,8 +156,8 @@ impl<'a> Turn<'a> {
         Ok(Ok(None))
     }
 
-    pub fn send(&mut self, outgoing: Outgoing) -> Outcome<u64> {
-        let Outgoing { run: id, at, urgent, bytes } = outgoing;
+    pub fn send(&mut self, message: NewMessage) -> Outcome<u64> {
+        let NewMessage { run: id, at, urgent, bytes } = message;
         let Some(run) = self.state.run(self.disk, &id)? else { return Ok(Err(Refused::Unknown(id))) };
         if run.fence == 0 {
             self.passing.push(id.clone());
@@ -165,11 +166,11 @@ impl<'a> Turn<'a> {
             return Ok(Err(Refused::Terminal(id, run.row.status)));
         }
         let before = run.due();
-        run.last_letter += 1;
+        run.last_message += 1;
         self.empty = false;
-        self.batch.insert(&keys::two(keys::LETTER, run.key, run.last_letter), keys::letter(at, urgent, &bytes));
+        self.batch.insert(&keys::two(keys::MESSAGE, run.key, run.last_message), keys::message(at, urgent, &bytes));
         if urgent {
-            run.urgent = run.last_letter;
+            run.urgent = run.last_message;
             self.batch.insert(&keys::one(keys::URGENT, run.key), &run.urgent.to_be_bytes());
         }
         if run.fence == 0 {
@@ -181,8 +182,8 @@ impl<'a> Turn<'a> {
             }
             self.notices.push(Notice::Due);
         }
-        self.notices.push(Notice::Letter(id));
-        Ok(Ok(run.last_letter))
+        self.notices.push(Notice::Message(id));
+        Ok(Ok(run.last_message))
     }
 
     fn release(&mut self, id: RunId, fence: u64) -> Outcome<()> {
@@ -246,7 +247,7 @@ pub fn sweep(disk: &Disk, key: u64, limit: usize, batch: &mut Batch) -> Result<b
     batch.remove(&keys::one(keys::TAKEN, key));
     batch.remove(&keys::one(keys::TRIES, key));
     let mut left = limit;
-    for tag in [keys::LOG, keys::STREAM, keys::LETTER, keys::VALUE] {
+    for tag in [keys::LOG, keys::STREAM, keys::MESSAGE, keys::VALUE] {
         for entry in disk.prefix(keys::one(tag, key)) {
             if left == 0 {
                 return Ok(false);

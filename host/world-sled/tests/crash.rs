@@ -18,7 +18,7 @@ const ROUNDS: u64 = 20;
 #[derive(Default, Debug)]
 struct Acked {
     seq: u64,
-    letter: u64,
+    message: u64,
     entries: u64,
     ended: bool,
     deleted: bool,
@@ -70,7 +70,7 @@ fn note(acked: &mut BTreeMap<String, Acked>, line: &str) {
     let of_run = acked.entry(run.to_owned()).or_default();
     match what {
         "event" => of_run.seq = number,
-        "letter" => of_run.letter = number,
+        "message" => of_run.message = number,
         "entry" => of_run.entries = number,
         "end" => of_run.ended = true,
         "delete" => of_run.deleted = true,
@@ -99,9 +99,12 @@ fn check(world: &SledWorld, acked_all: &BTreeMap<String, Acked>, round: u64) {
             next += u64::from(chunk.count);
         }
         assert!(next > acked.seq, "round {round}: {name} ends before event {}, {acked:?}", acked.seq);
-        let letters = world.inbox(&run, 0, usize::MAX).expect("readable");
-        let last = letters.last().map_or(0, |letter| letter.index);
-        assert!(row.status.is_terminal() || last >= acked.letter, "round {round}: {name}: a letter is lost, {acked:?}");
+        let messages = world.inbox(&run, 0, usize::MAX).expect("readable");
+        let last = messages.last().map_or(0, |message| message.index);
+        assert!(
+            row.status.is_terminal() || last >= acked.message,
+            "round {round}: {name}: a message is lost, {acked:?}"
+        );
         // A run that was created with a commit is there if what else that commit brought is, and the other way round.
         let values = world.values(&run).expect("readable");
         for (child, _) in &values {
@@ -150,7 +153,7 @@ fn writer() {
                     // Some are long enough to be a file of their own.
                     let bytes = vec![7; if dice.below(20) == 0 { 150_000 } else { 20 }];
                     batch.push(common::send(&claim.run, bytes));
-                    acks.push(format!("ack {} letter ?", claim.run));
+                    acks.push(format!("ack {} message ?", claim.run));
                 }
                 6 => {
                     let append = vec![("out".into(), vec![7; 30])];
@@ -167,8 +170,8 @@ fn writer() {
                     let row = Row { concurrency, parent: Some(claim.run.clone()), ..row(&name) };
                     batch.push(Write::Commit(Box::new(Commit {
                         values: vec![(name.as_str().into(), Some(vec![7]))],
-                        create: vec![Create { row, events, claim: None, hooks: Vec::new(), letters: Vec::new() }],
-                        send: vec![common::outgoing(&run, vec![7])],
+                        create: vec![Create { row, events, claim: None, hooks: Vec::new(), messages: Vec::new() }],
+                        send: vec![common::message(&run, vec![7])],
                         ..turn(claim)
                     })));
                     acks.push(format!("ack {name} create 0"));

@@ -29,7 +29,7 @@ fn every_acknowledged_call_syncs() {
     assert_eq!(world.claim(&holder(), 0, 9).expect("works").len(), 1);
     synced("a claim");
     write(&world, vec![common::send(&claim.run, vec![])]);
-    synced("a letter");
+    synced("a message");
     world.put_meta("k", b"v").expect("works");
     synced("a named value");
     world.remove_meta("k").expect("works");

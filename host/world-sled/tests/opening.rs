@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, write};
 use durhai_core::{RunId, Status, Version};
 use durhai_world::{
-    Chunk, Commit, Concurrency, Create, Creation, HookChange, Outgoing, Query, Row, World, WorldError, Write, Written,
+    Chunk, Commit, Concurrency, Create, Creation, HookChange, NewMessage, Query, Row, World, WorldError, Write, Written,
 };
 use durhai_world_sled::SledWorld;
 use tempfile::TempDir;
@@ -113,7 +113,7 @@ fn an_older_format_is_brought_up_to_date() {
             events: events.clone(),
             claim: None,
             hooks: Vec::new(),
-            letters: Vec::new(),
+            messages: Vec::new(),
         }))
     };
     write(&world, rows.map(new).collect());
@@ -161,9 +161,9 @@ fn an_older_format_is_brought_up_to_date() {
     }
 }
 
-/// In stores of format 3 any letter made a run due that had not begun.
+/// In stores of format 3 any message made a run due that had not begun.
 #[test]
-fn a_letter_of_an_older_format_begins_no_run() {
+fn a_message_of_an_older_format_begins_no_run() {
     let folder = TempDir::new().expect("a folder");
     let world = open(folder.path());
     let create = |name: &str, status, wake_at| {
@@ -173,7 +173,7 @@ fn a_letter_of_an_older_format_begins_no_run() {
             events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: None,
             hooks: Vec::new(),
-            letters: Vec::new(),
+            messages: Vec::new(),
         }))
     };
     let (pending, waiting) = (Status::Pending, Status::Waiting);
@@ -349,14 +349,14 @@ fn deleting_leaves_nothing() {
             events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: Some(holder()),
             hooks: Vec::new(),
-            letters: Vec::new(),
+            messages: Vec::new(),
         };
         let all = Commit {
             append: vec![("out".into(), vec![1])],
             values: vec![("v".into(), Some(vec![1])), ("w".into(), Some(vec![1]))],
             hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
             create: vec![child("inside"), child("waits")],
-            send: vec![common::outgoing(&claim.run, vec![1])],
+            send: vec![common::message(&claim.run, vec![1])],
             ..common::turn(&claim)
         };
         let written = write(&world, vec![Write::Commit(Box::new(all))]);
@@ -398,7 +398,7 @@ fn verify_sees_damage() {
             events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: None,
             hooks: Vec::new(),
-            letters: Vec::new(),
+            messages: Vec::new(),
         }))],
     );
     let limited = |name: &str| {
@@ -409,7 +409,7 @@ fn verify_sees_damage() {
             events: Chunk { first: 1, count: 1, bytes: vec![] },
             claim: None,
             hooks: Vec::new(),
-            letters: Vec::new(),
+            messages: Vec::new(),
         }
     };
     let later = Create { row: Row { wake_at: Some(1 << 40), ..limited("later").row }, ..limited("later") };
@@ -426,7 +426,7 @@ fn verify_sees_damage() {
     for _ in 0..3 {
         write(&world, vec![common::send(&claim.run, vec![2])]);
     }
-    write(&world, vec![Write::Send(Outgoing { urgent: true, ..common::outgoing(&claim.run, vec![2]) })]);
+    write(&world, vec![Write::Send(NewMessage { urgent: true, ..common::message(&claim.run, vec![2]) })]);
     assert_eq!(damage(&world), [""; 0]);
     drop(world);
     let lost = keys(template.path());

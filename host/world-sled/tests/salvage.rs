@@ -14,7 +14,7 @@ use std::path::Path;
 
 use common::{Dice, create, damage, end, event, open, row, turn, write};
 use durhai_core::Status;
-use durhai_world::{Chunk, Claim, Commit, Outgoing, Record, Row, World, WorldError, Write, Written};
+use durhai_world::{Chunk, Claim, Commit, NewMessage, Record, Row, World, WorldError, Write, Written};
 use durhai_world_sled::{Salvaged, SledWorld};
 use tempfile::TempDir;
 
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 struct Stored {
     rows: BTreeMap<u64, Row>,
     logs: BTreeMap<(u64, u64), Chunk>,
-    letters: BTreeSet<(u64, u64)>,
+    messages: BTreeSet<(u64, u64)>,
     programs: usize,
     metas: usize,
 }
@@ -36,7 +36,7 @@ fn stored(world: &SledWorld) -> Result<Stored, WorldError> {
             Record::Log { number, first, count, value: Some(bytes) } => {
                 all.logs.insert((number, first), Chunk { first, count, bytes });
             }
-            Record::Letter { number, index, value: Some(_), .. } => drop(all.letters.insert((number, index))),
+            Record::Message { number, index, value: Some(_), .. } => drop(all.messages.insert((number, index))),
             Record::Program { value: Some(_), .. } => all.programs += 1,
             Record::Meta { value: Some(_), .. } => all.metas += 1,
             _ => {}
@@ -75,9 +75,9 @@ fn fill(folder: &Path, runs: usize, seed: u64) -> Stored {
                         let events = Some(Chunk { first: claim.last_seq, count: 1, bytes });
                         batch.push(Write::Commit(Box::new(Commit { events, ..turn(claim) })));
                     }
-                    7 => batch.push(Write::Send(Outgoing {
+                    7 => batch.push(Write::Send(NewMessage {
                         urgent: dice.below(2) == 0,
-                        ..common::outgoing(&claim.run, vec![7; 30])
+                        ..common::message(&claim.run, vec![7; 30])
                     })),
                     _ => {
                         let append = vec![("log".into(), vec![7; 30])];

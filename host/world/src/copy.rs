@@ -3,7 +3,7 @@
 use durhai_core::{Millis, RunId, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::{Letter, Row};
+use crate::{InboxMessage, Row};
 
 /// How a run stands. What is before the end of its log and of its streams never changes, so that it can be read later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Snapshot {
     pub streams: Vec<(String, u64)>,
     /// Its named values, by name.
     pub values: Vec<(String, Vec<u8>)>,
-    /// The letters that wait for it, in order.
-    pub letters: Vec<Letter>,
+    /// The messages that wait for it, in order.
+    pub messages: Vec<InboxMessage>,
     /// Its open hooks by token, each with what was given with it.
     pub hooks: Vec<(String, Vec<u8>)>,
 }
@@ -61,7 +61,7 @@ pub enum Record {
         number: u64,
         value: Admission,
     },
-    /// The index of the last letter it has dealt with; 0 where nothing says so.
+    /// The index of the last message it has dealt with; 0 where nothing says so.
     Taken {
         number: u64,
         value: u64,
@@ -75,7 +75,8 @@ pub enum Record {
         #[serde(with = "bytes")]
         value: Option<Vec<u8>>,
     },
-    Letter {
+    #[serde(rename = "letter")]
+    Message {
         number: u64,
         index: u64,
         #[serde(default)]
@@ -143,7 +144,7 @@ impl Record {
             | Record::Admission { number, .. }
             | Record::Taken { number, .. }
             | Record::Log { number, .. }
-            | Record::Letter { number, .. }
+            | Record::Message { number, .. }
             | Record::Entry { number, .. }
             | Record::Value { number, .. }
             | Record::Hook { number, .. } => Some(*number),
@@ -206,8 +207,8 @@ mod tests {
         for value in [None, Some(b"text \x01 \"quoted\"\n".to_vec()), Some(vec![0, 0xff, 0x10]), Some(Vec::new())] {
             let records = [
                 Record::Entry { number: 3, stream: "out/x".into(), index: 7, value: value.clone() },
-                Record::Letter { number: u64::MAX, index: 1, at: 5, urgent: false, value: value.clone() },
-                Record::Letter { number: 1, index: 2, at: 5, urgent: true, value: value.clone() },
+                Record::Message { number: u64::MAX, index: 1, at: 5, urgent: false, value: value.clone() },
+                Record::Message { number: 1, index: 2, at: 5, urgent: true, value: value.clone() },
                 Record::Unreadable { number: None, what: "x".into(), key: Some(vec![0xfe]), value },
             ];
             for record in records {

@@ -28,7 +28,7 @@ pub trait World: Send + Sync + 'static {
 
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
     /// and those with something in their inbox (due at 0; a parked one waits for an operator instead, and one that has not
-    /// begun is due only by an [urgent](Letter::urgent) message). Earliest first, then in the order they were created. The claims are durable for as long as the holder's lease; a run that was held
+    /// begun is due only by an [urgent](InboxMessage::urgent) message). Earliest first, then in the order they were created. The claims are durable for as long as the holder's lease; a run that was held
     /// by a host that died has its `tries` raised by one. A run that arrives at its [`Concurrency`] limit with that and has to wait is
     /// passed over, unless a message for it is urgent; whether the script may begin says [`Claim::admitted`].
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
@@ -52,7 +52,7 @@ pub trait World: Send + Sync + 'static {
     fn log_tail(&self, run: &RunId) -> Result<Option<Chunk>, WorldError>;
 
     /// Messages in a run's inbox with an index greater than `after`, in order, at most `limit`.
-    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError>;
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError>;
 
     /// Entries of one of a run's streams from index `from` (the first is 0), at most `limit`.
     fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError>;
@@ -133,7 +133,7 @@ pub trait World: Send + Sync + 'static {
     /// A named value.
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError>;
 
-    /// Calls `watcher` after each write that others may wait for: a letter for a run, or a run that became due. It may
+    /// Calls `watcher` after each write that others may wait for: a message for a run, or a run that became due. It may
     /// come late, twice or (from another host) not at all: a hint to look, never the only way to learn.
     fn watch(&self, watcher: Watcher);
 

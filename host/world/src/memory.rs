@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Admission, Chunk, Claim, Count, Holder, Hook, Letter, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot,
-    Watcher, World, WorldError, Write, Written,
+    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
+    Snapshot, Watcher, World, WorldError, Write, Written,
 };
 use run::Run;
 use state::State;
@@ -120,8 +120,8 @@ impl World for MemoryWorld {
         self.of_run(run, |run| run.log.last().cloned())
     }
 
-    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<Letter>, WorldError> {
-        self.of_run(run, |run| run.inbox.iter().filter(|letter| letter.index > after).take(limit).cloned().collect())
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
+        self.of_run(run, |run| run.inbox.iter().filter(|message| message.index > after).take(limit).cloned().collect())
     }
 
     fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {

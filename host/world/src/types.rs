@@ -33,14 +33,14 @@ pub struct Claim {
     pub last_seq: u64,
     /// `false`: the run waits for others of its [`Concurrency`], or has not begun and is not due yet; its script must not begin.
     /// [`claim_run`](crate::World::claim_run) gives such a claim out to those who want to end a run or look at it, and
-    /// [`claim`](crate::World::claim) for a run with an [urgent](Letter::urgent) message. A run whose turn comes while it
+    /// [`claim`](crate::World::claim) for a run with an [urgent](InboxMessage::urgent) message. A run whose turn comes while it
     /// is held like that is due when it is given back. A claim at creation is always for a run that may begin.
     pub admitted: bool,
 }
 
 /// Runs of one key take turns: at most `limit` of them are *admitted*, which a run stays to its end, parked or asleep as it
 /// may be. The others wait, and are neither due nor counted by
-/// [`next_wake`](crate::World::next_wake), whatever is in their inbox, unless one of it is [urgent](Letter::urgent): then
+/// [`next_wake`](crate::World::next_wake), whatever is in their inbox, unless one of it is [urgent](InboxMessage::urgent): then
 /// they are due, to be dealt with where they stand. The world keeps which runs are admitted, not the row.
 ///
 /// A run arrives when it is created (if its `wake_at` is not after its `created_at`, or a claim is asked for),
@@ -93,8 +93,8 @@ pub struct Row {
     pub started_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Millis>,
-    /// When the run wants to be claimed if nobody holds it: 0 at once, `None` only for a letter in its inbox. While it is
-    /// `pending` this is when it begins: a letter brings it forward only if it is [urgent](Letter::urgent).
+    /// When the run wants to be claimed if nobody holds it: 0 at once, `None` only for a message in its inbox. While it is
+    /// `pending` this is when it begins: a message brings it forward only if it is [urgent](InboxMessage::urgent).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Millis>,
     /// What the host wants to find again without reading the log (why the run is parked, what it waits for). At most a
@@ -122,8 +122,8 @@ pub struct Chunk {
 
 /// A message that waits for its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// Grows by one with each letter of a run, from 1.
+pub struct InboxMessage {
+    /// Grows by one with each message of a run, from 1.
     pub index: u64,
     /// When it was sent, on the sender's clock; less than 2^63.
     pub at: Millis,
@@ -138,10 +138,10 @@ pub struct Letter {
 
 /// A message on its way into the inbox of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct NewMessage {
     pub run: RunId,
     pub at: Millis,
-    /// See [`Letter::urgent`]. The world cannot know: it does not read messages.
+    /// See [`InboxMessage::urgent`]. The world cannot know: it does not read messages.
     pub urgent: bool,
     pub bytes: Vec<u8>,
 }
@@ -154,7 +154,7 @@ pub enum Write {
     /// A turn of a run that is held.
     Commit(Box<Commit>),
     /// A message into a run's inbox. Refused for a terminal or unknown run.
-    Send(Outgoing),
+    Send(NewMessage),
     /// Gives a claim back: the run can be claimed again once it is due. The row keeps the `wake_at` of the last commit.
     Release { run: RunId, fence: u64 },
     /// Removes a terminal run: row, log, streams, values. Refused while it is not terminal.
@@ -172,7 +172,7 @@ pub struct Create {
     /// taken over. If another run has one of the tokens, open or reserved, nothing is created. A run that has ended opens none.
     pub hooks: Vec<(Arc<str>, Vec<u8>)>,
     /// Messages that are in its inbox from the beginning, in order, none of them urgent: what another run did not come to.
-    pub letters: Vec<Vec<u8>>,
+    pub messages: Vec<Vec<u8>>,
 }
 
 /// All that one turn changes, together or not at all.
@@ -186,7 +186,7 @@ pub struct Commit {
     /// The row, where it changed. A terminal status ends the claim, clears the inbox and `wake_at`, closes the run's
     /// hooks and makes room under its concurrency limit; it takes effect after `create` and before `forward` and `send`.
     pub row: Option<Row>,
-    /// Letters up to and including this index are dealt with.
+    /// Messages up to and including this index are dealt with.
     pub inbox_taken: Option<u64>,
     /// Entries for the run's streams, appended in order.
     pub append: Vec<(Arc<str>, Vec<u8>)>,
@@ -197,13 +197,13 @@ pub struct Commit {
     /// Runs that begin with this commit, in order. One whose id is taken, be it by one before it in this list, is left
     /// out; see [`Written::Committed`]. One whose log does not begin at 1 has the whole commit refused.
     pub create: Vec<Create>,
-    /// Letters, put into the inboxes of other runs (or of this one) in order, after `create`: a run that is created with
+    /// Messages, put into the inboxes of other runs (or of this one) in order, after `create`: a run that is created with
     /// this commit gets its own. One to a run that is unknown or terminal is dropped.
-    pub send: Vec<Outgoing>,
-    /// With a terminal row: the letters that were not taken go to this run's inbox, in order and as they were sent, before
+    pub send: Vec<NewMessage>,
+    /// With a terminal row: the messages that were not taken go to this run's inbox, in order and as they were sent, before
     /// those of `send`; unless it is unknown or terminal, then they are dropped. Ignored without a terminal row.
     pub forward: Option<RunId>,
-    /// With a terminal row and without `forward`: the letters that were not taken become entries of this stream of the run,
+    /// With a terminal row and without `forward`: the messages that were not taken become entries of this stream of the run,
     /// in order, as what it leaves to those who come after it. Ignored without a terminal row.
     pub leave: Option<Arc<str>>,
     /// Named values of the host, as [`put_meta`](crate::World::put_meta) writes them; `None` removes.
@@ -262,7 +262,7 @@ pub enum Written {
     Created(Option<Claim>),
     /// What became of each run in [`Commit::create`].
     Committed(Vec<Creation>),
-    /// The index of the letter.
+    /// The index of the message.
     Sent(u64),
     Released,
     Deleted,
@@ -381,8 +381,8 @@ pub struct Page {
 /// Something others may wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// A letter was put into the inbox of this run.
-    Letter(RunId),
+    /// A message was put into the inbox of this run.
+    Message(RunId),
     /// A run that nobody holds may be due: it was created, released or written to.
     Due,
 }

@@ -202,7 +202,7 @@ fn end(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic, reason: &str, te
             let id = run.id.to_string();
             async move {
                 let run = host.get(&id).await?;
-                // One that waits for its turn ends at once, without a letter.
+                // One that waits for its turn ends at once, without a message.
                 if run.status().await?.is_terminal() {
                     return Ok(());
                 }

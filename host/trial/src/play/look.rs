@@ -1,7 +1,7 @@
 //! Whether anything goes on, read from what is durable in the world of the test.
 //!
-//! A host reacts to four things: results of attempts, letters, time, and what is due when it comes up. Each of them shows until
-//! the reaction is durable: an attempt that is open in the log and not on the stage, a letter in an inbox, a moment that has
+//! A host reacts to four things: results of attempts, messages, time, and what is due when it comes up. Each of them shows until
+//! the reaction is durable: an attempt that is open in the log and not on the stage, a message in an inbox, a moment that has
 //! passed, a run that is due and that nobody holds. So where none is seen, nothing goes on.
 
 use std::collections::hash_map::DefaultHasher;

@@ -154,7 +154,7 @@ fn park_doubtful(tree: &mut Tree, salvaged: &mut Salvaged) {
         }
         let whole = |tag| tree.trust(&keys::two(tag, number, 0), &keys::two(tag, number, u64::MAX));
         let one = |tag| tree.trust(&keys::one(tag, number), &keys::one(tag, number));
-        let trust = [whole(keys::LOG), whole(keys::LETTER), one(keys::TAKEN)].into_iter().min();
+        let trust = [whole(keys::LOG), whole(keys::MESSAGE), one(keys::TAKEN)].into_iter().min();
         if trust != Some(Trust::Sound) {
             salvaged.parked.push(row.run.clone());
             let note = serde_json::json!({ "reason": DOUBTFUL });
@@ -226,7 +226,7 @@ fn count_missing(tree: &Tree, salvaged: &mut Salvaged) {
             (keys::PROGRAM, "texts of versions"),
             (keys::HOOK, "open hooks"),
             (keys::LIMIT, "concurrency limits"),
-            (keys::LETTER, "messages that waited"),
+            (keys::MESSAGE, "messages that waited"),
             (keys::STREAM, "entries of streams and log lines"),
             (keys::VALUE, "states"),
         ] {

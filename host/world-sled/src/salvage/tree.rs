@@ -188,7 +188,7 @@ impl Leaf {
 /// Whether a key has just the length that its kind has, so that nothing can have been left out in front of it.
 fn is_whole(key: &[u8]) -> bool {
     match key.first() {
-        Some(&(keys::LOG | keys::LETTER)) => key.len() == 17,
+        Some(&(keys::LOG | keys::MESSAGE)) => key.len() == 17,
         Some(&(keys::ROW | keys::TAKEN | keys::URGENT | keys::TRIES | keys::ADMISSION)) => key.len() == 9,
         _ => false,
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use durhai_core::{RunId, Status, Version};
-use durhai_world::{Chunk, Claim, Commit, Create, Holder, Outgoing, Row, World, Write, Written};
+use durhai_world::{Chunk, Claim, Commit, Create, Holder, NewMessage, Row, World, Write, Written};
 use durhai_world_sled::SledWorld;
 
 /// Tells a test that it is the child of another one, and which folder to use.
@@ -59,7 +59,7 @@ pub fn text(run: &RunId, first: u64) -> Vec<u8> {
 
 pub fn create(row: Row) -> Write {
     let events = Chunk { first: 1, count: 1, bytes: text(&row.run, 1) };
-    Write::Create(Box::new(Create { row, events, claim: Some(holder()), hooks: Vec::new(), letters: Vec::new() }))
+    Write::Create(Box::new(Create { row, events, claim: Some(holder()), hooks: Vec::new(), messages: Vec::new() }))
 }
 
 pub fn turn(claim: &Claim) -> Commit {
@@ -78,12 +78,12 @@ pub fn end(claim: &Claim) -> Write {
     Write::Commit(Box::new(Commit { row: Some(row), ..turn(claim) }))
 }
 
-pub fn outgoing(run: &RunId, bytes: Vec<u8>) -> Outgoing {
-    Outgoing { run: run.clone(), at: 0, urgent: false, bytes }
+pub fn message(run: &RunId, bytes: Vec<u8>) -> NewMessage {
+    NewMessage { run: run.clone(), at: 0, urgent: false, bytes }
 }
 
 pub fn send(run: &RunId, bytes: Vec<u8>) -> Write {
-    Write::Send(outgoing(run, bytes))
+    Write::Send(message(run, bytes))
 }
 
 /// Writes what must be accepted.

@@ -9,8 +9,8 @@ use crate::{Commit, Refused, Row, World, Written};
 pub const CASES: Cases = &[
     ("claim: earliest first, up to the limit, nothing twice", order),
     ("claim: what is not due is left", not_due),
-    ("claim: a letter wakes", letter_wakes),
-    ("claim: letters of a held run count when it is given back", letters_while_held),
+    ("claim: a message wakes", message_wakes),
+    ("claim: messages of a held run count when it is given back", messages_while_held),
     ("claim: a row's wake_at counts when the run is given back", wake_at_while_held),
     ("claim: a clean release is no try", release_is_no_try),
     ("claim_run: due or not, but not held, ended or unknown", claim_run),
@@ -58,7 +58,7 @@ fn not_due(subject: &Subject<'_>) {
     write_all(&*world, vec![new(Row { wake_at: Some(100), ..row("other") }, None)]);
     assert_eq!(claimed(&*world, &holder("i"), 50, 9), [""; 0]);
     assert_eq!(claimed(&*world, &holder("i"), 100, 9), ["other"]);
-    // A parked run waits for an operator: letters for it are kept, and do not wake it.
+    // A parked run waits for an operator: messages for it are kept, and do not wake it.
     write_all(&*world, vec![send(&id("parked"), b"1")]);
     assert_eq!(world.next_wake().expect("works"), Some(u64::MAX));
     assert_eq!(claimed(&*world, &holder("i"), 100, 9), [""; 0]);
@@ -69,7 +69,7 @@ fn not_due(subject: &Subject<'_>) {
     undamaged(&*world);
 }
 
-fn letter_wakes(subject: &Subject<'_>) {
+fn message_wakes(subject: &Subject<'_>) {
     let world = (subject.make)();
     write_all(
         &*world,
@@ -86,7 +86,7 @@ fn letter_wakes(subject: &Subject<'_>) {
     undamaged(&*world);
 }
 
-fn letters_while_held(subject: &Subject<'_>) {
+fn messages_while_held(subject: &Subject<'_>) {
     let world = (subject.make)();
     let claim = held(&*world, Row { wake_at: None, ..row("a") }, &holder("h"));
     write_all(&*world, vec![send(&id("a"), b"1"), send(&id("a"), b"2")]);

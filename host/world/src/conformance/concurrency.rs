@@ -30,7 +30,7 @@ fn at(name: &str, key: &str, limit: u32, priority: i32) -> Row {
 }
 
 fn made(row: Row) -> Create {
-    Create { row, events: chunk(1, 2), claim: None, hooks: Vec::new(), letters: Vec::new() }
+    Create { row, events: chunk(1, 2), claim: None, hooks: Vec::new(), messages: Vec::new() }
 }
 
 fn due(world: &dyn World) -> Vec<String> {
@@ -99,12 +99,12 @@ fn waiting_is_quiet(subject: &Subject<'_>) {
     write_all(&*world, vec![new(at("b", "g", 1, 0), None), send(&id("b"), b"1")]);
     assert_eq!(world.next_wake().expect("works"), None);
     assert_eq!(due(&*world), [""; 0]);
-    let other = Commit { send: vec![outgoing(&id("b"), b"2")], ..turn(&a) };
+    let other = Commit { send: vec![message(&id("b"), b"2")], ..turn(&a) };
     write_all(&*world, vec![commit(other)]);
     assert_eq!(due(&*world), [""; 0]);
     write_all(&*world, vec![ends(&a)]);
     assert_eq!(due(&*world), ["b"]);
-    assert_eq!(letters(&*world, &id("b")), [(1, b"1".to_vec()), (2, b"2".to_vec())]);
+    assert_eq!(messages(&*world, &id("b")), [(1, b"1".to_vec()), (2, b"2".to_vec())]);
     undamaged(&*world);
 }
 
@@ -134,7 +134,7 @@ fn later(subject: &Subject<'_>) {
     write_all(&*world, vec![new(Row { wake_at: Some(40), ..at("exact", "e", 1, 0) }, None)]);
     let exact = world.claim_run(&id("exact"), &holder("h"), 40).expect("works").expect("free");
     assert!(exact.admitted);
-    // A letter makes it due, and with that it arrives.
+    // A message makes it due, and with that it arrives.
     write_all(&*world, vec![send(&id("never"), b"x")]);
     assert_eq!(due(&*world), [""; 0]);
     write_all(&*world, vec![ends(&b)]);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use durhai_core::{Status, Version};
 
 use super::tools::{
-    becomes, claim_one, claimed, commit, delete, ends, entry, held, holder, id, letters, log, new, release, row, send,
+    becomes, claim_one, claimed, commit, delete, ends, entry, held, holder, id, log, messages, new, release, row, send,
     send_urgent, turn, undamaged, write, write_all,
 };
 use super::{Cases, Subject};
@@ -144,9 +144,10 @@ fn snapshots(subject: &Subject<'_>) {
     assert_eq!(first.streams, [("log".to_owned(), 1), ("out/a".to_owned(), 2)]);
     assert_eq!(first.values, [("state/x".to_owned(), b"1".to_vec())]);
     assert_eq!(first.hooks, [("t1".to_owned(), b"t1".to_vec())]);
-    let waiting: Vec<_> = first.letters.iter().map(|letter| (letter.index, letter.at, &letter.bytes[..])).collect();
+    let waiting: Vec<_> =
+        first.messages.iter().map(|message| (message.index, message.at, &message.bytes[..])).collect();
     assert_eq!(waiting, [(2, 77, &[1, 2, 0xff][..])]);
-    assert!(over.letters.is_empty() && over.hooks.is_empty() && over.row.status == Status::Completed);
+    assert!(over.messages.is_empty() && over.hooks.is_empty() && over.row.status == Status::Completed);
 }
 
 fn same_world(subject: &Subject<'_>) {
@@ -193,7 +194,7 @@ fn goes_on(subject: &Subject<'_>) {
         &*world,
         vec![super::tools::events(&first, 8, 1), entry(&first, "out/a", b"3"), send(&first.run, b"new")],
     );
-    assert_eq!(letters(&*world, &first.run).iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(messages(&*world, &first.run).iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(world.stream(&first.run, "out/a", 2, 9).expect("works"), [b"3"]);
     write_all(&*world, vec![ends(&first)]);
     assert_eq!(world.hook("t1").expect("works"), None);
@@ -231,7 +232,7 @@ fn one_moment(subject: &Subject<'_>) {
                 let all = Commit {
                     append: vec![("s".into(), text.clone())],
                     values: vec![("v".into(), Some(text.clone()))],
-                    send: vec![super::tools::outgoing(&other.run, &text)],
+                    send: vec![super::tools::message(&other.run, &text)],
                     meta: vec![("a".into(), Some(text))],
                     ..turn(&claim)
                 };
@@ -266,7 +267,7 @@ fn one_moment(subject: &Subject<'_>) {
             assert_eq!(counter.values, [("v".to_owned(), number.to_string().into_bytes())]);
         }
         // Those that were taken are gone, be it all up to a third one or up to the one before.
-        let first = other.letters.first().map_or(number + 1, |letter| letter.index);
+        let first = other.messages.first().map_or(number + 1, |message| message.index);
         assert!(first > number.saturating_sub(3) / 3 * 3 && first <= number + 1, "{first} of {number}");
         assert_eq!(world.list(&Query { limit: 1000, ..Query::default() }).expect("works").rows.len(), 802);
     }
@@ -309,15 +310,15 @@ fn later_records(subject: &Subject<'_>) {
         let row = Row { status, ..row(name) };
         Record::Run { number, value: Some(Box::new(row)) }
     };
-    let letter = |index, value: Option<&[u8]>| {
+    let message = |index, value: Option<&[u8]>| {
         let value = value.map(Into::into);
-        Record::Letter { number: 3, index, at: 0, urgent: false, value }
+        Record::Message { number: 3, index, at: 0, urgent: false, value }
     };
     let records = vec![
         Record::Meta { key: "a".into(), value: Some(b"old".to_vec()) },
         run(3, "kept", Status::Running),
-        letter(1, Some(b"taken")),
-        letter(2, Some(b"waits")),
+        message(1, Some(b"taken")),
+        message(2, Some(b"waits")),
         run(4, "removed", Status::Completed),
         Record::Log { number: 4, first: 1, count: 1, value: Some(b"x".to_vec()) },
         Record::Entry { number: 4, stream: "s".into(), index: 0, value: Some(b"x".to_vec()) },
@@ -325,7 +326,7 @@ fn later_records(subject: &Subject<'_>) {
         Record::Hook { token: "of the removed".into(), number: 4, value: Some(b"t".to_vec()) },
         Record::Meta { key: "a".into(), value: Some(b"new".to_vec()) },
         run(3, "kept", Status::Waiting),
-        letter(1, None),
+        message(1, None),
         Record::Taken { number: 3, value: 1 },
         Record::Hook { token: "t".into(), number: 0, value: None },
         Record::Run { number: 4, value: None },
@@ -334,7 +335,7 @@ fn later_records(subject: &Subject<'_>) {
     let world = restored(subject, records);
     assert_eq!(world.meta("a").expect("works").as_deref(), Some(&b"new"[..]));
     assert_eq!(world.row(&id("kept")).expect("works").expect("there").status, Status::Waiting);
-    assert_eq!(letters(&*world, &id("kept")), [(2, b"waits".to_vec())]);
+    assert_eq!(messages(&*world, &id("kept")), [(2, b"waits".to_vec())]);
     for token in ["t", "of the removed"] {
         assert_eq!(world.hook(token).expect("works"), None);
     }

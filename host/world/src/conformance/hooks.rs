@@ -121,7 +121,7 @@ fn created(subject: &Subject<'_>) {
         events: chunk(1, 2),
         claim: claim.then(|| holder("h")),
         hooks: tokens.iter().map(|token| ((*token).into(), name.as_bytes().to_vec())).collect(),
-        letters: Vec::new(),
+        messages: Vec::new(),
     };
     let make = |create: Create| world.write(vec![Write::Create(Box::new(create))]).expect("works").remove(0);
     // Nobody has begun it, and it has them.
@@ -177,9 +177,9 @@ fn reopened(subject: &Subject<'_>) {
             events: chunk(1, 2),
             claim: None,
             hooks: Vec::new(),
-            letters: Vec::new(),
+            messages: Vec::new(),
         }],
-        send: vec![outgoing(&id("b"), b"x")],
+        send: vec![message(&id("b"), b"x")],
         meta: vec![("m".into(), Some(b"2".to_vec()))],
         ..turn(&a)
     };
@@ -187,7 +187,7 @@ fn reopened(subject: &Subject<'_>) {
     let world = reopen(world);
     assert_eq!(owner(&*world, "t"), Some(("a".into(), b"info".to_vec())));
     assert_eq!(world.values(&id("a")).expect("works"), [("v".to_owned(), b"1".to_vec())]);
-    assert_eq!(letters(&*world, &id("b")), [(1, b"x".to_vec())]);
+    assert_eq!(messages(&*world, &id("b")), [(1, b"x".to_vec())]);
     assert_eq!(world.meta("m").expect("works"), Some(b"2".to_vec()));
     if !subject.leases {
         let claims = world.claim(&holder("i"), 50, 9).expect("works");

@@ -255,7 +255,7 @@ fn census(subject: &Subject<'_>) {
         events: chunk(1, 1),
         claim: None,
         hooks: Vec::new(),
-        letters: Vec::new(),
+        messages: Vec::new(),
     };
     write_all(world, vec![commit(Commit { create: vec![create("d"), create("d"), create("a")], ..turn(&a) })]);
     assert_eq!(counts(world), ["else/1 pending 1", "flow/1 pending 1", "flow/1 running 1", "flow/2 pending 1"]);

@@ -22,11 +22,11 @@ pub const CASES: Cases = &[
     ("batch: a refusal in the middle stops nothing", batch_refusal),
     ("batch: many writes of one run see each other", batch_of_one_run),
     ("batch: an empty one", batch_empty),
-    ("send: letters are numbered and kept in order", send_order),
-    ("send: taken letters are gone and numbers go on", send_taken),
+    ("send: messages are numbered and kept in order", send_order),
+    ("send: taken messages are gone and numbers go on", send_taken),
     ("send: unknown and ended runs", send_refused),
     ("delete: only what has ended, and all of it", delete_all),
-    ("watch: letters and due runs", watch),
+    ("watch: messages and due runs", watch),
     ("large values", large),
 ];
 
@@ -66,7 +66,7 @@ fn create_twice(subject: &Subject<'_>) {
 
 fn create_sequence(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let late = Create { row: row("a"), events: chunk(2, 1), claim: None, hooks: Vec::new(), letters: Vec::new() };
+    let late = Create { row: row("a"), events: chunk(2, 1), claim: None, hooks: Vec::new(), messages: Vec::new() };
     let refused = Refused::Sequence { run: id("a"), expected: 2, found: 0 };
     assert_eq!(write(&*world, Write::Create(Box::new(late))), Err(refused));
     assert_eq!(world.row(&id("a")).expect("row"), None);
@@ -136,12 +136,12 @@ fn commit_refused(subject: &Subject<'_>) {
     assert!(matches!(write(&*world, full(claim.fence, 4)), Err(Refused::Sequence { .. })));
     assert_eq!(log(&*world, &id("a")), [chunk(1, 2)]);
     assert_eq!(world.row(&id("a")).expect("row"), Some(row("a")));
-    assert_eq!(letters(&*world, &id("a")), [(1, b"1".to_vec()), (2, b"2".to_vec())]);
+    assert_eq!(messages(&*world, &id("a")), [(1, b"1".to_vec()), (2, b"2".to_vec())]);
     assert_eq!(world.stream(&id("a"), "out", 0, 9).expect("stream"), Vec::<Vec<u8>>::new());
     assert_eq!(write(&*world, full(claim.fence, 3)), Ok(Written::Committed(vec![])));
     assert_eq!(log(&*world, &id("a")), [chunk(1, 2), chunk(3, 1)]);
     assert_eq!(world.row(&id("a")).expect("row").expect("there").workflow, "other");
-    assert_eq!(letters(&*world, &id("a")), []);
+    assert_eq!(messages(&*world, &id("a")), []);
     assert_eq!(world.stream(&id("a"), "out", 0, 9).expect("stream"), [b"x"]);
     undamaged(&*world);
 }
@@ -157,7 +157,7 @@ fn commit_empty(subject: &Subject<'_>) {
     write_all(&*world, vec![commit(bare), entry(&claim, "", b""), send(&id("a"), b"")]);
     assert_eq!(world.log_tail(&id("a")).expect("tail"), Some(Chunk { first: 4, count: 1, bytes: vec![] }));
     assert_eq!(world.stream(&id("a"), "", 0, 9).expect("stream"), [b""]);
-    assert_eq!(letters(&*world, &id("a")), [(1, vec![])]);
+    assert_eq!(messages(&*world, &id("a")), [(1, vec![])]);
     undamaged(&*world);
 }
 
@@ -177,7 +177,7 @@ fn commit_ended(subject: &Subject<'_>) {
         assert_eq!(write(&*world, events(&claim, 4, 1)), ended());
         assert_eq!(write(&*world, release(&claim)), ended());
         assert_eq!(write(&*world, send(&id("a"), b"too late")), ended());
-        assert_eq!(letters(&*world, &id("a")), []);
+        assert_eq!(messages(&*world, &id("a")), []);
         assert_eq!(claimed(&*world, &holder("h"), u64::MAX, 9), [""; 0]);
         assert_eq!(world.claim_run(&id("a"), &holder("h"), 0).expect("works"), None);
         assert_eq!(world.next_wake().expect("works"), None);
@@ -241,7 +241,7 @@ fn batch_of_one_run(subject: &Subject<'_>) {
     let mut wanted = vec![Ok(Written::Committed(vec![])); 6];
     wanted.extend([Ok(Written::Released), Err(Refused::Fenced(id("a"))), Ok(Written::Sent(3))]);
     assert_eq!(written.expect("works"), wanted);
-    assert_eq!(letters(&*world, &id("a")), [(2, b"2".to_vec()), (3, b"3".to_vec())]);
+    assert_eq!(messages(&*world, &id("a")), [(2, b"2".to_vec()), (3, b"3".to_vec())]);
     assert_eq!(world.stream(&id("a"), "out", 0, 9).expect("stream"), [b"0", b"1"]);
     undamaged(&*world);
     let claim = claim_one(&*world, &holder("h"), 0);
@@ -288,9 +288,12 @@ fn send_order(subject: &Subject<'_>) {
     }
     assert_eq!(write(&*world, send(&id("b"), b"b")), Ok(Written::Sent(1)));
     let indexes = |after, limit| -> Vec<u64> {
-        let letters = world.inbox(&id("a"), after, limit).expect("works");
-        assert!(letters.iter().all(|letter| letter.at == 77 && letter.bytes == [letter.index as u8]), "{letters:?}");
-        letters.iter().map(|letter| letter.index).collect()
+        let messages = world.inbox(&id("a"), after, limit).expect("works");
+        assert!(
+            messages.iter().all(|message| message.at == 77 && message.bytes == [message.index as u8]),
+            "{messages:?}"
+        );
+        messages.iter().map(|message| message.index).collect()
     };
     assert_eq!(indexes(0, usize::MAX), (1..=12).collect::<Vec<_>>());
     assert_eq!(indexes(3, 2), [4, 5]);
@@ -298,7 +301,7 @@ fn send_order(subject: &Subject<'_>) {
     assert_eq!(indexes(12, 9), [0; 0]);
     assert_eq!(indexes(u64::MAX, 9), [0; 0]);
     assert_eq!(indexes(0, 0), [0; 0]);
-    assert_eq!(letters(&*world, &id("nobody")), []);
+    assert_eq!(messages(&*world, &id("nobody")), []);
 }
 
 fn send_taken(subject: &Subject<'_>) {
@@ -307,16 +310,16 @@ fn send_taken(subject: &Subject<'_>) {
     let take = |claim, taken| commit(Commit { inbox_taken: Some(taken), ..turn(claim) });
     write_all(&*world, (0..5).map(|_| send(&id("a"), b"x")).collect());
     write_all(&*world, vec![take(&claim, 2)]);
-    assert_eq!(letters(&*world, &id("a")).iter().map(|letter| letter.0).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(messages(&*world, &id("a")).iter().map(|message| message.0).collect::<Vec<_>>(), [3, 4, 5]);
     write_all(&*world, vec![take(&claim, 1), take(&claim, 0)]);
-    assert_eq!(letters(&*world, &id("a")).len(), 3);
+    assert_eq!(messages(&*world, &id("a")).len(), 3);
     write_all(&*world, vec![take(&claim, 5), release(&claim)]);
-    assert_eq!(letters(&*world, &id("a")), []);
+    assert_eq!(messages(&*world, &id("a")), []);
     // The count goes on although nothing is left to count from.
     assert_eq!(write(&*world, send(&id("a"), b"y")), Ok(Written::Sent(6)));
     let claim = claim_one(&*world, &holder("h"), 0);
     write_all(&*world, vec![take(&claim, u64::MAX)]);
-    assert_eq!(letters(&*world, &id("a")), []);
+    assert_eq!(messages(&*world, &id("a")), []);
     assert_eq!(write(&*world, send(&id("a"), b"z")), Ok(Written::Sent(7)));
     undamaged(&*world);
 }
@@ -379,7 +382,7 @@ fn watch(subject: &Subject<'_>) {
     wait_for(Notice::Due);
     let claim = claim_one(&*world, &holder("h"), 0);
     write_all(&*world, vec![send(&id("a"), b"x")]);
-    wait_for(Notice::Letter(id("a")));
+    wait_for(Notice::Message(id("a")));
     write_all(&*world, vec![release(&claim)]);
     wait_for(Notice::Due);
 }
@@ -388,7 +391,7 @@ fn large(subject: &Subject<'_>) {
     let world = (subject.make)();
     let big = |seed: u8| -> Vec<u8> { (0..2 << 20).map(|at: u32| (at >> 3) as u8 ^ at as u8 ^ seed).collect() };
     let events = Chunk { first: 1, count: 1, bytes: big(1) };
-    let create = Create { row: row("a"), events, claim: Some(holder("h")), hooks: Vec::new(), letters: Vec::new() };
+    let create = Create { row: row("a"), events, claim: Some(holder("h")), hooks: Vec::new(), messages: Vec::new() };
     let Ok(Written::Created(Some(claim))) = write(&*world, Write::Create(Box::new(create))) else { panic!("no claim") };
     let second = Commit { events: Some(Chunk { first: 2, count: 7, bytes: big(2) }), ..turn(&claim) };
     write_all(&*world, vec![commit(second), entry(&claim, "out", &big(3)), send(&id("a"), &big(4))]);
@@ -399,7 +402,7 @@ fn large(subject: &Subject<'_>) {
         assert!(chunks.len() == 2 && chunks[0].bytes == big(1) && chunks[1].bytes == big(2), "the log");
         assert!(world.log_tail(&id("a")).expect("tail").expect("there").bytes == big(2), "the tail");
         assert!(world.stream(&id("a"), "out", 0, 9).expect("stream") == [big(3)], "the stream");
-        assert!(letters(world, &id("a")) == [(1, big(4))], "the inbox");
+        assert!(messages(world, &id("a")) == [(1, big(4))], "the inbox");
         assert!(world.meta("big").expect("meta") == Some(big(5)), "the named value");
         assert!(world.program(&row("a").version).expect("program") == Some(big(6)), "the program");
         undamaged(world);

@@ -226,7 +226,7 @@ fn expired(subject: &Subject<'_>) {
         events: chunk(1, 2),
         claim: None,
         hooks: Vec::new(),
-        letters: Vec::new(),
+        messages: Vec::new(),
     };
     let by = held(&*world, row("by"), &holder("h"));
     write_all(&*world, vec![commit(Commit { create: vec![with], ..turn(&by) })]);

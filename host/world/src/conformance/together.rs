@@ -1,4 +1,4 @@
-//! What one commit changes besides its run: other runs, letters, values; all of it or nothing.
+//! What one commit changes besides its run: other runs, messages, values; all of it or nothing.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,15 +6,15 @@ use durhai_core::{RunId, Status};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Create, Creation, HookChange, Notice, Outgoing, Refused, Row, World, Written};
+use crate::{Claim, Commit, Create, Creation, HookChange, NewMessage, Notice, Refused, Row, World, Written};
 
 pub const CASES: Cases = &[
     ("commit: runs it creates", create),
     ("commit: a run it creates must begin at 1", create_sequence),
-    ("commit: letters it sends", send),
-    ("commit: letters that are forwarded", forward),
-    ("commit: letters that are left behind", leave),
-    ("create: with letters in its inbox", with_letters),
+    ("commit: messages it sends", send),
+    ("commit: messages that are forwarded", forward),
+    ("commit: messages that are left behind", leave),
+    ("create: with messages in its inbox", with_messages),
     ("commit: values of the run", values),
     ("commit: named values of the host", meta),
     ("commit: nothing of a refused one is stored, whatever is in it", refused),
@@ -27,7 +27,7 @@ fn made(name: &str, claim: bool) -> Create {
         events: chunk(1, 2),
         claim: claim.then(|| holder("h")),
         hooks: Vec::new(),
-        letters: Vec::new(),
+        messages: Vec::new(),
     }
 }
 
@@ -90,59 +90,56 @@ fn send(subject: &Subject<'_>) {
     write_all(&*world, vec![new(Row { wake_at: None, ..row("b") }, None)]);
     let over = held(&*world, row("over"), &holder("h"));
     write_all(&*world, vec![ends(&over)]);
-    let to = |name: &str, text: &[u8]| Outgoing { at: 5, ..outgoing(&id(name), text) };
+    let to = |name: &str, text: &[u8]| NewMessage { at: 5, ..message(&id(name), text) };
     let send = vec![to("b", b"1"), to("nobody", b"x"), to("new", b"2"), to("over", b"x"), to("a", b"3"), to("b", b"4")];
     let create = vec![Create { row: Row { wake_at: None, ..row("new") }, ..made("new", false) }];
     committed(&*world, Commit { send, create, ..turn(&a) });
-    assert_eq!(letters(&*world, &id("b")), [(1, b"1".to_vec()), (2, b"4".to_vec())]);
-    assert_eq!(letters(&*world, &id("new")), [(1, b"2".to_vec())]);
-    assert_eq!(letters(&*world, &id("a")), [(1, b"3".to_vec())]);
+    assert_eq!(messages(&*world, &id("b")), [(1, b"1".to_vec()), (2, b"4".to_vec())]);
+    assert_eq!(messages(&*world, &id("new")), [(1, b"2".to_vec())]);
+    assert_eq!(messages(&*world, &id("a")), [(1, b"3".to_vec())]);
     assert_eq!(world.inbox(&id("b"), 0, 1).expect("works")[0].at, 5);
     assert_eq!(claimed(&*world, &holder("h"), 50, 9), ["b", "new"]);
     // What is taken with the same commit was there before.
     committed(&*world, Commit { inbox_taken: Some(9), send: vec![to("a", b"5")], ..turn(&a) });
-    assert_eq!(letters(&*world, &id("a")), [(2, b"5".to_vec())]);
+    assert_eq!(messages(&*world, &id("a")), [(2, b"5".to_vec())]);
     // From a run that ends, and to itself then.
     let last = Row { status: Status::Completed, ..row("a") };
     committed(&*world, Commit { row: Some(last), send: vec![to("a", b"6"), to("b", b"7")], ..turn(&a) });
-    assert_eq!((letters(&*world, &id("a")), letters(&*world, &id("b")).len()), (vec![], 3));
+    assert_eq!((messages(&*world, &id("a")), messages(&*world, &id("b")).len()), (vec![], 3));
     undamaged(&*world);
 }
 
-fn with_letters(subject: &Subject<'_>) {
+fn with_messages(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let with = |name: &str, claim: bool| Create { letters: vec![b"1".to_vec(), b"2".to_vec()], ..made(name, claim) };
+    let with = |name: &str, claim: bool| Create { messages: vec![b"1".to_vec(), b"2".to_vec()], ..made(name, claim) };
     let make = |create: Create| write(&*world, crate::Write::Create(Box::new(create)));
     let Ok(Written::Created(Some(a))) = make(with("a", true)) else { panic!("it is claimed") };
     assert_eq!(make(with("b", false)), Ok(Written::Created(None)));
-    write_all(
-        &*world,
-        vec![crate::Write::Send(outgoing(&id("a"), b"3")), crate::Write::Send(outgoing(&id("b"), b"3"))],
-    );
+    write_all(&*world, vec![crate::Write::Send(message(&id("a"), b"3")), crate::Write::Send(message(&id("b"), b"3"))]);
     let all = [(1, b"1".to_vec()), (2, b"2".to_vec()), (3, b"3".to_vec())];
-    assert_eq!((letters(&*world, &id("a")), letters(&*world, &id("b"))), (all.to_vec(), all.to_vec()));
-    // They are letters like others, also for whoever claims the run later.
+    assert_eq!((messages(&*world, &id("a")), messages(&*world, &id("b"))), (all.to_vec(), all.to_vec()));
+    // They are messages like others, also for whoever claims the run later.
     committed(&*world, Commit { inbox_taken: Some(2), ..turn(&a) });
-    assert_eq!(letters(&*world, &id("a")), all[2..]);
+    assert_eq!(messages(&*world, &id("a")), all[2..]);
     let b = world.claim_run(&id("b"), &holder("h"), 50).expect("works").expect("free");
     committed(&*world, Commit { inbox_taken: Some(1), ..turn(&b) });
-    assert_eq!(letters(&*world, &id("b")), all[1..]);
+    assert_eq!(messages(&*world, &id("b")), all[1..]);
     // One that has ended takes none.
     let over = with("over", false);
     make(Create { row: Row { status: Status::Failed, ..over.row.clone() }, ..over }).expect("it is created");
-    assert_eq!(letters(&*world, &id("over")), []);
+    assert_eq!(messages(&*world, &id("over")), []);
     undamaged(&*world);
 }
 
 fn leave(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let letter = |name: &str, text: &[u8]| crate::Write::Send(outgoing(&id(name), text));
+    let message = |name: &str, text: &[u8]| crate::Write::Send(message(&id(name), text));
     let left = |name: &str| world.stream(&id(name), "left", 0, 9).expect("works");
     let a = held(&*world, row("a"), &holder("h"));
-    write_all(&*world, (1..=4).map(|n| letter("a", &[n])).collect());
+    write_all(&*world, (1..=4).map(|n| message("a", &[n])).collect());
     // Without an end nothing moves.
     committed(&*world, Commit { leave: Some("left".into()), ..turn(&a) });
-    assert_eq!((letters(&*world, &id("a")).len(), left("a").len()), (4, 0));
+    assert_eq!((messages(&*world, &id("a")).len(), left("a").len()), (4, 0));
     // Sent in the same batch, behind what the run puts into that stream itself, without what it takes.
     let last = Commit {
         row: Some(Row { status: Status::Failed, ..a.row.clone() }),
@@ -151,55 +148,55 @@ fn leave(subject: &Subject<'_>) {
         leave: Some("left".into()),
         ..turn(&a)
     };
-    write_all(&*world, vec![letter("a", &[5]), commit(last)]);
+    write_all(&*world, vec![message("a", &[5]), commit(last)]);
     assert_eq!(left("a"), [b"own".to_vec(), vec![3], vec![4], vec![5]]);
-    assert_eq!(letters(&*world, &id("a")), []);
+    assert_eq!(messages(&*world, &id("a")), []);
     // Who goes on with them gets them, and nothing is left.
     let b = held(&*world, row("b"), &holder("h"));
-    write_all(&*world, vec![letter("b", b"1"), new(Row { wake_at: None, ..row("heir") }, None)]);
+    write_all(&*world, vec![message("b", b"1"), new(Row { wake_at: None, ..row("heir") }, None)]);
     let row = Some(Row { status: Status::Continued, ..b.row.clone() });
     committed(&*world, Commit { row, forward: Some(id("heir")), leave: Some("left".into()), ..turn(&b) });
-    assert_eq!((left("b").len(), letters(&*world, &id("heir"))), (0, vec![(1, b"1".to_vec())]));
+    assert_eq!((left("b").len(), messages(&*world, &id("heir"))), (0, vec![(1, b"1".to_vec())]));
     assert!(world.streams(&id("b")).expect("works").is_empty(), "a stream without entries");
     undamaged(&*world);
 }
 
 fn forward(subject: &Subject<'_>) {
     let world = (subject.make)();
-    let letter = |name: &str, at, text: &[u8]| crate::Write::Send(Outgoing { at, ..outgoing(&id(name), text) });
+    let message = |name: &str, at, text: &[u8]| crate::Write::Send(NewMessage { at, ..message(&id(name), text) });
     let ends_for = |claim: &Claim, heir: &str| Commit {
         row: Some(Row { status: Status::Continued, ..claim.row.clone() }),
         forward: Some(id(heir)),
         ..turn(claim)
     };
     let a = held(&*world, row("a"), &holder("h"));
-    write_all(&*world, (1..=4).map(|at| letter("a", at * 10, &[at as u8])).collect());
+    write_all(&*world, (1..=4).map(|at| message("a", at * 10, &[at as u8])).collect());
     // Without an end nothing moves.
     committed(&*world, Commit { forward: Some(id("b")), create: vec![made("b", false)], ..turn(&a) });
-    assert_eq!((letters(&*world, &id("a")).len(), letters(&*world, &id("b")).len()), (4, 0));
-    write_all(&*world, vec![letter("b", 1, b"own")]);
+    assert_eq!((messages(&*world, &id("a")).len(), messages(&*world, &id("b")).len()), (4, 0));
+    write_all(&*world, vec![message("b", 1, b"own")]);
     // Sent in the same batch, taken with the same commit, to a run of the same commit.
     let last = Commit {
         inbox_taken: Some(2),
         create: vec![Create { row: Row { wake_at: None, ..row("c") }, ..made("c", false) }],
-        send: vec![Outgoing { at: 99, ..outgoing(&id("c"), b"sent") }],
+        send: vec![NewMessage { at: 99, ..message(&id("c"), b"sent") }],
         ..ends_for(&a, "c")
     };
-    write_all(&*world, vec![letter("a", 50, &[5]), commit(last)]);
+    write_all(&*world, vec![message("a", 50, &[5]), commit(last)]);
     let found = world.inbox(&id("c"), 0, 9).expect("works");
-    let found: Vec<_> = found.into_iter().map(|letter| (letter.index, letter.at, letter.bytes)).collect();
+    let found: Vec<_> = found.into_iter().map(|message| (message.index, message.at, message.bytes)).collect();
     assert_eq!(found, [(1, 30, vec![3]), (2, 40, vec![4]), (3, 50, vec![5]), (4, 99, b"sent".to_vec())]);
-    assert_eq!(letters(&*world, &id("a")), []);
+    assert_eq!(messages(&*world, &id("a")), []);
     assert_eq!(claimed(&*world, &holder("h"), 50, 9), ["b", "c"]);
     // Behind what is there; and to one that is nobody, has ended, or is the run itself.
     let c = Claim { run: id("c"), ..a.clone() };
     assert!(matches!(write(&*world, commit(ends_for(&c, "b"))), Err(Refused::Fenced(_))));
-    assert_eq!(letters(&*world, &id("b")).len(), 1, "nothing of a refused one");
+    assert_eq!(messages(&*world, &id("b")).len(), 1, "nothing of a refused one");
     for (name, heir, wanted) in [("x", "b", 2), ("y", "nobody", 2), ("z", "a", 2), ("self", "self", 2)] {
         let claim = held(&*world, row(name), &holder("h"));
-        write_all(&*world, vec![letter(name, 7, b"late"), commit(ends_for(&claim, heir))]);
-        assert_eq!(letters(&*world, &id("b")).len(), wanted, "{name}");
-        assert_eq!(letters(&*world, &id(name)), []);
+        write_all(&*world, vec![message(name, 7, b"late"), commit(ends_for(&claim, heir))]);
+        assert_eq!(messages(&*world, &id("b")).len(), wanted, "{name}");
+        assert_eq!(messages(&*world, &id(name)), []);
     }
     undamaged(&*world);
 }
@@ -263,7 +260,7 @@ fn full(claim: &Claim, first: u64) -> Commit {
         values: vec![("v".into(), Some(b"v".to_vec()))],
         hooks: vec![HookChange::Open { token: "t".into(), info: vec![1] }],
         create: vec![made("b", true)],
-        send: vec![outgoing(&id("other"), b"x")],
+        send: vec![message(&id("other"), b"x")],
         forward: Some(id("other")),
         meta: vec![("m".into(), Some(b"m".to_vec()))],
         ..turn(claim)
@@ -274,7 +271,7 @@ fn refused(subject: &Subject<'_>) {
     let world = (subject.make)();
     let a = held(&*world, row("a"), &holder("h"));
     held(&*world, row("other"), &holder("h"));
-    write_all(&*world, vec![super::tools::send(&id("a"), b"letter")]);
+    write_all(&*world, vec![super::tools::send(&id("a"), b"message")]);
     let fenced = Claim { fence: a.fence + 1, ..a.clone() };
     assert!(matches!(write(&*world, commit(full(&fenced, 3))), Err(Refused::Fenced(_))));
     assert!(matches!(write(&*world, commit(full(&a, 4))), Err(Refused::Sequence { .. })));
@@ -285,8 +282,8 @@ fn refused(subject: &Subject<'_>) {
             world.row(&id("b")).expect("works").is_some(),
             world.values(&id("a")).expect("works").len(),
             world.hook("t").expect("works").is_some(),
-            letters(world, &id("other")).len(),
-            letters(world, &id("a")).len(),
+            messages(world, &id("other")).len(),
+            messages(world, &id("a")).len(),
             world.meta("m").expect("works").is_some(),
             world.expired(99, 9).expect("works").len(),
         )
@@ -320,11 +317,11 @@ fn heard(subject: &Subject<'_>) {
         }
         panic!("{wanted:?} was not heard");
     };
-    committed(&*world, Commit { send: vec![outgoing(&id("b"), b"")], ..turn(&a) });
-    wait_for(&[Notice::Letter(id("b")), Notice::Due]);
+    committed(&*world, Commit { send: vec![message(&id("b"), b"")], ..turn(&a) });
+    wait_for(&[Notice::Message(id("b")), Notice::Due]);
     committed(&*world, Commit { create: vec![made("c", false)], ..turn(&a) });
     wait_for(&[Notice::Due]);
     let last = Some(Row { status: Status::Failed, ..row("a") });
     committed(&*world, Commit { row: last, forward: Some(id("c")), ..turn(&a) });
-    wait_for(&[Notice::Letter(id("c")), Notice::Due]);
+    wait_for(&[Notice::Message(id("c")), Notice::Due]);
 }

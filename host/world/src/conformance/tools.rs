@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Status, Version};
 
-use crate::{Chunk, Claim, Commit, Create, Holder, Outgoing, Refused, Row, World, Write, Written};
+use crate::{Chunk, Claim, Commit, Create, Holder, NewMessage, Refused, Row, World, Write, Written};
 
 pub const LEASE: Millis = 1000;
 
@@ -45,7 +45,7 @@ pub fn new(row: Row, claim: Option<&Holder>) -> Write {
         events: chunk(1, 2),
         claim: claim.cloned(),
         hooks: Vec::new(),
-        letters: Vec::new(),
+        messages: Vec::new(),
     }))
 }
 
@@ -72,16 +72,16 @@ pub fn ends(claim: &Claim) -> Write {
 }
 
 pub fn send(run: &RunId, bytes: &[u8]) -> Write {
-    Write::Send(outgoing(run, bytes))
+    Write::Send(message(run, bytes))
 }
 
 /// One that concerns a run which has not begun.
 pub fn send_urgent(run: &RunId, bytes: &[u8]) -> Write {
-    Write::Send(Outgoing { urgent: true, ..outgoing(run, bytes) })
+    Write::Send(NewMessage { urgent: true, ..message(run, bytes) })
 }
 
-pub fn outgoing(run: &RunId, bytes: &[u8]) -> Outgoing {
-    Outgoing { run: run.clone(), at: 77, urgent: false, bytes: bytes.to_vec() }
+pub fn message(run: &RunId, bytes: &[u8]) -> NewMessage {
+    NewMessage { run: run.clone(), at: 77, urgent: false, bytes: bytes.to_vec() }
 }
 
 pub fn release(claim: &Claim) -> Write {
@@ -133,9 +133,9 @@ pub fn log(world: &dyn World, run: &RunId) -> Vec<Chunk> {
     world.log(run, 0, usize::MAX).expect("the world works")
 }
 
-pub fn letters(world: &dyn World, run: &RunId) -> Vec<(u64, Vec<u8>)> {
-    let letters = world.inbox(run, 0, usize::MAX).expect("the world works");
-    letters.into_iter().map(|letter| (letter.index, letter.bytes)).collect()
+pub fn messages(world: &dyn World, run: &RunId) -> Vec<(u64, Vec<u8>)> {
+    let messages = world.inbox(run, 0, usize::MAX).expect("the world works");
+    messages.into_iter().map(|message| (message.index, message.bytes)).collect()
 }
 
 pub fn undamaged(world: &dyn World) {

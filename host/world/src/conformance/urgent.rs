@@ -4,7 +4,7 @@ use durhai_core::{Millis, Status};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Claim, Commit, Concurrency, Create, Outgoing, Record, Row, World};
+use crate::{Claim, Commit, Concurrency, Create, NewMessage, Record, Row, World};
 
 pub const CASES: Cases = &[
     ("urgent: other messages leave a run that has not begun", others_wait),
@@ -41,7 +41,7 @@ fn wakes(world: &dyn World) -> Option<Millis> {
 }
 
 fn urgent(world: &dyn World, run: &str) -> Vec<bool> {
-    world.inbox(&id(run), 0, 9).expect("works").iter().map(|letter| letter.urgent).collect()
+    world.inbox(&id(run), 0, 9).expect("works").iter().map(|message| message.urgent).collect()
 }
 
 fn waits(world: &dyn World, run: &str) -> bool {
@@ -65,11 +65,11 @@ fn others_wait(subject: &Subject<'_>) {
     assert_eq!((due(&*world, 39), wakes(&*world)), (vec![], Some(40)));
     let later = claim_one(&*world, &holder("h"), 40);
     assert_eq!((later.run.as_str(), later.admitted), ("later", true));
-    assert_eq!(letters(&*world, &id("later")), [(1, b"1".to_vec()), (2, b"2".to_vec())], "they are there");
+    assert_eq!(messages(&*world, &id("later")), [(1, b"1".to_vec()), (2, b"2".to_vec())], "they are there");
     assert_eq!(wakes(&*world), Some(60));
     write_all(&*world, vec![ends(&admitted)]);
     let waits = claim_one(&*world, &holder("h"), 50);
-    assert_eq!((waits.run.as_str(), waits.admitted, letters(&*world, &waits.run).len()), ("waits", true, 2));
+    assert_eq!((waits.run.as_str(), waits.admitted, messages(&*world, &waits.run).len()), ("waits", true, 2));
     write_all(&*world, vec![ends(&waits)]);
     assert_eq!(due(&*world, 60), ["limited"]);
     undamaged(&*world);
@@ -114,7 +114,7 @@ fn at_once(subject: &Subject<'_>) {
         assert!(!claim.admitted);
         assert_eq!(waits(&*world, name), name == "waits");
         write_all(&*world, vec![ends(&claim)]);
-        assert_eq!(letters(&*world, &id(name)), []);
+        assert_eq!(messages(&*world, &id(name)), []);
     }
     assert_eq!((due(&*world, 500), wakes(&*world)), (vec![], None));
     // The queue is as it was.
@@ -144,7 +144,7 @@ fn dealt_with(subject: &Subject<'_>) {
             assert_eq!(wakes(&*world) == Some(0), still, "{name}: {taken} of them are taken");
         }
         assert_eq!(due(&*world, 50), [""; 0]);
-        assert_eq!(letters(&*world, &id(name)), [(4, b"y".to_vec())]);
+        assert_eq!(messages(&*world, &id(name)), [(4, b"y".to_vec())]);
         write_all(&*world, vec![send(&id(name), b"z")]);
         assert_eq!(due(&*world, 50), [""; 0]);
     }
@@ -157,13 +157,13 @@ fn sent_along(subject: &Subject<'_>) {
     let world = (subject.make)();
     let admitted = full(&*world);
     let parent = held(&*world, row("parent"), &holder("h"));
-    let create = |row: Row| Create { row, events: chunk(1, 1), claim: None, hooks: Vec::new(), letters: Vec::new() };
+    let create = |row: Row| Create { row, events: chunk(1, 1), claim: None, hooks: Vec::new(), messages: Vec::new() };
     // The parent's last word to the children it has, one of which is made with the same commit.
-    let to = |name: &str| Outgoing { urgent: true, ..outgoing(&id(name), b"end") };
+    let to = |name: &str| NewMessage { urgent: true, ..message(&id(name), b"end") };
     let last = Commit {
         row: Some(Row { status: Status::Cancelled, ..parent.row.clone() }),
         create: vec![create(delayed("child", 400))],
-        send: vec![to("waits"), to("child"), outgoing(&id("inside"), b"x")],
+        send: vec![to("waits"), to("child"), message(&id("inside"), b"x")],
         ..turn(&parent)
     };
     write_all(&*world, vec![commit(last)]);

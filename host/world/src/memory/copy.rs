@@ -6,7 +6,7 @@ use durhai_core::RunId;
 
 use super::run::Run;
 use super::state::State;
-use crate::{Admission, Chunk, Hook, Letter, Record, Row, Snapshot, WorldError};
+use crate::{Admission, Chunk, Hook, InboxMessage, Record, Row, Snapshot, WorldError};
 
 impl State {
     pub fn is_empty(&self) -> bool {
@@ -25,7 +25,7 @@ impl State {
             last_seq: run.last_seq(),
             streams: run.streams.iter().map(|(name, all)| (name.to_string(), all.len() as u64)).collect(),
             values: run.values.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-            letters: run.inbox.clone(),
+            messages: run.inbox.clone(),
             hooks,
         })
     }
@@ -47,7 +47,7 @@ impl State {
             if run.row.concurrency.is_some() && !run.row.status.is_terminal() {
                 records.push(Record::Admission { number, value: run.admission });
             }
-            let taken = run.inbox.first().map_or(run.last_letter, |letter| letter.index - 1);
+            let taken = run.inbox.first().map_or(run.last_message, |message| message.index - 1);
             records.push(Record::Taken { number, value: taken });
             let chunk = |chunk: &Chunk| Record::Log {
                 number,
@@ -56,14 +56,14 @@ impl State {
                 value: Some(chunk.bytes.clone()),
             };
             records.extend(run.log.iter().map(chunk));
-            let letter = |Letter { index, at, urgent, bytes }: &Letter| Record::Letter {
+            let message = |InboxMessage { index, at, urgent, bytes }: &InboxMessage| Record::Message {
                 number,
                 index: *index,
                 at: *at,
                 urgent: *urgent,
                 value: Some(bytes.clone()),
             };
-            records.extend(run.inbox.iter().map(letter));
+            records.extend(run.inbox.iter().map(message));
             for (stream, entries) in &run.streams {
                 let entry = |(index, bytes): (usize, &Vec<u8>)| Record::Entry {
                     number,
@@ -111,8 +111,8 @@ impl State {
                 Record::Log { first, count, value, .. } => {
                     put(&mut run.log, first, value.map(|bytes| Chunk { first, count, bytes }));
                 }
-                Record::Letter { index, at, urgent, value, .. } => {
-                    put(&mut run.letters, index, value.map(|bytes| Letter { index, at, urgent, bytes }));
+                Record::Message { index, at, urgent, value, .. } => {
+                    put(&mut run.messages, index, value.map(|bytes| InboxMessage { index, at, urgent, bytes }));
                 }
                 Record::Entry { stream, index, value, .. } => put(run.streams.entry(stream).or_default(), index, value),
                 Record::Value { name, value, .. } => put(&mut run.values, name, value),
@@ -143,7 +143,7 @@ struct Parts {
     admission: Option<Admission>,
     taken: u64,
     log: BTreeMap<u64, Chunk>,
-    letters: BTreeMap<u64, Letter>,
+    messages: BTreeMap<u64, InboxMessage>,
     streams: BTreeMap<String, BTreeMap<u64, Vec<u8>>>,
     values: BTreeMap<String, Vec<u8>>,
 }
@@ -162,8 +162,8 @@ impl Parts {
         };
         self.log.into_values().for_each(|chunk| run.add(chunk));
         run.tries = self.tries;
-        run.last_letter = self.letters.last_key_value().map_or(self.taken, |(last, _)| *last);
-        run.inbox = self.letters.into_values().collect();
+        run.last_message = self.messages.last_key_value().map_or(self.taken, |(last, _)| *last);
+        run.inbox = self.messages.into_values().collect();
         let streams = self.streams.into_iter().filter(|(_, entries)| !entries.is_empty());
         run.streams = streams.map(|(name, entries)| (name.into(), entries.into_values().collect())).collect();
         run.values = self.values.into_iter().map(|(name, bytes)| (name.into(), bytes)).collect();

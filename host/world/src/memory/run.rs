@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, Status};
 
-use crate::{Admission, Chunk, Letter, Row};
+use crate::{Admission, Chunk, InboxMessage, Row};
 
 pub struct Run {
     /// Its place in the order of creation.
     pub key: u64,
     pub row: Row,
     pub log: Vec<Chunk>,
-    pub inbox: Vec<Letter>,
-    pub last_letter: u64,
+    pub inbox: Vec<InboxMessage>,
+    pub last_message: u64,
     pub streams: BTreeMap<Arc<str>, Vec<Vec<u8>>>,
     pub values: BTreeMap<Arc<str>, Vec<u8>>,
     pub held: Option<Held>,
@@ -36,7 +36,7 @@ impl Run {
             row: row.clone(),
             log: Vec::new(),
             inbox: Vec::new(),
-            last_letter: 0,
+            last_message: 0,
             streams: BTreeMap::new(),
             values: BTreeMap::new(),
             held: None,
@@ -62,7 +62,7 @@ impl Run {
     pub fn ready_at(&self) -> Option<Millis> {
         match self.admission {
             Admission::Waiting => None,
-            // A letter cannot help a parked run; an operator must.
+            // A message cannot help a parked run; an operator must.
             _ if self.inbox.is_empty() || self.row.status == Status::Parked => self.row.wake_at,
             _ if self.has_begun() => Some(0),
             _ => self.row.wake_at,
@@ -71,7 +71,7 @@ impl Run {
 
     /// A host must deal with it before it begins.
     pub fn is_urgent(&self) -> bool {
-        self.row.status != Status::Parked && self.inbox.iter().any(|letter| letter.urgent)
+        self.row.status != Status::Parked && self.inbox.iter().any(|message| message.urgent)
     }
 
     /// Or would begin with anything that is in its inbox.
@@ -105,9 +105,9 @@ impl Run {
         }
     }
 
-    pub fn put(&mut self, letter: impl FnOnce(u64) -> Letter) -> u64 {
-        self.last_letter += 1;
-        self.inbox.push(letter(self.last_letter));
-        self.last_letter
+    pub fn put(&mut self, message: impl FnOnce(u64) -> InboxMessage) -> u64 {
+        self.last_message += 1;
+        self.inbox.push(message(self.last_message));
+        self.last_message
     }
 }

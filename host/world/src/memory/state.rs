@@ -8,8 +8,8 @@ use durhai_core::{Millis, RunId, Version};
 
 use super::run::{Held, Run};
 use crate::{
-    Admission, Claim, Commit, Concurrency, Create, Creation, Holder, Hook, HookChange, Letter, Notice, Outgoing, Queue,
-    Refused, Row, Write, Written,
+    Admission, Claim, Commit, Concurrency, Create, Creation, Holder, Hook, HookChange, InboxMessage, NewMessage,
+    Notice, Queue, Refused, Row, Write, Written,
 };
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ impl State {
         match write {
             Write::Create(create) => self.create(*create, None, notices).map(Written::Created),
             Write::Commit(commit) => self.commit(*commit, notices).map(Written::Committed),
-            Write::Send(outgoing) => self.send(outgoing, notices).map(Written::Sent),
+            Write::Send(message) => self.send(message, notices).map(Written::Sent),
             Write::Release { run, fence } => {
                 self.held(&run, fence)?.held = None;
                 notices.push(Notice::Due);
@@ -60,7 +60,7 @@ impl State {
         ending: Option<&RunId>,
         notices: &mut Vec<Notice>,
     ) -> Result<Option<Claim>, Refused> {
-        let Create { row, events, claim, hooks, letters } = create;
+        let Create { row, events, claim, hooks, messages } = create;
         let id = row.run.clone();
         if let Some(run) = self.runs.get(&id) {
             return Err(Refused::Exists(Box::new(run.row.clone())));
@@ -79,8 +79,8 @@ impl State {
         let concurrency = row.concurrency.clone().filter(|_| !terminal);
         self.order.insert(self.last_key, id.clone());
         let mut run = Run::new(self.last_key, row, events);
-        for bytes in letters.into_iter().filter(|_| !terminal) {
-            run.put(|index| Letter { index, at: created_at, urgent: false, bytes });
+        for bytes in messages.into_iter().filter(|_| !terminal) {
+            run.put(|index| InboxMessage { index, at: created_at, urgent: false, bytes });
         }
         self.runs.insert(id.clone(), run);
         for (token, info) in hooks.into_iter().filter(|_| !terminal) {
@@ -121,7 +121,7 @@ impl State {
         }
         commit.events.into_iter().for_each(|chunk| run.add(chunk));
         if let Some(taken) = commit.inbox_taken {
-            run.inbox.retain(|letter| letter.index > taken);
+            run.inbox.retain(|message| message.index > taken);
         }
         for (stream, entry) in commit.append {
             run.streams.entry(stream).or_default().push(entry);
@@ -155,22 +155,22 @@ impl State {
         }
         let untaken = commit.row.map(|row| self.set_row(&id, row, notices)).unwrap_or_default();
         if let Some(heir) = commit.forward {
-            for letter in untaken {
-                let Letter { at, urgent, bytes, .. } = letter;
-                let _ = self.send(Outgoing { run: heir.clone(), at, urgent, bytes }, notices);
+            for message in untaken {
+                let InboxMessage { at, urgent, bytes, .. } = message;
+                let _ = self.send(NewMessage { run: heir.clone(), at, urgent, bytes }, notices);
             }
         } else if let Some(stream) = commit.leave.filter(|_| !untaken.is_empty()) {
-            let entries = untaken.into_iter().map(|letter| letter.bytes);
+            let entries = untaken.into_iter().map(|message| message.bytes);
             self.runs.get_mut(&id).expect("it is held").streams.entry(stream).or_default().extend(entries);
         }
-        for outgoing in commit.send {
-            let _ = self.send(outgoing, notices);
+        for message in commit.send {
+            let _ = self.send(message, notices);
         }
         Ok(creations)
     }
 
-    /// The letters that a run which ends with it did not take.
-    fn set_row(&mut self, id: &RunId, row: Row, notices: &mut Vec<Notice>) -> Vec<Letter> {
+    /// The messages that a run which ends with it did not take.
+    fn set_row(&mut self, id: &RunId, row: Row, notices: &mut Vec<Notice>) -> Vec<InboxMessage> {
         let run = self.runs.get_mut(id).expect("it is held");
         let before = run.inbox.clone();
         run.set_row(row);
@@ -188,17 +188,17 @@ impl State {
         before
     }
 
-    fn send(&mut self, outgoing: Outgoing, notices: &mut Vec<Notice>) -> Result<u64, Refused> {
-        let Outgoing { run, at, urgent, bytes } = outgoing;
+    fn send(&mut self, message: NewMessage, notices: &mut Vec<Notice>) -> Result<u64, Refused> {
+        let NewMessage { run, at, urgent, bytes } = message;
         let found = self.runs.get_mut(&run).ok_or_else(|| Refused::Unknown(run.clone()))?;
         if found.row.status.is_terminal() {
             return Err(Refused::Terminal(run, found.row.status));
         }
-        notices.push(Notice::Letter(run));
+        notices.push(Notice::Message(run));
         if found.held.is_none() {
             notices.push(Notice::Due);
         }
-        Ok(found.put(|index| Letter { index, at, urgent, bytes }))
+        Ok(found.put(|index| InboxMessage { index, at, urgent, bytes }))
     }
 
     fn change_hook(&mut self, run: &RunId, change: HookChange) {

@@ -4,7 +4,7 @@ use durhai_core::{RunId, Status, Version};
 
 use super::super::tools::*;
 use super::{Dice, FOR_EVER, Pair, Pass};
-use crate::{Chunk, Commit, Concurrency, Create, Holder, HookChange, Outgoing, Row, World, Write};
+use crate::{Chunk, Commit, Concurrency, Create, Holder, HookChange, NewMessage, Row, World, Write};
 
 pub const NAMES: [&str; 9] = ["a", "b", "c", "d", "e/1", "e/2", "f", "g", "h"];
 pub const STREAMS: [&str; 3] = ["", "out", "out2"];
@@ -55,7 +55,7 @@ impl Pair<'_> {
                 (both.clone(), both)
             }
             3 => {
-                let both = Write::Send(self.outgoing(run));
+                let both = Write::Send(self.message(run));
                 (both.clone(), both)
             }
             4..6 => {
@@ -81,18 +81,18 @@ impl Pair<'_> {
         let claim = self.dice.one_in(2).then(|| self.holder());
         let first = if self.dice.one_in(bad) { 2 } else { 1 };
         let hooks = (0..self.few()).map(|at| (self.dice.pick(&TOKENS).into(), vec![8; at as usize])).collect();
-        let letters = (0..self.few()).map(|at| vec![at as u8]).collect();
-        Create { row: self.row(run), events: self.chunk(first), claim, hooks, letters }
+        let messages = (0..self.few()).map(|at| vec![at as u8]).collect();
+        Create { row: self.row(run), events: self.chunk(first), claim, hooks, messages }
     }
 
-    fn outgoing(&mut self, run: RunId) -> Outgoing {
+    fn message(&mut self, run: RunId) -> NewMessage {
         let bytes = vec![1; self.dice.below(9) as usize];
-        Outgoing { run, at: self.now, urgent: self.dice.one_in(3), bytes }
+        NewMessage { run, at: self.now, urgent: self.dice.one_in(3), bytes }
     }
 
-    fn message_to_any(&mut self) -> Outgoing {
+    fn message_to_any(&mut self) -> NewMessage {
         let run = id(self.dice.pick(&NAMES[..]));
-        self.outgoing(run)
+        self.message(run)
     }
 
     pub fn hook_change(&mut self) -> HookChange {
