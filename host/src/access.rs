@@ -8,11 +8,11 @@ use durhai_world::{Admission, Chunk, Claim, Commit, Queue, Refused, Row, World, 
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::birth::Newborn;
 use crate::committer::{Job, Then};
 use crate::error::HostError;
 use crate::inner::Inner;
 use crate::letter::Message;
+use crate::new_run::NewRun;
 use crate::slot::STATE;
 use crate::view::{PlaceView, RunView};
 use crate::worker::Msg;
@@ -55,8 +55,8 @@ impl Inner {
     }
 
     /// Creates a run, and runs it here if it is to begin here.
-    pub async fn create(self: &Arc<Self>, newborn: Newborn) -> Result<Result<(), Refused>, HostError> {
-        let Newborn { create, events } = newborn;
+    pub async fn create(self: &Arc<Self>, new_run: NewRun) -> Result<Result<(), Refused>, HostError> {
+        let NewRun { create, events } = new_run;
         let run = create.row.run.clone();
         let here = create.claim.is_some();
         match self.ask(Write::Create(Box::new(create))).await? {

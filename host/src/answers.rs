@@ -7,8 +7,8 @@ use durhai_core::replay::{AttemptError, Command, Input, RunStep, StartChild};
 use durhai_core::{Failure, Kind, RunId, Status, StepId, Value};
 use durhai_world::WorldError;
 
-use crate::birth::Newborn;
 use crate::inner::Inner;
+use crate::new_run::NewRun;
 use crate::slot::Slot;
 
 impl Slot {
@@ -80,9 +80,9 @@ impl Slot {
             refuse(Failure::new(Kind::InvalidInput, message).of_step(&start.workflow, &start.step_id, 0))
         };
         // The run that has the id: it begins with this turn, or is there. The script is told the same.
-        let named = |newborn: &&Newborn| newborn.create.row.run == start.run_id;
-        let (row, created) = match self.births.iter().find(named) {
-            Some(newborn) => (Some(newborn.create.row.clone()), newborn.created().cloned()),
+        let named = |new_run: &&NewRun| new_run.create.row.run == start.run_id;
+        let (row, created) = match self.new_runs.iter().find(named) {
+            Some(new_run) => (Some(new_run.create.row.clone()), new_run.created().cloned()),
             None => match inner.world.row(&start.run_id)? {
                 Some(row) if start.again && row.parent.as_ref() == Some(&self.shared.id) => {
                     return self.look_at_child(inner, &start.run_id, &step_id);
@@ -104,8 +104,8 @@ impl Slot {
         }
         Ok(match inner.child(self.exec.replay().created(), start) {
             Err(failure) => refuse(failure),
-            Ok(newborn) => {
-                self.births.push(newborn);
+            Ok(new_run) => {
+                self.new_runs.push(new_run);
                 start.detached.then(|| Input::Started { step_id, run_id: start.run_id.clone() })
             }
         })

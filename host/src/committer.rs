@@ -59,7 +59,7 @@ pub(crate) struct TurnDone {
     pub run: Arc<RunShared>,
     pub commands: Vec<Command>,
     /// Runs that were created with it, with their logs.
-    pub born: Vec<(RunId, Vec<Event>)>,
+    pub first_events: Vec<(RunId, Vec<Event>)>,
     /// Kept only if somebody listens.
     pub events: Vec<Event>,
     pub lines: Vec<LogLine>,
@@ -167,14 +167,14 @@ fn follow(inner: &Arc<Inner>, then: Then, result: Result<Written, Refused>, atte
 fn durable(inner: &Arc<Inner>, turn: TurnDone, written: Written, attempts: &mut Vec<Begin>) {
     measure(inner, &turn);
     if let Written::Committed(creations) = written {
-        for (creation, (run, events)) in creations.into_iter().zip(turn.born) {
+        for (creation, (run, events)) in creations.into_iter().zip(turn.first_events) {
             match creation {
                 Creation::Claimed(claim) => {
-                    born(inner, &events, claim.row.status);
+                    report_created(inner, &events, claim.row.status);
                     inner.adopt(*claim, Some(events));
                 }
                 Creation::Waits => {
-                    born(inner, &events, Status::Pending);
+                    report_created(inner, &events, Status::Pending);
                     if matches!(events.first(), Some(Event { body: Body::RunCreated(created), .. }) if created.parent.is_some())
                     {
                         inner.look_for_circle(run.clone());
@@ -249,7 +249,7 @@ fn measure(inner: &Inner, turn: &TurnDone) {
 }
 
 /// A run was created with a turn of another one.
-fn born(inner: &Inner, events: &[Event], status: Status) {
+fn report_created(inner: &Inner, events: &[Event], status: Status) {
     let Some(Event { body: Body::RunCreated(created), .. }) = events.first() else { return };
     inner.meters.workflow(&created.workflow).created.inc();
     if inner.commits.receiver_count() > 0 {

@@ -9,10 +9,10 @@ use durhai_world::{Refused, World, WorldError};
 use serde::{Deserialize, Serialize};
 
 use crate::altered;
-use crate::birth::Begin;
 use crate::error::HostError;
 use crate::handle::Run;
 use crate::inner::Inner;
+use crate::new_run::StartAt;
 use crate::replaying::{Again, Script};
 use crate::retry::rename_children;
 
@@ -122,9 +122,9 @@ impl Run {
                 let _one_at_a_time = inner.forking.lock().await;
                 inner.blocking(note).await?;
             }
-            let mut newborn = inner.newborn(events, &header, Begin { later: None, here: inner.adopt });
-            newborn.create.hooks = hooks;
-            match inner.create(newborn).await? {
+            let mut new_run = inner.new_run(events, &header, StartAt { later: None, here: inner.adopt });
+            new_run.create.hooks = hooks;
+            match inner.create(new_run).await? {
                 Ok(()) => {
                     tracing::info!(run = %new, "run {new} takes over {seq} events of run {}", self.id);
                     return Ok(run);

@@ -12,12 +12,12 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use crate::birth::{self, Begin};
 use crate::catalog::{Missing, Serving};
 use crate::error::{HostError, RunError};
 use crate::host::Host;
 use crate::inner::{Inner, Rest};
 use crate::letter::Message;
+use crate::new_run::{self, StartAt};
 use crate::payload;
 use crate::slot::LOG_STREAM;
 use crate::view::{LogEntry, Outlook, RunView};
@@ -134,7 +134,7 @@ impl Start {
                 });
             }
         };
-        let input = match birth::check_input(&header, &workflow, input.clone()) {
+        let input = match new_run::check_input(&header, &workflow, input.clone()) {
             Ok(input) => input,
             Err(error) => {
                 // A run that is there already was started when its workflow took this.
@@ -146,7 +146,7 @@ impl Start {
             }
         };
         let begin = at.or_else(|| delay.map(|delay| now.saturating_add(delay.as_millis() as Millis)));
-        let begin = Begin { later: begin.filter(|at| *at > now), here: !elsewhere };
+        let begin = StartAt { later: begin.filter(|at| *at > now), here: !elsewhere };
         let created = Created {
             tags,
             timeout: timeout.map(|timeout| timeout.as_millis() as Millis).or(header.timeout),
@@ -154,10 +154,10 @@ impl Start {
             traceparent,
             ..Created::new(id.clone(), workflow.clone(), version, input.clone())
         };
-        let newborn = inner.newborn(vec![inner.first_event(created)], &header, begin);
+        let new_run = inner.new_run(vec![inner.first_event(created)], &header, begin);
         // Whoever waits for a run that he started himself learns of its end without looking.
-        let rest = newborn.create.claim.is_some().then(|| inner.waiters.register(&id));
-        match inner.create(newborn).await? {
+        let rest = new_run.create.claim.is_some().then(|| inner.waiters.register(&id));
+        match inner.create(new_run).await? {
             Ok(()) => *run.rest.lock().expect("not poisoned") = rest,
             Err(_) => run.same_start(&workflow, &input, elsewhere).await?,
         }
@@ -228,7 +228,7 @@ impl Run {
                 return Ok(view);
             }
             let id = run.id.clone();
-            let latest = inner.blocking(move |world| birth::latest(world, &id)).await?;
+            let latest = inner.blocking(move |world| new_run::latest(world, &id)).await?;
             match view.next {
                 _ if latest != run.id => run = Run::new(&self.host, latest),
                 Some(next) => run = Run::new(&self.host, next),

@@ -8,10 +8,10 @@ use durhai_engine::schema::{self, Schema};
 use durhai_world::{Refused, World, WorldError, Write};
 use serde::Serialize;
 
-use crate::birth::latest;
 use crate::error::HostError;
 use crate::handle::{self, Run};
 use crate::letter::Message;
+use crate::new_run::latest;
 use crate::payload;
 use crate::view::Suspension;
 

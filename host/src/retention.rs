@@ -11,12 +11,12 @@ use durhai_world::{Query, Refused, Row, World, WorldError, Write};
 use tokio::sync::oneshot;
 
 use crate::access;
-use crate::birth;
 use crate::catalog;
 use crate::committer::{Job, Then};
 use crate::error::HostError;
 use crate::host::Host;
 use crate::inner::Inner;
+use crate::new_run;
 use crate::view::{Purge, Purged};
 
 /// Runs that are removed with one another: they share a flush with the turns of those that live, which wait for them.
@@ -246,7 +246,7 @@ fn last_of_chain(world: &dyn World, row: &Row) -> Result<Option<String>, WorldEr
         return Ok(None);
     }
     let Some(chain) = access::first_event(world, &row.run)?.and_then(|created| created.chain) else { return Ok(None) };
-    let pointer = birth::chain(&chain.first);
+    let pointer = new_run::chain(&chain.first);
     let last = world.meta(&pointer)?.is_some_and(|last| last == row.run.as_str().as_bytes());
     Ok(last.then_some(pointer))
 }

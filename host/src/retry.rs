@@ -14,12 +14,12 @@ use durhai_core::{Body, Event, Kind, RunId, Status, StepId};
 use durhai_world::{Row, World, WorldError};
 
 use crate::access;
-use crate::birth::{Begin, Newborn};
 use crate::error::{HostError, Unready};
 use crate::fork::own_tokens;
 use crate::handle::Run;
 use crate::inner::Inner;
 use crate::letter::Message;
+use crate::new_run::{NewRun, StartAt};
 use crate::replaying::Again;
 use crate::slot::LEFT;
 
@@ -34,7 +34,7 @@ enum Next {
     /// It was done before.
     There(RunId),
     /// The run is to be made.
-    New(Box<Newborn>),
+    New(Box<NewRun>),
 }
 
 /// A new run that begins with the part of the log before the failure, or the one that was made before.
@@ -44,12 +44,12 @@ pub(crate) async fn retry(run: &Run) -> Result<Run, HostError> {
     for tried in 1.. {
         let (shared, row) = (inner.clone(), row.clone());
         let prepare = move || prepare(&shared, &row);
-        let newborn = match inner.tokio.spawn_blocking(prepare).await.map_err(|_| HostError::Closed)?? {
+        let new_run = match inner.tokio.spawn_blocking(prepare).await.map_err(|_| HostError::Closed)?? {
             Next::There(id) => return Ok(Run::new(&run.host, id)),
-            Next::New(newborn) => *newborn,
+            Next::New(new_run) => *new_run,
         };
-        let new = newborn.create.row.run.clone();
-        match inner.create(newborn).await? {
+        let new = new_run.create.row.run.clone();
+        match inner.create(new_run).await? {
             Ok(()) => {
                 tracing::info!(run = %new, "run {new} tries run {} again", run.id);
                 return Ok(Run::new(&run.host, new));
@@ -155,11 +155,11 @@ fn prepare(inner: &Arc<Inner>, row: &Row) -> Result<Next, HostError> {
         Err(Unready::Wrong(_)) => None,
     };
     let hooks = crate::hook::open_in(inner, bundle.as_deref(), &kept)?;
-    let mut newborn = inner.newborn(kept, &header, Begin { later: None, here: inner.adopt });
-    newborn.create.hooks = hooks;
-    newborn.create.messages = again(&newborn.events, behind);
-    newborn.create.messages.extend(unread(world, old)?);
-    Ok(Next::New(Box::new(newborn)))
+    let mut new_run = inner.new_run(kept, &header, StartAt { later: None, here: inner.adopt });
+    new_run.create.hooks = hooks;
+    new_run.create.messages = again(&new_run.events, behind);
+    new_run.create.messages.extend(unread(world, old)?);
+    Ok(Next::New(Box::new(new_run)))
 }
 
 /// The messages that came to the failed run behind what is taken over of its log: while it cleaned up, say. Its sender was

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::birth::{self, Begin};
 use crate::catalog::Serving;
 use crate::error::HostError;
 use crate::handle::Run;
 use crate::host::Host;
 use crate::inner::Inner;
+use crate::new_run::{self, StartAt};
 use crate::registry;
 use crate::view::ScheduleView;
 
@@ -118,13 +118,13 @@ impl Inner {
         let gone = || HostError::NotFound(registry::unknown("schedule", workflow, &[]));
         let Serving { version, header } = self.catalog.serving(workflow).map_err(|_| gone())?;
         let schedule = header.schedule.as_ref().ok_or_else(gone)?;
-        let input = birth::check_input(&header, workflow, schedule.input.clone()).map_err(HostError::Invalid)?;
+        let input = new_run::check_input(&header, workflow, schedule.input.clone()).map_err(HostError::Invalid)?;
         let created = Created {
             tags: [("schedule".to_owned(), workflow.to_owned())].into(),
             timeout: header.timeout,
             ..Created::new(id, workflow, version, input)
         };
-        self.create(self.newborn(vec![self.first_event(created)], &header, Begin::HERE)).await
+        self.create(self.new_run(vec![self.first_event(created)], &header, StartAt::HERE)).await
     }
 }
 
@@ -284,7 +284,7 @@ impl Keeper<'_> {
     fn goes_on(&mut self, name: &str, state: &State) -> Result<bool, WorldError> {
         let Some(run) = &state.last_run else { return Ok(false) };
         let world = &*self.inner.world;
-        let run = birth::latest(world, run)?;
+        let run = new_run::latest(world, run)?;
         let watched = self.watched.get(name);
         let is_watched = watched.is_some_and(|watched| watched.run == run && !watched.over.load(Ordering::SeqCst));
         if !state.queued.is_empty() && !is_watched {

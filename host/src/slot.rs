@@ -15,11 +15,11 @@ use tokio::sync::oneshot;
 
 use crate::answers::is_question;
 
-use crate::birth::{self, Newborn};
 use crate::committer::{Job, Then, TurnDone};
 use crate::inner::{Inner, RunShared};
 use crate::letter::Message;
 use crate::migrate::Told;
+use crate::new_run::{self, NewRun};
 use crate::outputs;
 
 pub(crate) struct Slot {
@@ -31,7 +31,7 @@ pub(crate) struct Slot {
     /// Of the note.
     status_text: Option<String>,
     /// Runs that begin with the commit of this turn.
-    pub births: Vec<Newborn>,
+    pub new_runs: Vec<NewRun>,
     /// It took its log over from another run, and the world knows nothing yet of what the script did in it.
     fresh: bool,
     /// Index of the letter read last. Those that were applied are taken with the next commit.
@@ -98,7 +98,7 @@ impl Slot {
             fence: claim.fence,
             status_text: noted.map(ToOwned::to_owned),
             row: Row { note: Value::Null, ..claim.row.clone() },
-            births: Vec::new(),
+            new_runs: Vec::new(),
             fresh,
             inbox: 0,
             looked_at: 0,
@@ -221,13 +221,13 @@ impl Slot {
         commit.append = lines.iter().map(encode_line).collect();
         commit.append.extend(turn.emitted.iter().map(outputs::encode));
         commit.values.extend(turn.state.iter().map(outputs::encode_state));
-        let mut born = Vec::new();
-        for newborn in self.births.drain(..) {
-            born.push((newborn.create.row.run.clone(), newborn.events));
-            commit.create.push(newborn.create);
+        let mut first_events = Vec::new();
+        for new_run in self.new_runs.drain(..) {
+            first_events.push((new_run.create.row.run.clone(), new_run.events));
+            commit.create.push(new_run.create);
         }
         if !turn.commands.is_empty() {
-            self.carry_out(inner, &mut turn, &mut commit, &mut born, now)?;
+            self.carry_out(inner, &mut turn, &mut commit, &mut first_events, now)?;
         }
         self.change_hooks(&turn.events, &mut commit, part);
         let shown = row.is_some() || !turn.state.is_empty();
@@ -249,7 +249,7 @@ impl Slot {
         let done = TurnDone {
             run: self.shared.clone(),
             commands: turn.commands,
-            born,
+            first_events,
             events: turn.events,
             lines,
             emitted: turn.emitted,
@@ -281,7 +281,7 @@ impl Slot {
         inner: &Inner,
         turn: &mut Turn,
         commit: &mut Commit,
-        born: &mut Vec<(RunId, Vec<Event>)>,
+        first_events: &mut Vec<(RunId, Vec<Event>)>,
         now: Millis,
     ) -> Result<(), WorldError> {
         for command in &mut turn.commands {
@@ -297,13 +297,13 @@ impl Slot {
                 Command::Continue(next) => {
                     self.make_way(inner, next, &mut turn.events)?;
                     commit.forward = Some(next.next.clone());
-                    let pointer = birth::chain(&next.chain.first);
+                    let pointer = new_run::chain(&next.chain.first);
                     commit.meta.push((pointer, Some(next.next.as_str().as_bytes().to_vec())));
                     let header = self.exec.program().header().clone();
                     let created = Created { version: self.row.version.clone(), ..self.exec.replay().created().clone() };
-                    let newborn = inner.successor(&created, &header, (**next).clone());
-                    born.push((next.next.clone(), newborn.events));
-                    commit.create.push(newborn.create);
+                    let new_run = inner.successor(&created, &header, (**next).clone());
+                    first_events.push((next.next.clone(), new_run.events));
+                    commit.create.push(new_run.create);
                 }
                 Command::RunStep(_) | Command::CancelStep(_) | Command::OpenHook { .. } | Command::StartChild(_) => {}
             }
@@ -470,7 +470,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
     let done = TurnDone {
         run: shared.clone(),
         commands: Vec::new(),
-        born: Vec::new(),
+        first_events: Vec::new(),
         events: Vec::new(),
         lines: Vec::new(),
         emitted: Vec::new(),

@@ -371,7 +371,7 @@ impl Ward {
         let number = self.number;
         if let (Status::Continued, Some((Body::RunContinued { next }, _))) = (row.status, &self.told.end)
             && matches!(world.row(next), Ok(None))
-            && matches!(crate::birth::latest(world, &id), Ok(latest) if latest == *next || latest == id)
+            && matches!(crate::new_run::latest(world, &id), Ok(latest) if latest == *next || latest == id)
         {
             let what = format!("it goes on as run {next}, which is not there");
             findings.push(Damage::told(Some(&id), what, "it was removed, or is lost: restore a backup"));
@@ -388,7 +388,7 @@ impl Ward {
             return Ok(row);
         }
         for (step, child) in &self.told.children {
-            let last = crate::birth::latest(world, child).unwrap_or_else(|_| child.clone());
+            let last = crate::new_run::latest(world, child).unwrap_or_else(|_| child.clone());
             let what = match world.row(&last) {
                 Ok(None) => format!("step {step} waits for run {child}, which is not there"),
                 Ok(Some(row)) if row.status.is_terminal() => {

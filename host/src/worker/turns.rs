@@ -15,11 +15,11 @@ use super::{Worker, moving};
 use crate::slot::Slot;
 
 /// Runs that begin with one commit, and events of a turn that was answered again and again, about.
-const BIRTHS: usize = 256;
+const NEW_RUNS: usize = 256;
 const EVENTS: usize = 1_024;
 
 fn is_much(slot: &Slot) -> bool {
-    slot.births.len() >= BIRTHS || slot.exec.replay().pending_events() >= EVENTS
+    slot.new_runs.len() >= NEW_RUNS || slot.exec.replay().pending_events() >= EVENTS
 }
 
 impl Worker {

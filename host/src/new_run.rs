@@ -14,7 +14,7 @@ use crate::inner::Inner;
 use crate::letter::Message;
 
 /// A run with all that is decided about it.
-pub(crate) struct Newborn {
+pub(crate) struct NewRun {
     pub create: Create,
     /// The first events of its log.
     pub events: Vec<Event>,
@@ -22,18 +22,18 @@ pub(crate) struct Newborn {
 
 /// When and where it begins.
 #[derive(Clone, Copy)]
-pub(crate) struct Begin {
+pub(crate) struct StartAt {
     /// Not before this moment; `None`: now.
     pub later: Option<Millis>,
     /// This host runs it.
     pub here: bool,
 }
 
-impl Begin {
-    pub const HERE: Begin = Begin { later: None, here: true };
+impl StartAt {
+    pub const HERE: StartAt = StartAt { later: None, here: true };
 }
 
-impl Newborn {
+impl NewRun {
     pub fn created(&self) -> Option<&Created> {
         match self.events.first().map(|event| &event.body) {
             Some(Body::RunCreated(created)) => Some(created),
@@ -44,7 +44,7 @@ impl Newborn {
 
 impl Inner {
     /// A run from the first events of its log, which begin with `run_created`.
-    pub fn newborn(&self, events: Vec<Event>, header: &Header, begin: Begin) -> Newborn {
+    pub fn new_run(&self, events: Vec<Event>, header: &Header, begin: StartAt) -> NewRun {
         let Some(Event { at, body: Body::RunCreated(created), .. }) = events.first() else {
             unreachable!("whoever makes a log begins it with run_created");
         };
@@ -76,11 +76,11 @@ impl Inner {
         };
         let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
         let claim = here.then(|| self.holder.clone());
-        Newborn { create: Create { row, events: chunk, claim, hooks: Vec::new(), messages: Vec::new() }, events }
+        NewRun { create: Create { row, events: chunk, claim, hooks: Vec::new(), messages: Vec::new() }, events }
     }
 
     /// The run that another one asked for. The failure is what its script gets.
-    pub fn child(&self, parent: &Created, start: &StartChild) -> Result<Newborn, Failure> {
+    pub fn child(&self, parent: &Created, start: &StartChild) -> Result<NewRun, Failure> {
         let failed = |kind, message: String| Failure::new(kind, message).of_step(&start.workflow, &start.step_id, 0);
         let depth = parent.depth + 1;
         let most = self.limits.run_levels;
@@ -108,7 +108,7 @@ impl Inner {
             ..Created::new(start.run_id.clone(), &*start.workflow, version, input)
         };
         let later = options.delay.map(|delay| self.clock.now().saturating_add(delay));
-        Ok(self.newborn(vec![self.first_event(created)], &header, Begin { later, here: !self.is_stopping() }))
+        Ok(self.new_run(vec![self.first_event(created)], &header, StartAt { later, here: !self.is_stopping() }))
     }
 
     /// Whether a run that was started with this input was started as is asked for now; its own has the defaults of the schema.
@@ -122,7 +122,7 @@ impl Inner {
 
     /// The run that goes on for another one. It gets the version that serves, unless the workflow is gone or the input
     /// does not fit there: then the text of the run before it.
-    pub fn successor(&self, before: &Created, header: &Header, next: Continue) -> Newborn {
+    pub fn successor(&self, before: &Created, header: &Header, next: Continue) -> NewRun {
         let own = |input| (before.version.clone(), None, input);
         let (version, newer, input) = match self.catalog.serving(&before.workflow) {
             Ok(serving) => match check_input(&serving.header, &before.workflow, next.input.clone()) {
@@ -152,8 +152,8 @@ impl Inner {
         for (seq, body) in (2..).zip(signals.chain(payloads)) {
             events.push(Event { seq, at, step_id: None, site: None, body });
         }
-        let begin = Begin { here: !self.is_stopping(), ..Begin::HERE };
-        self.newborn(events, newer.as_deref().unwrap_or(header), begin)
+        let begin = StartAt { here: !self.is_stopping(), ..StartAt::HERE };
+        self.new_run(events, newer.as_deref().unwrap_or(header), begin)
     }
 
     pub fn first_event(&self, created: Created) -> Event {
