@@ -190,16 +190,16 @@ async fn what_runs_and_steps_do_is_counted() {
     // What the world has.
     let main = |status: &str| count(&now, "durhai_runs", &[("workflow", "main"), ("status", status)]);
     assert_eq!((main("completed"), main("failed"), main("running")), (1, 0, 0));
-    let census = host.census().await.unwrap();
+    let counts = host.run_counts().await.unwrap();
     let of = |workflow: &str, status| {
         let fits = |of: &&RunCount| of.workflow == workflow && of.status == status;
-        census.iter().filter(fits).map(|of| of.runs).sum::<u64>()
+        counts.iter().filter(fits).map(|of| of.runs).sum::<u64>()
     };
     assert_eq!(
         (of("again", Status::Continued), of("again", Status::Completed), of("waits", Status::Cancelled)),
         (2, 1, 1)
     );
-    assert_eq!(census.iter().map(|of| of.runs).sum::<u64>(), 8);
+    assert_eq!(counts.iter().map(|of| of.runs).sum::<u64>(), 8);
     assert!(host.metrics().await.family("durhai_runs").unwrap().series.len() == 5 * 9, "all statuses of each workflow");
     host.shutdown().await;
 }
@@ -351,7 +351,7 @@ async fn the_gate_and_what_is_saved_are_counted() {
         run.delete().await.unwrap();
     }
     let now = host.metrics().await;
-    assert_eq!((count(&now, "durhai_runs_purged_total", &[]), host.census().await.unwrap()), (2, vec![]));
+    assert_eq!((count(&now, "durhai_runs_purged_total", &[]), host.run_counts().await.unwrap()), (2, vec![]));
     host.shutdown().await;
 }
 

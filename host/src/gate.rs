@@ -58,7 +58,7 @@ fn moving_key(workflow: &str) -> String {
 
 /// Whether a workflow has live runs.
 pub(crate) fn any_live(world: &dyn World, workflow: &str) -> Result<bool, WorldError> {
-    Ok(world.census()?.iter().any(|count| count.workflow == workflow && !count.status.is_terminal()))
+    Ok(world.run_counts()?.iter().any(|count| count.workflow == workflow && !count.status.is_terminal()))
 }
 
 /// Takes a candidate through the gate, and says what happened; `None` if `stopped` said so before it was through.

@@ -79,7 +79,7 @@ impl Host {
     pub async fn metrics(&self) -> Metrics {
         let inner = self.inner.clone();
         let seen = match self.inner() {
-            Ok(inner) => inner.blocking(|world| Ok((world.census()?, world.size()?))).await.ok(),
+            Ok(inner) => inner.blocking(|world| Ok((world.run_counts()?, world.size()?))).await.ok(),
             Err(_) => None,
         };
         inner.snapshot(seen)

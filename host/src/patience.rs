@@ -135,8 +135,8 @@ impl World for Patient {
         self.read(|world| world.list(query))
     }
 
-    fn census(&self) -> Result<Vec<Count>, WorldError> {
-        self.read(|world| world.census())
+    fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
+        self.read(|world| world.run_counts())
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

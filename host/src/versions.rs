@@ -45,7 +45,7 @@ impl Host {
                 for known in known(world, &name)? {
                     found.insert(known.version.clone(), empty(&known.version, Some(known.first_seen)));
                 }
-                for count in world.census()?.into_iter().filter(|count| count.workflow == name) {
+                for count in world.run_counts()?.into_iter().filter(|count| count.workflow == name) {
                     let view = found.entry(count.version.clone()).or_insert_with(|| empty(&count.version, None));
                     view.runs += count.runs;
                     view.live += if count.status.is_terminal() { 0 } else { count.runs };
@@ -110,10 +110,10 @@ impl Host {
     }
 
     /// How many runs there are, by workflow, version and status. It takes no longer where there are many.
-    pub async fn census(&self) -> Result<Vec<RunCount>, HostError> {
+    pub async fn run_counts(&self) -> Result<Vec<RunCount>, HostError> {
         let count =
             |durhai_world::Count { workflow, version, status, runs }| RunCount { workflow, version, status, runs };
-        self.inner()?.blocking(move |world| Ok(world.census()?.into_iter().map(count).collect())).await
+        self.inner()?.blocking(move |world| Ok(world.run_counts()?.into_iter().map(count).collect())).await
     }
 
     /// [`workflows`](Host::workflows) with the live runs of each version.
@@ -136,7 +136,7 @@ impl Host {
 /// Live runs by workflow and version.
 fn live_versions(world: &dyn World) -> Result<BTreeMap<String, BTreeMap<Version, u64>>, WorldError> {
     let mut found: BTreeMap<String, BTreeMap<Version, u64>> = BTreeMap::new();
-    for count in world.census()?.into_iter().filter(|count| !count.status.is_terminal()) {
+    for count in world.run_counts()?.into_iter().filter(|count| !count.status.is_terminal()) {
         *found.entry(count.workflow).or_default().entry(count.version).or_default() += count.runs;
     }
     Ok(found)

@@ -15,11 +15,11 @@ use crate::inner::Inner;
 const WORKFLOWS: usize = 1_000;
 
 impl Inner {
-    /// `seen` is the world's census and size, where it could be asked.
+    /// `seen` is the world's counts of runs and its size, where it could be asked.
     pub(crate) fn snapshot(&self, seen: Option<(Vec<Count>, Option<u64>)>) -> Metrics {
         let mut list = List::default();
-        let (census, size) = seen.unzip();
-        self.runs(&mut list, census);
+        let (counts, size) = seen.unzip();
+        self.runs(&mut list, counts);
         self.steps(&mut list);
         self.writes(&mut list);
         self.memory(&mut list);
@@ -45,9 +45,9 @@ impl Inner {
         Metrics { families: list.0 }
     }
 
-    fn runs(&self, list: &mut List, census: Option<Vec<Count>>) {
+    fn runs(&self, list: &mut List, counts: Option<Vec<Count>>) {
         let all = self.meters.workflows.all();
-        let by_workflow = census.map(|census| by_workflow(census, self.catalog.list().into_iter().map(|of| of.name)));
+        let by_workflow = counts.map(|counts| by_workflow(counts, self.catalog.list().into_iter().map(|of| of.name)));
         let mut runs = Vec::new();
         for (workflow, counts) in by_workflow.into_iter().flatten() {
             runs.extend(Status::ALL.map(|status| {
@@ -217,16 +217,16 @@ fn owned(labels: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 /// All statuses of every workflow that has runs or can be started: what falls to 0 must not vanish.
-fn by_workflow(census: Vec<Count>, serving: impl Iterator<Item = String>) -> BTreeMap<String, BTreeMap<Status, u64>> {
+fn by_workflow(counts: Vec<Count>, serving: impl Iterator<Item = String>) -> BTreeMap<String, BTreeMap<Status, u64>> {
     let mut named: BTreeSet<String> = serving.take(WORKFLOWS).collect();
-    for count in &census {
+    for count in &counts {
         if named.len() < WORKFLOWS && !named.contains(&count.workflow) {
             named.insert(count.workflow.clone());
         }
     }
     let mut all: BTreeMap<String, BTreeMap<Status, u64>> =
         named.iter().map(|name| (name.clone(), BTreeMap::new())).collect();
-    for Count { workflow, status, runs, .. } in census {
+    for Count { workflow, status, runs, .. } in counts {
         let workflow = if named.contains(&workflow) { workflow } else { OTHER.into() };
         *all.entry(workflow).or_default().entry(status).or_default() += runs;
     }

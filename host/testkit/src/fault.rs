@@ -277,8 +277,8 @@ impl World for FaultWorld {
         self.read("list")?.list(query)
     }
 
-    fn census(&self) -> Result<Vec<Count>, WorldError> {
-        self.read("census")?.census()
+    fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
+        self.read("run_counts")?.run_counts()
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

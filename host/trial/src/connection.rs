@@ -206,8 +206,8 @@ impl World for Connection {
         self.world()?.list(query)
     }
 
-    fn census(&self) -> Result<Vec<Count>, WorldError> {
-        self.world()?.census()
+    fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
+        self.world()?.run_counts()
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

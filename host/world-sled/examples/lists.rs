@@ -71,8 +71,8 @@ fn main() {
         );
     }
     let began = Instant::now();
-    let counts = world.census().expect("works");
-    println!("census of {} in {:.2?}", counts.len(), began.elapsed());
+    let counts = world.run_counts().expect("works");
+    println!("counts of {} in {:.2?}", counts.len(), began.elapsed());
 }
 
 fn new(at: u64, runs: u64) -> Write {

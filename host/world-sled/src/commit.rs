@@ -104,10 +104,10 @@ impl Turn<'_> {
                 self.close_all(&commit.run);
             }
             self.empty = false;
-            let State { runs, census, zones, .. } = &mut *self.state;
+            let State { runs, counts, zones, .. } = &mut *self.state;
             let Some(run) = runs.get_mut(&commit.run) else { return self.refuse(commit.run) };
             let row = Row { run: commit.run.clone(), concurrency: run.row.concurrency.clone(), ..row };
-            census.replace(&run.row, &row);
+            counts.replace(&run.row, &row);
             zones.add(run.key, row.created_at);
             set_row(run, row, &mut self.batch);
             if let Some(concurrency) = concurrency {

@@ -3,8 +3,8 @@
 use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
-use crate::census::Census;
 use crate::copy::Cursor;
+use crate::counts::RunCounts;
 use crate::disk::Disk;
 use crate::keys;
 use crate::state::Run;
@@ -124,19 +124,19 @@ fn for_rows(disk: &Disk, mut change: impl FnMut(u64, &Row, &mut Batch)) -> Resul
 
 /// The same.
 fn count(disk: &Disk) -> Result<(), WorldError> {
-    let (mut census, mut zones) = recount(disk)?;
+    let (mut counts, mut zones) = recount(disk)?;
     let mut batch = Batch::default();
-    census.flush(&mut batch);
+    counts.flush(&mut batch);
     zones.flush(&mut batch);
     disk.apply(batch)
 }
 
 /// What the rows say.
-pub fn recount(disk: &Disk) -> Result<(Census, Zones), WorldError> {
-    let (mut census, mut zones) = (Census::default(), Zones::default());
+pub fn recount(disk: &Disk) -> Result<(RunCounts, Zones), WorldError> {
+    let (mut counts, mut zones) = (RunCounts::default(), Zones::default());
     for_rows(disk, |key, row, _| {
-        census.add(row);
+        counts.add(row);
         zones.add(key, row.created_at);
     })?;
-    Ok((census, zones))
+    Ok((counts, zones))
 }

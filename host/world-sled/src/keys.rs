@@ -64,7 +64,7 @@ pub const TAG: u8 = b'T';
 pub const PARENT: u8 = b'P';
 pub const VERSION: u8 = b'V';
 pub const EXPIRY: u8 = b'E';
-pub const CENSUS: u8 = b'N';
+pub const COUNT: u8 = b'N';
 pub const ZONE: u8 = b'C';
 
 /// How much of a text stands in an index.
@@ -151,9 +151,9 @@ pub fn under(prefix: &[u8], number: u64) -> Vec<u8> {
 }
 
 /// What runs that are alike in this are counted under.
-pub fn census(key: &mut Vec<u8>, workflow: &str, version: &Version, status: Status) {
+pub fn count(key: &mut Vec<u8>, workflow: &str, version: &Version, status: Status) {
     key.clear();
-    key.extend_from_slice(&[CENSUS, self::status(status)]);
+    key.extend_from_slice(&[COUNT, self::status(status)]);
     measured(key, version.as_str());
     key.extend_from_slice(workflow.as_bytes());
 }

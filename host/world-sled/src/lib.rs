@@ -7,11 +7,11 @@
 //! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
 
 mod batch;
-mod census;
 mod claim;
 mod commit;
 mod concurrency;
 mod copy;
+mod counts;
 mod disk;
 mod format;
 mod hook;
@@ -322,8 +322,8 @@ impl World for SledWorld {
         list::list(&self.disk, query, &plan)
     }
 
-    fn census(&self) -> Result<Vec<Count>, WorldError> {
-        Ok(self.state().census.list())
+    fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
+        Ok(self.state().counts.list())
     }
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {

@@ -38,7 +38,7 @@ impl Plan {
                     query.status.contains(&status) && workflow.as_ref().is_none_or(|workflow| workflow == of)
                 };
                 // Of long names only the beginning is in the index.
-                let prefixes: BTreeSet<Vec<u8>> = (state.census.kinds().into_iter())
+                let prefixes: BTreeSet<Vec<u8>> = (state.counts.kinds().into_iter())
                     .filter(|(status, of)| asked(*status, of))
                     .map(|(status, of)| keys::by_status(status, of))
                     .collect();

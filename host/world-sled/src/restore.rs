@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use durhai_world::{Admission, Record, WorldError};
 
 use crate::batch::Batch;
-use crate::census::Census;
 use crate::concurrency::{Semaphore, rank};
 use crate::copy::{Cursor, OF_RUNS};
+use crate::counts::RunCounts;
 use crate::disk::Disk;
 use crate::keys;
 use crate::state::{self, Run, row_of};
@@ -97,7 +97,7 @@ fn place(record: Record, batch: &mut Batch) -> usize {
 /// Makes what is found by other things than its name, and removes what belongs to no run.
 fn complete(disk: &Disk) -> Result<(), WorldError> {
     let mut semaphores: HashMap<String, Semaphore> = HashMap::new();
-    let (mut census, mut zones) = (Census::default(), Zones::default());
+    let (mut counts, mut zones) = (RunCounts::default(), Zones::default());
     let mut hooks = Steps::new(disk);
     let mut cursor = Cursor::new(keys::HOOK);
     while let Some((key, value)) = cursor.next(disk)? {
@@ -128,7 +128,7 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
                 continue;
             }
             let Some(run) = Run::of_key(disk, number)? else { continue };
-            census.add(&run.row);
+            counts.add(&run.row);
             zones.add(number, run.row.created_at);
             steps.batch.insert(keys::named(keys::ID, run.row.run.as_str()), &number.to_be_bytes());
             for index in keys::of_row(&run.row, number) {
@@ -163,7 +163,7 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
         steps.batch.insert(keys::named(keys::LIMIT, &name), semaphore.value());
         steps.step()?;
     }
-    census.flush(&mut steps.batch);
+    counts.flush(&mut steps.batch);
     zones.flush(&mut steps.batch);
     steps.end()
 }

@@ -7,8 +7,8 @@ use durhai_core::{Millis, RunId, Status};
 use durhai_world::{Admission, Claim, Row, WorldError};
 
 use crate::batch::Batch;
-use crate::census::Census;
 use crate::concurrency::{Admitted, Semaphore};
+use crate::counts::RunCounts;
 use crate::disk::Disk;
 use crate::keys;
 use crate::zones::Zones;
@@ -21,7 +21,7 @@ pub struct State {
     pub admitted: Admitted,
     /// Tokens that held runs reserved, each with the run.
     pub reserved: HashMap<Arc<str>, RunId>,
-    pub census: Census,
+    pub counts: RunCounts,
     pub zones: Zones,
     pub next_key: u64,
     pub next_fence: u64,
@@ -80,8 +80,8 @@ impl State {
         }
         disk.sync()?;
         // Damaged ones are for `verify` to report; they come from the rows, and a store that opens can be mended.
-        let (census, zones) = match (Census::read(disk)?, Zones::read(disk)?) {
-            (Some(census), Some(zones)) => (census, zones),
+        let (counts, zones) = match (RunCounts::read(disk)?, Zones::read(disk)?) {
+            (Some(counts), Some(zones)) => (counts, zones),
             _ => crate::format::recount(disk)?,
         };
         Ok(State {
@@ -89,7 +89,7 @@ impl State {
             semaphores: HashMap::new(),
             admitted: Admitted::default(),
             reserved: HashMap::new(),
-            census,
+            counts,
             zones,
             next_key,
             next_fence,

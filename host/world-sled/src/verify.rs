@@ -8,7 +8,7 @@ use std::fmt::Display;
 use durhai_core::RunId;
 use durhai_world::{Row, WorldError};
 
-use crate::census::Census;
+use crate::counts::RunCounts;
 use crate::disk::Disk;
 use crate::keys::{self, hex};
 use crate::state::{Run, taken};
@@ -32,7 +32,7 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::OPEN => opens(disk, report)?,
             keys::LIMIT => concurrency::verify(disk, report)?,
             // With the concurrency limits, the rows and the messages.
-            keys::ADMISSION | keys::QUEUE | keys::CENSUS | keys::ZONE | keys::URGENT => {}
+            keys::ADMISSION | keys::QUEUE | keys::COUNT | keys::ZONE | keys::URGENT => {}
             keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT | keys::VERSION | keys::EXPIRY => {
                 indexes(disk, tag, report)?;
             }
@@ -59,7 +59,7 @@ fn name(disk: &Disk, key: u64) -> Result<String, WorldError> {
 }
 
 fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
-    let mut census = Census::default();
+    let mut counts = RunCounts::default();
     let mut created = Vec::new();
     for entry in disk.prefix([keys::ROW]) {
         let (at, value) = entry?;
@@ -74,7 +74,7 @@ fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
                 continue;
             }
         };
-        census.add(&row);
+        counts.add(&row);
         created.push((key, row.created_at));
         let id = &row.run;
         let found = disk.get(keys::named(keys::ID, id.as_str()))?.and_then(|value| keys::last_number(&value));
@@ -97,7 +97,7 @@ fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
             report(format!("run {id} is due at {due} and would not be found then"));
         }
     }
-    census.compare(disk, report)?;
+    counts.compare(disk, report)?;
     zones::verify(disk, created.into_iter(), report)
 }
 

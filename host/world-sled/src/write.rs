@@ -67,7 +67,7 @@ impl<'a> Turn<'a> {
     /// Makes visible what came together so far.
     pub fn apply(&mut self) -> Result<(), WorldError> {
         if !self.empty {
-            self.state.census.flush(&mut self.batch);
+            self.state.counts.flush(&mut self.batch);
             self.state.zones.flush(&mut self.batch);
             self.disk.apply(std::mem::take(&mut self.batch))?;
             self.empty = true;
@@ -118,7 +118,7 @@ impl<'a> Turn<'a> {
         for index in keys::of_row(&row, key) {
             self.batch.insert(index, &[]);
         }
-        self.state.census.add(&row);
+        self.state.counts.add(&row);
         self.state.zones.add(key, row.created_at);
         if events.count > 0 {
             let value = counted(&mut self.value, events.count, &events.bytes);
@@ -217,7 +217,7 @@ impl<'a> Turn<'a> {
             self.batch.remove(index);
         }
         let row = run.row.clone();
-        self.state.census.remove(&row);
+        self.state.counts.remove(&row);
         self.state.zones.remove(self.disk, key)?;
         self.state.let_go(&id);
         self.empty = false;

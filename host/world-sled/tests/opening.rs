@@ -145,10 +145,11 @@ fn an_older_format_is_brought_up_to_date() {
             world.list(&query).expect("works").rows.len()
         };
         assert_eq!((count(&one), count(&two)), (RUNS - RUNS.div_ceil(3), RUNS.div_ceil(3)));
-        let census: Vec<_> = world.census().expect("works").iter().map(|of| (of.version.clone(), of.runs)).collect();
+        let counts: Vec<_> =
+            world.run_counts().expect("works").iter().map(|of| (of.version.clone(), of.runs)).collect();
         let mut wanted = vec![(one.clone(), count(&one) as u64), (two.clone(), count(&two) as u64)];
         wanted.sort();
-        assert_eq!(census, wanted);
+        assert_eq!(counts, wanted);
         let running = Query { status: vec![Status::Running], limit: RUNS, ..Query::default() };
         assert_eq!(world.list(&running).expect("works").rows.len(), RUNS);
         let late = Query { since: Some(RUNS as u64 - 7), ..Query::default() };
@@ -482,9 +483,9 @@ fn verify_sees_damage() {
         check(format!("{inside} of {members}"), &|db| drop(db.insert("Gg", value.clone()).expect("written")));
     }
     // Runs that are counted wrongly, and times that hide one.
-    let of_census = lost.iter().find(|key| key[0] == b'N').expect("one");
+    let of_counts = lost.iter().find(|key| key[0] == b'N').expect("one");
     for wrong in [0, 2, u64::MAX] {
-        check(format!("{wrong} runs"), &|db| drop(db.insert(of_census, &wrong.to_be_bytes()).expect("written")));
+        check(format!("{wrong} runs"), &|db| drop(db.insert(of_counts, &wrong.to_be_bytes()).expect("written")));
     }
     let zone = lost.iter().find(|key| key[0] == b'C').expect("one");
     for (earliest, latest) in [(0_u64, 0_u64), (2, 9), (9, 2)] {

@@ -106,7 +106,7 @@ pub trait World: Send + Sync + 'static {
 
     /// How many runs there are of each workflow, version and status: one count for each three of which there is a run, in
     /// that order. It takes no longer where there are many runs, and is right at some moment during the call.
-    fn census(&self) -> Result<Vec<Count>, WorldError>;
+    fn run_counts(&self) -> Result<Vec<Count>, WorldError>;
 
     /// Keeps the texts of a version. Durable on return; keeping the same version again changes nothing.
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError>;

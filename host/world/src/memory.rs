@@ -226,7 +226,7 @@ impl World for MemoryWorld {
         Ok(page)
     }
 
-    fn census(&self) -> Result<Vec<Count>, WorldError> {
+    fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
         let mut counts = BTreeMap::new();
         for Run { row, .. } in self.state().runs.values() {
             *counts.entry((row.workflow.clone(), row.version.clone(), row.status)).or_default() += 1;

@@ -360,7 +360,7 @@ impl Query {
     }
 }
 
-/// How many runs are alike in this, see [`World::census`](crate::World::census).
+/// How many runs are alike in this, see [`World::run_counts`](crate::World::run_counts).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count {
     pub workflow: String,

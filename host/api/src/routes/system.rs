@@ -148,7 +148,7 @@ pub(super) async fn doctor(State(app): State<Shared>) -> Result<Json<Diagnosis>,
 pub(super) async fn health(State(app): State<Shared>) -> Json<HealthView> {
     let mut counts: BTreeMap<(String, Status), u64> = BTreeMap::new();
     // A host that has failed or stops cannot count; `ok` says so.
-    for RunCount { workflow, status, runs, .. } in app.host.census().await.unwrap_or_default() {
+    for RunCount { workflow, status, runs, .. } in app.host.run_counts().await.unwrap_or_default() {
         *counts.entry((workflow, status)).or_default() += runs;
     }
     Json(HealthView {

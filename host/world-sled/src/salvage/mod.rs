@@ -183,7 +183,7 @@ fn count_missing(tree: &Tree, salvaged: &mut Salvaged) {
     let begun = of(keys::LOG).filter_map(|(key, _)| keys::first_number(key)).filter(|number| begins(*number));
     let known: BTreeSet<u64> = rows.iter().copied().chain(begun).collect();
     let counted: BTreeMap<&[u8], u64> =
-        of(keys::CENSUS).filter_map(|(key, value)| Some((&key[..], keys::last_number(value)?))).collect();
+        of(keys::COUNT).filter_map(|(key, value)| Some((&key[..], keys::last_number(value)?))).collect();
     let counted: u64 = counted.values().sum();
     let found = known.len() as u64 + salvaged.lost.len() as u64;
     if counted > found {

@@ -52,7 +52,7 @@ struct Seen {
     programs: Vec<Version>,
     expired: Vec<durhai_core::RunId>,
     next_wake: Option<u64>,
-    census: Vec<crate::Count>,
+    counts: Vec<crate::Count>,
 }
 
 fn seen(world: &dyn World) -> Seen {
@@ -71,7 +71,7 @@ fn seen(world: &dyn World) -> Seen {
         metas: ["a", "b", "gone"].map(|key| world.meta(key).expect("works")).into(),
         expired: world.expired(u64::MAX, 1000).expect("works"),
         next_wake: world.next_wake().expect("works"),
-        census: world.census().expect("works"),
+        counts: world.run_counts().expect("works"),
         runs: world.snapshot(&runs).expect("works"),
         programs,
     }

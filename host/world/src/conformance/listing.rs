@@ -14,8 +14,8 @@ pub const CASES: Cases = &[
     ("list: long and similar names", similar),
     ("list: a cursor that is none", bad_cursor),
     ("list: by times that jump", times),
-    ("census: follows whatever happens to runs", census),
-    ("census: the same after a restart", census_reopened),
+    ("counts: follows whatever happens to runs", counts),
+    ("counts: the same after a restart", counts_reopened),
 ];
 
 fn names(world: &dyn World, query: &Query) -> Vec<String> {
@@ -226,14 +226,14 @@ fn counts(world: &dyn World) -> Vec<String> {
         let version = (0..9).find(|number| of_text(*number) == version).expect("one of these");
         format!("{workflow}/{version} {status} {runs}")
     };
-    world.census().expect("works").into_iter().map(text).collect()
+    world.run_counts().expect("works").into_iter().map(text).collect()
 }
 
 fn of_text(number: u64) -> Version {
     Version::of([("flow", number.to_string().as_str())])
 }
 
-fn census(subject: &Subject<'_>) {
+fn counts(subject: &Subject<'_>) {
     let world = (subject.make)();
     let world = &*world;
     assert_eq!(counts(world), [""; 0]);
@@ -277,7 +277,7 @@ fn census(subject: &Subject<'_>) {
     undamaged(world);
 }
 
-fn census_reopened(subject: &Subject<'_>) {
+fn counts_reopened(subject: &Subject<'_>) {
     let Some(reopen) = subject.reopen else { return };
     let mut world = (subject.make)();
     let claim = held(&*world, row("a"), &holder("h"));

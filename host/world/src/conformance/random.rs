@@ -297,7 +297,7 @@ impl<'a> Pair<'a> {
             )
         };
         assert_eq!(view(self.world()), view(&self.model), "run {run} from {from} (world, model)");
-        let [world, model] = [self.world(), &self.model].map(|world| world.census().expect("works"));
+        let [world, model] = [self.world(), &self.model].map(|world| world.run_counts().expect("works"));
         assert_eq!(world, model, "how many runs there are (world, model)");
         if !self.subject.leases {
             let [world, model] = [self.world(), &self.model].map(|world| world.next_wake().expect("works"));

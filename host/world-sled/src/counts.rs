@@ -14,8 +14,8 @@ use crate::keys;
 
 /// By key of the store, since that is how they are looked up for each change.
 #[derive(Default)]
-pub struct Census {
-    counts: HashMap<Vec<u8>, Number>,
+pub struct RunCounts {
+    by_key: HashMap<Vec<u8>, Number>,
     /// Those that are not written yet.
     changed: Vec<Vec<u8>>,
     /// To look up with.
@@ -28,18 +28,18 @@ struct Number {
     changed: bool,
 }
 
-impl Census {
+impl RunCounts {
     /// `None`: what is stored cannot be read.
     pub fn read(disk: &Disk) -> Result<Option<Self>, WorldError> {
-        let mut census = Census::default();
-        for entry in disk.prefix([keys::CENSUS]) {
+        let mut counts = RunCounts::default();
+        for entry in disk.prefix([keys::COUNT]) {
             let (key, value) = entry?;
             let Some(runs) = keys::last_number(&value).filter(|_| value.len() == 8 && split(&key).is_some()) else {
                 return Ok(None);
             };
-            census.counts.insert(key.to_vec(), Number { runs, changed: false });
+            counts.by_key.insert(key.to_vec(), Number { runs, changed: false });
         }
-        Ok(Some(census))
+        Ok(Some(counts))
     }
 
     pub fn add(&mut self, row: &Row) {
@@ -59,10 +59,10 @@ impl Census {
     }
 
     fn change(&mut self, row: &Row, change: impl Fn(u64) -> u64) {
-        keys::census(&mut self.key, &row.workflow, &row.version, row.status);
-        let number = match self.counts.get_mut(&self.key) {
+        keys::count(&mut self.key, &row.workflow, &row.version, row.status);
+        let number = match self.by_key.get_mut(&self.key) {
             Some(number) => number,
-            None => self.counts.entry(self.key.clone()).or_default(),
+            None => self.by_key.entry(self.key.clone()).or_default(),
         };
         number.runs = change(number.runs);
         if !std::mem::replace(&mut number.changed, true) {
@@ -73,13 +73,13 @@ impl Census {
     /// Writes what changed since the last time.
     pub fn flush(&mut self, batch: &mut Batch) {
         for key in self.changed.drain(..) {
-            match self.counts.get_mut(&key) {
+            match self.by_key.get_mut(&key) {
                 Some(number @ Number { runs: 1.., .. }) => {
                     number.changed = false;
                     batch.insert(key, &number.runs.to_be_bytes());
                 }
                 _ => {
-                    self.counts.remove(&key);
+                    self.by_key.remove(&key);
                     batch.remove(key);
                 }
             }
@@ -88,13 +88,13 @@ impl Census {
 
     /// The statuses and workflows of which there is a run.
     pub fn kinds(&self) -> Vec<(Status, &str)> {
-        let keys = self.counts.iter().filter(|(_, number)| number.runs > 0).map(|(key, _)| key);
+        let keys = self.by_key.iter().filter(|(_, number)| number.runs > 0).map(|(key, _)| key);
         keys.filter_map(|key| split(key).map(|(status, _, workflow)| (status, workflow))).collect()
     }
 
     /// All that are not 0, by workflow, version and status.
     pub fn list(&self) -> Vec<Count> {
-        let counts = self.counts.iter().filter(|(_, number)| number.runs > 0);
+        let counts = self.by_key.iter().filter(|(_, number)| number.runs > 0);
         let mut counts: Vec<Count> = counts.filter_map(|(key, number)| count(key, number.runs)).collect();
         counts.sort_unstable();
         counts
@@ -103,8 +103,8 @@ impl Census {
     /// Says where these, counted from the rows, differ from those that are stored.
     pub fn compare(&self, disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
         let mut unseen: HashMap<&[u8], u64> =
-            self.counts.iter().map(|(key, number)| (key.as_slice(), number.runs)).collect();
-        for entry in disk.prefix([keys::CENSUS]) {
+            self.by_key.iter().map(|(key, number)| (key.as_slice(), number.runs)).collect();
+        for entry in disk.prefix([keys::COUNT]) {
             let (key, value) = entry?;
             let counted = unseen.remove(&*key).unwrap_or(0);
             match (count(&key, counted), keys::last_number(&value).filter(|_| value.len() == 8)) {
@@ -125,7 +125,7 @@ fn what(of: &Count) -> String {
     format!("{} {} runs of {} in version {}", of.runs, of.status, of.workflow, of.version.short())
 }
 
-/// Undoes [`keys::census`].
+/// Undoes [`keys::count`].
 fn count(key: &[u8], runs: u64) -> Option<Count> {
     let (status, version, workflow) = split(key)?;
     Some(Count { workflow: workflow.to_owned(), version: Version::from_digest(version), status, runs })
