@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use durhai::clock::Clock;
 use durhai::{
-    Clock, Event, Host, HostBuilder, HostError, Kind, MemoryWorld, RunError, SledWorld, StepContext, StepError, Value,
-    World, WorldError,
+    Event, Host, HostBuilder, HostError, Kind, MemoryWorld, RunError, SledWorld, StepContext, StepError, Value, World,
+    WorldError,
 };
 use durhai_testkit::{Quiet, START, SimClock, quiet};
 use serde_json::json;

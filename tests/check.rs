@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use durhai::{CheckOptions, Finding, FindingCode, Host, Severity, StepContext, StepError, Value};
+use durhai::check::{CheckOptions, Finding, FindingCode, Severity};
+use durhai::{Host, StepContext, StepError, Value};
 
 const FILES: [&str; 6] = ["calls", "flow", "imports", "names", "syntax", "texts"];
 
@@ -120,7 +121,7 @@ fn everything() -> CheckOptions {
 #[test]
 fn the_examples_are_free_of_errors() {
     for dir in ["scripts", "examples"] {
-        let findings = durhai::check(root().join(dir), &everything()).expect("the folder can be read");
+        let findings = durhai::check::check(root().join(dir), &everything()).expect("the folder can be read");
         assert_eq!(errors(&findings), "nothing", "{dir}");
     }
 }
@@ -168,7 +169,7 @@ fn in_folder(files: &BTreeMap<String, String>) -> tempfile::TempDir {
 #[test]
 fn the_guide_is_free_of_errors() {
     for (line, files) in of_document(&root().join("host/docs/scripts.md")) {
-        let findings = durhai::check(in_folder(&files).path(), &everything()).expect("the folder can be read");
+        let findings = durhai::check::check(in_folder(&files).path(), &everything()).expect("the folder can be read");
         assert_eq!(errors(&findings), "nothing", "scripts.md:{line}");
     }
 }
@@ -179,7 +180,8 @@ fn the_mistakes_in_the_scenarios_are_those_that_are_meant() {
     let mut text = String::new();
     for path in documents() {
         for (_, files) in of_document(&path) {
-            let findings = durhai::check(in_folder(&files).path(), &everything()).expect("the folder can be read");
+            let findings =
+                durhai::check::check(in_folder(&files).path(), &everything()).expect("the folder can be read");
             for finding in findings.iter().filter(|finding| finding.severity == Severity::Error) {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy();
                 writeln!(text, "{name}: {}\n    {}", finding.short(), finding.source.trim()).expect("a string");

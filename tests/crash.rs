@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use durhai::{Body, Clock, Event, Host, LogLine, MemoryWorld, RunError, RunId, StepContext, StepError, Value, World};
+use durhai::clock::Clock;
+use durhai::event::LogLine;
+use durhai::{Body, Event, Host, MemoryWorld, RunError, RunId, StepContext, StepError, Value, World};
 use durhai_core::legal::LogCheck;
 use durhai_testkit::{Fault, FaultWorld, Notices, Pulse, Quiet, Script, SimClock, events, generate, quiet};
 

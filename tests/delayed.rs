@@ -53,7 +53,7 @@ trait Now {
 
 impl Now for SimClock {
     fn now_ms(&self) -> u64 {
-        durhai::Clock::now(self)
+        durhai::clock::Clock::now(self)
     }
 }
 

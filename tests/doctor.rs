@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use durhai::archive::repair;
 use durhai::world::Record;
-use durhai::{Host, HostBuilder, MemoryWorld, RunId, Status, StepContext, StepError, Value, World, repair};
+use durhai::{Host, HostBuilder, MemoryWorld, RunId, Status, StepContext, StepError, Value, World};
 use durhai_testkit::SimClock;
 
 const PARENT: &str = r#"

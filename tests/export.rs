@@ -7,7 +7,8 @@ mod imports;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use durhai::{ExportOptions, Host, HostBuilder, MemoryWorld, Run, StepContext, StepError, Value, World};
+use durhai::archive::ExportOptions;
+use durhai::{Host, HostBuilder, MemoryWorld, Run, StepContext, StepError, Value, World};
 use durhai_testkit::SimClock;
 
 /// Written to by a host, read by a test.

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use durhai::{Health, Host, HostError, Report, Status};
+use durhai::versions::Report;
+use durhai::view::Health;
+use durhai::{Host, HostError, Status};
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
 
@@ -198,7 +200,8 @@ async fn a_text_that_cannot_be_read_is_told_like_one_that_does_not_compile() {
         assert!(matches!(&error, HostError::Script(text) if text.contains(why)), "{error:?}");
         host.shutdown().await;
 
-        let found = durhai::check(site.path("scripts"), &durhai::CheckOptions::default()).expect("the folder is there");
+        let found = durhai::check::check(site.path("scripts"), &durhai::check::CheckOptions::default())
+            .expect("the folder is there");
         assert!(found.iter().any(|finding| finding.file == "a.rhai" && finding.message.contains(why)), "{found:?}");
         assert!(!found.iter().any(|finding| finding.file == "good.rhai"), "{found:?}");
     }

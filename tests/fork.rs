@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use durhai::{
-    Body, Clock, DifferenceKind, Event, Fork, Host, HostError, MemoryWorld, ReplayOptions, Run, Script, Status,
-    StepContext, StepError, StepId, Value, World, diff_logs,
-};
+use durhai::clock::Clock;
+use durhai::logs::{DifferenceKind, Fork, ReplayOptions, Script, diff_logs};
+use durhai::{Body, Event, Host, HostError, MemoryWorld, Run, Status, StepContext, StepError, StepId, Value, World};
 use durhai_core::legal::LogCheck;
 use durhai_testkit::{Fault, FaultWorld, Pulse, Quiet, SimClock, events, quiet};
 use serde_json::json;
@@ -271,7 +270,7 @@ async fn a_live_run_is_not_disturbed_and_its_hooks_stay_its_own() {
     let (old, new) = (token(&before).expect("a hook"), token(&stage.log(&fork)).expect("a hook"));
     assert_ne!(old, new);
     for (run, token, n) in [(&fork, &new, 2), (&run, &old, 1)] {
-        let request = durhai::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
+        let request = durhai::view::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
         host.deliver_hook(token, request, None).await.expect("the hook is open");
         assert!(stage.settle(&connection).await);
         assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
@@ -293,7 +292,7 @@ async fn a_token_the_script_named_is_not_taken_from_a_live_run() {
     assert!(stage.settle(&connection).await);
     let fork = run.fork(Fork::at(id("2"))).await.expect("the token is free");
     assert!(stage.settle(&connection).await);
-    let request = durhai::HookRequest { method: "POST".into(), body: json!(3), ..Default::default() };
+    let request = durhai::view::HookRequest { method: "POST".into(), body: json!(3), ..Default::default() };
     host.deliver_hook("till-7", request, None).await.expect("it is the fork's now");
     assert!(stage.settle(&connection).await);
     assert_eq!(fork.output::<i64>().await.expect("it completes"), 3);
@@ -331,7 +330,7 @@ async fn a_run_tried_again_keeps_its_tokens_unless_somebody_has_them() {
         assert!(stage.settle(&connection).await);
         assert_eq!(host.doctor().await.expect("a diagnosis").findings, []);
         for (n, run) in open.iter().enumerate() {
-            let request = durhai::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
+            let request = durhai::view::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
             host.deliver_hook(&token(run), request, None).await.expect("the hook is open");
             assert!(stage.settle(&connection).await);
             assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
@@ -378,7 +377,7 @@ async fn open_hooks_are_those_of_the_new_run_before_it_begins() {
             let taker = host.run("taker").input(&token).start().await.expect("it starts");
             assert!(stage.settle(&connection).await);
             assert_eq!(taker.output::<String>().await.expect("it completes"), "hook_conflict");
-            let body = |body: Value| durhai::HookRequest { method: "POST".into(), body, ..Default::default() };
+            let body = |body: Value| durhai::view::HookRequest { method: "POST".into(), body, ..Default::default() };
             let misfit = host.deliver_hook(&token, body(json!("x")), None).await.expect_err("the schema");
             assert!(matches!(misfit, HostError::Invalid(_)), "{misfit}");
             host.deliver_hook(&token, body(json!(n)), None).await.expect("the hook is open");

@@ -9,9 +9,10 @@ mod policies;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use durhai::clock::Clock;
+use durhai::versions::{CompatReport, Report};
 use durhai::{
-    Body, Clock, Event, GateReport, Host, HostBuilder, MemoryWorld, Report, RunId, Status, StepContext, StepError,
-    Value, Version, World,
+    Body, Event, Host, HostBuilder, MemoryWorld, RunId, Status, StepContext, StepError, Value, Version, World,
 };
 use durhai_core::{legal::LogCheck, wire};
 use durhai_testkit::{Quiet, SimClock, events, quiet};
@@ -83,7 +84,7 @@ fn stopped_at(world: &MemoryWorld, log: &[Event], seq: usize, id: &str) -> RunId
     run
 }
 
-fn gated(reports: &[Report]) -> &GateReport {
+fn gated(reports: &[Report]) -> &CompatReport {
     let found = reports.iter().find_map(|report| if let Report::Gated(report) = report { Some(report) } else { None });
     found.unwrap_or_else(|| panic!("no report of the gate in {reports:?}"))
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use durhai::{
-    HookRequest, Host, HostBuilder, HostError, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World,
-};
+use durhai::view::HookRequest;
+use durhai::{Host, HostBuilder, HostError, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
 use durhai_core::Kind;
 use durhai_testkit::{PATIENCE, SimClock};
 use serde_json::json;

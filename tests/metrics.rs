@@ -6,10 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{
-    Body, Committed, HookRequest, Host, HostBuilder, MemoryWorld, MetricKind, MetricValue, Metrics, OTHER, Run,
-    RunCount, Status, StepContext, StepError, StepRule, Value, World,
-};
+use durhai::metrics::{MetricKind, MetricValue, Metrics, OTHER};
+use durhai::view::{Committed, HookRequest, RunCount};
+use durhai::{Body, Host, HostBuilder, MemoryWorld, Run, Status, StepContext, StepError, StepRule, Value, World};
 use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock, Stage};
 use serde_json::json;
 
@@ -35,7 +34,7 @@ impl Place {
 /// The series of a family whose labels are these, in whatever order.
 fn series<'a>(metrics: &'a Metrics, name: &str, labels: &[(&str, &str)]) -> Option<&'a MetricValue> {
     let family = metrics.family(name).unwrap_or_else(|| panic!("no family {name}"));
-    let fits = |of: &&durhai::MetricSeries| {
+    let fits = |of: &&durhai::metrics::MetricSeries| {
         of.labels.len() == labels.len()
             && labels.iter().all(|(name, value)| of.labels.iter().any(|(n, v)| n == name && v == value))
     };

@@ -1,9 +1,8 @@
 //! Numbers from outside: exact, or refused with the place. Every door by which a value comes to a script is held to it.
 
-use durhai::{
-    Event, Fork, HookRequest, Host, HostError, Kind, ReplayOptions, RunError, Status, StepContext, StepError, StepId,
-    Value,
-};
+use durhai::logs::{Fork, ReplayOptions};
+use durhai::view::HookRequest;
+use durhai::{Event, Host, HostError, Kind, RunError, Status, StepContext, StepError, StepId, Value};
 use serde_json::json;
 
 /// A value, and the place that a refusal names; none: it is taken, and comes out as it went in.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
+use durhai::clock::Clock;
 use durhai::{
-    Body, Clock, Host, HostBuilder, HostError, MemoryWorld, Query, Run, RunError, Status, StepContext, StepError,
-    Value, World,
+    Body, Host, HostBuilder, HostError, MemoryWorld, Query, Run, RunError, Status, StepContext, StepError, Value, World,
 };
 use durhai_testkit::{Fault, FaultWorld, Pulse, Quiet, SimClock, Stage, quiet};
 use serde_json::json;

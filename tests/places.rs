@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{Clock, Host, HostBuilder, Kind, MemoryWorld, PlaceView, Run, RunView, Status, Value, World};
+use durhai::clock::Clock;
+use durhai::view::PlaceView;
+use durhai::{Host, HostBuilder, Kind, MemoryWorld, Run, RunView, Status, Value, World};
 use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock};
 use serde_json::json;
 

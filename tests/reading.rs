@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durhai::versions::CompatVerdict;
 use durhai::{
-    GateVerdict, Host, HostBuilder, HostError, MemoryWorld, Run, RunError, RunId, Status, StepContext, StepError,
-    Value, World, WorldError,
+    Host, HostBuilder, HostError, MemoryWorld, Run, RunError, RunId, Status, StepContext, StepError, Value, World,
+    WorldError,
 };
 use durhai_testkit::{Fault, FaultWorld, Pulse, ReadFault, SimClock};
 use durhai_world::{Chunk, Create, Row, Write};
@@ -107,7 +108,7 @@ async fn who_asks_is_told_whether_it_is_damage() {
     connection.fail_reads(ReadFault::Next("log", 5));
     let moved = run.migrate(None, true).await;
     assert!(matches!(&moved, Err(error) if unavailable(error)), "{moved:?}");
-    assert_eq!(run.migrate(None, true).await.unwrap().verdict, GateVerdict::Compatible);
+    assert_eq!(run.migrate(None, true).await.unwrap().verdict, CompatVerdict::Compatible);
     // What cannot be events is damage, and an operator must look.
     let row = Row {
         run: RunId::new("torn").unwrap(),

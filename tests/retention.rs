@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use durhai::clock::Clock;
+use durhai::view::Purge;
 use durhai::{
-    Clock, Host, HostBuilder, HostError, MemoryWorld, Millis, Purge, Query, RunId, SledWorld, Status, StepContext,
-    StepError, Value, Version, World,
+    Host, HostBuilder, HostError, MemoryWorld, Millis, Query, RunId, SledWorld, Status, StepContext, StepError, Value,
+    Version, World,
 };
 use durhai_core::event::Created;
 use durhai_core::{Body, Event, wire};

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use durhai::archive::{ExportOptions, ImportOptions};
+use durhai::logs::Fork;
 use durhai::{
-    ExportOptions, Fork, Host, HostBuilder, HostError, ImportOptions, MemoryWorld, Run, RunError, Status, StepContext,
-    StepError, StepId, Value, World,
+    Host, HostBuilder, HostError, MemoryWorld, Run, RunError, Status, StepContext, StepError, StepId, Value, World,
 };
 use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock};
 use serde_json::json;

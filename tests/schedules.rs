@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{
-    Body, Host, HostBuilder, HostError, MemoryWorld, Millis, Query, RunView, ScheduleView, Status, Value, World,
-};
+use durhai::view::ScheduleView;
+use durhai::{Body, Host, HostBuilder, HostError, MemoryWorld, Millis, Query, RunView, Status, Value, World};
 use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock};
 use serde_json::json;
 

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{Host, HostBuilder, Limits, LogEntry, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
+use durhai::view::LogEntry;
+use durhai::{Host, HostBuilder, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
 use durhai_core::Kind;
 use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock};
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use durhai::{CheckOptions, ExportOptions, Host, HostError, ImportOptions, Query, Value};
+use durhai::archive::{ExportOptions, ImportOptions};
+use durhai::check::CheckOptions;
+use durhai::{Host, HostError, Query, Value};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -91,7 +93,7 @@ fn check_tells_it_before() {
     let text = format!("start_workflow(\"b\", (), #{{ tags: #{{ k: \"{}\" }} }})", "v".repeat(257));
     std::fs::write(folder.path().join("a.rhai"), text).expect("a file");
     std::fs::write(folder.path().join("b.rhai"), "1").expect("a file");
-    let found = durhai::check(folder.path(), &CheckOptions::default()).expect("findings");
+    let found = durhai::check::check(folder.path(), &CheckOptions::default()).expect("findings");
     let said = "start_workflow: option `tags`: the value of the tag `k` has 257 bytes; it can have 256";
     assert!(found.iter().any(|finding| finding.message.contains(said)), "{found:?}");
 }

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use durhai::{
-    AttemptEnded, AttemptOutcome, Body, Fork, Host, HostBuilder, Observer, Run, RunEnded, Status, StepContext,
-    StepError, StepId, TraceContext, TraceId, Value,
-};
+use durhai::logs::Fork;
+use durhai::observe::{AttemptEnded, AttemptOutcome, Observer, RunEnded, TraceContext, TraceId};
+use durhai::{Body, Host, HostBuilder, Run, Status, StepContext, StepError, StepId, Value};
 use serde_json::json;
 
 const STARTER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";

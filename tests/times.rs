@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{
-    Clock, ExportOptions, Fork, Host, HostBuilder, ImportOptions, Kind, MemoryWorld, Run, Status, StepContext,
-    StepError, StepId, Value, World,
-};
+use durhai::archive::{ExportOptions, ImportOptions};
+use durhai::clock::Clock;
+use durhai::logs::Fork;
+use durhai::{Host, HostBuilder, Kind, MemoryWorld, Run, Status, StepContext, StepError, StepId, Value, World};
 use durhai_testkit::{Quiet, START, SimClock, quiet};
 
 /// Seconds after the first start at which the log is taken, and at which the run goes on.
@@ -177,7 +177,7 @@ async fn every_time_that_is_open_in_a_log_under_everything_that_goes_on_with_it(
                 assert!(view.created_at <= view.started_at.unwrap(), "{what}");
             }
             // It can be replayed, and every host after it sees the same.
-            let again = run.replay(durhai::ReplayOptions::default()).await.unwrap();
+            let again = run.replay(durhai::logs::ReplayOptions::default()).await.unwrap();
             assert_eq!((again.divergence, again.status), (None, view.status), "{what}");
             assert_eq!(host.doctor().await.unwrap().findings, [], "{what}");
             host.shutdown().await;

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use durhai::{
-    Clock, HookRequest, Host, HostError, LogLine, MemoryWorld, Query, RunId, Status, StepContext, StepError, Value,
-    World,
-};
+use durhai::clock::Clock;
+use durhai::event::LogLine;
+use durhai::view::HookRequest;
+use durhai::{Host, HostError, MemoryWorld, Query, RunId, Status, StepContext, StepError, Value, World};
 use durhai_testkit::{Fault, FaultWorld, Notices, Pulse, Quiet, Rng, SimClock, quiet};
 use serde_json::json;
 

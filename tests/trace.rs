@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use durhai::{
-    Event, Host, HostError, ReplayOptions, ReplayView, Run, Script, Status, StepContext, StepError, StepId, Stop,
-    TraceEvent, TraceText, Traced, Value,
-};
+use durhai::logs::{ReplayOptions, ReplayView, Script};
+use durhai::trace::{Stop, TraceEvent, TraceText, Traced};
+use durhai::{Event, Host, HostError, Run, Status, StepContext, StepError, StepId, Value};
 use serde_json::json;
 
 fn id(text: &str) -> StepId {

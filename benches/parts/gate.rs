@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use durhai::{Host, MigrateReport, Query, SledWorld, StepContext, StepError};
+use durhai::versions::MigrateReport;
+use durhai::{Host, Query, SledWorld, StepContext, StepError};
 use tokio::runtime::Runtime;
 
 /// 20 events: created, started, nine steps.

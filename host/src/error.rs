@@ -1,7 +1,7 @@
 //! Errors, by who must act.
 
 use durhai_core::{Failure, RunId, Status};
-use durhai_world::WorldError;
+use durhai_world::{Refused, WorldError};
 
 /// Why the host did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,10 @@ impl Unready {
 }
 
 impl HostError {
+    pub(crate) fn no_run(run: &RunId) -> Self {
+        HostError::NotFound(format!("there is no run {run}"))
+    }
+
     /// The same failure of the world, told to one more caller.
     pub(crate) fn world(error: &WorldError) -> Self {
         HostError::from(match error {
@@ -72,6 +76,14 @@ impl HostError {
             WorldError::Corrupt(text) => WorldError::Corrupt(text.clone()),
             WorldError::Invalid(text) => WorldError::Invalid(text.clone()),
         })
+    }
+}
+
+/// A write that the world refused, to the caller that wanted it.
+pub(crate) fn refusal(refused: Refused) -> HostError {
+    match refused {
+        Refused::Unknown(_) => HostError::NotFound(refused.to_string()),
+        refused => HostError::Conflict(refused.to_string()),
     }
 }
 

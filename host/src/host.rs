@@ -2,37 +2,43 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::io::{Read, Write};
+use std::sync::Arc;
 
-use durhai_core::{Failure, Kind, RunId, StepId, Value};
-use durhai_world::{Query, Write};
-use tokio::sync::{broadcast, oneshot};
-use tokio_util::sync::CancellationToken;
+use durhai_core::{Event, Failure, RunId, Value, Version};
+use durhai_engine::trace::TraceEvent;
+use durhai_world::Query;
+use tokio::sync::broadcast;
 
-use crate::access;
+use crate::archive::backup::{self, BackupSummary};
+use crate::archive::doctor::{self, Diagnosis};
+use crate::archive::import::{self, ImportOptions, Imported};
 use crate::builder::HostBuilder;
-use crate::committer::{Job, Then};
-use crate::doctor::Diagnosis;
 use crate::error::HostError;
-use crate::handle::{Run, Start};
-use crate::inner::Inner;
-use crate::rules::{Ruled, StepRule};
-use crate::runner;
-use crate::step::{Made, Note, StepContext, StepInfo};
-use crate::telemetry::Observers;
-use crate::told::Told;
-use crate::view::{Committed, Health, Listing, Report, Stats, WorkflowView};
-use crate::watch::Look;
-use crate::worker::Msg;
+use crate::logs::replay::{self, ReplayOptions, Script};
+use crate::messages::hooks;
+use crate::observe::metrics::data::Metrics;
+use crate::observe::metrics::snapshot;
+use crate::run::Run;
+use crate::runtime::{retention, schedules, shutdown};
+use crate::shared::Shared;
+use crate::start::Start;
+use crate::steps::call;
+use crate::steps::rules::StepRule;
+use crate::steps::step::StepInfo;
+use crate::store::run_view;
+use crate::versions::compat::report::{CompatReport, MigrateReport};
+use crate::versions::{history, migrate, reload};
+use crate::view::{
+    Committed, Health, HookRequest, Listing, Purge, Purged, ReplayView, Report, RunCount, ScheduleView, SourceView,
+    Stats, VersionView, WorkflowView,
+};
 
 /// A running host. Cheap to clone; dropping it without [`shutdown`](Host::shutdown) loses nothing, its threads end with
 /// the process.
 #[derive(Clone)]
 pub struct Host {
-    pub(crate) inner: Arc<Inner>,
-    pub(crate) looks: mpsc::Sender<Look>,
+    shared: Arc<Shared>,
 }
 
 impl Host {
@@ -40,161 +46,212 @@ impl Host {
         HostBuilder::default()
     }
 
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Host { shared }
+    }
+
+    /// What the wings work with, as long as the host runs.
+    pub(crate) fn running(&self) -> Result<&Arc<Shared>, HostError> {
+        self.shared.running()
+    }
+
     /// Describes a start of a workflow.
     pub fn run(&self, workflow: impl Into<String>) -> Start {
-        Start {
-            host: self.clone(),
-            workflow: workflow.into(),
-            id: None,
-            input: Ok(Value::Null),
-            tags: Default::default(),
-            at: None,
-            delay: None,
-            elsewhere: false,
-            timeout: None,
-            priority: 0,
-            traceparent: None,
-        }
+        Start::new(self.clone(), workflow.into())
     }
 
     /// A run by its id. [`HostError::NotFound`] if there is none.
     pub async fn get(&self, id: &str) -> Result<Run, HostError> {
-        let not_found = || HostError::NotFound(format!("there is no run {id}"));
-        let run = Run::new(self, RunId::new(id).map_err(|_| not_found())?);
-        self.inner()?.row(&run.id).await?.ok_or_else(not_found)?;
-        Ok(run)
+        let id = RunId::new(id).map_err(|_| HostError::NotFound(format!("there is no run {id}")))?;
+        self.running()?.store.known(&id).await?;
+        Ok(Run::new(self, id))
     }
 
     /// Runs, newest first.
     pub async fn list(&self, query: Query) -> Result<Listing, HostError> {
-        self.inner()?
-            .blocking(move |world| {
-                let page = world.list(&query)?;
-                let runs = page.rows.into_iter().map(|row| access::view(world, row)).collect::<Result<_, _>>()?;
-                Ok(Listing { runs, next: page.next })
-            })
-            .await
+        run_view::list(self.running()?, query).await
+    }
+
+    /// How many runs there are, by workflow, version and status. It takes no longer where there are many.
+    pub async fn run_counts(&self) -> Result<Vec<RunCount>, HostError> {
+        history::run_counts(self.running()?).await
     }
 
     /// Every workflow, by name.
     pub fn workflows(&self) -> Vec<WorkflowView> {
-        self.inner.catalog.list()
+        self.shared.versions.list()
+    }
+
+    /// [`workflows`](Host::workflows) with the live runs of each version.
+    pub async fn workflow_list(&self) -> Result<Vec<WorkflowView>, HostError> {
+        history::workflow_list(self.running()?).await
+    }
+
+    /// Every version of a workflow whose text is in the store or that a run has; the one seen last comes first.
+    ///
+    /// [`HostError::NotFound`] if there is none.
+    pub async fn versions(&self, workflow: &str) -> Result<Vec<VersionView>, HostError> {
+        history::versions(self.running()?, workflow).await
+    }
+
+    /// The version of a workflow that people mean by `serving`, or by the first digits of its digest (at least four).
+    ///
+    /// [`HostError::NotFound`] with what there is; [`HostError::Invalid`] if several begin like that.
+    pub async fn version(&self, workflow: &str, text: &str) -> Result<Version, HostError> {
+        history::version(self.running()?, workflow, text).await
+    }
+
+    /// The texts of a version, by file: the workflow's own, and all it imports.
+    ///
+    /// [`HostError::NotFound`] if they are not in the store.
+    pub async fn source(&self, version: &Version) -> Result<SourceView, HostError> {
+        history::source(self.running()?, version).await
+    }
+
+    /// How the live runs of a workflow fitted its newest version, as checked last by any host on this world.
+    pub async fn compat_report(&self, workflow: &str) -> Result<Option<CompatReport>, HostError> {
+        history::compat_report(self.running()?, workflow).await
+    }
+
+    /// The same as [`Run::migrate`] for all live runs that the query gives; it must name a workflow.
+    pub async fn migrate(&self, query: Query, to: Option<Version>, dry_run: bool) -> Result<MigrateReport, HostError> {
+        migrate::migrate_all(self.running()?, query, to, dry_run).await
+    }
+
+    /// Looks at the scripts folder now, and says what changed.
+    pub async fn reload(&self) -> Result<Vec<Report>, HostError> {
+        reload::reload(&self.shared).await
+    }
+
+    /// What happens in the scripts folder from now on.
+    pub fn reports(&self) -> broadcast::Receiver<Report> {
+        self.shared.versions.reports.subscribe()
     }
 
     /// Every step that can be called.
     pub fn step_list(&self) -> Vec<StepInfo> {
-        self.inner.registry.list()
+        self.shared.steps.registry.list()
     }
 
     /// One attempt of a step, outside of any workflow, without a record.
     pub async fn call_step(&self, name: &str, input: Value) -> Result<Value, Failure> {
-        let inner = &self.inner;
-        let Some(handler) = inner.registry.find(name) else {
-            return Err(Failure::new(Kind::UnknownStep, inner.registry.unknown(name)));
-        };
-        let token: CancellationToken = inner.stopping.child_token();
-        let Ruled { place, timeout, .. } = inner.rules.of(name);
-        let _pass = match place {
-            None => None,
-            Some(place) => match runner::turn(place, &token).await {
-                Some(pass) => Some(pass),
-                None => return Err(Failure::new(Kind::Interrupted, "the host stops")),
-            },
-        };
-        let mut entropy = [0; 10];
-        let _ = getrandom::fill(&mut entropy);
-        let run = RunId::generate(inner.clock.now(), entropy);
-        let step = StepId::parse("1").expect("1 is a step id");
-        let mask = inner.mask.clone();
-        let told = Told::default();
-        let sink = Box::new(move |note: Note| {
-            if let Some(Note::Log(line)) = told.take(mask.as_ref(), note) {
-                tracing::info!("{}: {}", line.level, line.message);
-            }
-        });
-        let context = StepContext::new(Made {
-            run,
-            workflow: String::new(),
-            step,
-            name: name.into(),
-            attempt: 1,
-            keys_of: None,
-            starter: None,
-            // It is no part of a run, and nobody is told of it.
-            observers: Observers::default(),
-            cancel: token.clone(),
-            sink,
-        });
-        let mut work = Box::pin(runner::call_once(inner, handler, context, input));
-        let Some(timeout) = timeout else { return work.await };
-        match tokio::time::timeout(timeout, &mut work).await {
-            Ok(result) => result,
-            Err(_) => {
-                token.cancel();
-                let _ = tokio::time::timeout(inner.grace, work).await;
-                let shown = durhai_core::duration::show(timeout.as_millis() as u64);
-                Err(Failure::new(Kind::Timeout, format!("the attempt took longer than {shown}")))
-            }
-        }
+        call::call(&self.shared, name, input).await
     }
 
     /// Replaces every rule of [`HostBuilder::step_rule`](crate::HostBuilder::step_rule), from the next attempt on. What runs
     /// and waits under a name that stays counts on. On an error, which names the rule that makes no sense, nothing changes.
     pub fn set_step_rules(&self, rules: BTreeMap<String, StepRule>) -> Result<(), HostError> {
-        self.inner.rules.replace(rules).map_err(HostError::Invalid)
+        self.shared.steps.rules.replace(rules).map_err(HostError::Invalid)
     }
 
-    /// Everything that becomes durable from now on. A receiver that is too slow misses some (it is told how many).
-    pub fn commits(&self) -> broadcast::Receiver<Committed> {
-        self.inner.commits.subscribe()
+    /// Whether an open hook has this token: for a server that reads a request only if there is somebody who waits for it.
+    ///
+    /// The store looks the token up, which takes a time that depends on where the token's place among the others is. That
+    /// tells nothing about 128 random bits: whoever is a few bits nearer to one has no more to go by than before.
+    pub async fn has_hook(&self, token: &str) -> Result<bool, HostError> {
+        hooks::has_hook(self.running()?, token).await
     }
 
-    /// What happens in the scripts folder from now on.
-    pub fn reports(&self) -> broadcast::Receiver<Report> {
-        self.inner.catalog.reports.subscribe()
+    /// Delivers a request to the open hook of this token. When this returns the payload is durable: its script gets it,
+    /// unless it closes the hook before. A token that the script named goes on: what nobody took before the hook was closed,
+    /// or before the run went on as a new one, is for the next hook with that token. The same `id` is delivered once to the hooks of this token in one run, however
+    /// often it is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::NotFound`], always with the same words, for a token that no open hook has;
+    /// [`HostError::Invalid`] where the hook's schema does not take the body.
+    pub async fn deliver_hook(&self, token: &str, request: HookRequest, id: Option<&str>) -> Result<(), HostError> {
+        hooks::deliver_hook(self.running()?, token, request, id).await
     }
 
-    /// Looks at the scripts folder now, and says what changed.
-    pub async fn reload(&self) -> Result<Vec<Report>, HostError> {
-        let (reply, answer) = oneshot::channel();
-        self.looks.send(Look::Now(reply)).map_err(|_| HostError::Closed)?;
-        answer.await.map_err(|_| HostError::Closed)
+    /// Every workflow that starts by itself, by name.
+    pub async fn schedules(&self) -> Result<Vec<ScheduleView>, HostError> {
+        schedules::schedules(self.running()?).await
     }
 
-    /// Looks at the text of one workflow if it is another one than when it was looked at last: a start after a save runs what
-    /// was saved. Costs a look at the stamps of its files where nothing changed.
-    pub(crate) async fn look_first(&self, workflow: &str) -> Result<(), HostError> {
-        /// A new version may have to go through the gate first; until it is through, the one that serves does.
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let inner = self.inner()?.clone();
-        if !inner.catalog.watched {
-            return Ok(());
-        }
-        let name = workflow.to_owned();
-        let asked = inner.tokio.clone().spawn_blocking(move || inner.catalog.is_current(&name));
-        if asked.await.map_err(|_| HostError::Closed)? {
-            return Ok(());
-        }
-        let (reply, answer) = oneshot::channel();
-        self.looks.send(Look::At(workflow.to_owned(), reply)).map_err(|_| HostError::Closed)?;
-        let _ = tokio::time::timeout(PATIENCE, answer).await;
-        Ok(())
+    /// Starts no more runs of this schedule until it is resumed, in any host. What is paused already stays so.
+    pub async fn pause_schedule(&self, workflow: &str) -> Result<(), HostError> {
+        schedules::pause_schedule(self.running()?, workflow).await
     }
 
-    pub fn health(&self) -> Health {
-        let error = self.inner.failure().map(|error| error.to_string());
-        let warnings = self.inner.catalog.gone().into_iter().chain(self.inner.held.list()).collect();
-        Health { ok: error.is_none() && !self.inner.is_stopping(), error, warnings }
+    /// Goes on with a schedule that was paused. The times in between are left out.
+    pub async fn resume_schedule(&self, workflow: &str) -> Result<(), HostError> {
+        schedules::resume_schedule(self.running()?, workflow).await
     }
 
-    pub fn stats(&self) -> Stats {
-        self.inner.stats()
+    /// Starts a run as the schedule would, now: beside the one before, and also while it is paused.
+    pub async fn trigger_schedule(&self, workflow: &str) -> Result<Run, HostError> {
+        let id = schedules::trigger(self.running()?, workflow).await?;
+        Ok(Run::new(self, id))
+    }
+
+    /// Removes runs that have ended, with all they left and with the runs they started and that have ended too, and then
+    /// the texts of workflows that no run and no workflow refers to any more. Runs that go on meanwhile are not in its
+    /// way.
+    ///
+    /// [`HostError::Invalid`] if a status is asked for in which runs have not ended.
+    pub async fn purge(&self, purge: Purge) -> Result<Purged, HostError> {
+        retention::purge(self.running()?, purge).await
+    }
+
+    /// Runs a log again that need not be in the world, under `own`, the text it was made with; see [`Run::trace`].
+    pub async fn replay_log(
+        &self,
+        log: Vec<Event>,
+        own: Script,
+        options: ReplayOptions,
+        watch: Option<Box<dyn FnMut(TraceEvent) -> bool + Send>>,
+    ) -> Result<ReplayView, HostError> {
+        replay::replay_log(self.running()?, log, own, options, watch).await
+    }
+
+    /// Brings in the runs of an exported file: what had ended has ended, what had not is parked, unless
+    /// [`go`](ImportOptions::go) says otherwise. Texts, log lines, streams, state and letters come along.
+    ///
+    /// [`HostError::Invalid`] with the line of the file for everything that is wrong with it, [`HostError::Conflict`] if a name
+    /// or a token is taken. Nothing is imported then.
+    pub async fn import(
+        &self,
+        input: impl Read + Send + 'static,
+        options: ImportOptions,
+    ) -> Result<Imported, HostError> {
+        import::import(self.running()?, input, options).await
+    }
+
+    /// Writes all that the world has into a file, as it is at one moment near the end, while runs go on. Nobody waits for it.
+    ///
+    /// [`HostError::Invalid`] if `out` cannot be written to, [`WorldError::Unavailable`] if it is too slow for what is written
+    /// meanwhile.
+    pub async fn backup(&self, out: impl Write + Send + 'static) -> Result<BackupSummary, HostError> {
+        backup::backup(self.running()?, out).await
     }
 
     /// Checks every log in the world against the table of legal events, what else is known of each run against its log, and
     /// the world itself. [`repair`](crate::repair) mends.
     pub async fn doctor(&self) -> Result<Diagnosis, HostError> {
-        self.inner()?.blocking(crate::doctor::examine).await
+        self.running()?.store.blocking(doctor::examine).await
+    }
+
+    /// Everything the host counts and measures, and how many runs its world has. What only the world can tell is left
+    /// out if the world has failed, which `durhai_host_failed` says.
+    pub async fn metrics(&self) -> Metrics {
+        snapshot::metrics(&self.shared).await
+    }
+
+    /// Everything that becomes durable from now on. A receiver that is too slow misses some (it is told how many).
+    pub fn commits(&self) -> broadcast::Receiver<Committed> {
+        self.shared.observe.commits.subscribe()
+    }
+
+    pub fn health(&self) -> Health {
+        let error = self.shared.life.failure().map(|error| error.to_string());
+        let warnings = self.shared.versions.gone().into_iter().chain(self.shared.steps.misconfigured.list()).collect();
+        Health { ok: error.is_none() && !self.shared.life.is_stopping(), error, warnings }
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.shared.observe.counters.stats()
     }
 
     /// Stops: takes no new runs, tells running steps, waits for their end for a while, finishes commits. Every run can
@@ -204,82 +261,27 @@ impl Host {
     /// blocks, is left behind once the [grace period](crate::HostBuilder::grace) is over. What it does then is written nowhere;
     /// its runs can be taken up by another process, in a world that hosts share when their lease is over.
     pub async fn shutdown(&self) {
-        let inner = self.inner.clone();
-        inner.stopping.cancel();
-        inner.adopter.ring();
-        inner.scheduler.ring();
-        inner.purger.ring();
-        let _ = self.looks.send(Look::Stop);
-        for worker in 0..inner.workers.len() {
-            inner.send(worker, Msg::Drain);
-        }
-        let stop = move || {
-            let threads = std::mem::take(&mut *inner.threads.lock().expect("not poisoned"));
-            join(threads, inner.drain + inner.grace);
-            for claim in inner.later.take_all() {
-                let write = Write::Release { run: claim.run, fence: claim.fence };
-                inner.write(Job { write, then: Then::Reply(oneshot::channel().0) });
-            }
-            // The committer ends when nobody can send to it any more.
-            inner.jobs.lock().expect("not poisoned").take();
-            if let Some(committer) = inner.committer.lock().expect("not poisoned").take() {
-                let _ = committer.join();
-            }
-            inner.closing.cancel();
-        };
-        let _ = self.inner.tokio.spawn_blocking(stop).await;
+        shutdown::shutdown(&self.shared).await;
     }
 
     /// Resolves when the host has stopped by itself because its world failed.
     pub async fn failed(&self) -> HostError {
-        self.inner.failing.cancelled().await;
-        self.inner.failure().map_or(HostError::Closed, |error| HostError::world(&error))
+        self.shared.life.failing.cancelled().await;
+        self.shared.life.failure().map_or(HostError::Closed, |error| HostError::world(&error))
     }
 
-    /// Resolves when nothing happens here any more: the host was shut down, or its world failed. For whoever waits for
+    /// Resolves when nothing happens here any more: the host was shut down, or its world failed. For callers that wait for
     /// what the host would tell, such as a stream to a client.
     pub async fn closed(&self) {
         tokio::select! {
-            () = self.inner.closing.cancelled() => {}
-            () = self.inner.failing.cancelled() => {}
-        }
-    }
-
-    /// What is inside, as long as it runs.
-    pub(crate) fn inner(&self) -> Result<&Arc<Inner>, HostError> {
-        match self.inner.failure() {
-            Some(error) => Err(HostError::world(&error)),
-            None if self.inner.closing.is_cancelled() => Err(HostError::Closed),
-            None => Ok(&self.inner),
-        }
-    }
-}
-
-/// How often threads are looked at that should have ended.
-const LOOK: Duration = Duration::from_millis(5);
-
-/// Waits for the ends of threads, at most so long; the rest are left behind.
-fn join(threads: Vec<JoinHandle<()>>, patience: Duration) {
-    let began = Instant::now();
-    for thread in threads {
-        while !thread.is_finished() && began.elapsed() < patience {
-            std::thread::sleep(LOOK);
-        }
-        if thread.is_finished() {
-            let _ = thread.join();
-        } else {
-            let name = thread.thread().name().unwrap_or("durhai").to_owned();
-            tracing::error!(
-                "the thread {name} does not come back: a native function takes longer than {} s. It is left behind; what it \
-                 holds can be taken up again",
-                patience.as_secs()
-            );
+            () = self.shared.life.closing.cancelled() => {}
+            () = self.shared.life.failing.cancelled() => {}
         }
     }
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Host({})", self.inner.holder.name)
+        write!(f, "Host({})", self.shared.store.holder.name)
     }
 }

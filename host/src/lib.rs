@@ -23,111 +23,65 @@
 //! # Ok(()) }
 //! ```
 
-mod access;
-mod adopter;
-mod altered;
-mod answers;
-mod assumed;
-mod backup;
+pub mod archive;
 mod builder;
-mod catalog;
-mod check;
-mod circle;
-mod clock;
-mod committer;
-mod diff_logs;
-mod doctor;
+pub mod check;
+pub mod clock;
 mod error;
-mod export;
-mod folder;
-mod fork;
-mod gate;
-mod handle;
-mod held;
-mod hook;
 mod host;
-mod import;
-mod inner;
-mod later;
-mod letter;
-mod limiter;
-mod log;
-mod mask;
-mod metrics;
-mod migrate;
-mod new_run;
-mod outputs;
-mod patience;
-mod payload;
-mod people;
-mod registry;
-mod replaying;
-mod retention;
-mod retry;
-mod rules;
-mod runner;
-mod schedules;
-mod slot;
-mod stamp;
-mod step;
-mod telemetry;
-mod text;
-mod told;
-mod trace_text;
-mod versions;
-mod view;
-mod watch;
-mod worker;
+pub mod logs;
+mod messages;
+pub mod observe;
+mod run;
+mod runtime;
+mod shared;
+mod start;
+mod steps;
+mod store;
+pub mod text;
+pub mod trace;
+pub mod versions;
+pub mod view;
 
-pub use assumed::{AssumedFunction, StandIn};
-pub use backup::{BackupSummary, restore};
-pub use builder::HostBuilder;
-pub use check::{CheckOptions, Code as FindingCode, Finding, Graph, Severity, check, graph};
-pub use clock::{Clock, Nap, SystemClock};
-pub use diff_logs::{Difference, DifferenceKind, LogDiff, LogSide, diff_logs};
-pub use doctor::{Damage, Diagnosis, Repaired, rebuild, repair};
-pub use error::{HostError, RunError};
-pub use export::{ExportError, ExportHeader, ExportOptions, ExportSummary, Exported, ExportedRun};
-pub use fork::Fork;
-pub use gate::{GateReport, GateVerdict, MigrateReport, Migration, Misfit};
-pub use handle::{Run, Start};
-pub use host::Host;
-pub use import::{ImportOptions, Imported};
-pub use limiter::Rate;
-pub use metrics::{Distribution, MetricFamily, MetricKind, MetricSeries, MetricValue, Metrics, OTHER};
-pub use outputs::DEFAULT_STREAM;
-pub use replaying::{ReplayOptions, Script};
-pub use rules::StepRule;
-pub use step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
-pub use telemetry::{AttemptEnded, AttemptOutcome, ObservedError, Observer, RunEnded};
-pub use text::{decode as decode_text, read_text, strip_bom, without_bom};
-pub use trace_text::TraceText;
-pub use view::{
-    Committed, Health, HookRequest, Listing, LiveVersion, LogEntry, NextCall, Outlook, OutputEntry, PlaceView, Purge,
-    Purged, QueryValue, ReplayView, Report, RunCount, RunView, ScheduleView, SourceView, Stats, StreamView, Suspension,
-    VersionView, WorkflowView,
-};
-
-pub use durhai_core::duration;
-pub use durhai_core::event::{Again, Origin, Times};
-pub use durhai_core::json;
-pub use durhai_core::replay::{Divergence, Emitted, Limits, LogLine};
-pub use durhai_core::tags;
+pub use durhai_core::replay::Limits;
 pub use durhai_core::{
-    Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Site, SpanId, Status, StepId, TraceContext, TraceId, Value,
-    Version,
+    Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Status, StepId, Value, Version, duration, json, tags,
 };
-pub use durhai_engine::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
-pub use durhai_engine::{CALLS, CallDoc, CountingAllocator, memory_is_counted};
+pub use durhai_engine::{CountingAllocator, memory_is_counted};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
+#[cfg(feature = "sled")]
+pub use durhai_world_sled::SledWorld;
+
+pub use self::builder::HostBuilder;
+pub use self::error::{HostError, RunError};
+pub use self::host::Host;
+pub use self::run::Run;
+pub use self::start::Start;
+pub use self::steps::limiter::Rate;
+pub use self::steps::rules::StepRule;
+pub use self::steps::step::{Attempt, StepContext, StepError, StepHandler, StepInfo, StepSource};
+pub use self::store::streams::DEFAULT_STREAM;
+pub use self::view::{RunView, WorkflowView};
+
+/// Parts of events, and what steps and scripts write beside them.
+pub mod event {
+    pub use durhai_core::Site;
+    pub use durhai_core::event::{Again, Origin, Times};
+    pub use durhai_core::replay::{Emitted, LogLine};
+}
+
+/// What a host counts and measures.
+pub mod metrics {
+    pub use crate::observe::metrics::data::{
+        Distribution, MetricFamily, MetricKind, MetricSeries, MetricValue, Metrics, OTHER,
+    };
+}
 
 /// For those who write a world of their own, or stand between a host and its world.
 pub mod world {
     pub use durhai_core::wire::decode;
     pub use durhai_world::*;
 }
-#[cfg(feature = "sled")]
-pub use durhai_world_sled::{Files, Salvaged, SledWorld};
 
 /// What the README shows must compile.
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use durhai_core::{Event, Failure, Millis, RunId, Status, StepId, Value, Version}
 use durhai_engine::trace::Snapshot;
 use serde::{Deserialize, Serialize};
 
-use crate::gate::GateReport;
+use crate::versions::compat::report::CompatReport;
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -320,7 +320,7 @@ pub enum Report {
     /// A new version serves.
     Loaded { workflow: String, version: Version },
     /// A new version was held against the live runs of its workflow. What follows says whether it serves.
-    Gated(Box<GateReport>),
+    Gated(Box<CompatReport>),
     /// The text is wrong or cannot be read; the last good version, if there was one, still serves.
     Broken { workflow: String, error: String },
     /// The file is gone; live runs go on.

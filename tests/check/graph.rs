@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use durhai::{Graph, Host, StepContext, StepError, Value};
+use durhai::check::Graph;
+use durhai::{Host, StepContext, StepError, Value};
 
 use super::root;
 
@@ -50,8 +51,8 @@ fn every_graph_is_as_it_was_and_parses() {
     let mut from = 0;
     let bless = std::env::var_os("DURHAI_BLESS").is_some();
     for case in cases(&lines) {
-        let graph = durhai::graph(&case.files, "flow").unwrap_or_else(|error| panic!("{}: {error}", case.title));
-        assert_eq!(graph, durhai::graph(&case.files, "flow").expect("again"), "{}", case.title);
+        let graph = durhai::check::graph(&case.files, "flow").unwrap_or_else(|error| panic!("{}: {error}", case.title));
+        assert_eq!(graph, durhai::check::graph(&case.files, "flow").expect("again"), "{}", case.title);
         let mermaid = graph.mermaid();
         mermaid_parses(&mermaid, &graph);
         dot_parses(&graph.dot(), &graph);
@@ -77,7 +78,7 @@ fn all_that_runs_in_the_scenarios_can_be_drawn() {
     for document in documents {
         for (line, files) in super::of_document(&document) {
             // A few do not parse, on purpose.
-            if let Ok(graph) = durhai::graph(&files, "flow") {
+            if let Ok(graph) = durhai::check::graph(&files, "flow") {
                 mermaid_parses(&graph.mermaid(), &graph);
                 dot_parses(&graph.dot(), &graph);
                 let ends = graph.nodes.iter().any(|node| ["end"].contains(&node.label.as_str()));
@@ -199,8 +200,8 @@ async fn a_run_colours_what_it_did() {
         view = run.view().await.expect("a view");
     }
     let files = BTreeMap::from([("flow.rhai".to_owned(), script.to_owned())]);
-    let mut graph = durhai::graph(&files, "flow").expect("a graph");
-    let sites = view.waiting_for.iter().filter_map(|wait| durhai::Site::parse(wait["site"].as_str()?));
+    let mut graph = durhai::check::graph(&files, "flow").expect("a graph");
+    let sites = view.waiting_for.iter().filter_map(|wait| durhai::event::Site::parse(wait["site"].as_str()?));
     graph.mark(&run.events(1, 100).await.expect("events"), &sites.collect::<Vec<_>>());
     let marks: BTreeMap<&str, (u32, u32, u32)> = graph
         .nodes

@@ -85,7 +85,7 @@ async fn backups_of(world: Arc<dyn World>, empty: impl Fn() -> Arc<dyn World>, s
     let mut unfinished = 0;
     for (at, file) in files.into_iter().enumerate() {
         let world = empty();
-        let summary = durhai::restore(&*world, &file[..]).unwrap();
+        let summary = durhai::archive::restore(&*world, &file[..]).unwrap();
         assert!(summary.runs >= RUNS as u64);
         let mut damage = Vec::new();
         world.verify(&mut |line| damage.push(line)).unwrap();
@@ -154,7 +154,7 @@ async fn a_backup_that_is_cut_off_or_changed_is_not_opened() {
     ] {
         let folder = tempfile::TempDir::new().unwrap();
         let world = durhai::SledWorld::open(folder.path()).unwrap();
-        let error = durhai::restore(&world, wrong.as_bytes()).unwrap_err();
+        let error = durhai::archive::restore(&world, wrong.as_bytes()).unwrap_err();
         assert!(error.to_string().contains(wanted), "{error}");
         drop(world);
         if let Err(error) = durhai::SledWorld::open(folder.path()) {
@@ -166,11 +166,11 @@ async fn a_backup_that_is_cut_off_or_changed_is_not_opened() {
     // A world that has something takes no backup.
     let folder = tempfile::TempDir::new().unwrap();
     let world = durhai::SledWorld::open(folder.path()).unwrap();
-    durhai::restore(&world, file.as_bytes()).unwrap();
-    let again = durhai::restore(&world, file.as_bytes()).unwrap_err();
+    durhai::archive::restore(&world, file.as_bytes()).unwrap();
+    let again = durhai::archive::restore(&world, file.as_bytes()).unwrap_err();
     assert!(again.to_string().contains("not empty"), "{again}");
     // One of any kind goes into one of any other.
     let memory = MemoryWorld::new();
-    durhai::restore(&memory, file.as_bytes()).unwrap();
+    durhai::archive::restore(&memory, file.as_bytes()).unwrap();
     assert_eq!(memory.row(run.id()).unwrap(), world.row(run.id()).unwrap());
 }

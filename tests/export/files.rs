@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use durhai::{Body, ExportOptions, Exported, MemoryWorld, ReplayOptions, Status};
+use durhai::archive::{ExportOptions, Exported};
+use durhai::logs::ReplayOptions;
+use durhai::{Body, MemoryWorld, Status};
 use durhai_testkit::SimClock;
 use serde_json::json;
 

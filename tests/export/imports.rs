@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use durhai::{ExportOptions, HostError, ImportOptions, MemoryWorld, Query, ReplayOptions, Status, Value, World};
+use durhai::archive::{ExportOptions, ImportOptions};
+use durhai::logs::ReplayOptions;
+use durhai::{HostError, MemoryWorld, Query, Status, Value, World};
 use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock};
 use serde_json::json;
 

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use durhai::{Body, Event, Failure, GateVerdict, Host, MemoryWorld, Query, RunError, Status, World};
+use durhai::versions::CompatVerdict;
+use durhai::{Body, Event, Failure, Host, MemoryWorld, Query, RunError, Status, World};
 use durhai_testkit::{SimClock, events};
 use durhai_world::{Commit, Holder, Row, Write};
 use serde_json::json;
@@ -210,10 +211,10 @@ async fn every_edit_against_a_run_stopped_at_every_event() {
             let named = report.runs.iter().find(|misfit| misfit.run == *run).map(|misfit| &misfit.verdict);
             let dry = still.get(run.as_str()).await.unwrap().migrate(None, true).await.unwrap();
             assert!(!dry.moved);
-            for verdict in [named.unwrap_or(&GateVerdict::Compatible), &dry.verdict] {
+            for verdict in [named.unwrap_or(&CompatVerdict::Compatible), &dry.verdict] {
                 let found = match verdict {
-                    GateVerdict::Compatible => Cell::Fits,
-                    GateVerdict::Diverges { divergence } => {
+                    CompatVerdict::Compatible => Cell::Fits,
+                    CompatVerdict::Diverges { divergence } => {
                         assert!(divergence.recorded.is_some() || divergence.asked.is_some(), "{what}");
                         for side in
                             divergence.recorded.iter().chain(&divergence.asked).filter(|side| !side.site.is_empty())
@@ -222,11 +223,11 @@ async fn every_edit_against_a_run_stopped_at_every_event() {
                         }
                         Cell::Diverges
                     }
-                    GateVerdict::Fails { error } => {
+                    CompatVerdict::Fails { error } => {
                         assert_eq!(error.place.as_ref().unwrap().line, 16, "{what}");
                         Cell::Fails
                     }
-                    GateVerdict::Unreadable { reason } => panic!("{what}: {reason}"),
+                    CompatVerdict::Unreadable { reason } => panic!("{what}: {reason}"),
                 };
                 assert_eq!(found, cell, "{what}: {verdict}");
             }
@@ -279,7 +280,7 @@ async fn ended(host: &Host, run: &RunId, edit: &Edit, cell: Cell, what: &str) {
                 edit.output,
                 "{what}"
             );
-            let replayed = handle.replay(durhai::ReplayOptions::default()).await.unwrap();
+            let replayed = handle.replay(durhai::logs::ReplayOptions::default()).await.unwrap();
             assert_eq!((replayed.status, replayed.divergence), (Status::Completed, None), "{what}");
         }
         Cell::Diverges => {
@@ -319,7 +320,7 @@ trait First {
     fn place_of_first(&self) -> &str;
 }
 
-impl First for GateReport {
+impl First for CompatReport {
     fn place_of_first(&self) -> &str {
         self.first.as_ref().map_or("", |first| &first.place)
     }

@@ -173,7 +173,7 @@ async fn the_new_text_may_want_more_at_once() {
     scene.stage.end("1.1.1", None);
     scene.stage.end("1.3.1", None);
     run.signal("x", &2).await.unwrap();
-    let payload = durhai::HookRequest { method: "POST".into(), body: json!(4), ..Default::default() };
+    let payload = durhai::view::HookRequest { method: "POST".into(), body: json!(4), ..Default::default() };
     scene.host.deliver_hook("t", payload, None).await.unwrap();
     let output = run.output::<Value>().await.unwrap();
     assert_eq!((&output[0], &output[1], &output[2], &output[3]["body"]), (&json!(1), &json!(2), &json!(3), &json!(4)));

@@ -87,7 +87,7 @@ async fn pin_serves_at_once_and_leaves_the_runs_where_they_are() {
     assert!(shown.contains("recorded use_step(\"charge\") with 3 at 3:9: let b = use_step(\"charge\", a);"), "{shown}");
     assert!(shown.contains("asked    use_step(\"bill\") with 3 at 4:9: let b = use_step(\"bill\", a);"), "{shown}");
     assert!(matches!(reports.last(), Some(Report::Loaded { .. })), "{reports:?}");
-    assert_eq!(host.gate_report("order").await.unwrap().as_ref(), Some(report));
+    assert_eq!(host.compat_report("order").await.unwrap().as_ref(), Some(report));
     let versions = host.versions("order").await.unwrap();
     let counts: Vec<_> = versions.iter().map(|v| (v.version == old, v.serving, v.live, v.runs, v.bytes > 0)).collect();
     assert_eq!(counts.len(), 2);
@@ -165,7 +165,7 @@ async fn a_text_that_changed_while_the_host_was_down_goes_through_the_gate_too()
     assert_eq!(serving(&host, "order"), old, "what served goes on serving");
     host.reload().await.unwrap();
     assert_eq!(serving(&host, "order"), old);
-    assert!(!host.gate_report("order").await.unwrap().unwrap().served);
+    assert!(!host.compat_report("order").await.unwrap().unwrap().served);
     host.shutdown().await;
     scene.save(&text("upgrade", NEW));
     let host = scene.host().await;
@@ -190,7 +190,7 @@ async fn another_standard_library_is_another_version() {
     scene.world.put_meta("serving/order", older.as_str().as_bytes()).unwrap();
     let host = scene.host().await;
     host.reload().await.unwrap();
-    let report = host.gate_report("order").await.unwrap().unwrap();
+    let report = host.compat_report("order").await.unwrap().unwrap();
     assert_eq!((report.from, report.to), (Some(older), now));
     assert_eq!((report.live, report.compatible), (2, 2));
     host.shutdown().await;

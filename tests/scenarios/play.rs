@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use durhai::{
-    Body, Clock, Event, HookRequest, Host, HostError, LogLine, MemoryWorld, Query, RunId, RunView, Status, StepError,
-    Value, World,
-};
+use durhai::clock::Clock;
+use durhai::event::LogLine;
+use durhai::view::HookRequest;
+use durhai::{Body, Event, Host, HostError, MemoryWorld, Query, RunId, RunView, Status, StepError, Value, World};
 use durhai_core::{Replay, duration};
 use durhai_engine::Execution;
 use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, ReadFault, SimClock, Stage, events};

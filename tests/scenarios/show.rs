@@ -1,6 +1,7 @@
 //! A run in short lines.
 
-use durhai::{Body, Event, Failure, LogLine, Millis, RunView, Status, Value};
+use durhai::event::LogLine;
+use durhai::{Body, Event, Failure, Millis, RunView, Status, Value};
 use durhai_core::duration;
 use durhai_testkit::START;
 

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use durhai::{Body, Event, Failure, Listing, LogEntry, OutputEntry, RunView, Value};
+use durhai::view::{Listing, LogEntry, OutputEntry};
+use durhai::{Body, Event, Failure, RunView, Value};
 use serde_json::json;
 
 use crate::extract::Params;

@@ -10,7 +10,8 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use durhai::{QueryValue, Run, Status, json};
+use durhai::view::QueryValue;
+use durhai::{Run, Status, json};
 use serde::de::DeserializeOwned;
 
 use crate::pace::TooSlow;

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use durhai::{Committed, Event, Host, HostError, LogEntry, OutputEntry, Run, RunView, Status};
+use durhai::view::{Committed, LogEntry, OutputEntry};
+use durhai::{Event, Host, HostError, Run, RunView, Status};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use crate::common::contract::Contract;
 use crate::common::plain;
-use durhai::{
-    Body, Damage, Diagnosis, Event, Failure, Fork, GateReport, GateVerdict, Imported, LiveVersion, LogEntry, LogLine,
-    MigrateReport, Migration, Misfit, NextCall, OutputEntry, Pass, PlaceView, Purged, ReplayOptions, ReplayView,
-    Report, RunId, RunView, ScheduleView, Script, Snapshot, SourceLine, SourceView, StackFrame, Stats, Status, StepId,
-    StepInfo, Stop, StreamView, Suspension, TraceEvent, Traced, Value, Variable, Version, VersionView, WorkflowView,
+use durhai::archive::{Damage, Diagnosis, Imported};
+use durhai::event::LogLine;
+use durhai::logs::{Fork, NextCall, ReplayOptions, ReplayView, Script};
+use durhai::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
+use durhai::versions::{
+    CompatReport, CompatVerdict, LiveVersion, MigrateReport, Migration, Misfit, Report, SourceView, VersionView,
 };
+use durhai::view::{LogEntry, OutputEntry, PlaceView, Purged, ScheduleView, Stats, StreamView, Suspension};
+use durhai::{Body, Event, Failure, RunId, RunView, Status, StepId, StepInfo, Value, Version, WorkflowView};
 use durhai_api::{Migrating, PROBLEMS, Problem, Purging, Started};
 use serde::Serialize;
 use serde_json::json;
@@ -54,30 +57,30 @@ fn divergence() -> Value {
     json!({ "message": "other", "step_id": "4", "seq": 7, "recorded": side, "asked": side })
 }
 
-fn misfit(verdict: GateVerdict) -> Misfit {
+fn misfit(verdict: CompatVerdict) -> Misfit {
     Misfit { run: run(), version: version(), place: "order.rhai:18".into(), verdict }
 }
 
-fn verdicts() -> Vec<GateVerdict> {
+fn verdicts() -> Vec<CompatVerdict> {
     let all = vec![
-        GateVerdict::Compatible,
-        GateVerdict::Diverges { divergence: read(divergence()) },
-        GateVerdict::Fails { error: Box::new(failure()) },
-        GateVerdict::Unreadable { reason: "torn".into() },
+        CompatVerdict::Compatible,
+        CompatVerdict::Diverges { divergence: read(divergence()) },
+        CompatVerdict::Fails { error: Box::new(failure()) },
+        CompatVerdict::Unreadable { reason: "torn".into() },
     ];
     for verdict in &all {
         match verdict {
-            GateVerdict::Compatible
-            | GateVerdict::Diverges { divergence: _ }
-            | GateVerdict::Fails { error: _ }
-            | GateVerdict::Unreadable { reason: _ } => {}
+            CompatVerdict::Compatible
+            | CompatVerdict::Diverges { divergence: _ }
+            | CompatVerdict::Fails { error: _ }
+            | CompatVerdict::Unreadable { reason: _ } => {}
         }
     }
     all
 }
 
-fn gate() -> GateReport {
-    GateReport {
+fn gate() -> CompatReport {
+    CompatReport {
         workflow: "order".into(),
         from: Some(version()),
         to: version(),
@@ -88,7 +91,7 @@ fn gate() -> GateReport {
         diverging: 1,
         failing: 1,
         unreadable: 1,
-        first: Some(misfit(GateVerdict::Compatible)),
+        first: Some(misfit(CompatVerdict::Compatible)),
         runs: verdicts().into_iter().map(misfit).collect(),
         moved: 0,
         served: true,
@@ -335,7 +338,7 @@ async fn workflows_and_the_host() {
     hold(&contract, "VersionInfo", &[known]);
     let source = SourceView { version: version(), workflow: "w".into(), files: [("w.rhai".into(), "1".into())].into() };
     hold(&contract, "Source", &[source]);
-    hold(&contract, "GateReport", &[gate()]);
+    hold(&contract, "CompatReport", &[gate()]);
     hold(&contract, "Misfit", &verdicts().into_iter().map(misfit).collect::<Vec<_>>());
     let moved = |verdict| Migration {
         run: run(),
@@ -359,8 +362,8 @@ async fn workflows_and_the_host() {
         failing: 1,
         unreadable: 1,
         elsewhere: 1,
-        first: Some(misfit(GateVerdict::Compatible)),
-        runs: vec![misfit(GateVerdict::Compatible)],
+        first: Some(misfit(CompatVerdict::Compatible)),
+        runs: vec![misfit(CompatVerdict::Compatible)],
         micros: 1,
     };
     hold(&contract, "MigrateReport", &[all]);

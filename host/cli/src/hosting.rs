@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durhai::{AssumedFunction, Host, HostBuilder};
+use durhai::check::AssumedFunction;
+use durhai::{Host, HostBuilder};
 use durhai_api::{Config, Token};
 use durhai_otlp::Exporter;
 use durhai_steps::{

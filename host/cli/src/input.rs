@@ -16,7 +16,7 @@ pub fn json(text: Option<&str>, what: &str) -> Result<Value, Fail> {
             let mut bytes = Vec::new();
             let read = std::io::stdin().read_to_end(&mut bytes);
             let text = read
-                .and_then(|_| durhai::decode_text(bytes))
+                .and_then(|_| durhai::text::decode(bytes))
                 .map_err(|error| Fail::usage(format!("{what}: standard input cannot be read: {error}")))?;
             parse(&text, &format!("{what} from standard input"))
         }
@@ -24,7 +24,7 @@ pub fn json(text: Option<&str>, what: &str) -> Result<Value, Fail> {
             Some(path) => {
                 // Also what is no plain file: `@/dev/stdin`, or what a shell puts for `<(…)`.
                 let text = std::fs::read(path)
-                    .and_then(durhai::decode_text)
+                    .and_then(durhai::text::decode)
                     .map_err(|error| Fail::usage(format!("{what}: {path} cannot be read: {error}")))?;
                 parse(&text, &format!("{what} from {path}"))
             }

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use durhai::{Body, Committed, Report, WorkflowView};
+use durhai::versions::Report;
+use durhai::view::Committed;
+use durhai::{Body, WorkflowView};
 use durhai_steps::Reload;
 use tracing::{error, info, warn};
 

@@ -1,6 +1,8 @@
 //! Events, log lines and waits as one line of text.
 
-use durhai::{Again, Body, Event, LogEntry, Value};
+use durhai::event::Again;
+use durhai::view::LogEntry;
+use durhai::{Body, Event, Value};
 
 use crate::output::{quoted, short};
 use crate::times;

@@ -1,6 +1,6 @@
 //! The metrics of a host as OTLP has them.
 
-use durhai::{Distribution, MetricFamily, MetricKind, MetricSeries, MetricValue, Metrics};
+use durhai::metrics::{Distribution, MetricFamily, MetricKind, MetricSeries, MetricValue, Metrics};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{

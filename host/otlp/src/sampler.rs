@@ -1,6 +1,6 @@
 //! Which traces are recorded.
 
-use durhai::{TraceContext, TraceId};
+use durhai::observe::{TraceContext, TraceId};
 
 /// As `OTEL_TRACES_SAMPLER` names them. What is decided for a trace is the same on every host.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use durhai::{AttemptEnded, AttemptOutcome, Millis, ObservedError, RunEnded, Status as RunStatus, TraceContext};
+use durhai::observe::{AttemptEnded, AttemptOutcome, ObservedError, RunEnded, TraceContext};
+use durhai::{Millis, Status as RunStatus};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};

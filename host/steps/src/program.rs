@@ -167,7 +167,7 @@ impl Loader<'_> {
         if !inside.map_err(|error| error.to_string())? {
             return Err("it is a link that leads out of the scripts folder".into());
         }
-        durhai::read_text(&path, MAX_SCRIPT).map(Arc::from).map_err(|error| error.to_string())
+        durhai::text::read_text(&path, MAX_SCRIPT).map(Arc::from).map_err(|error| error.to_string())
     }
 }
 

@@ -126,7 +126,7 @@ fn read(name: &str, path: &Path) -> Result<String, String> {
         Ok(_) if bytes.len() > LONGEST => Err(wrong(format!("it is longer than {LONGEST} bytes"))),
         Ok(_) => match String::from_utf8(bytes) {
             Ok(text) => {
-                let mut text = durhai::strip_bom(text);
+                let mut text = durhai::text::strip_bom(text);
                 if text.ends_with('\n') {
                     text.pop();
                     if text.ends_with('\r') {

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use durhai::{Clock, Millis};
+use durhai::Millis;
+use durhai::clock::Clock;
 
 /// Where a [`SimClock`] begins: 2023-11-14T22:13:20Z.
 pub const START: Millis = 1_700_000_000_000;

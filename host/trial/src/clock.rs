@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use durhai::{Clock, Millis, Nap};
+use durhai::Millis;
+use durhai::clock::{Clock, Nap};
 
 use crate::pulse::Pulse;
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use durhai::{ReplayOptions, Traced};
+use durhai::logs::ReplayOptions;
+use durhai::trace::Traced;
 use rhai::{AST, ASTNode, Engine, Stmt};
 
 use crate::play::Play;
@@ -32,7 +33,7 @@ impl Coverage {
             let ran = play.ask(|host| {
                 let (id, hits) = (row.run.clone(), hits.clone());
                 async move {
-                    let count = move |event: durhai::TraceEvent| {
+                    let count = move |event: durhai::trace::TraceEvent| {
                         if let Traced::Line { file, line, .. } = event.what {
                             let mut hits = hits.lock().unwrap_or_else(PoisonError::into_inner);
                             let name = file.strip_suffix(".rhai").unwrap_or(&file).to_owned();
@@ -63,7 +64,7 @@ impl Coverage {
         let mut files = Vec::new();
         for (name, hits) in self.hits.iter().filter(|(name, _)| !name.starts_with("std/")) {
             let path = folder.join(format!("{name}.rhai"));
-            let Ok(source) = durhai::read_text(&path, u64::MAX - 1) else { continue };
+            let Ok(source) = durhai::text::read_text(&path, u64::MAX - 1) else { continue };
             let mut lines: BTreeMap<usize, u64> = statements(&source).into_iter().map(|line| (line, 0)).collect();
             for (line, times) in hits {
                 *lines.entry(*line).or_default() += times;

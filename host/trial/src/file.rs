@@ -16,7 +16,7 @@ use rhai::{
     Shared,
 };
 
-use durhai::AssumedFunction;
+use durhai::check::AssumedFunction;
 
 use crate::api::{self, Hand};
 use crate::expect;
@@ -56,8 +56,8 @@ pub struct TestFile {
 impl TestFile {
     /// Reads and compiles it; it imports from the folder of the setting.
     pub fn read(path: &Path, setting: &Setting) -> Result<TestFile, Finding> {
-        let source =
-            durhai::read_text(path, MAX_TEXT).map_err(|error| Finding::new(format!("it cannot be read: {error}")))?;
+        let source = durhai::text::read_text(path, MAX_TEXT)
+            .map_err(|error| Finding::new(format!("it cannot be read: {error}")))?;
         let (hand, deadline) = (Hand::default(), Rc::new(RefCell::new(None)));
         let mut engine = engine(&hand, &deadline, &setting.folder);
         setting.extend.iter().for_each(|extend| extend.apply(&mut engine));
@@ -269,7 +269,7 @@ impl ModuleResolver for Resolver {
             Some(name) => durhai_stdlib::source(name).map(ToOwned::to_owned).ok_or_else(missing)?,
             None if inside => {
                 let file = self.folder.join(format!("{path}.rhai"));
-                durhai::read_text(&file, MAX_TEXT).map_err(|error| -> Box<EvalAltResult> {
+                durhai::text::read_text(&file, MAX_TEXT).map_err(|error| -> Box<EvalAltResult> {
                     match error.kind() {
                         std::io::ErrorKind::NotFound => missing(),
                         _ => format!("{} cannot be read: {error}", file.display()).into(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use durhai::{Body, Event, Failure, Kind, Millis, RunId, Site, StepId, Value};
+use durhai::event::Site;
+use durhai::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
 
 /// One attempt of a step, as a test sees it: attempts that only a crash interrupted are the same one.
 #[derive(Debug, Clone)]

@@ -35,7 +35,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use durhai::{AssumedFunction, StepRule, StepSource};
+use durhai::check::AssumedFunction;
+use durhai::{StepRule, StepSource};
 
 pub use clock::START;
 pub use connection::Disturbance;
@@ -273,7 +274,7 @@ fn one(path: &Path, setting: &Setting, options: &Options) -> (FileReport, Covera
     let file = match TestFile::read(path, setting) {
         Ok(file) => file,
         Err(finding) => {
-            let source = durhai::read_text(path, u64::MAX - 1).unwrap_or_default();
+            let source = durhai::text::read_text(path, u64::MAX - 1).unwrap_or_default();
             return (FileReport { path: path.into(), source, broken: Some(finding), tests: Vec::new() }, coverage);
         }
     };

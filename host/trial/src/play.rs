@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use durhai::check::AssumedFunction;
+use durhai::clock::Clock;
 use durhai::world::{MemoryWorld, Query, Row, World, decode};
-use durhai::{
-    AssumedFunction, Clock, Host, HostBuilder, HostError, Millis, Run, RunId, RunView, StepId, StepRule, StepSource,
-};
+use durhai::{Host, HostBuilder, HostError, Millis, Run, RunId, RunView, StepId, StepRule, StepSource};
 use tokio::runtime::Handle;
 
 use self::look::{Look, handled};

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
-use durhai::{Committed, Report, RunId, Status};
+use durhai::versions::Report;
+use durhai::view::Committed;
+use durhai::{RunId, Status};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use serde_json::json;

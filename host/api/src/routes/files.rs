@@ -8,7 +8,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use durhai::{ExportOptions, HostError, ImportOptions, Imported};
+use durhai::HostError;
+use durhai::archive::{ExportOptions, ImportOptions, Imported};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 

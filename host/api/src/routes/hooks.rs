@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use durhai::json::{self, JsonError};
-use durhai::{HookRequest, HostError, Value};
+use durhai::view::HookRequest;
+use durhai::{HostError, Value};
 use serde_json::json;
 
 use super::Shared;

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use durhai::{RunView, ScheduleView, Value};
+use durhai::view::ScheduleView;
+use durhai::{RunView, Value};
 use serde_json::json;
 
 use super::actions::Nothing;

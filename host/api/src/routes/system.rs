@@ -6,7 +6,10 @@ use axum::Json;
 use axum::extract::{OriginalUri, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use durhai::{Diagnosis, GateReport, Health, Millis, RunCount, Stats, Status, Value, WorkflowView};
+use durhai::archive::Diagnosis;
+use durhai::versions::CompatReport;
+use durhai::view::{Health, RunCount, Stats};
+use durhai::{Millis, Status, Value, WorkflowView};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -27,7 +30,7 @@ pub(super) struct Call {
 pub(super) struct Detail {
     #[serde(flatten)]
     workflow: WorkflowView,
-    gate: Option<GateReport>,
+    gate: Option<CompatReport>,
 }
 
 /// How the host is, for people.
@@ -80,7 +83,7 @@ pub(super) async fn workflow(State(app): State<Shared>, Named(name): Named<Strin
     let Some(at) = all.iter().position(|workflow| workflow.name == name) else {
         return Err(Problem::new(ProblemKind::NotFound, format!("there is no workflow {name:?}")));
     };
-    let gate = app.host.gate_report(&name).await?;
+    let gate = app.host.compat_report(&name).await?;
     Ok(Json(Detail { workflow: all.swap_remove(at), gate }))
 }
 

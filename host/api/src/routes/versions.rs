@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use durhai::{GateReport, Host, MigrateReport, Migration, Query, SourceView, Value, Version};
+use durhai::versions::{CompatReport, MigrateReport, Migration, SourceView};
+use durhai::{Host, Query, Value, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -63,11 +64,11 @@ pub(super) async fn source(
     operation_id = "getGate",
     tag = "workflows",
     responses(
-        (status = 200, description = "The report.", body = ref("#/components/schemas/GateReport")),
+        (status = 200, description = "The report.", body = ref("#/components/schemas/CompatReport")),
     ),
 )]
-pub(super) async fn gate(State(app): State<Shared>, Named(name): Named<String>) -> Result<Json<GateReport>, Problem> {
-    let report = app.host.gate_report(&name).await?;
+pub(super) async fn gate(State(app): State<Shared>, Named(name): Named<String>) -> Result<Json<CompatReport>, Problem> {
+    let report = app.host.compat_report(&name).await?;
     report.map(Json).ok_or_else(|| {
         Problem::new(ProblemKind::NotFound, format!("no live run of {name:?} has stood before a new version yet"))
     })

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use durhai::{ExportOptions, Host, ImportOptions, StepContext, StepError, Value};
+use durhai::archive::{ExportOptions, ImportOptions};
+use durhai::{Host, StepContext, StepError, Value};
 use serde_json::json;
 
 /// Runs of each kind: what is asked of them ends many.

@@ -29,8 +29,8 @@ pub struct Check {
 pub struct Functions {
     /// A function that a program which embeds durhai adds to these scripts, with the number of its arguments: `price/2`. Those
     /// under [functions] in durhai.toml need not be named.
-    #[arg(long, value_name = "NAME/ARGUMENTS", value_parser = durhai::AssumedFunction::parse)]
-    pub assume_function: Vec<durhai::AssumedFunction>,
+    #[arg(long, value_name = "NAME/ARGUMENTS", value_parser = durhai::check::AssumedFunction::parse)]
+    pub assume_function: Vec<durhai::check::AssumedFunction>,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use durhai::ReplayOptions;
+use durhai::logs::ReplayOptions;
 
 use super::{Figures, figure, live, median};
 

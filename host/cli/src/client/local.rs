@@ -4,10 +4,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use durhai::{
-    AssumedFunction, Host, HostBuilder, ImportOptions, ReplayOptions, ReplayView, RunView, SledWorld, TraceEvent,
-    Version, WorldError,
-};
+use durhai::archive::ImportOptions;
+use durhai::check::AssumedFunction;
+use durhai::logs::{ReplayOptions, ReplayView};
+use durhai::trace::TraceEvent;
+use durhai::{Host, HostBuilder, RunView, SledWorld, Version, WorldError};
 use durhai_api::{Feed, Want};
 
 use super::patience::Patience;

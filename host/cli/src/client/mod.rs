@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use durhai::{
-    AssumedFunction, Diagnosis, Event, ExportOptions, Fork, GateReport, HookRequest, ImportOptions, Imported, Listing,
-    LogEntry, MigrateReport, Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView,
-    ScheduleView, SledWorld, SourceView, StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView,
-    WorldError,
-};
+use durhai::archive::{Diagnosis, ExportOptions, ImportOptions, Imported};
+use durhai::check::AssumedFunction;
+use durhai::logs::{Fork, ReplayOptions, ReplayView};
+use durhai::trace::TraceEvent;
+use durhai::versions::{CompatReport, MigrateReport, Migration, SourceView, VersionView};
+use durhai::view::{HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, ScheduleView, StreamView, Suspension};
+use durhai::{Event, Query, RunView, SledWorld, Value, WorkflowView, WorldError};
 use durhai_api::{Item, Want};
 
 pub use local::{Local, Opened, exported, open_or_served, open_world, store_path};
@@ -303,10 +304,10 @@ impl Client {
     }
 
     /// What came of the last new version that live runs stood before.
-    pub async fn gate_report(&self, workflow: &str) -> Result<Option<GateReport>, Fail> {
+    pub async fn compat_report(&self, workflow: &str) -> Result<Option<CompatReport>, Fail> {
         match self {
-            Client::Local(local) => Ok(local.host.gate_report(workflow).await?),
-            Client::Remote(remote) => match remote.gate_report(workflow).await {
+            Client::Local(local) => Ok(local.host.compat_report(workflow).await?),
+            Client::Remote(remote) => match remote.compat_report(workflow).await {
                 Err(fail) if fail.exit == Exit::NotFound => Ok(None),
                 report => report.map(Some),
             },

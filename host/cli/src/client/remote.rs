@@ -3,11 +3,12 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use durhai::{
-    Diagnosis, Event, ExportOptions, Fork, GateReport, ImportOptions, Imported, Listing, LogEntry, MigrateReport,
-    Migration, OutputEntry, Purge, Purged, Query, ReplayOptions, ReplayView, RunView, ScheduleView, SourceView,
-    StreamView, Suspension, TraceEvent, Value, VersionView, WorkflowView,
-};
+use durhai::archive::{Diagnosis, ExportOptions, ImportOptions, Imported};
+use durhai::logs::{Fork, ReplayOptions, ReplayView};
+use durhai::trace::TraceEvent;
+use durhai::versions::{CompatReport, MigrateReport, Migration, SourceView, VersionView};
+use durhai::view::{Listing, LogEntry, OutputEntry, Purge, Purged, ScheduleView, StreamView, Suspension};
+use durhai::{Event, Query, RunView, Value, WorkflowView};
 use durhai_api::{Item, Migrating, Problem, Purging, Want};
 use futures_util::{Stream as Pieces, stream};
 use reqwest::{Body, Method, RequestBuilder, Response};
@@ -271,7 +272,7 @@ impl Remote {
         self.ask(self.request(Method::GET, &path)).await
     }
 
-    pub async fn gate_report(&self, workflow: &str) -> Result<GateReport, Fail> {
+    pub async fn compat_report(&self, workflow: &str) -> Result<CompatReport, Fail> {
         self.ask(self.request(Method::GET, &format!("workflows/{}/gate", segment(workflow)))).await
     }
 
@@ -501,7 +502,7 @@ fn token(file: &HostFile) -> Result<Option<String>, Fail> {
         None => Ok(None),
         Some(path) => match std::fs::read_to_string(path) {
             // Of several, while they are changed, the host takes each.
-            Ok(text) => Ok(durhai::without_bom(&text).split_whitespace().next().map(Into::into)),
+            Ok(text) => Ok(durhai::text::without_bom(&text).split_whitespace().next().map(Into::into)),
             Err(error) => {
                 Err(Fail::unreachable(format!("the host's token file {} cannot be read: {error}", path.display()))
                     .hint("Set DURHAI_TOKEN to the token of the host."))

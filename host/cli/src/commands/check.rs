@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use durhai::{CheckOptions, Finding, Severity};
+use durhai::check::{CheckOptions, Finding, Severity};
 
 use crate::args::{Allow, Check, Globals};
 use crate::exit::{Exit, Fail, Outcome};

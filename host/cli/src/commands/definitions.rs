@@ -6,7 +6,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use durhai::{CALLS, CallDoc};
+use durhai::check::{CALLS, CallDoc};
 use durhai_stdlib::docs::{Module, docs as modules};
 use serde_json::json;
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use durhai::{Difference, DifferenceKind, Event, LogSide, diff_logs};
+use durhai::Event;
+use durhai::logs::{Difference, DifferenceKind, LogSide, diff_logs};
 
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};

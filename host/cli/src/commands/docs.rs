@@ -2,7 +2,7 @@
 
 pub mod steps;
 
-use durhai::{CALLS, CallDoc};
+use durhai::check::{CALLS, CallDoc};
 use durhai_stdlib::docs::{Function, Module, docs as modules, summary};
 use serde_json::{Value, json};
 

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use durhai::{Damage, Diagnosis, Files, RunId, Salvaged, SledWorld, World, WorldError};
+use durhai::archive::{Damage, Diagnosis, Files, Salvaged};
+use durhai::{RunId, SledWorld, World, WorldError};
 use serde_json::json;
 
 use crate::args::{Allow, Doctor, Globals};
@@ -218,14 +219,14 @@ async fn repair(globals: &Globals, out: &Out) -> Outcome {
     Ok(if left { Exit::Failed } else { Exit::Done })
 }
 
-fn mend(damaged: &SledWorld, saved: bool, new: &PathBuf, aside: &Path) -> Result<durhai::Repaired, Fail> {
+fn mend(damaged: &SledWorld, saved: bool, new: &PathBuf, aside: &Path) -> Result<durhai::archive::Repaired, Fail> {
     let cannot = |error: std::io::Error| Fail::unreachable(format!("{} cannot be written: {error}", aside.display()));
     let file = File::create(aside).map_err(cannot)?;
     let world = SledWorld::open(new)?;
     let out = file.try_clone().map_err(cannot)?;
     let repaired = match saved {
-        true => durhai::rebuild(damaged, &world, out)?,
-        false => durhai::repair(damaged, &world, out)?,
+        true => durhai::archive::rebuild(damaged, &world, out)?,
+        false => durhai::archive::repair(damaged, &world, out)?,
     };
     file.sync_all().map_err(cannot)?;
     Ok(repaired)

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use durhai::ExportOptions;
+use durhai::archive::ExportOptions;
 
 use crate::args;
 use crate::client::Client;

@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use durhai::{AssumedFunction, Fork, ImportOptions, Status};
+use durhai::Status;
+use durhai::archive::ImportOptions;
+use durhai::check::AssumedFunction;
+use durhai::logs::Fork;
 
 use super::replay::{results, script, step};
 use crate::args::{ForkArgs, Globals};

@@ -1,6 +1,7 @@
 //! `durhai graph`: a workflow as Mermaid or DOT, by its text alone or coloured by a run.
 
-use durhai::{Event, Site, Value};
+use durhai::event::Site;
+use durhai::{Event, Value};
 
 use crate::args::{Allow, Globals, Graph, GraphFormat};
 use crate::client::Client;
@@ -32,20 +33,20 @@ pub async fn graph(globals: &Globals, args: Graph, out: &Out) -> Outcome {
 }
 
 /// The graph of the text that the run has, which may not be what the folder holds.
-async fn of_run(globals: &Globals, name: Option<&str>, run: &str) -> Result<durhai::Graph, Fail> {
+async fn of_run(globals: &Globals, name: Option<&str>, run: &str) -> Result<durhai::check::Graph, Fail> {
     let (client, run) = Client::of_run(&globals.data, run).await?;
     let drawn = marked(&client, name, &run).await;
     client.close().await;
     drawn
 }
 
-async fn marked(client: &Client, name: Option<&str>, run: &str) -> Result<durhai::Graph, Fail> {
+async fn marked(client: &Client, name: Option<&str>, run: &str) -> Result<durhai::check::Graph, Fail> {
     let view = client.get(run).await?;
     if let Some(name) = name.filter(|name| *name != view.workflow) {
         return Err(Fail::usage(format!("the run {run} is one of {}, not of {name}", view.workflow)));
     }
     let source = client.source(&view.workflow, view.version.as_str()).await?;
-    let mut drawn = durhai::graph(&source.files, &source.workflow)?;
+    let mut drawn = durhai::check::graph(&source.files, &source.workflow)?;
     let mut events: Vec<Event> = Vec::new();
     loop {
         let page = client.events(run, events.len() as u64 + 1, PAGE).await?;

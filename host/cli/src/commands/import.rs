@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use durhai::{BackupSummary, ImportOptions};
+use durhai::archive::{BackupSummary, ImportOptions};
 
 use crate::args;
 use crate::client::{Client, open_or_served, open_world, store_path};
@@ -66,7 +66,7 @@ async fn restore(globals: &args::Globals, input: Box<dyn Read + Send>, file: &st
     let fresh = !store.exists();
     let world = open_world(&globals.data, &store).await?;
     let done: Result<BackupSummary, _> = tokio::task::block_in_place(|| {
-        let done = durhai::restore(&world, input);
+        let done = durhai::archive::restore(&world, input);
         drop(world);
         done
     });

@@ -1,6 +1,7 @@
 //! `durhai list`
 
-use durhai::{Listing, Query, RunId, RunView, Status};
+use durhai::view::Listing;
+use durhai::{Query, RunId, RunView, Status};
 
 use crate::args::{Globals, List};
 use crate::client::Client;

@@ -1,6 +1,6 @@
 //! `durhai migrate RUN|NAME`: live runs go on with another version.
 
-use durhai::{GateVerdict, Migration};
+use durhai::versions::{CompatVerdict, Migration};
 
 use crate::args::{Globals, Migrate};
 use crate::client::Client;
@@ -31,7 +31,7 @@ async fn run_or_workflow(client: &Client, args: &Migrate, out: &Out) -> Outcome 
             } else {
                 say(&moved, out);
             }
-            return Ok(if moved.verdict == GateVerdict::Compatible { Exit::Done } else { Exit::Failed });
+            return Ok(if moved.verdict == CompatVerdict::Compatible { Exit::Done } else { Exit::Failed });
         }
     }
     if client.get(&args.target).await.is_ok() {
@@ -56,9 +56,9 @@ fn say(moved: &Migration, out: &Out) {
     let Migration { run, from, to, .. } = moved;
     let (from, to) = (from.short(), to.short());
     match &moved.verdict {
-        GateVerdict::Compatible if moved.moved => out.line(format!("{run}: moved from {from} to {to}")),
-        GateVerdict::Compatible if moved.dry_run => out.line(format!("{run}: can move from {from} to {to}")),
-        GateVerdict::Compatible => out.line(format!("{run}: has {to} already")),
+        CompatVerdict::Compatible if moved.moved => out.line(format!("{run}: moved from {from} to {to}")),
+        CompatVerdict::Compatible if moved.dry_run => out.line(format!("{run}: can move from {from} to {to}")),
+        CompatVerdict::Compatible => out.line(format!("{run}: has {to} already")),
         verdict => {
             let place = if moved.place.is_empty() { String::new() } else { format!(" at {}", moved.place) };
             out.line(format!("{run}: stays with {from}, {to} does not fit{place}\n{verdict}"));

@@ -1,6 +1,7 @@
 //! `durhai output`: what a run has emitted.
 
-use durhai::{DEFAULT_STREAM, OutputEntry, Status, StreamView};
+use durhai::view::{OutputEntry, StreamView};
+use durhai::{DEFAULT_STREAM, Status};
 use durhai_api::{Item, Want};
 use serde_json::json;
 

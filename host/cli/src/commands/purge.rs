@@ -1,6 +1,6 @@
 //! `durhai purge`: removes runs that have ended.
 
-use durhai::Purge;
+use durhai::view::Purge;
 
 use crate::args;
 use crate::client::Client;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use durhai::{Divergence, ReplayOptions, ReplayView, Script, Snapshot, StepId, Stop, TraceText, Value};
+use durhai::logs::{Divergence, ReplayOptions, ReplayView, Script};
+use durhai::trace::{Snapshot, Stop, TraceText};
+use durhai::{StepId, Value};
 use serde_json::json;
 
 use crate::args::{Globals, Replay};

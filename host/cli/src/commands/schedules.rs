@@ -1,6 +1,7 @@
 //! `durhai schedules`: workflows that start by themselves.
 
-use durhai::{Host, ScheduleView};
+use durhai::Host;
+use durhai::view::ScheduleView;
 use serde_json::json;
 
 use crate::args::{Globals, ScheduleAction, Schedules};

@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use durhai::{Body, Committed, HostBuilder, MemoryWorld, Report, Status, WorkflowView};
+use durhai::versions::Report;
+use durhai::view::Committed;
+use durhai::{Body, HostBuilder, MemoryWorld, Status, WorkflowView};
 use durhai_api::{Config, Limits, Token};
 use durhai_steps::Reload;
 use serde_json::json;
@@ -313,7 +315,7 @@ fn token(file: Option<&Path>) -> Result<Option<Token>, Fail> {
         Some(path) => {
             warn_of_readers(path);
             let unread = |error| Fail::usage(format!("--token-file {} cannot be read: {error}", path.display()));
-            Some(durhai::strip_bom(std::fs::read_to_string(path).map_err(unread)?))
+            Some(durhai::text::strip_bom(std::fs::read_to_string(path).map_err(unread)?))
         }
         None => std::env::var("DURHAI_TOKEN").ok(),
     };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use durhai::{Body, Event, PlaceView, Query, RunId, RunView, Status, StepId, Suspension, Value};
+use durhai::view::{PlaceView, Suspension};
+use durhai::{Body, Event, Query, RunId, RunView, Status, StepId, Value};
 use serde::Serialize;
 
 use crate::args::{Globals, OneRun};

@@ -11,7 +11,7 @@ use crate::times;
 pub async fn versions(globals: &Globals, args: Versions, out: &Out) -> Outcome {
     let client = Client::connect(&globals.data).await?;
     let found = client.versions(&args.name).await;
-    let report = client.gate_report(&args.name).await;
+    let report = client.compat_report(&args.name).await;
     client.close().await;
     let (found, report) = (found?, report?);
     if out.json {

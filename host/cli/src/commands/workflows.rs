@@ -60,7 +60,7 @@ fn sentence(description: &str) -> String {
 
 /// How many have the version that serves, and how many each older one.
 fn live(workflow: &WorkflowView) -> String {
-    let of = |live: &durhai::LiveVersion| match live.serving {
+    let of = |live: &durhai::versions::LiveVersion| match live.serving {
         true => live.runs.to_string(),
         false => format!("{} on {}", live.runs, live.version.short()),
     };

@@ -1,6 +1,7 @@
 //! What can be typed while walking through a run.
 
-use durhai::{StepId, Stop};
+use durhai::StepId;
+use durhai::trace::Stop;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {

@@ -7,7 +7,8 @@ mod command;
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use durhai::{ReplayOptions, ReplayView, Snapshot, Stop};
+use durhai::logs::{ReplayOptions, ReplayView};
+use durhai::trace::{Snapshot, Stop};
 
 use self::command::{Command, HELP};
 use crate::client::Client;

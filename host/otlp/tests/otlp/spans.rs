@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use durhai::{Host, HostBuilder, MemoryWorld, RunId, StepContext, StepError, StepId, TraceContext, Value};
+use durhai::observe::TraceContext;
+use durhai::{Host, HostBuilder, MemoryWorld, RunId, StepContext, StepError, StepId, Value};
 use durhai_steps::{BuiltinSteps, NetGrant, Outside, Permissions, Provisions};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use durhai::AssumedFunction;
+use durhai::check::AssumedFunction;
 
 use super::error::Wrong;
 use super::form::Function;
@@ -33,7 +33,8 @@ impl Settings {
     fn stand_ins(&self, name: &str, path: &Path) -> Result<Vec<AssumedFunction>, String> {
         let path = below(&self.folder, path);
         let file = path.display().to_string();
-        let source = durhai::read_text(&path, LONGEST).map_err(|error| format!("{file} cannot be read: {error}"))?;
+        let source =
+            durhai::text::read_text(&path, LONGEST).map_err(|error| format!("{file} cannot be read: {error}"))?;
         let mut found = Vec::new();
         let mut first = None;
         for count in 0..=16 {

@@ -74,7 +74,7 @@ impl Settings {
     /// The same for a text; `file` is what mistakes name, and its folder is where relative paths begin.
     pub fn parse(file: impl Into<PathBuf>, text: &str) -> Result<Self, SettingsError> {
         let file = file.into();
-        let text = durhai::without_bom(text);
+        let text = durhai::text::without_bom(text);
         let parent = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = std::path::absolute(parent).unwrap_or_else(|_| parent.to_path_buf());
         let wrong = |wrong: Wrong| SettingsError::new(&file, text, wrong);

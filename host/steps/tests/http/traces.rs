@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use durhai::{AttemptEnded, Host, Observer, RunEnded, RunId, StepId, TraceContext};
+use durhai::observe::{AttemptEnded, Observer, RunEnded, TraceContext};
+use durhai::{Host, RunId, StepId};
 use durhai_steps::{BuiltinSteps, Declared, DeclaredSteps, Outside, Provisions, RhaiSteps, ServiceStep};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! What the outside does to runs, and time.
 
-use durhai::HookRequest;
+use durhai::view::HookRequest;
 use rhai::{Dynamic, Engine, Map, NativeCallContext, Position};
 
 use super::{Hand, RunRef, refuse, run_of, scene};

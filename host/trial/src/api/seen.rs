@@ -208,7 +208,7 @@ fn logs(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic) -> Result<Array
             async move { host.get(&id).await?.logs(0, usize::MAX).await }
         })
     })?;
-    let line = |entry: &durhai::LogEntry| {
+    let line = |entry: &durhai::view::LogEntry| {
         let line = &entry.line;
         json!({ "level": line.level, "message": line.message, "fields": line.fields })
     };

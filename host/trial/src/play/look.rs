@@ -7,8 +7,9 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
+use durhai::clock::Clock;
 use durhai::world::{Row, World};
-use durhai::{Clock, Millis, RunId, Status, Value};
+use durhai::{Millis, RunId, Status, Value};
 
 use super::{Next, Play, Stuck, broken, step_key};
 use crate::ledger::Call;

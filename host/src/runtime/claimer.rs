@@ -1,0 +1,109 @@
+//! Takes up runs that are due and that nobody holds: timers of evicted runs, letters, runs of hosts that died.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durhai_core::Millis;
+use durhai_world::{Claim, WorldError, Write};
+
+use crate::runtime::claims;
+use crate::runtime::command::WorkerCommand;
+use crate::shared::Shared;
+use crate::store::rows;
+
+/// Claims at a time.
+const CLAIMS: usize = 256;
+
+/// The longest sleep: worlds that other hosts write to may not tell.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Runs until the host stops.
+pub(crate) fn run(host: &Arc<Shared>) {
+    // Nothing may be claimed before the first renewal: if the clock went on since a run was created here, this host would
+    // take it from itself.
+    let mut renewed = None;
+    while !host.life.is_stopping() {
+        let now = host.store.clock.now();
+        if renewed.is_none_or(|renewed| now >= renewed + host.store.holder.lease / 3) {
+            renewed = Some(now);
+            if let Err(error) = host.store.world.renew(&host.store.holder, now) {
+                return host.fail(Arc::new(error));
+            }
+        }
+        let mut patience = LOOK_AGAIN.min(Duration::from_millis(host.store.holder.lease / 3));
+        if host.config.adopt {
+            match host.store.world.claim(&host.store.holder, now, CLAIMS) {
+                Ok(claims) => {
+                    if claims.len() == CLAIMS {
+                        patience = Duration::ZERO;
+                    }
+                    for claim in claims {
+                        note(host, &claim, now);
+                        if !claim.admitted {
+                            claims::end_soon(host, claim);
+                            continue;
+                        }
+                        let worker = host.runtime.workers.of(&claim.run);
+                        host.runtime
+                            .workers
+                            .send(worker, WorkerCommand::Adopt { claim: Box::new(claim), history: None });
+                    }
+                }
+                Err(error) => return host.fail(Arc::new(error)),
+            }
+            match host.store.world.next_wake() {
+                Ok(Some(at)) => patience = patience.min(host.store.clock.patience(at)),
+                Ok(None) => {}
+                Err(error) => return host.fail(Arc::new(error)),
+            }
+        } else {
+            match claim_own(host, now) {
+                Ok(wait) => patience = patience.min(wait),
+                Err(error) => return host.fail(Arc::new(error)),
+            }
+        }
+        host.runtime.claimer.wait(patience);
+    }
+}
+
+/// A run was claimed because it was due: by its own timer, or 0 for what cannot wait.
+fn note(host: &Shared, claim: &Claim, now: Millis) {
+    host.observe.meters.claimed.inc();
+    if let Some(due) = claim.row.wake_at.filter(|due| (1..=now).contains(due)) {
+        host.observe.meters.timer_lag.record(now - due);
+    }
+}
+
+/// Looks after the runs that this host created and that could not begin at once, where it takes up no others. How long
+/// until one of them may be due.
+fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
+    let own: Vec<_> = host.runtime.own.lock().iter().cloned().collect();
+    let mut patience = LOOK_AGAIN;
+    for run in own {
+        let row = host.store.world.row(&run)?;
+        let over = row.as_ref().is_none_or(|row| row.status.is_terminal());
+        let due = row.and_then(|row| row.wake_at).unwrap_or(0);
+        if !over && (due > now || host.store.world.waits(&run)?) && !rows::is_urgent(&*host.store.world, &run)? {
+            // The run that gives its place free rings the bell.
+            patience = patience.min(if due > now { host.store.clock.patience(due) } else { LOOK_AGAIN });
+            continue;
+        }
+        let claim = if over { None } else { host.store.world.claim_run(&run, &host.store.holder, now)? };
+        match claim {
+            Some(claim) if !claim.admitted && rows::is_urgent(&*host.store.world, &run)? => {
+                host.runtime.own.lock().remove(&run);
+                claims::end_soon(host, claim);
+            }
+            Some(claim) if !claim.admitted => {
+                let write = Write::Release { run: run.clone(), fence: claim.fence };
+                host.store.world.write(vec![write])?;
+            }
+            claim => {
+                // Taken here, or by somebody else.
+                host.runtime.own.lock().remove(&run);
+                claim.into_iter().for_each(|claim| claims::adopt(host, claim, None));
+            }
+        }
+    }
+    Ok(patience)
+}

@@ -1,0 +1,179 @@
+//! Claims outside of workers: runs are created, taken up, ended and given back.
+
+use std::sync::Arc;
+
+use durhai_core::{Body, Event, RunId, Status, Value, wire};
+use durhai_world::{Chunk, Claim, Commit, Refused, Row, World, WorldError, Write, Written};
+use serde_json::json;
+
+use crate::error::{HostError, refusal};
+use crate::messages::message::{Message, to_parent};
+use crate::runtime::command::WorkerCommand;
+use crate::runtime::new_run::NewRun;
+use crate::shared::Shared;
+use crate::store::rows;
+use crate::store::streams::UNREAD;
+
+/// Creates a run, and runs it here if it is to begin here.
+pub(crate) async fn create(host: &Arc<Shared>, new_run: NewRun) -> Result<Result<(), Refused>, HostError> {
+    let NewRun { create, events } = new_run;
+    let run = create.row.run.clone();
+    let here = create.claim.is_some();
+    match host.store.ask(Write::Create(Box::new(create))).await? {
+        Ok(Written::Created(Some(claim))) => adopt(host, claim, Some(events)),
+        Ok(_) => created_to_wait(host, run, here),
+        Err(refused) => return Ok(Err(refused)),
+    }
+    Ok(Ok(()))
+}
+
+/// Runs what was claimed.
+pub(crate) fn adopt(host: &Shared, claim: Claim, history: Option<Vec<Event>>) {
+    host.runtime
+        .workers
+        .send(host.runtime.workers.of(&claim.run), WorkerCommand::Adopt { claim: Box::new(claim), history });
+}
+
+/// A run that could not begin at once. A host that takes up nothing but its own must remember it.
+pub(crate) fn created_to_wait(host: &Shared, run: RunId, here: bool) {
+    if here && !host.config.adopt {
+        host.runtime.own.lock().insert(run);
+    }
+    host.runtime.claimer.wake();
+}
+
+/// The claim on a run that nobody holds. One that was parked a moment ago is waited for: it is being given back.
+pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<Claim, HostError> {
+    let released = host.runtime.waiters.register(run);
+    if let Some(claim) = try_claim(host, run).await? {
+        return Ok(claim);
+    }
+    if host.store.row(run).await?.is_some_and(|row| row.status == Status::Parked) {
+        let lease = std::time::Duration::from_millis(host.store.holder.lease);
+        let _ = tokio::time::timeout(lease, released).await;
+    }
+    let claim = try_claim(host, run).await?;
+    claim.ok_or_else(|| HostError::Conflict(format!("run {run} is held by a host at this moment: try again")))
+}
+
+async fn try_claim(host: &Arc<Shared>, run: &RunId) -> Result<Option<Claim>, HostError> {
+    let (id, holder, now) = (run.clone(), host.store.holder.clone(), host.store.clock.now());
+    host.store.blocking(move |world| world.claim_run(&id, &holder, now)).await
+}
+
+/// Goes on with a run that nobody holds.
+pub(crate) async fn take_up(host: &Arc<Shared>, run: &RunId) -> Result<(), HostError> {
+    match try_claim(host, run).await? {
+        Some(claim) if claim.admitted => adopt(host, claim, None),
+        Some(claim) => {
+            release(host, &claim).await?;
+            created_to_wait(host, run.clone(), true);
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// Ends a run that is held, and that no script is asked about, by an event of its own.
+pub(crate) async fn end_held(host: &Arc<Shared>, claim: &Claim, body: Body) -> Result<(), HostError> {
+    let now = host.store.clock.now();
+    let status = match &body {
+        Body::RunCancelled { .. } => Status::Cancelled,
+        _ => Status::Failed,
+    };
+    let last = host.store.last_event(&claim.run).await?;
+    let at = last.map_or(now, |event| event.at.max(now));
+    let run = claim.run.clone();
+    let first = host.store.blocking(move |world| rows::first_event(world, &run)).await?;
+    let mut commit = Commit::new(claim.run.clone(), claim.fence);
+    commit.send.extend(first.as_ref().and_then(|created| to_parent(created, &body, now)));
+    let row = Row { status, wake_at: None, ended_at: Some(now), note: Value::Null, ..claim.row.clone() };
+    let ended =
+        first.and_then(|created| host.observe.observers.ending(host.steps.mask.as_ref(), &created, &row, &body));
+    let event = Event { seq: claim.last_seq + 1, at, step_id: None, site: None, body };
+    commit.events = Some(Chunk { first: event.seq, count: 1, bytes: wire::encode(&[event]) });
+    commit.row = Some(row);
+    commit.leave = Some(UNREAD.into());
+    commit.progress = true;
+    host.store.ask(Write::Commit(Box::new(commit))).await?.map(drop).map_err(refusal)?;
+    if let Some(ended) = ended {
+        host.observe.observers.run_ended(&ended);
+    }
+    host.runtime.waiters.wake(&claim.run, &None);
+    Ok(())
+}
+
+/// Deals with a run that was claimed for an urgent message before its script may begin: it ends without it.
+pub(crate) async fn end_before_it_begins(host: &Arc<Shared>, claim: Claim) -> Result<(), HostError> {
+    let run = claim.run.clone();
+    let end = host.store.blocking(move |world| first_end(world, &run)).await?;
+    match end {
+        Some(body) => end_held(host, &claim, body).await,
+        // From a newer host, say. Left there it would be claimed for it again and again.
+        None => {
+            let reason = "an urgent message waits for it that this version of durhai does not know: let a host of the \
+                          version that sent it unpark the run, or cancel it";
+            tracing::warn!(run = %claim.run, "run {} is parked: {reason}", claim.run);
+            let note = json!({ "reason": reason });
+            let row = Row { status: Status::Parked, wake_at: None, note, ..claim.row.clone() };
+            commit_row(host, &claim, row).await?;
+            release(host, &claim).await?;
+            host.runtime.waiters.wake(&claim.run, &None);
+            Ok(())
+        }
+    }
+}
+
+/// The same in the background. What the world says about it, it says to whoever writes next, too.
+pub(crate) fn end_soon(host: &Arc<Shared>, claim: Claim) {
+    let host = host.clone();
+    host.tokio.clone().spawn(async move {
+        let run = claim.run.clone();
+        if let Err(error) = end_before_it_begins(&host, claim).await {
+            tracing::warn!(%run, "run {run} was to end before it began: {error}");
+        }
+    });
+}
+
+/// A new row outside of any turn.
+pub(crate) async fn commit_row(host: &Shared, claim: &Claim, row: Row) -> Result<(), HostError> {
+    let mut commit = Commit::new(claim.run.clone(), claim.fence);
+    commit.row = Some(row);
+    commit.progress = true;
+    host.store.ask(Write::Commit(Box::new(commit))).await?.map(drop).map_err(refusal)
+}
+
+pub(crate) async fn release(host: &Shared, claim: &Claim) -> Result<(), HostError> {
+    let write = Write::Release { run: claim.run.clone(), fence: claim.fence };
+    host.store.ask(write).await?.map(drop).map_err(refusal)
+}
+
+/// What the first message that ends a run makes of it.
+fn first_end(world: &dyn World, run: &RunId) -> Result<Option<Body>, WorldError> {
+    const PAGE: usize = 256;
+    let mut after = 0;
+    loop {
+        let letters = world.inbox(run, after, PAGE)?;
+        let Some(last) = letters.last() else { return Ok(None) };
+        after = last.index;
+        let urgent = letters.into_iter().filter(|letter| letter.urgent);
+        if let Some(end) = urgent.filter_map(|letter| Message::decode(&letter.bytes)?.into_end()).next() {
+            return Ok(Some(end));
+        }
+    }
+}
+
+/// Lets a parked run try again; see [`Run::unpark`](crate::Run::unpark).
+pub(crate) async fn unpark(host: &Arc<Shared>, run: &RunId) -> Result<(), HostError> {
+    let status = host.store.known(run).await?.status;
+    if status != Status::Parked {
+        return Err(HostError::Conflict(format!("run {run} is {status}, not parked")));
+    }
+    let claim = claim_run(host, run).await?;
+    let status = if claim.row.started_at.is_some() { Status::Running } else { Status::Pending };
+    let row = Row { status, wake_at: Some(0), note: Value::Null, ..claim.row.clone() };
+    commit_row(host, &claim, row).await?;
+    release(host, &claim).await?;
+    host.runtime.claimer.wake();
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! What workers are told, and what they answer.
+
+use std::sync::Arc;
+
+use durhai_core::replay::{AttemptError, LogLine};
+use durhai_core::{Event, RunId, StepId, Value, Version};
+use durhai_world::Claim;
+use tokio::sync::oneshot;
+
+use crate::runtime::run_shared::RunShared;
+use crate::versions::compat::report::CompatVerdict;
+use crate::view::Outlook;
+
+/// What a worker is told.
+pub(crate) enum WorkerCommand {
+    /// A run this host has claimed. `history` is its log, where the sender has it at hand.
+    Adopt {
+        claim: Box<Claim>,
+        history: Option<Vec<Event>>,
+    },
+    Attempt {
+        run: RunId,
+        step_id: StepId,
+        attempt: u32,
+        result: Result<Value, AttemptError>,
+    },
+    /// An attempt ended because it was told to: there is no result.
+    AttemptLost {
+        run: RunId,
+        step_id: StepId,
+    },
+    /// There is something in the run's inbox.
+    Message(RunId),
+    Line {
+        run: RunId,
+        line: LogLine,
+    },
+    Heartbeat {
+        run: RunId,
+        step_id: StepId,
+        detail: Value,
+    },
+    Park {
+        run: RunId,
+        reason: String,
+    },
+    /// A commit of the run was refused: somebody else holds it.
+    Lost {
+        run: Arc<RunShared>,
+        why: String,
+    },
+    /// The claim was given back.
+    Released {
+        run: RunId,
+    },
+    /// What do its tasks wait for?
+    Describe {
+        run: RunId,
+        reply: oneshot::Sender<Vec<Value>>,
+    },
+    /// How far is it, and when does it go on by itself?
+    Outlook {
+        run: RunId,
+        reply: oneshot::Sender<Outlook>,
+    },
+    /// Let the run go on with that version, if its log fits.
+    Migrate {
+        run: RunId,
+        to: Version,
+        reply: oneshot::Sender<MoveReply>,
+    },
+    /// A part of the run's turn is durable: its script may go on.
+    Stored {
+        run: Arc<RunShared>,
+    },
+    /// All that the run has committed until it was frozen is durable.
+    AllDurable {
+        run: Arc<RunShared>,
+    },
+    /// The clock jumped, or somebody wants the timers looked at.
+    Tick,
+    /// Give everything back.
+    Drain,
+}
+
+/// What a worker says of a run that it was to move.
+#[derive(Debug)]
+pub(crate) enum MoveReply {
+    /// It moved; the log says so.
+    Moved,
+    /// It has the version.
+    Already,
+    Not(CompatVerdict),
+    /// It is on its way in or out: try again.
+    Soon,
+    /// It is not here.
+    Elsewhere,
+}

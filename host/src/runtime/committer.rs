@@ -1,0 +1,262 @@
+//! The one thread that writes: it gathers what all workers and callers want written, and writes it with one flush.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use durhai_core::replay::{Command, version_at};
+use durhai_core::{Body, Event, Kind, Status, wire};
+use durhai_world::{Creation, Refused, Row, WorldError, Write, Written};
+
+use crate::messages::ending;
+use crate::runtime::command::{MoveReply, WorkerCommand};
+use crate::runtime::job::{Queued, Then, TurnDone};
+use crate::runtime::{claims, deadlock};
+use crate::shared::Shared;
+use crate::steps::attempt::{self, PendingAttempt};
+use crate::view::Committed;
+
+/// Writes of one batch, at least and at most. A small batch is on the disk while workers prepare the next; a slow disk
+/// wants large ones, so that few flushes serve all.
+const BATCH: std::ops::RangeInclusive<usize> = 64..=1024;
+
+/// A batch that takes longer may be followed by one of twice its size.
+const SLOW: Duration = Duration::from_millis(12);
+
+/// Runs until every sender is gone.
+pub(crate) fn run(host: &Arc<Shared>, jobs: &mpsc::Receiver<Queued>) {
+    let mut most = *BATCH.start();
+    while let Ok(first) = jobs.recv() {
+        let mut writes = Vec::new();
+        let mut thens = Vec::new();
+        let mut handed = Vec::new();
+        for Queued { job, since } in std::iter::once(first).chain(jobs.try_iter().take(most - 1)) {
+            if let Write::Commit(commit) = &job.write
+                && let Some(chunk) = &commit.events
+            {
+                host.observe.counters.event_bytes.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+                host.observe.meters.events.add(u64::from(chunk.count));
+            }
+            let aside = match job.then {
+                Then::Reply(_) => DetachedWrite::of(&job.write, host.observe.commits.receiver_count() > 0),
+                _ => None,
+            };
+            writes.push(job.write);
+            thens.push((job.then, aside));
+            handed.push(since);
+        }
+        host.observe.meters.queue.add(-(handed.len() as i64));
+        host.observe.meters.batch.record(handed.len() as u64);
+        host.observe.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        host.observe.counters.writes.fetch_add(writes.len() as u64, Ordering::Relaxed);
+        if let Some(error) = host.life.failure() {
+            fail(thens, &error);
+            continue;
+        }
+        let began = Instant::now();
+        let written = host.store.world.write(writes);
+        let ended = Instant::now();
+        most = match ended - began > SLOW {
+            true => (most * 2).min(*BATCH.end()),
+            false => (most / 2).max(*BATCH.start()),
+        };
+        match written {
+            Ok(results) => {
+                host.observe.meters.flush.time(ended - began);
+                handed.into_iter().for_each(|since| host.observe.meters.commit.time(ended - since));
+                let mut attempts = Vec::new();
+                for ((then, aside), result) in thens.into_iter().zip(results) {
+                    match (&result, aside) {
+                        (Ok(_), Some(aside)) => aside.report(host),
+                        (Ok(_), None) => {}
+                        (Err(_), _) => host.observe.meters.refused.inc(),
+                    }
+                    follow(host, then, result, &mut attempts);
+                }
+                attempt::begin_all(host, attempts);
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                host.fail(error.clone());
+                fail(thens, &error);
+            }
+        }
+    }
+}
+
+fn follow(host: &Arc<Shared>, then: Then, result: Result<Written, Refused>, attempts: &mut Vec<PendingAttempt>) {
+    match then {
+        Then::Reply(reply) => drop(reply.send(Ok(result))),
+        Then::Released(run) => {
+            // It may be parked: whoever waits for it should look, and can deal with it now that nobody holds it. It may
+            // be asleep for months: whoever does not wait any more should leave nothing behind.
+            host.runtime.waiters.wake(&run.id, &None);
+            host.runtime.workers.send(run.worker, WorkerCommand::Released { run: run.id.clone() });
+        }
+        Then::Durable(run) => {
+            let msg = match result {
+                Ok(_) => WorkerCommand::AllDurable { run: run.clone() },
+                Err(refused) => WorkerCommand::Lost { run: run.clone(), why: refused.to_string() },
+            };
+            host.runtime.workers.send(run.worker, msg);
+        }
+        Then::Turn(turn) => match result {
+            Ok(written) => durable(host, *turn, written, attempts),
+            Err(refused) => host
+                .runtime
+                .workers
+                .send(turn.run.worker, WorkerCommand::Lost { run: turn.run.clone(), why: refused.to_string() }),
+        },
+    }
+}
+
+/// The turn is on disk: now its effects may begin.
+fn durable(host: &Arc<Shared>, turn: TurnDone, written: Written, attempts: &mut Vec<PendingAttempt>) {
+    measure(host, &turn);
+    if let Written::Committed(creations) = written {
+        for (creation, (run, events)) in creations.into_iter().zip(turn.first_events) {
+            match creation {
+                Creation::Claimed(claim) => {
+                    report_created(host, &events, claim.row.status);
+                    claims::adopt(host, *claim, Some(events));
+                }
+                Creation::Waits => {
+                    report_created(host, &events, Status::Pending);
+                    if matches!(events.first(), Some(Event { body: Body::RunCreated(created), .. }) if created.parent.is_some())
+                    {
+                        deadlock::look_for_circle(host, run.clone());
+                    }
+                    claims::created_to_wait(host, run, !host.life.is_stopping());
+                }
+                // It was not there when the turn was made: whoever made it was faster. The parent looks when it is
+                // taken up next.
+                Creation::Exists => {
+                    tracing::error!(%run, "run {run} was to be started by run {}, but exists", turn.run.id)
+                }
+            }
+        }
+    }
+    for command in turn.commands {
+        match command {
+            Command::RunStep(step) => attempts.push(PendingAttempt::new(host, &turn.run, step)),
+            Command::CancelStep(id) => attempt::cancel(&turn.run, &id),
+            Command::EndChild { run_id, reason, terminate } => ending::end_successor(host, run_id, reason, terminate),
+            // Done with the commit, or before it.
+            Command::OpenHook { .. } | Command::CloseHook { .. } | Command::StartChild(_) | Command::Continue(_) => {}
+        }
+    }
+    if let Some(ended) = &turn.ended {
+        host.observe.observers.run_ended(ended);
+    }
+    let rest = turn.rests.then(|| turn.events.last().map(|event| &event.body).filter(|body| body.is_terminal()));
+    let rest = rest.map(|end| end.cloned().map(Arc::new));
+    let news = turn.shown || !turn.events.is_empty() || !turn.lines.is_empty() || !turn.emitted.is_empty();
+    if news && host.observe.commits.receiver_count() > 0 {
+        let committed = Committed {
+            run: turn.run.id.clone(),
+            workflow: turn.run.workflow.clone(),
+            version: turn.run.version.lock().clone(),
+            events: turn.events,
+            lines: turn.lines,
+            emitted: turn.emitted,
+            status: turn.status,
+        };
+        let _ = host.observe.commits.send(committed);
+    }
+    if turn.part {
+        host.runtime.workers.send(turn.run.worker, WorkerCommand::Stored { run: turn.run.clone() });
+    }
+    if let Some(moved) = turn.moved {
+        let _ = moved.send(MoveReply::Moved);
+    }
+    if let Some(rest) = rest {
+        host.runtime.waiters.wake(&turn.run.id, &rest);
+    }
+}
+
+fn measure(host: &Shared, turn: &TurnDone) {
+    let (meters, workflow) = (&host.observe.meters, &turn.run.workflow);
+    if !turn.lines.is_empty() {
+        meters.lines.add(turn.lines.len() as u64);
+    }
+    if let Some(lasted) = turn.lasted {
+        meters.run_ended(workflow, turn.status, lasted);
+    }
+    if turn.status == Status::Parked {
+        meters.workflow(workflow).parked.inc();
+    }
+    for event in &turn.events {
+        if let Body::StepFailed { error } = &event.body
+            && error.kind != Kind::Cancelled
+            && let Some(step) = &error.step
+        {
+            attempt::step_meters(host, step).failed.inc();
+        }
+    }
+}
+
+/// A run was created with a turn of another one.
+fn report_created(host: &Shared, events: &[Event], status: Status) {
+    let Some(Event { body: Body::RunCreated(created), .. }) = events.first() else { return };
+    host.observe.meters.workflow(&created.workflow).created.inc();
+    if host.observe.commits.receiver_count() > 0 {
+        let _ = host.observe.commits.send(Committed {
+            run: created.run.clone(),
+            workflow: created.workflow.clone(),
+            version: version_at(events, u64::MAX).unwrap_or(&created.version).clone(),
+            events: events.to_vec(),
+            lines: Vec::new(),
+            emitted: Vec::new(),
+            status,
+        });
+    }
+}
+
+/// What is to be said of a write that is no turn of a run in memory, once it is durable.
+enum DetachedWrite {
+    Row { row: Box<Row>, created: bool, events: Vec<Event>, told: bool },
+    Gone,
+}
+
+impl DetachedWrite {
+    /// `told`: somebody listens.
+    fn of(write: &Write, told: bool) -> Option<DetachedWrite> {
+        let (row, chunk, created) = match write {
+            Write::Create(create) => (&create.row, Some(&create.events), true),
+            Write::Commit(commit) => (commit.row.as_ref()?, commit.events.as_ref(), false),
+            Write::Delete { .. } => return Some(DetachedWrite::Gone),
+            Write::Send(_) | Write::Release { .. } => return None,
+        };
+        let mut events = Vec::new();
+        if let Some(chunk) = chunk.filter(|_| told) {
+            // Written here a moment ago.
+            let _ = wire::decode(&chunk.bytes, &mut events);
+        }
+        Some(DetachedWrite::Row { row: Box::new(row.clone()), created, events, told })
+    }
+
+    fn report(self, host: &Shared) {
+        let (row, created, events, told) = match self {
+            DetachedWrite::Gone => return host.observe.meters.purged.inc(),
+            DetachedWrite::Row { row, created, events, told } => (row, created, events, told),
+        };
+        if created {
+            host.observe.meters.workflow(&row.workflow).created.inc();
+        } else if let Some(ended_at) = row.ended_at {
+            host.observe.meters.run_ended(&row.workflow, row.status, ended_at.saturating_sub(row.created_at));
+        }
+        if told {
+            let Row { run, workflow, version, status, .. } = *row;
+            let (lines, emitted) = (Vec::new(), Vec::new());
+            let _ = host.observe.commits.send(Committed { run, workflow, version, events, lines, emitted, status });
+        }
+    }
+}
+
+fn fail(thens: Vec<(Then, Option<DetachedWrite>)>, error: &Arc<WorldError>) {
+    for (then, _) in thens {
+        if let Then::Reply(reply) = then {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Putting a host together and starting its threads.
+
+use std::sync::{Arc, mpsc};
+
+use durhai_core::replay::Limits;
+use durhai_engine::SandboxConfig;
+use durhai_world::{Holder, Notice, WorldError};
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::import;
+use crate::error::HostError;
+use crate::observe::counters::Counters;
+use crate::observe::metrics::Meters;
+use crate::observe::observer::Observers;
+use crate::runtime::command::WorkerCommand;
+use crate::runtime::job::Queued;
+use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::setup::HostSetup;
+use crate::runtime::workers::Workers;
+use crate::runtime::{claimer, committer, deadlock, retention, schedules, worker};
+use crate::shared::{HostConfig, Observe, Runtime, Shared, Steps};
+use crate::steps::registry::Registry;
+use crate::steps::rules::Rules;
+use crate::store::access::Store;
+use crate::store::random;
+use crate::store::retrying::Retrying;
+use crate::versions::catalog::{self, Catalog};
+use crate::versions::reload;
+use crate::versions::watcher::{Look, Watcher};
+
+/// Where the threads hear of work.
+struct Queues {
+    jobs: mpsc::Receiver<Queued>,
+    commands: Vec<mpsc::Receiver<WorkerCommand>>,
+    looks: mpsc::Receiver<Look>,
+}
+
+pub(crate) async fn start(setup: HostSetup) -> Result<Arc<Shared>, HostError> {
+    let watch = setup.watch;
+    let (host, queues) = build(setup)?;
+    // The texts first: runs that are taken up want them. Versions that have to be checked against live runs are when the
+    // host is up.
+    let first = host.clone();
+    let load = move || -> Result<(), WorldError> {
+        let sandbox = catalog::sandbox(&first.config.sandbox);
+        import::clean_up(&first)?;
+        first.versions.scan(&*first.store.world, &sandbox, first.store.clock.now(), &mut || Ok(true)).map(drop)
+    };
+    host.tokio.spawn_blocking(load).await.map_err(|_| HostError::Closed)??;
+    listen(&host);
+    start_threads(&host, queues, watch)?;
+    Ok(host)
+}
+
+fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
+    let sandbox =
+        SandboxConfig { limits: setup.scripts, extend: setup.extend, memory: setup.memory, ..SandboxConfig::default() };
+    let holder = Holder { name: random::host_name()?.into(), lease: setup.lease.as_millis() as u64 };
+    let tokio = tokio::runtime::Handle::current();
+    let rules = Rules::new(setup.step_rules, &tokio).map_err(HostError::Invalid)?;
+    let (workers, commands) = Workers::new(setup.workers);
+    let (watcher, looks) = Watcher::new();
+    let meters = Meters::new(setup.clock.now());
+    let stopping = CancellationToken::new();
+    let world = Arc::new(Retrying::new(setup.world, stopping.clone()));
+    let (store, jobs) = Store::new(world, holder, setup.clock, tokio.clone(), meters.queue.clone());
+    let host = Shared {
+        config: HostConfig {
+            limits: Limits { grace: setup.grace.as_millis() as u64, ..setup.limits },
+            sandbox,
+            grace: setup.grace,
+            drain: setup.drain,
+            park_misconfigured: setup.park_misconfigured,
+            evict_after: setup.evict_after,
+            max_live: setup.max_live,
+            adopt: setup.adopt,
+            public_url: setup.public_url,
+        },
+        store,
+        versions: Catalog::new(setup.folder, setup.watch, setup.texts),
+        steps: Steps {
+            registry: Registry { own: setup.steps, sources: setup.sources },
+            rules,
+            mask: setup.mask,
+            misconfigured: Arc::default(),
+        },
+        observe: Observe {
+            meters,
+            counters: Counters::default(),
+            observers: Observers::new(setup.observers),
+            commits: setup.commits,
+        },
+        runtime: Runtime::new(workers, watcher),
+        life: Lifecycle::new(stopping),
+        tokio,
+    };
+    Ok((Arc::new(host), Queues { jobs, commands, looks }))
+}
+
+/// The world tells of messages and of runs that are due, the clock of its jumps.
+fn listen(host: &Arc<Shared>) {
+    let listener = Arc::downgrade(host);
+    host.store.world.watch(Arc::new(move |notice| {
+        let Some(host) = listener.upgrade() else { return };
+        match notice {
+            Notice::Message(run) => {
+                host.runtime.workers.send(host.runtime.workers.of(&run), WorkerCommand::Message(run));
+            }
+            Notice::Due => host.runtime.claimer.wake(),
+        }
+    }));
+    let jumped = Arc::downgrade(host);
+    host.store.clock.on_jump(Box::new(move || {
+        let Some(host) = jumped.upgrade() else { return };
+        host.runtime.wake_sleepers();
+        for worker in 0..host.runtime.workers.count() {
+            host.runtime.workers.send(worker, WorkerCommand::Tick);
+        }
+    }));
+}
+
+fn start_threads(host: &Arc<Shared>, queues: Queues, watch: bool) -> Result<(), HostError> {
+    let thread = |name: &str, body: Box<dyn FnOnce(&Arc<Shared>) + Send>| {
+        let shared = host.clone();
+        std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || body(&shared))
+            .map_err(|error| WorldError::Unavailable(format!("cannot start the thread {name}: {error}")))
+    };
+    let Queues { jobs, commands, looks } = queues;
+    *host.life.committer.lock() = Some(thread("durhai-commit", Box::new(move |host| committer::run(host, &jobs)))?);
+    let mut threads = Vec::new();
+    for (index, commands) in commands.into_iter().enumerate() {
+        let body = move |host: &Arc<Shared>| worker::run(host.clone(), index, &commands);
+        threads.push(thread(&format!("durhai-work-{index}"), Box::new(body))?);
+    }
+    threads.push(thread("durhai-claim", Box::new(claimer::run))?);
+    if host.config.adopt {
+        threads.push(thread("durhai-purge", Box::new(retention::run))?);
+        threads.push(thread("durhai-schedule", Box::new(schedules::run))?);
+        let shared = host.clone();
+        host.tokio.spawn_blocking(move || {
+            if let Err(error) = deadlock::look_for_circles(&shared) {
+                tracing::warn!("it is not known whether all runs that wait can ever begin: {error}");
+            }
+        });
+    }
+    threads.push(thread("durhai-folder", Box::new(move |host| reload::run(host, &looks, watch)))?);
+    *host.life.threads.lock() = threads;
+    Ok(())
+}

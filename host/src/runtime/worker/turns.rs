@@ -1,0 +1,142 @@
+//! Turns: each run that something came for goes on until its tasks wait, and what that brought is one commit.
+//!
+//! A turn can be interrupted. A script that computes gives way to others after a slice of operations ([`Turn::Preempted`]),
+//! and nothing is committed. One that shows more than should wait in memory has a part of its turn committed
+//! ([`Turn::Full`]) and goes on when that is durable: so a script writes no faster than the disk.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use durhai_engine::Turn;
+
+use super::{Worker, switch_version};
+use crate::runtime::live_run::LiveRun;
+
+/// Runs that begin with one commit, and events of a turn that was answered again and again, about.
+const NEW_RUNS: usize = 256;
+const EVENTS: usize = 1_024;
+
+fn is_much(live: &LiveRun) -> bool {
+    live.new_runs.len() >= NEW_RUNS || live.exec.replay().pending_events() >= EVENTS
+}
+
+impl Worker {
+    /// Gives each touched run a turn.
+    pub(super) fn turns(&mut self) {
+        for _ in 0..self.dirty.len() {
+            let Some(run) = self.dirty.pop_front() else { break };
+            let Some(mut live) = self.live_runs.remove(&run) else { continue };
+            live.dirty = false;
+            live.exec.replay_mut().set_wall(self.host.store.clock.now());
+            if let Some(reason) = live.terminated.take() {
+                live.exec.terminate(reason);
+            }
+            let (queued, others) = (&self.queued, !self.dirty.is_empty());
+            let (host, timer) = (&self.host, self.timers.peek().map(|Reverse((at, _))| *at));
+            let preempt = || {
+                others
+                    || queued.load(Ordering::Relaxed) > 0
+                    || timer.is_some_and(|at| at <= host.store.clock.now())
+                    || host.life.is_stopping()
+            };
+            let began = Instant::now();
+            let mut turn = live.exec.turn(&self.sandbox, &preempt);
+            while matches!(turn, Turn::Idle | Turn::Stopped) && !self.draining {
+                match live.answer(&self.host) {
+                    // A script can ask and be answered without end.
+                    Ok(true) if turn == Turn::Idle && is_much(&live) => turn = Turn::Full,
+                    Ok(true) if turn == Turn::Idle && preempt() => turn = Turn::Preempted,
+                    Ok(true) => turn = live.exec.turn(&self.sandbox, &preempt),
+                    Ok(false) => break,
+                    Err(error) => return self.host.fail(Arc::new(error)),
+                }
+            }
+            let took = began.elapsed();
+            self.host.observe.meters.turn.time(took);
+            if let Some(built) = &mut live.building {
+                *built += took;
+            }
+            if matches!(turn, Turn::Idle | Turn::Stopped)
+                && let Some(built) = live.building.take()
+            {
+                self.host.observe.meters.replay.time(built);
+            }
+            if self.draining {
+                self.finish_draining(live, turn);
+                continue;
+            }
+            if turn == Turn::Preempted {
+                live.dirty = true;
+                self.dirty.push_back(run.clone());
+                self.live_runs.insert(run, live);
+                continue;
+            }
+            if turn == Turn::Full {
+                match live.commit_part(&self.host, self.host.store.clock.now()) {
+                    Ok(job) => job.into_iter().for_each(|job| self.host.store.submit(job)),
+                    Err(error) => return self.host.fail(Arc::new(error)),
+                }
+                (live.storing, live.idle) = (true, 0);
+                self.live_runs.insert(run, live);
+                continue;
+            }
+            self.settle(live);
+        }
+    }
+
+    /// Commits what a turn brought and sees what becomes of the run.
+    fn settle(&mut self, mut live: LiveRun) {
+        let now = self.host.store.clock.now();
+        if let Some(reason) = live.divergence(&self.host) {
+            return self.park(live, &reason);
+        }
+        match live.commit(&self.host, now) {
+            Ok(job) => job.into_iter().for_each(|job| self.host.store.submit(job)),
+            Err(error) => return self.host.fail(Arc::new(error)),
+        }
+        if live.exec.replay().is_over() {
+            self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        if let Some(at) = live.exec.replay().wake_at() {
+            self.timers.push(Reverse((at, live.shared.id.clone())));
+        }
+        if live.is_quiet() {
+            self.idle_count += 1;
+            live.idle = self.idle_count;
+            self.idle.push_back((now, live.idle, live.shared.id.clone()));
+        } else {
+            live.idle = 0;
+        }
+        if live.moving.is_some() {
+            switch_version::freeze(&self.host, &mut live);
+        }
+        // What was read of its inbox is dealt with.
+        live.reading = false;
+        let (run, more) = (live.shared.id.clone(), std::mem::take(&mut live.more));
+        self.live_runs.insert(run.clone(), live);
+        if more {
+            self.read_inbox(&run);
+        }
+    }
+
+    /// Records the results that came; what the script asks for next is left to whoever takes the run up.
+    fn finish_draining(&mut self, mut live: LiveRun, turn: Turn) {
+        if matches!(turn, Turn::Preempted | Turn::Full) || live.divergence(&self.host).is_some() {
+            return self.give_back(live);
+        }
+        match live.commit_draining(&self.host, self.host.store.clock.now()) {
+            Ok(job) => job.into_iter().for_each(|job| self.host.store.submit(job)),
+            Err(error) => return self.host.fail(Arc::new(error)),
+        }
+        if live.exec.replay().is_over() {
+            self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
+        } else if live.has_running_attempts() && self.host.life.failure().is_none() {
+            self.live_runs.insert(live.shared.id.clone(), live);
+        } else {
+            self.give_back(live);
+        }
+    }
+}

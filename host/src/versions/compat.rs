@@ -1,0 +1,173 @@
+//! The gate: before a new version of a workflow serves, the logs of its live runs are replayed against it.
+//!
+//! Nothing is written and nothing is started by that; logs are read one at a time, on threads of their own, so the runs go
+//! on meanwhile. `on_reload` of the new text decides what follows: `pin` serves it and leaves the runs where they are,
+//! `upgrade` also moves those that fit, `refuse` lets the old version serve on as long as one does not.
+
+pub(crate) mod fit;
+pub(crate) mod report;
+pub(crate) mod sweep;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use durhai_core::Millis;
+use durhai_engine::header::OnReload;
+use durhai_world::{Query, World, WorldError};
+
+use self::report::{CompatReport, Misfit, Tally};
+use self::sweep::walk;
+use crate::error::Unready;
+use crate::shared::Shared;
+use crate::store::meta;
+use crate::versions::candidate::{Blocking, Candidate, last_event, note_upgrade};
+use crate::versions::compat::report::CompatVerdict;
+use crate::versions::moves::Aim;
+use crate::view::Report;
+
+/// Takes a candidate through the gate, and says what happened; `None` if `stopped` said so before it was through.
+pub(crate) fn pass(
+    host: &Arc<Shared>,
+    candidate: &Candidate,
+    stopped: &mut dyn FnMut() -> bool,
+) -> Result<Option<Vec<Report>>, WorldError> {
+    let Candidate { workflow, from, version, bundle, header, .. } = candidate;
+    let began = Instant::now();
+    let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
+    let Some(tally) = walk(host, (version, bundle), query, Aim::Look, stopped)? else { return Ok(None) };
+    if tally.live > 0 {
+        let Tally { compatible, diverging, failing, unreadable, .. } = tally;
+        host.observe.meters.gated(workflow, [compatible, diverging, failing, unreadable, 0], began.elapsed());
+    }
+    let micros = began.elapsed().as_micros() as u64;
+    let world = &*host.store.world;
+    if tally.live == 0 && candidate.served {
+        return Ok(Some(Vec::new()));
+    }
+    if tally.live == 0 {
+        return Ok(Some(vec![host.versions.serve(world, candidate)?]));
+    }
+    let refused = header.on_reload == OnReload::Refuse && tally.misfits() > 0;
+    let upgrade = header.on_reload == OnReload::Upgrade;
+    let mut report = report(candidate, tally, host.store.clock.now(), !refused, micros);
+    report.from = Some(from.clone());
+    let last = if refused {
+        let blocking = blocking(world, &report)?;
+        host.versions.refuse(candidate, refusal(&report), blocking)
+    } else {
+        note_upgrade(world, candidate)?;
+        let served = match candidate.served {
+            true => Report::Loaded { workflow: workflow.clone(), version: version.clone() },
+            false => host.versions.serve(world, candidate)?,
+        };
+        if upgrade {
+            // Those that came or went on since are looked at as they are now.
+            report.moved = move_all(host, candidate, stopped)?.unwrap_or(0);
+        }
+        served
+    };
+    let bytes = serde_json::to_vec(&report).expect("a report is JSON");
+    world.put_meta(&meta::compat_report(workflow), &bytes)?;
+    let gated = Report::Gated(Box::new(report));
+    let _ = host.versions.reports.send(gated.clone());
+    let _ = host.versions.reports.send(last.clone());
+    Ok(Some(vec![gated, last]))
+}
+
+/// Goes on with what a host could not finish: runs that are to move to the version that serves.
+pub(crate) fn resume(
+    host: &Arc<Shared>,
+    workflow: &str,
+    stopped: &mut dyn FnMut() -> bool,
+) -> Result<Option<u64>, WorldError> {
+    let world = &*host.store.world;
+    let Some(bytes) = world.meta(&meta::upgrade(workflow))? else { return Ok(Some(0)) };
+    let Ok(serving) = host.versions.serving(workflow) else { return Ok(Some(0)) };
+    if bytes != serving.version.as_str().as_bytes() || serving.header.on_reload != OnReload::Upgrade {
+        world.remove_meta(&meta::upgrade(workflow))?;
+        return Ok(Some(0));
+    }
+    let bundle = match host.versions.bundle(world, &serving.version) {
+        Ok(bundle) => bundle,
+        Err(Unready::World(error)) => return Err(error),
+        Err(Unready::Wrong(_)) => return Ok(Some(0)),
+    };
+    let candidate = Candidate {
+        workflow: workflow.into(),
+        from: serving.version.clone(),
+        version: serving.version,
+        bundle,
+        header: serving.header,
+        description: String::new(),
+        served: true,
+    };
+    move_all(host, &candidate, stopped)
+}
+
+/// How many moved; `None` if it was stopped.
+fn move_all(
+    host: &Arc<Shared>,
+    candidate: &Candidate,
+    stopped: &mut dyn FnMut() -> bool,
+) -> Result<Option<u64>, WorldError> {
+    let Candidate { workflow, version, bundle, .. } = candidate;
+    let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
+    let Some(tally) = walk(host, (version, bundle), query, Aim::Move { unpark: false }, stopped)? else {
+        return Ok(None);
+    };
+    host.store.world.remove_meta(&meta::upgrade(workflow))?;
+    host.observe.meters.moved(workflow, tally.moved);
+    Ok(Some(tally.moved))
+}
+
+fn report(candidate: &Candidate, tally: Tally, at: Millis, served: bool, micros: u64) -> CompatReport {
+    let policy = match candidate.header.on_reload {
+        OnReload::Pin => "pin",
+        OnReload::Upgrade => "upgrade",
+        OnReload::Refuse => "refuse",
+    };
+    CompatReport {
+        workflow: candidate.workflow.clone(),
+        from: None,
+        to: candidate.version.clone(),
+        policy: policy.into(),
+        at,
+        live: tally.live,
+        compatible: tally.compatible,
+        diverging: tally.diverging,
+        failing: tally.failing,
+        unreadable: tally.unreadable,
+        first: tally.first,
+        runs: tally.runs,
+        moved: 0,
+        served,
+        micros,
+    }
+}
+
+/// What a workflow shows as its error while it is refused.
+fn refusal(report: &CompatReport) -> String {
+    let named: Vec<_> = report.runs.iter().take(5).map(|misfit| misfit.run.to_string()).collect();
+    let all = report.live - report.compatible;
+    let more = if all > named.len() as u64 { format!(" and {} more", all - named.len() as u64) } else { String::new() };
+    format!(
+        "on_reload is \"refuse\", and live runs do not fit version {}: {}{more}\n{report}\nIt serves as soon as those have \
+         ended; `durhai migrate {} --to {} --dry-run` shows how they stand.",
+        report.to.short(),
+        named.join(", "),
+        report.workflow,
+        report.to.short(),
+    )
+}
+
+fn blocking(world: &dyn World, report: &CompatReport) -> Result<Vec<Blocking>, WorldError> {
+    let stands = |misfit: &Misfit| {
+        // What diverges will not fit later.
+        let stood = match misfit.verdict {
+            CompatVerdict::Diverges { .. } => None,
+            _ => last_event(world, &misfit.run)?,
+        };
+        Ok(Blocking { run: misfit.run.clone(), stood })
+    };
+    report.runs.iter().map(stands).collect()
+}

@@ -1,0 +1,106 @@
+//! One log against one version.
+
+use std::rc::Rc;
+
+use durhai_core::replay::Verdict;
+use durhai_core::{Event, Replay, Version};
+use durhai_engine::{Bundle, Execution, Program, Sandbox, Turn};
+use durhai_world::{Row, WorldError};
+
+use super::report::CompatVerdict;
+use crate::error::Unready;
+use crate::shared::Shared;
+
+/// A version, ready to run on one thread.
+pub(crate) struct CompatCheck<'a> {
+    pub host: &'a Shared,
+    sandbox: Sandbox,
+    pub version: Version,
+    program: Result<Rc<Program>, String>,
+}
+
+/// How a log and a version go together.
+pub(crate) enum Fit {
+    /// The script stands at the end of the log; what it wants beyond that is in its turn.
+    Fits(Box<Execution>),
+    Not(CompatVerdict),
+    /// The run has ended meanwhile.
+    Ended,
+    /// Somebody wanted it stopped.
+    Stopped,
+}
+
+impl<'a> CompatCheck<'a> {
+    /// A text that does not compile here is said of each run.
+    pub fn new(host: &'a Shared, version: Version, bundle: &Bundle) -> Self {
+        let sandbox = Sandbox::new(&host.config.sandbox);
+        let program = sandbox.compile(bundle).map(Rc::new).map_err(|diagnostics| {
+            let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+            format!("the script of version {} does not compile here: {}", version.short(), all.join("\n"))
+        });
+        CompatCheck { host, sandbox, version, program }
+    }
+
+    /// Reads a run's log and replays it. An error says that the world does not answer, and nothing about the run.
+    pub fn run(&self, row: &Row, stop: &dyn Fn() -> bool) -> Result<Fit, WorldError> {
+        let program = match &self.program {
+            Ok(program) => program.clone(),
+            Err(reason) => return Ok(Fit::Not(CompatVerdict::Unreadable { reason: reason.clone() })),
+        };
+        match crate::logs::read::read(&*self.host.store.world, &row.run).map_err(Unready::from) {
+            Ok((history, _)) => Ok(fit(self.host, &self.sandbox, program, &self.version, row, history, stop)),
+            Err(Unready::Wrong(reason)) => Ok(Fit::Not(CompatVerdict::Unreadable { reason })),
+            Err(Unready::World(error)) => Err(error),
+        }
+    }
+}
+
+/// Replays a log under a program of this version.
+pub(crate) fn fit(
+    host: &Shared,
+    sandbox: &Sandbox,
+    program: Rc<Program>,
+    version: &Version,
+    row: &Row,
+    history: Vec<Event>,
+    stop: &dyn Fn() -> bool,
+) -> Fit {
+    if history.last().is_some_and(|event| event.body.is_terminal()) {
+        return Fit::Ended;
+    }
+    let mut replay = match Replay::new(history, host.config.limits.clone()) {
+        Ok(replay) => replay,
+        Err(error) => return Fit::Not(CompatVerdict::Unreadable { reason: format!("damaged log: {error}") }),
+    };
+    if *version != row.version {
+        replay.migrate(host.store.clock.now(), row.version.clone(), version.clone());
+    }
+    let mut exec = Execution::new(program, replay);
+    loop {
+        match exec.turn(sandbox, stop) {
+            // It shows more than one commit takes, beyond its log: a run that moves goes on from there.
+            Turn::Full if exec.replay().is_live() => break,
+            Turn::Full => exec.replay_mut().drop_outputs(),
+            Turn::Preempted if stop() => return Fit::Stopped,
+            Turn::Preempted => {}
+            Turn::Idle | Turn::Stopped => break,
+        }
+    }
+    let replay = exec.replay();
+    match replay.verdict() {
+        Some(Verdict::Diverged(divergence)) => {
+            let mut divergence = divergence.clone();
+            let recorded = replay.version_at(divergence.seq).clone();
+            for (side, version) in [(&mut divergence.asked, version), (&mut divergence.recorded, &recorded)] {
+                if let Some(side) = side {
+                    side.source = host.versions.source_line(&*host.store.world, version, &side.site);
+                }
+            }
+            Fit::Not(CompatVerdict::Diverges { divergence }.shorten())
+        }
+        _ => match replay.new_failure() {
+            Some(error) => Fit::Not(CompatVerdict::Fails { error: Box::new(error.clone()) }.shorten()),
+            None => Fit::Fits(Box::new(exec)),
+        },
+    }
+}

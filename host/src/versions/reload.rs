@@ -1,0 +1,427 @@
+//! The thread that keeps the catalog true: it hears of saves, looks at what changed, and takes new versions through the gate.
+//!
+//! The system tells of changes in a folder, not in a path: a folder that is moved away, made again or led elsewhere by a link is
+//! another one, and nothing is told of it. So what the path leads to is looked at all the time, and every file now and then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use durhai_core::Version;
+use durhai_engine::Sandbox;
+use durhai_engine::check::Severity;
+use durhai_world::WorldError;
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::oneshot;
+
+use crate::error::HostError;
+use crate::shared::Shared;
+use crate::versions::candidate::Candidate;
+use crate::versions::catalog::Taken;
+use crate::versions::compat;
+use crate::versions::stamp::{Identity, Stamp};
+use crate::versions::watcher::Look;
+use crate::view::Report;
+
+/// Editors write a file in several steps; what comes within this time is looked at once.
+const SETTLE: Duration = Duration::from_millis(60);
+
+/// The same for a workflow that somebody wants to start, who waits for it.
+const SETTLE_ONE: Duration = Duration::from_millis(20);
+
+/// How often what the folder's path leads to is looked at.
+const PULSE: Duration = Duration::from_millis(500);
+
+/// How often every file is looked at although nobody told of a change: some file systems tell of none, and queues overflow.
+/// Where nothing tells of changes at all, each pulse.
+const FLOOR: Duration = Duration::from_secs(3);
+
+/// A new version may have to be checked against live runs first; until that is done, the one that serves does.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Looks at the whole folder now, and says what changed.
+pub(crate) async fn reload(host: &Shared) -> Result<Vec<Report>, HostError> {
+    let (reply, answer) = oneshot::channel();
+    host.runtime.watcher.tell(Look::Now(reply))?;
+    answer.await.map_err(|_| HostError::Closed)
+}
+
+/// Looks at the text of one workflow if it is another one than when it was looked at last: a start after a save runs what
+/// was saved. Costs a look at the stamps of its files where nothing changed.
+pub(crate) async fn look_first(host: &Arc<Shared>, workflow: &str) -> Result<(), HostError> {
+    if !host.versions.watched {
+        return Ok(());
+    }
+    let (shared, name) = (host.clone(), workflow.to_owned());
+    let asked = host.tokio.spawn_blocking(move || shared.versions.is_current(&name));
+    if asked.await.map_err(|_| HostError::Closed)? {
+        return Ok(());
+    }
+    let (reply, answer) = oneshot::channel();
+    host.runtime.watcher.tell(Look::At(workflow.to_owned(), reply))?;
+    let _ = tokio::time::timeout(TIMEOUT, answer).await;
+    Ok(())
+}
+
+/// Until the host stops.
+pub(crate) fn run(host: &Arc<Shared>, looks: &mpsc::Receiver<Look>, live: bool) {
+    let tell = host.runtime.watcher.sender();
+    // What was saved before anything watched.
+    let _ = tell.send(Look::Changed);
+    let eye = host.versions.folder.clone().filter(|_| live).map(|folder| Eye::new(&folder, tell));
+    let mut watch = Watch {
+        host: host.clone(),
+        looks,
+        sandbox: Rc::new(crate::versions::catalog::sandbox(&host.config.sandbox)),
+        eye,
+        replies: Vec::new(),
+        asked: Vec::new(),
+        reports: Vec::new(),
+        candidates: Vec::new(),
+        checked: BTreeMap::new(),
+        looked: Instant::now(),
+        stop: false,
+        again: false,
+    };
+    // Moves that a host before this one began.
+    let mut unmoved: BTreeSet<String> = host.versions.all_serving().into_iter().map(|(name, _)| name).collect();
+    let mut kept = || -> Result<(), WorldError> {
+        while !watch.stop {
+            if std::mem::take(&mut watch.again) {
+                watch.settle()?;
+            } else {
+                watch.wait()?;
+            }
+            if watch.stop {
+                break;
+            }
+            // Something was saved meanwhile: that is what counts.
+            if watch.look(&mut unmoved)? {
+                watch.answer();
+                watch.check();
+            } else {
+                watch.again = true;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = kept() {
+        host.fail(Arc::new(error));
+    }
+}
+
+/// Watches the folder that a path leads to.
+struct Eye {
+    /// Which folder it is; none while there is none.
+    identity: Option<Identity>,
+    /// None where the system tells of no changes.
+    watcher: Option<RecommendedWatcher>,
+    tell: mpsc::Sender<Look>,
+}
+
+impl Eye {
+    fn new(folder: &Path, tell: mpsc::Sender<Look>) -> Eye {
+        let mut eye = Eye { identity: None, watcher: None, tell };
+        let identity = Identity::at(folder).ok();
+        eye.turn_to(folder, identity);
+        eye
+    }
+
+    fn turn_to(&mut self, folder: &Path, identity: Option<Identity>) {
+        self.identity = identity;
+        // The old one first: what it still tells is about another folder.
+        self.watcher = None;
+        if identity.is_none() {
+            return;
+        }
+        let tell = self.tell.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Looking at a file is an event too, and would make us look again for ever.
+            let looked = event.is_ok_and(|event| {
+                event.kind.is_access() && event.kind != EventKind::Access(AccessKind::Close(AccessMode::Write))
+            });
+            if !looked {
+                let _ = tell.send(Look::Changed);
+            }
+        });
+        self.watcher = watcher.ok().and_then(|mut watcher| {
+            watcher.watch(folder, RecursiveMode::Recursive).ok()?;
+            Some(watcher)
+        });
+    }
+}
+
+struct Watch<'a> {
+    host: Arc<Shared>,
+    looks: &'a mpsc::Receiver<Look>,
+    sandbox: Rc<Sandbox>,
+    /// None where saves are not picked up.
+    eye: Option<Eye>,
+    /// Those who want to hear what changed.
+    replies: Vec<oneshot::Sender<Vec<Report>>>,
+    /// Those who wait until a version is through the gate.
+    asked: Vec<oneshot::Sender<()>>,
+    /// What changed since somebody was answered.
+    reports: Vec<Report>,
+    /// What was found beside a look at everything, and has to go through the gate.
+    candidates: Vec<Candidate>,
+    /// Versions that were looked at for mistakes.
+    checked: BTreeMap<String, Version>,
+    /// When every file was looked at last.
+    looked: Instant,
+    stop: bool,
+    /// Something may have changed since the folder was looked at.
+    again: bool,
+}
+
+impl Watch<'_> {
+    /// Sleeps until there is a reason to look at everything.
+    fn wait(&mut self) -> Result<(), WorldError> {
+        loop {
+            let pulse = match &self.eye {
+                Some(_) => PULSE,
+                None if self.host.versions.any_refused() => FLOOR,
+                None => Duration::MAX,
+            };
+            let look = match pulse {
+                Duration::MAX => self.looks.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                pulse => self.looks.recv_timeout(pulse),
+            };
+            match look {
+                Ok(Look::Changed) => return self.settle(),
+                Ok(look) => self.hear(look)?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => self.stop = true,
+                Err(mpsc::RecvTimeoutError::Timeout) if self.pulse() => return Ok(()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            if self.stop || !self.replies.is_empty() || !self.candidates.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Until nothing has come for a moment; a folder that never rests is looked at all the same.
+    fn settle(&mut self) -> Result<(), WorldError> {
+        for _ in 0..10 {
+            match self.looks.recv_timeout(SETTLE) {
+                Ok(Look::Changed) => {}
+                Ok(look) => self.hear(look)?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => self.stop = true,
+                Err(mpsc::RecvTimeoutError::Timeout) => break,
+            }
+            if self.stop || !self.replies.is_empty() {
+                break;
+            }
+        }
+        // What makes a change may have replaced the folder.
+        self.pulse();
+        Ok(())
+    }
+
+    /// Looks whether the path still leads to the folder that is watched; `true`: everything is to be looked at.
+    fn pulse(&mut self) -> bool {
+        let floor = self.looked.elapsed() >= FLOOR;
+        let (Some(eye), Some(folder)) = (&mut self.eye, &self.host.versions.folder) else { return floor };
+        let identity = Identity::at(folder).ok();
+        if identity == eye.identity {
+            return floor || eye.watcher.is_none() && identity.is_some();
+        }
+        eye.turn_to(folder, identity);
+        true
+    }
+
+    fn hear(&mut self, look: Look) -> Result<(), WorldError> {
+        match look {
+            Look::Changed => self.again = true,
+            Look::Now(reply) => self.replies.push(reply),
+            Look::At(workflow, reply) => self.look_at(&workflow, reply)?,
+            Look::Stop => self.stop = true,
+        }
+        Ok(())
+    }
+
+    /// One workflow, for somebody who waits for it.
+    fn look_at(&mut self, workflow: &str, reply: oneshot::Sender<()>) -> Result<(), WorldError> {
+        let host = self.host.clone();
+        if let Some(folder) = &host.versions.folder
+            && let Some(file) = crate::versions::scripts::file_of(folder, workflow)
+        {
+            rest(&file);
+        }
+        match host.versions.look_at(&*host.store.world, &self.sandbox, host.store.clock.now(), workflow)? {
+            Taken::Nothing => {}
+            Taken::Told(report) => {
+                host.observe.meters.reloaded(std::slice::from_ref(&report));
+                host.runtime.scheduler.wake();
+                self.reports.push(report);
+            }
+            Taken::Candidate(candidate) => {
+                self.candidates.retain(|other| other.workflow != candidate.workflow);
+                self.candidates.push(*candidate);
+                self.asked.push(reply);
+                return Ok(());
+            }
+        }
+        // Whoever asked may have gone.
+        let _ = reply.send(());
+        Ok(())
+    }
+
+    /// What has come meanwhile.
+    fn hear_all(&mut self) -> Result<(), WorldError> {
+        loop {
+            match self.looks.try_recv() {
+                Ok(look) => self.hear(look)?,
+                Err(mpsc::TryRecvError::Disconnected) => self.stop = true,
+                Err(mpsc::TryRecvError::Empty) => return Ok(()),
+            }
+            if self.stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at every text and takes what is new through the gate; `false`: a newer save came in between.
+    fn look(&mut self, unmoved: &mut BTreeSet<String>) -> Result<bool, WorldError> {
+        let host = self.host.clone();
+        self.looked = Instant::now();
+        let sandbox = self.sandbox.clone();
+        let (told, found) = host.versions.scan(&*host.store.world, &sandbox, host.store.clock.now(), &mut || {
+            self.hear_all()?;
+            Ok(!self.stop)
+        })?;
+        host.observe.meters.reloaded(&told);
+        self.reports.extend(told);
+        let asked = std::mem::take(&mut self.candidates);
+        let asked = asked.into_iter().filter(|one| !found.iter().any(|other| other.workflow == one.workflow));
+        let candidates: Vec<_> = host.versions.take_served().into_iter().chain(asked.collect::<Vec<_>>()).collect();
+        for candidate in candidates.into_iter().chain(found) {
+            let name = &candidate.workflow;
+            match compat::pass(&host, &candidate, &mut || self.is_outdated(name, &candidate.version))? {
+                Some(told) => {
+                    host.observe.meters.reloaded(&told);
+                    self.reports.extend(told);
+                }
+                None if self.stop || host.life.is_stopping() => return Ok(true),
+                None => {
+                    host.versions.look_again(name);
+                    return Ok(false);
+                }
+            }
+            unmoved.insert(name.clone());
+        }
+        while let Some(name) = unmoved.pop_first() {
+            let serving = host.versions.serving(&name).ok().map(|serving| serving.version);
+            let mut outdated = || serving.as_ref().is_none_or(|version| self.is_outdated(&name, version));
+            if compat::resume(&host, &name, &mut outdated)?.is_none() {
+                unmoved.insert(name);
+                return Ok(self.stop || host.life.is_stopping());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Asked while a gate is at work: whether the workflow's text is another one by now, or the host stops.
+    fn is_outdated(&mut self, workflow: &str, version: &Version) -> bool {
+        let mut changed = false;
+        loop {
+            match self.looks.try_recv() {
+                Ok(Look::Changed) => changed = true,
+                Ok(Look::Now(reply)) => {
+                    changed = true;
+                    self.replies.push(reply);
+                }
+                Ok(Look::At(other, reply)) if other == workflow => {
+                    changed = true;
+                    self.asked.push(reply);
+                }
+                // An error of the world comes to the gate as well.
+                Ok(Look::At(other, reply)) => changed |= self.look_at(&other, reply).is_err(),
+                Ok(Look::Stop) | Err(mpsc::TryRecvError::Disconnected) => self.stop = true,
+                Err(mpsc::TryRecvError::Empty) => break,
+            }
+            if self.stop {
+                return true;
+            }
+        }
+        // What is half written does not compile, and counts when it does.
+        self.again |= changed;
+        changed && self.host.versions.current(&self.sandbox, workflow).is_some_and(|now| now != *version)
+    }
+
+    /// Everything was looked at: whoever wants to know hears of it.
+    fn answer(&mut self) {
+        if !self.reports.is_empty() {
+            self.host.runtime.scheduler.wake();
+        }
+        let reports = std::mem::take(&mut self.reports);
+        for reply in self.replies.drain(..) {
+            let _ = reply.send(reports.clone());
+        }
+        for reply in self.asked.drain(..) {
+            let _ = reply.send(());
+        }
+    }
+
+    /// What `check` finds wrong in versions that serve and were not looked at yet. They serve all the same: a text may be
+    /// meant for another host.
+    fn check(&mut self) {
+        let host = self.host.clone();
+        let serving = host.versions.all_serving();
+        let (mut files, mut fresh) = (BTreeMap::new(), Vec::new());
+        for (workflow, serving) in serving {
+            if self.checked.get(&workflow) == Some(&serving.version) {
+                continue;
+            }
+            // A world that fails says so elsewhere.
+            let Ok(bundle) = host.versions.bundle(&*host.store.world, &serving.version) else { continue };
+            let modules = bundle.modules.iter().filter(|(path, _)| !path.starts_with("std/"));
+            let mut own: Vec<String> = modules.clone().map(|(path, _)| format!("{path}.rhai")).collect();
+            files.extend(modules.map(|(path, text)| (format!("{path}.rhai"), text.clone())));
+            own.push(format!("{workflow}.rhai"));
+            files.insert(format!("{workflow}.rhai"), bundle.source.clone());
+            self.checked.insert(workflow.clone(), serving.version.clone());
+            fresh.push((workflow, serving.version, own));
+        }
+        if fresh.is_empty() {
+            return;
+        }
+        let workflows = host.versions.names();
+        let steps: Vec<String> = host.steps.registry.list().into_iter().map(|info| info.name).collect();
+        let knows = |name: &str| host.steps.registry.knows(name);
+        let folder =
+            durhai_engine::check::Folder { files: &files, knows_step: &knows, steps: &steps, workflows: &workflows };
+        let found = durhai_engine::check::check(&folder, &host.config.sandbox);
+        for (workflow, version, own) in fresh {
+            let errors =
+                found.iter().filter(|finding| finding.severity == Severity::Error && own.contains(&finding.file));
+            let findings: Vec<String> = errors.map(ToString::to_string).collect();
+            if !findings.is_empty() {
+                let report = Report::Doubtful {
+                    workflow: workflow.clone(),
+                    version: version.clone(),
+                    findings: findings.clone(),
+                };
+                host.versions.found(&workflow, &version, findings);
+                let _ = host.versions.reports.send(report);
+            }
+        }
+    }
+}
+
+/// Waits until a file that is being written rests: two looks in a row have seen the same. One that is empty is probably about to
+/// be filled. Gives up after a fifth of a second.
+fn rest(file: &Path) {
+    let mut before = Stamp::of(file.to_path_buf());
+    for _ in 0..10 {
+        std::thread::sleep(SETTLE_ONE);
+        let now = Stamp::of(file.to_path_buf());
+        if now.looks_like(&before) && !now.is_empty() {
+            return;
+        }
+        before = now;
+    }
+}
