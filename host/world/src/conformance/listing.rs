@@ -14,7 +14,7 @@ pub const CASES: Cases = &[
     ("list: long and similar names", similar),
     ("list: a cursor that is none", bad_cursor),
     ("list: by times that jump", times),
-    ("counts: follows whatever happens to runs", counts),
+    ("counts: follows whatever happens to runs", follows),
     ("counts: the same after a restart", counts_reopened),
 ];
 
@@ -233,7 +233,7 @@ fn of_text(number: u64) -> Version {
     Version::of([("flow", number.to_string().as_str())])
 }
 
-fn counts(subject: &Subject<'_>) {
+fn follows(subject: &Subject<'_>) {
     let world = (subject.make)();
     let world = &*world;
     assert_eq!(counts(world), [""; 0]);

@@ -179,7 +179,7 @@ fn forward(subject: &Subject<'_>) {
     let last = Commit {
         inbox_taken: Some(2),
         create: vec![Create { row: Row { wake_at: None, ..row("c") }, ..made("c", false) }],
-        send: vec![NewMessage { at: 99, ..message(&id("c"), b"sent") }],
+        send: vec![NewMessage { at: 99, ..super::tools::message(&id("c"), b"sent") }],
         ..ends_for(&a, "c")
     };
     write_all(&*world, vec![message("a", 50, &[5]), commit(last)]);
