@@ -23,6 +23,10 @@ impl Batch {
         self.0.push((key.into(), value.map(Into::into)));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn changes(&self) -> &[Change] {
         &self.0
     }

@@ -1,31 +1,24 @@
 //! Copies of the store while others write.
 //!
-//! sled has no snapshots. So a copy walks through the tree, entry by entry, while a [`Recorder`] keeps what is written
-//! meanwhile; that follows at the end. Each entry was read after the recording began, so whoever puts the entries where
-//! they belong and then does again what was recorded has the store as it was when the recording ended: at one moment
-//! between two batches. Nobody waits for more than the taking over of a list.
+//! sled has no snapshots. So a copy walks through the tree, entry by entry, while a [recorder](crate::disk::recorder) keeps
+//! what is written meanwhile; that follows at the end. Each entry was read after the recording began, so a reader that puts
+//! the entries where they belong and then does again what was recorded has the store as it was when the recording ended: at
+//! one moment between two batches. Writers wait for no more than the taking over of a list.
 
-use std::collections::VecDeque;
-
-use durhai_core::{RunId, Version};
-use durhai_world::{InboxMessage, Record, Row, Snapshot, WorldError};
+use durhai_core::Version;
+use durhai_world::{Record, Row, WorldError};
 use sled::IVec;
 
 use crate::batch::Change;
-use crate::concurrency::Semaphore;
-use crate::disk::{Disk, Recording};
-use crate::keys;
-use crate::read;
-use crate::state::{self, row_of};
-
-/// Bytes written meanwhile that wait for whoever takes the copy, at most.
-const BEHIND: usize = 256 << 20;
+use crate::cursor::Cursor;
+use crate::disk::Disk;
+use crate::disk::recorder::Recording;
+use crate::entries::admission_of;
+use crate::keys::{self, OF_RUNS};
+use crate::state::semaphore::Semaphore;
 
 /// Bytes written meanwhile that are given out at a time.
 const AT_ONCE: usize = 1 << 20;
-
-/// Entries that are read at a time.
-const PAGE: usize = 512;
 
 /// Changes that are few enough to be the last ones.
 const FEW: usize = 2_000;
@@ -33,70 +26,7 @@ const FEW: usize = 2_000;
 /// How often what was written meanwhile is given out before the end is the end.
 const ROUNDS: usize = 32;
 
-/// What is only found by its run's number, in the order in which it is given out.
-pub const OF_RUNS: [u8; 8] =
-    [keys::ROW, keys::TRIES, keys::ADMISSION, keys::TAKEN, keys::LOG, keys::MESSAGE, keys::STREAM, keys::VALUE];
-
-/// Keeps what is written while a copy is made.
-#[derive(Default)]
-pub struct Recorder {
-    changes: Vec<Change>,
-    bytes: usize,
-    overflowed: bool,
-}
-
-impl Recorder {
-    pub fn add(&mut self, changes: Vec<Change>) {
-        if self.overflowed {
-            return;
-        }
-        for (key, value) in &changes {
-            self.bytes += key.len() + value.as_ref().map_or(0, |value| value.len()) + 64;
-        }
-        self.changes.extend(changes);
-        if self.bytes > BEHIND {
-            *self = Recorder { overflowed: true, ..Recorder::default() };
-        }
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub fn take(&mut self) -> Result<Vec<Change>, WorldError> {
-        if self.overflowed {
-            return Err(WorldError::Unavailable(format!(
-                "the copy was given up: {} MiB were written while whoever takes it was busy; try again, with a faster \
-                 place to put it or at a quieter time",
-                BEHIND >> 20
-            )));
-        }
-        self.bytes = 0;
-        Ok(std::mem::take(&mut self.changes))
-    }
-}
-
-pub fn snapshot(disk: &Disk, id: &RunId) -> Result<Option<Snapshot>, WorldError> {
-    let Some(key) = state::key_of(disk, id)? else { return Ok(None) };
-    let Some(row) = row_of(disk, key)? else { return Ok(None) };
-    let mut hooks = Vec::new();
-    for entry in disk.prefix(keys::one(keys::OPEN, key)) {
-        let entry = entry?.0;
-        let Some(token) = keys::name_of_run(&entry) else { continue };
-        let Some(value) = disk.get(keys::named(keys::HOOK, token))? else { continue };
-        hooks.extend(keys::split_dated(&value).map(|(_, info)| (token.to_owned(), info.to_vec())));
-    }
-    let messages: Vec<InboxMessage> = read::inbox(disk, id, state::taken(disk, key)?, usize::MAX)?;
-    Ok(Some(Snapshot {
-        row,
-        last_seq: state::last_seq(disk, key)?,
-        streams: read::streams(disk, id)?,
-        values: read::values(disk, id)?,
-        messages,
-        hooks,
-    }))
-}
-
+/// What [`World::copy`](durhai_world::World::copy) does.
 pub fn copy(disk: &Disk, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
     let recording = disk.record()?;
     for tag in [keys::META, keys::PROGRAM, keys::LIMIT] {
@@ -164,48 +94,6 @@ fn give((key, value): Change, take: &mut dyn FnMut(Record) -> Result<(), WorldEr
     }
 }
 
-/// All entries of one kind, read page by page.
-pub struct Cursor {
-    page: VecDeque<(IVec, IVec)>,
-    /// Behind the entry that was given last.
-    from: Vec<u8>,
-    to: Vec<u8>,
-    /// There is nothing behind the page.
-    over: bool,
-}
-
-impl Cursor {
-    pub fn new(tag: u8) -> Self {
-        Cursor { page: VecDeque::new(), from: vec![tag], to: vec![tag + 1], over: false }
-    }
-
-    fn peek(&mut self, disk: &Disk) -> Result<Option<&(IVec, IVec)>, WorldError> {
-        if self.page.is_empty() && !self.over {
-            for entry in disk.range(self.from.clone()..self.to.clone()).take(PAGE) {
-                self.page.push_back(entry?);
-            }
-            self.over = self.page.len() < PAGE;
-        }
-        Ok(self.page.front())
-    }
-
-    pub fn next(&mut self, disk: &Disk) -> Result<Option<(IVec, IVec)>, WorldError> {
-        self.peek(disk)?;
-        let entry = self.page.pop_front();
-        if let Some((key, _)) = &entry {
-            self.from = key.to_vec();
-            self.from.push(0);
-        }
-        Ok(entry)
-    }
-
-    /// What comes next is read anew.
-    fn forget(&mut self) {
-        self.page.clear();
-        self.over = false;
-    }
-}
-
 /// What an entry says. `Ok(None)`: nothing that could not be made anew from the others.
 fn record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, &'static str> {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(ToOwned::to_owned).map_err(|_| "its name is no text");
@@ -234,7 +122,7 @@ fn record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>, &'static s
             let tries = |value: &[u8]| value.first_chunk().map(|tries| u32::from_be_bytes(*tries)).ok_or("a mark");
             Record::Tries { number: number()?, value: value.map(tries).transpose()?.unwrap_or(0) }
         }
-        Some(&keys::ADMISSION) => Record::Admission { number: number()?, value: state::admission_of(value) },
+        Some(&keys::ADMISSION) => Record::Admission { number: number()?, value: admission_of(value) },
         Some(&keys::TAKEN) => {
             let taken = |value: &[u8]| keys::last_number(value).ok_or("a mark");
             Record::Taken { number: number()?, value: value.map(taken).transpose()?.unwrap_or(0) }

@@ -1,19 +1,21 @@
-//! sled, and what must be done around it: one owner, durable writes, errors that name the folder.
+//! sled, and what must be done around it: the only file that writes to the store. Durable writes, errors that name the folder.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write as _};
+pub mod lock;
+pub mod recorder;
+
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use crate::batch::{Batch, Change};
-use crate::copy::Recorder;
 use durhai_world::WorldError;
 use sled::{Db, IVec};
 
-use crate::{Options, format, keys, salvage};
+use crate::batch::Batch;
+use crate::keys;
+use recorder::{Recorder, Recording};
 
 /// How coarse the times of a file system may be.
 const TICK: Duration = Duration::from_millis(50);
@@ -49,27 +51,9 @@ struct Synced {
 }
 
 impl Disk {
-    pub fn open(folder: &Path, options: &Options) -> Result<Self, WorldError> {
-        let io = |what: &str, error: std::io::Error| {
-            WorldError::Unavailable(format!("cannot {what} the store in {}: {error}", folder.display()))
-        };
-        let inner = folder.join("sled");
-        std::fs::create_dir_all(&inner).map_err(|error| io("create", error))?;
-        let lock = lock(folder)?;
-        remove_unfinished(&inner).map_err(|error| io("clean up", error))?;
-        let files = salvage::look(&inner, false).map_err(|error| io("read", error))?;
-        if let Some(first) = files.damage.first() {
-            return Err(damaged(folder, first, files.damage.len() - 1));
-        }
-        let aside = salvage::set_aside(&files.aside).map_err(|error| io("clean up", error))?;
-        let config = sled::Config::new()
-            .path(&inner)
-            .cache_capacity(options.cache_bytes)
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput);
-        let db = open_sled(&config).map_err(|error| opening(folder, &error))?;
-        let file = File::open(inner.join("db")).map_err(|error| io("open", error))?;
-        let disk = Disk {
+    /// Around sled and its log file, in a folder that this process has locked. `aside`: what was set aside, a sentence each.
+    pub fn new(db: Db, file: File, lock: File, folder: &Path, aside: Vec<String>) -> Self {
+        Disk {
             db,
             folder: folder.to_owned(),
             file,
@@ -80,12 +64,7 @@ impl Disk {
             failed: OnceLock::new(),
             aside,
             _lock: lock,
-        };
-        format::check(&disk)?;
-        for folder in [folder, &inner] {
-            sync_folder(folder).map_err(|error| io("sync", error))?;
         }
-        Ok(disk)
     }
 
     /// How often the store was opened, this time included.
@@ -167,14 +146,7 @@ impl Disk {
 
     /// Records from now on what is written, until the value is dropped.
     pub fn record(&self) -> Result<Recording<'_>, WorldError> {
-        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
-        if recorder.is_some() {
-            return Err(WorldError::Unavailable(
-                "a copy of this store is being made already, and one at a time can be: try again later".into(),
-            ));
-        }
-        *recorder = Some(Recorder::default());
-        Ok(Recording { disk: self })
+        Recording::begin(&self.recorder)
     }
 
     /// Makes everything durable that was applied before the call. Callers that come meanwhile share the next one.
@@ -236,7 +208,7 @@ impl Disk {
         ))
     }
 
-    /// After a failed write nobody knows what is on the disk and what is not: every later one is refused.
+    /// After a failed write it is not known what is on the disk and what is not: every later one is refused.
     pub fn keep_failure<T>(&self, done: Result<T, WorldError>) -> Result<T, WorldError> {
         if let Err(error) = &done
             && self.failed.set(error.to_string()).is_ok()
@@ -261,36 +233,6 @@ impl Disk {
     }
 }
 
-/// What is written while a copy is made.
-pub struct Recording<'a> {
-    disk: &'a Disk,
-}
-
-impl Recording<'_> {
-    /// How many bytes wait to be taken.
-    pub fn waiting(&self) -> usize {
-        self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Recorder::bytes)
-    }
-
-    /// Takes what was written since the last time.
-    pub fn take(&self) -> Result<Vec<Change>, WorldError> {
-        let mut recorder = self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner);
-        recorder.as_mut().map_or(Ok(Vec::new()), Recorder::take)
-    }
-
-    /// The same, and nothing is recorded any more.
-    pub fn end(self) -> Result<Vec<Change>, WorldError> {
-        let recorder = self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
-        recorder.map_or(Ok(Vec::new()), |mut recorder| recorder.take())
-    }
-}
-
-impl Drop for Recording<'_> {
-    fn drop(&mut self) {
-        self.disk.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
-
 struct Entries<F> {
     next: F,
 }
@@ -308,101 +250,19 @@ impl<T, F: FnMut(bool) -> Option<T>> DoubleEndedIterator for Entries<F> {
     }
 }
 
-/// Makes this process the owner of the folder. The operating system ends it with the process.
-pub fn lock(folder: &Path) -> Result<File, WorldError> {
-    let path = folder.join("lock");
-    let unavailable =
-        |error: std::io::Error| WorldError::Unavailable(format!("cannot lock {}: {error}", path.display()));
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => {
-            let write = |file: &mut File| {
-                file.set_len(0)?;
-                file.rewind()?;
-                writeln!(file, "{}", std::process::id())
-            };
-            write(&mut file).map_err(unavailable)?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            let who = match pid.trim() {
-                "" => "another process".to_owned(),
-                pid if *pid == std::process::id().to_string() => format!("this process ({pid}) itself"),
-                pid => format!("process {pid}"),
-            };
-            Err(WorldError::Locked(format!(
-                "the store in {} is open in {who}, and one at a time can have it: talk to that host, end it first, \
-                 or use another folder",
-                folder.display()
-            )))
-        }
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
-    }
-}
-
-/// Opens sled. Its threads may keep the file of a store that was just closed for a moment: ours is the lock that counts.
-fn open_sled(config: &sled::Config) -> sled::Result<Db> {
-    let patience = Instant::now() + Duration::from_secs(10);
-    loop {
-        // sled may panic on a damaged file; that is its verdict, not the end of the host.
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .unwrap_or_else(|panic| Err(sled::Error::ReportableBug(panic_text(&*panic))));
-        match opened {
-            Err(sled::Error::Io(error))
-                if error.to_string().contains("could not acquire lock") && Instant::now() < patience =>
-            {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            opened => return opened,
-        }
-    }
-}
-
-fn opening(folder: &Path, error: &sled::Error) -> WorldError {
-    match error {
-        sled::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-            WorldError::Unavailable(format!("cannot open the store in {}: {error}", folder.display()))
-        }
-        _ => damaged(folder, error, 0),
-    }
-}
-
-fn damaged(folder: &Path, what: impl std::fmt::Display, more: usize) -> WorldError {
-    let more = if more > 0 { format!(", and in {more} more places") } else { String::new() };
-    WorldError::Corrupt(format!(
-        "the store in {} is damaged and is not opened: {what}{more}. `durhai doctor --repair` saves every \
-         run that still reads into a new store and names the others; a backup brings back all it has",
-        folder.display()
-    ))
-}
-
-/// sled sums up its log in a file that it writes beside the others and then renames. If it dies in between, it takes the
-/// half-made file for one of them at the next start, and finds it damaged. The log has all that was in it.
-fn remove_unfinished(inner: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(inner)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "generating") {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// Elsewhere a folder cannot be opened as a file, and its entries are durable with the files.
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> std::io::Result<()> {
+pub fn sync_folder(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said; sled may panic on a damaged file.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("sled panicked").to_owned()
 }

@@ -3,24 +3,26 @@
 use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
-use crate::copy::Cursor;
-use crate::counts::RunCounts;
+use crate::cursor::Cursor;
 use crate::disk::Disk;
 use crate::keys;
-use crate::state::Run;
-use crate::zones::Zones;
+use crate::state::recount;
+use crate::state::run::Run;
 
 /// What this version writes and reads. 1: runs were not found by their version; 2: they were not counted, nor found by
 /// their time, and by their status whatever their workflow; 3: no message was urgent, and any made a run due that had not
 /// begun.
 const FORMAT: u64 = 4;
 
+/// Says that a copy is being put into this store.
+pub const RESTORING: &str = "restoring";
+
 /// How many runs are brought up to date at once.
 const STEP: usize = 1000;
 
 /// Makes sure that the store can be read: an empty one gets the format, an older one is brought up to it.
 pub fn check(disk: &Disk) -> Result<(), WorldError> {
-    if disk.has(keys::named(keys::OWN, crate::restore::RESTORING))? {
+    if disk.has(keys::named(keys::OWN, RESTORING))? {
         return Err(WorldError::Unavailable(format!(
             "a backup was being restored into the store in {}, and that was cut off: remove the folder, then restore again",
             disk.folder().display()
@@ -124,19 +126,9 @@ fn for_rows(disk: &Disk, mut change: impl FnMut(u64, &Row, &mut Batch)) -> Resul
 
 /// The same.
 fn count(disk: &Disk) -> Result<(), WorldError> {
-    let (mut counts, mut zones) = recount(disk)?;
+    let (mut counts, mut created) = recount(disk)?;
     let mut batch = Batch::default();
     counts.flush(&mut batch);
-    zones.flush(&mut batch);
+    created.flush(&mut batch);
     disk.apply(batch)
-}
-
-/// What the rows say.
-pub fn recount(disk: &Disk) -> Result<(RunCounts, Zones), WorldError> {
-    let (mut counts, mut zones) = (RunCounts::default(), Zones::default());
-    for_rows(disk, |key, row, _| {
-        counts.add(row);
-        zones.add(key, row.created_at);
-    })?;
-    Ok((counts, zones))
 }

@@ -29,7 +29,7 @@
 //! | `E` purge time u64, key | an ended run that may be purged from then on |
 //! | `z` key | a deleted run of which something may be left |
 //! | `N` status u8, version length u32, version, workflow | how many such runs there are, u64; never 0 |
-//! | `C` zone u64 | the earliest and the latest time at which a run of those 512 keys was created, u64 each |
+//! | `C` range u64 | the earliest and the latest time at which a run of those 512 keys was created, u64 each |
 //!
 //! A turn that brings only events is one insert under `l`. A run that is held has no `d`: it gets one when it is given
 //! back, or at the next open; one that waits for others of its limit when it is admitted.
@@ -65,7 +65,10 @@ pub const PARENT: u8 = b'P';
 pub const VERSION: u8 = b'V';
 pub const EXPIRY: u8 = b'E';
 pub const COUNT: u8 = b'N';
-pub const ZONE: u8 = b'C';
+pub const CREATED: u8 = b'C';
+
+/// What is only found by its run's number, in the order in which it is given out.
+pub const OF_RUNS: [u8; 8] = [ROW, TRIES, ADMISSION, TAKEN, LOG, MESSAGE, STREAM, VALUE];
 
 /// How much of a text stands in an index.
 const TERM: usize = 128;

@@ -7,16 +7,13 @@
 //! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
 
 mod batch;
-mod claim;
-mod commit;
-mod concurrency;
 mod copy;
-mod counts;
+mod cursor;
 mod disk;
+mod entries;
 mod format;
-mod hook;
 mod keys;
-mod list;
+mod open;
 mod read;
 mod restore;
 mod salvage;
@@ -24,7 +21,6 @@ mod state;
 mod sweep;
 mod verify;
 mod write;
-mod zones;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,10 +33,11 @@ use durhai_world::{
 
 use batch::Batch;
 use disk::Disk;
-pub use salvage::{Files, Salvaged};
+pub use salvage::Salvaged;
+pub use salvage::files::Files;
 use state::State;
 use sweep::Sweeper;
-use write::Turn;
+use write::WriteTxn;
 
 /// A world in a folder of this machine.
 ///
@@ -82,7 +79,7 @@ impl SledWorld {
 
     /// Opens with other options.
     pub fn open_with(folder: impl AsRef<Path>, options: &Options) -> Result<Self, WorldError> {
-        let disk = Arc::new(Disk::open(folder.as_ref(), options)?);
+        let disk = Arc::new(open::open(folder.as_ref(), options)?);
         let state = Mutex::new(State::recover(&disk)?);
         let world = SledWorld { disk, state, watchers: Mutex::default(), sweeper: Sweeper::default() };
         world.say_what_was_set_aside()?;
@@ -96,9 +93,9 @@ impl SledWorld {
     ///
     /// # Errors
     ///
-    /// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if it cannot be read.
+    /// [`WorldError::Locked`] if a process has it open, [`WorldError::Unavailable`] if it cannot be read.
     pub fn examine(folder: impl AsRef<Path>) -> Result<Files, WorldError> {
-        salvage::examine(folder.as_ref())
+        salvage::files::examine(folder.as_ref())
     }
 
     /// Puts everything that can be read in the files of a damaged store into a new one in another folder, which is made. The
@@ -107,7 +104,7 @@ impl SledWorld {
     ///
     /// # Errors
     ///
-    /// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if one of them cannot be read or written.
+    /// [`WorldError::Locked`] if a process has it open, [`WorldError::Unavailable`] if one of them cannot be read or written.
     pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Salvaged, WorldError> {
         salvage::salvage(from.as_ref(), to.as_ref())
     }
@@ -162,20 +159,15 @@ impl SledWorld {
         self.disk.sync()
     }
 
-    /// Does what may change several things, makes it durable and lets others know.
-    fn turn<T>(&self, change: impl FnOnce(&mut Turn<'_>) -> Result<T, WorldError>) -> Result<T, WorldError> {
+    /// Does what may change several things, makes it durable and notifies the watchers.
+    fn transact<T>(&self, change: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, WorldError>) -> Result<T, WorldError> {
         self.disk.check()?;
         let mut state = self.state();
-        let mut turn = Turn::new(&self.disk, &mut state);
-        let done = change(&mut turn).inspect_err(|_| {
-            // What is on the disk counts.
-            turn.semaphores.drain(..).for_each(|key| drop(turn.state.semaphores.remove(&key)));
-            turn.state.admitted.forget();
-            turn.forget();
-        })?;
-        self.disk.keep_failure(turn.apply())?;
-        let (notices, applied) = (std::mem::take(&mut turn.notices), turn.applied);
-        drop(turn);
+        let mut txn = WriteTxn::new(&self.disk, &mut state);
+        let done = change(&mut txn).inspect_err(|_| txn.abandon())?;
+        self.disk.keep_failure(txn.apply())?;
+        let (notices, applied) = (std::mem::take(&mut txn.notices), txn.applied);
+        drop(txn);
         drop(state);
         if applied {
             self.disk.sync()?;
@@ -207,15 +199,15 @@ impl World for SledWorld {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
         self.disk.check()?;
         let mut state = self.state();
-        let mut turn = Turn::new(&self.disk, &mut state);
+        let mut txn = WriteTxn::new(&self.disk, &mut state);
         let mut written = Vec::with_capacity(batch.len());
-        let done = batch.into_iter().try_for_each(|write| turn.write(write).map(|one| written.push(one)));
+        let done = batch.into_iter().try_for_each(|write| txn.write(write).map(|one| written.push(one)));
         // What is in memory may be ahead of the disk now.
-        self.disk.keep_failure(done.and_then(|()| turn.apply()))?;
-        let (notices, garbage) = (std::mem::take(&mut turn.notices), turn.garbage);
-        drop(turn);
+        self.disk.keep_failure(done.and_then(|()| txn.apply()))?;
+        let (notices, garbage) = (std::mem::take(&mut txn.notices), txn.garbage);
+        drop(txn);
         drop(state);
-        // Also where everything was refused: the run that stands in the way may be somebody's unfinished write.
+        // Also where everything was refused: the run that stands in the way may be of a write that is not durable yet.
         self.disk.sync()?;
         if garbage {
             self.sweeper.wake(&self.disk);
@@ -225,11 +217,11 @@ impl World for SledWorld {
     }
 
     fn claim(&self, _holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
-        self.turn(|turn| turn.claim(now, limit))
+        self.transact(|txn| txn.claim(now, limit))
     }
 
     fn claim_run(&self, run: &RunId, _holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
-        self.turn(|turn| turn.claim_run(run, now))
+        self.transact(|txn| txn.claim_run(run, now))
     }
 
     /// Does nothing: the end of the process ends its claims.
@@ -272,13 +264,13 @@ impl World for SledWorld {
     }
 
     fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
-        hook::hook(&self.disk, token)
+        read::hook(&self.disk, token)
     }
 
     fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
-        // Nobody writes meanwhile.
+        // While this is held no batch is applied.
         let _quiet = self.state();
-        runs.iter().map(|run| copy::snapshot(&self.disk, run)).collect()
+        runs.iter().map(|run| read::snapshot(&self.disk, run)).collect()
     }
 
     fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
@@ -296,7 +288,7 @@ impl World for SledWorld {
     }
 
     fn set_limit(&self, key: &str, limit: u32) -> Result<(), WorldError> {
-        self.turn(|turn| turn.set_limit(key, limit))
+        self.transact(|txn| txn.set_limit(key, limit))
     }
 
     fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
@@ -307,19 +299,19 @@ impl World for SledWorld {
     }
 
     fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
-        self.state().queue(&self.disk, run, most)
+        read::queue::queue(&mut self.state(), &self.disk, run, most)
     }
 
     fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
-        match state::key_of(&self.disk, run)? {
-            Some(key) => state::row_of(&self.disk, key),
+        match entries::key_of(&self.disk, run)? {
+            Some(key) => entries::row_of(&self.disk, key),
             None => Ok(None),
         }
     }
 
     fn list(&self, query: &Query) -> Result<Page, WorldError> {
-        let plan = list::Plan::new(&self.state(), query);
-        list::list(&self.disk, query, &plan)
+        let plan = read::list::Plan::new(&self.state(), query);
+        read::list::list(&self.disk, query, &plan)
     }
 
     fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
@@ -328,10 +320,9 @@ impl World for SledWorld {
 
     fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {
         let key = keys::named(keys::PROGRAM, version.as_str());
-        self.turn(|turn| {
-            if !turn.disk.has(&key)? {
-                turn.batch.insert(key, bytes);
-                turn.empty = false;
+        self.transact(|txn| {
+            if !txn.disk.has(&key)? {
+                txn.batch.insert(key, bytes);
             }
             Ok(())
         })?;
@@ -348,13 +339,12 @@ impl World for SledWorld {
     }
 
     fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
-        // Nobody creates a run meanwhile.
-        self.turn(|turn| {
-            if read::has_version(turn.disk, version)? {
+        // No run is created meanwhile.
+        self.transact(|txn| {
+            if read::has_version(txn.disk, version)? {
                 return Ok(false);
             }
-            turn.batch.remove(keys::named(keys::PROGRAM, version.as_str()));
-            turn.empty = false;
+            txn.batch.remove(keys::named(keys::PROGRAM, version.as_str()));
             Ok(true)
         })
     }
@@ -387,7 +377,7 @@ impl World for SledWorld {
         let mut found = 0;
         verify::verify(&self.disk, &mut |_| found += 1)?;
         if found > 0 {
-            // Somebody may have written meanwhile: only what is there while nobody writes is damage.
+            // A write may have come in between: only what is there while no batch is applied is damage.
             let _quiet = self.state();
             self.sweeper.finish(false);
             verify::verify(&self.disk, report)?;

@@ -1,12 +1,15 @@
-//! Reading one run.
+//! Reading: runs as they stand on the disk.
+
+pub mod list;
+pub mod queue;
 
 use durhai_core::{Millis, RunId, Version};
-use durhai_world::{Chunk, InboxMessage, WorldError};
+use durhai_world::{Chunk, Hook, InboxMessage, Snapshot, WorldError};
 use sled::IVec;
 
 use crate::disk::Disk;
+use crate::entries::{key_of, last_seq, row_of, taken};
 use crate::keys;
-use crate::state::{key_of, row_of};
 
 pub fn log(disk: &Disk, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
     let Some(key) = key_of(disk, run)? else { return Ok(Vec::new()) };
@@ -115,6 +118,38 @@ pub fn expired(disk: &Disk, now: Millis, limit: usize) -> Result<Vec<RunId>, Wor
         found.extend(row_of(disk, keys::last_number(&entry?.0).unwrap_or(0))?.map(|row| row.run));
     }
     Ok(found)
+}
+
+/// The open hook of a token.
+pub fn hook(disk: &Disk, token: &str) -> Result<Option<Hook>, WorldError> {
+    let Some(value) = disk.get(keys::named(keys::HOOK, token))? else { return Ok(None) };
+    let Some((key, info)) = keys::split_dated(&value) else {
+        return Err(disk.corrupt(format!("the hook {token:?} cannot be read")));
+    };
+    // The run may end and go while we look.
+    Ok(row_of(disk, key)?.map(|row| Hook { run: row.run, info: info.to_vec() }))
+}
+
+/// How a run stands; no batch may be applied meanwhile.
+pub fn snapshot(disk: &Disk, id: &RunId) -> Result<Option<Snapshot>, WorldError> {
+    let Some(key) = key_of(disk, id)? else { return Ok(None) };
+    let Some(row) = row_of(disk, key)? else { return Ok(None) };
+    let mut hooks = Vec::new();
+    for entry in disk.prefix(keys::one(keys::OPEN, key)) {
+        let entry = entry?.0;
+        let Some(token) = keys::name_of_run(&entry) else { continue };
+        let Some(value) = disk.get(keys::named(keys::HOOK, token))? else { continue };
+        hooks.extend(keys::split_dated(&value).map(|(_, info)| (token.to_owned(), info.to_vec())));
+    }
+    let messages = inbox(disk, id, taken(disk, key)?, usize::MAX)?;
+    Ok(Some(Snapshot {
+        row,
+        last_seq: last_seq(disk, key)?,
+        streams: streams(disk, id)?,
+        values: values(disk, id)?,
+        messages,
+        hooks,
+    }))
 }
 
 fn chunk(disk: &Disk, (name, value): (IVec, IVec)) -> Result<Chunk, WorldError> {

@@ -5,16 +5,15 @@ use std::collections::HashMap;
 use durhai_world::{Admission, Record, WorldError};
 
 use crate::batch::Batch;
-use crate::concurrency::{Semaphore, rank};
-use crate::copy::{Cursor, OF_RUNS};
-use crate::counts::RunCounts;
+use crate::cursor::Cursor;
 use crate::disk::Disk;
-use crate::keys;
-use crate::state::{self, Run, row_of};
-use crate::zones::Zones;
-
-/// Says that a copy is being put into this store.
-pub const RESTORING: &str = "restoring";
+use crate::entries::{admission_value, row_of, row_value};
+use crate::format::RESTORING;
+use crate::keys::{self, OF_RUNS};
+use crate::state::counts::RunCounts;
+use crate::state::created_ranges::CreatedRanges;
+use crate::state::run::Run;
+use crate::state::semaphore::{Semaphore, rank};
 
 /// Entries that are written at a time, and their bytes.
 const STEP: usize = 2_000;
@@ -62,14 +61,12 @@ fn place(record: Record, batch: &mut Batch) -> usize {
             let semaphore = value.map(|limit| Semaphore { limit, ..Semaphore::default() }.value());
             (keys::named(keys::LIMIT, &key), semaphore)
         }
-        Record::Run { number, value } => {
-            (keys::one(keys::ROW, number).to_vec(), value.map(|row| crate::write::json(&row)))
-        }
+        Record::Run { number, value } => (keys::one(keys::ROW, number).to_vec(), value.map(|row| row_value(&row))),
         Record::Tries { number, value } => {
             (keys::one(keys::TRIES, number).to_vec(), (value > 0).then(|| value.to_be_bytes().to_vec()))
         }
         Record::Admission { number, value } => {
-            (keys::one(keys::ADMISSION, number).to_vec(), state::value_of(value).map(<[u8]>::to_vec))
+            (keys::one(keys::ADMISSION, number).to_vec(), admission_value(value).map(<[u8]>::to_vec))
         }
         Record::Taken { number, value } => {
             (keys::one(keys::TAKEN, number).to_vec(), (value > 0).then(|| value.to_be_bytes().to_vec()))
@@ -97,7 +94,7 @@ fn place(record: Record, batch: &mut Batch) -> usize {
 /// Makes what is found by other things than its name, and removes what belongs to no run.
 fn complete(disk: &Disk) -> Result<(), WorldError> {
     let mut semaphores: HashMap<String, Semaphore> = HashMap::new();
-    let (mut counts, mut zones) = (RunCounts::default(), Zones::default());
+    let (mut counts, mut created) = (RunCounts::default(), CreatedRanges::default());
     let mut hooks = Steps::new(disk);
     let mut cursor = Cursor::new(keys::HOOK);
     while let Some((key, value)) = cursor.next(disk)? {
@@ -129,7 +126,7 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
             }
             let Some(run) = Run::of_key(disk, number)? else { continue };
             counts.add(&run.row);
-            zones.add(number, run.row.created_at);
+            created.add(number, run.row.created_at);
             steps.batch.insert(keys::named(keys::ID, run.row.run.as_str()), &number.to_be_bytes());
             for index in keys::of_row(&run.row, number) {
                 steps.batch.insert(index, &[]);
@@ -164,7 +161,7 @@ fn complete(disk: &Disk) -> Result<(), WorldError> {
         steps.step()?;
     }
     counts.flush(&mut steps.batch);
-    zones.flush(&mut steps.batch);
+    created.flush(&mut steps.batch);
     steps.end()
 }
 

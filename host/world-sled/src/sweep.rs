@@ -1,4 +1,4 @@
-//! Removes, behind everybody's back and in small steps, what large deleted runs left.
+//! Removes what large deleted runs left, in small steps, on a thread of its own.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -7,7 +7,8 @@ use durhai_world::WorldError;
 
 use crate::batch::Batch;
 use crate::disk::Disk;
-use crate::{keys, write};
+use crate::keys;
+use crate::write::delete::sweep;
 
 /// Entries removed in one step; others may write between two.
 const STEP: usize = 512;
@@ -63,7 +64,7 @@ fn work(job: &Mutex<Job>, disk: &Disk) {
             }
             job.again = false;
         }
-        // A store that fails says so to those who write; here there is nobody to tell.
+        // A store that fails says so to the next write; here there is no caller to tell.
         while !lock(job).stop && matches!(step(disk), Ok(true)) {}
     }
 }
@@ -73,7 +74,7 @@ fn step(disk: &Disk) -> Result<bool, WorldError> {
     let Some((name, _)) = disk.prefix([keys::GARBAGE]).next().transpose()? else { return Ok(false) };
     let mut batch = Batch::default();
     let key = keys::last_number(&name).unwrap_or(0);
-    if write::sweep(disk, key, STEP, &mut batch)? {
+    if sweep(disk, key, STEP, &mut batch)? {
         batch.remove(name);
     }
     disk.apply(batch)?;

@@ -8,11 +8,12 @@ use std::fmt::Display;
 use durhai_core::RunId;
 use durhai_world::{Row, WorldError};
 
-use crate::counts::RunCounts;
 use crate::disk::Disk;
+use crate::entries::taken;
 use crate::keys::{self, hex};
-use crate::state::{Run, taken};
-use crate::zones;
+use crate::state::counts::RunCounts;
+use crate::state::created_ranges;
+use crate::state::run::Run;
 
 pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     for tag in 0..=u8::MAX {
@@ -32,7 +33,7 @@ pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldEr
             keys::OPEN => opens(disk, report)?,
             keys::LIMIT => concurrency::verify(disk, report)?,
             // With the concurrency limits, the rows and the messages.
-            keys::ADMISSION | keys::QUEUE | keys::COUNT | keys::ZONE | keys::URGENT => {}
+            keys::ADMISSION | keys::QUEUE | keys::COUNT | keys::CREATED | keys::URGENT => {}
             keys::STATUS | keys::WORKFLOW | keys::TAG | keys::PARENT | keys::VERSION | keys::EXPIRY => {
                 indexes(disk, tag, report)?;
             }
@@ -98,7 +99,7 @@ fn rows(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
         }
     }
     counts.compare(disk, report)?;
-    zones::verify(disk, created.into_iter(), report)
+    created_ranges::verify(disk, created.into_iter(), report)
 }
 
 fn ids(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {

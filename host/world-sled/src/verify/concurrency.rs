@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use durhai_world::{Admission, Row, WorldError};
 
 use super::{name, row};
-use crate::concurrency::{Semaphore, rank};
 use crate::disk::Disk;
+use crate::entries::admission_of;
 use crate::keys::{self, hex};
-use crate::state::admission_of;
+use crate::state::semaphore::{Semaphore, rank};
 
 pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
     let mut semaphores = count(disk, report)?;

@@ -1,7 +1,7 @@
 //! How many runs there are of each workflow, version and status.
 //!
 //! The numbers are kept in memory and written, as they are then, with each batch that changes them: so they are right
-//! after a crash without anybody's counting, and many changes of one number are one entry.
+//! after a crash without being counted again, and many changes of one number are one entry.
 
 use std::collections::HashMap;
 

@@ -1,53 +1,17 @@
-//! Hooks: whose a token is.
+//! Hooks: which run has a token.
 
 use std::sync::Arc;
 
 use durhai_core::RunId;
-use durhai_world::{Hook, HookChange, WorldError};
+use durhai_world::{HookChange, WorldError};
 
-use crate::disk::Disk;
+use super::txn::WriteTxn;
+use crate::entries::row_of;
 use crate::keys;
-use crate::state::{Run, State, row_of};
-use crate::write::Turn;
+use crate::state::run::Run;
 
-/// The open hook of a token.
-pub fn hook(disk: &Disk, token: &str) -> Result<Option<Hook>, WorldError> {
-    let Some(value) = disk.get(keys::named(keys::HOOK, token))? else { return Ok(None) };
-    let Some((key, info)) = keys::split_dated(&value) else {
-        return Err(disk.corrupt(format!("the hook {token:?} cannot be read")));
-    };
-    // The run may end and go while we look.
-    Ok(row_of(disk, key)?.map(|row| Hook { run: row.run, info: info.to_vec() }))
-}
-
-impl State {
-    /// What [`World::reserve`](durhai_world::World::reserve) does.
-    pub fn reserve(&mut self, disk: &Disk, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError> {
-        let Some(held) = self.runs.get_mut(run).filter(|held| held.fence == fence && fence != 0) else {
-            return Ok(None);
-        };
-        if let Some(hook) = hook(disk, token)?.filter(|hook| hook.run != *run) {
-            return Ok(Some(hook.run));
-        }
-        if let Some(owner) = self.reserved.get(token) {
-            return Ok(Some(owner.clone()).filter(|owner| owner != run));
-        }
-        let token: Arc<str> = token.into();
-        held.reserved.push(token.clone());
-        self.reserved.insert(token, run.clone());
-        Ok(None)
-    }
-
-    /// Ends the reservations of a run.
-    pub fn unreserve(&mut self, run: &RunId) {
-        let Some(held) = self.runs.get_mut(run) else { return };
-        for token in std::mem::take(&mut held.reserved) {
-            self.reserved.remove(&token);
-        }
-    }
-}
-
-impl Turn<'_> {
+impl WriteTxn<'_> {
+    /// Opens or closes a hook of a run that is held.
     pub fn change_hook(&mut self, id: &RunId, change: HookChange) -> Result<(), WorldError> {
         let (HookChange::Open { token, .. } | HookChange::Close { token }) = &change;
         let token = token.clone();
@@ -59,7 +23,6 @@ impl Turn<'_> {
         match change {
             HookChange::Open { info, .. } if has => {
                 self.batch.insert(keys::named(keys::HOOK, &token), keys::dated(run.key, &info));
-                self.empty = false;
             }
             HookChange::Open { info, .. } if taken.is_none() && free => {
                 let key = run.key;
@@ -94,11 +57,10 @@ impl Turn<'_> {
         self.batch.insert(keys::named(keys::HOOK, token), keys::dated(key, info));
         self.batch.insert(keys::of_run(keys::OPEN, key, token), &[]);
         self.hooks.insert(token.clone(), Some(key));
-        self.empty = false;
     }
 
     /// The run that has a token, open or reserved.
-    pub fn whose(&self, token: &str) -> Result<Option<RunId>, WorldError> {
+    pub fn owner(&self, token: &str) -> Result<Option<RunId>, WorldError> {
         let Some(key) = self.hook_owner(token)? else { return Ok(self.state.reserved.get(token).cloned()) };
         // It may be one of this batch, which is not on the disk yet.
         if let Some((id, _)) = self.state.runs.iter().find(|(_, run)| run.key == key) {
@@ -121,7 +83,6 @@ impl Turn<'_> {
         self.batch.remove(keys::named(keys::HOOK, &token));
         self.batch.remove(keys::of_run(keys::OPEN, key, &token));
         self.hooks.insert(token, None);
-        self.empty = false;
     }
 
     /// The key of the run that has this hook open, or will have it with this batch.

@@ -10,8 +10,9 @@ use durhai_core::Status;
 use durhai_world::{Page, Query, WorldError};
 
 use crate::disk::Disk;
+use crate::entries::row_of;
 use crate::keys;
-use crate::state::{State, row_of};
+use crate::state::State;
 
 /// Entries that are gone through one by one before an index is entered anew, further down.
 const NEAR: usize = 4;
@@ -21,7 +22,7 @@ pub struct Plan {
     /// Prefixes of indexes: a run must be under one of each.
     wanted: Vec<Vec<Vec<u8>>>,
     /// The keys must be in one of these, which go downwards.
-    zones: Option<Vec<Range<u64>>>,
+    ranges: Option<Vec<Range<u64>>>,
 }
 
 impl Plan {
@@ -48,11 +49,11 @@ impl Plan {
         if wanted.is_empty() {
             wanted.push(vec![vec![keys::ROW]]);
         }
-        let zones = match (query.since, query.until) {
+        let ranges = match (query.since, query.until) {
             (None, None) => None,
-            (since, until) => Some(state.zones.between(since, until)),
+            (since, until) => Some(state.created.between(since, until)),
         };
-        Plan { wanted, zones }
+        Plan { wanted, ranges }
     }
 }
 
@@ -66,14 +67,14 @@ pub fn list(disk: &Disk, query: &Query, plan: &Plan) -> Result<Page, WorldError>
     let mut page = Page::default();
     let mut last = before;
     let mut wanted: Vec<AnyOf<'_>> = plan.wanted.iter().map(|any| AnyOf::new(disk, any)).collect();
-    let mut zones = plan.zones.as_ref().map(|zones| zones.iter().peekable());
+    let mut ranges = plan.ranges.as_ref().map(|ranges| ranges.iter().peekable());
     while let Some(key) = in_all(&mut wanted, before)? {
         before = key;
-        if let Some(zones) = &mut zones {
-            while zones.next_if(|zone| zone.start > key).is_some() {}
-            let Some(zone) = zones.peek() else { break };
-            if key >= zone.end {
-                before = zone.end;
+        if let Some(ranges) = &mut ranges {
+            while ranges.next_if(|range| range.start > key).is_some() {}
+            let Some(range) = ranges.peek() else { break };
+            if key >= range.end {
+                before = range.end;
                 continue;
             }
         }

@@ -3,30 +3,24 @@
 //! sled opens a damaged file or refuses it, as it comes; where it opens it, it may clear what comes after the damage. So
 //! nothing here lets sled near a file before it was looked at, and what is saved is read from the file itself.
 
+pub mod files;
 mod log;
 mod small;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use durhai_core::{RunId, Status};
 use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
-use crate::disk::{self, Disk};
-use crate::{Options, keys};
+use crate::disk::lock::lock;
+use crate::entries::row_value;
+use crate::{Options, keys, open};
+use files::{cannot, described};
 use log::Log;
 use tree::{Tree, Trust};
-
-/// What was found in the files of a store that nobody has open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files {
-    /// Damaged files that are made anew when they are missing; the next one who opens the store sets them aside.
-    pub aside: Vec<PathBuf>,
-    /// Damage of what cannot be made anew, a sentence each. The store is not opened.
-    pub damage: Vec<String>,
-}
 
 /// What was saved of a damaged store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,47 +44,15 @@ const STEP: usize = 1000;
 const DOUBTFUL: &str = "it was saved from a damaged store, and what was written of it last may be lost: look at its events, \
                         then `durhai unpark` lets it go on from there, which makes again what is missing";
 
-/// Looks at the files of a store without changing them. One that is not there is sound.
-///
-/// # Errors
-///
-/// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if it cannot be read.
-pub fn examine(folder: &Path) -> Result<Files, WorldError> {
-    let inner = folder.join("sled");
-    if !inner.join("db").exists() {
-        return Ok(Files::default());
-    }
-    let _lock = disk::lock(folder)?;
-    look(&inner, true).map_err(|error| cannot("read", folder, &error))
-}
-
-/// The same for who has the lock. `all`: also what sled reads only when it is wanted, and checks then.
-pub fn look(inner: &Path, all: bool) -> std::io::Result<Files> {
-    let aside = small::damaged(inner)?;
-    if !inner.join("db").exists() {
-        return Ok(Files { aside, damage: Vec::new() });
-    }
-    let stable = small::summed_up(inner)?;
-    // What is before that sled reads when it is wanted, and checks it then.
-    let from = if all || !aside.is_empty() { 0 } else { stable / log::SEGMENT as u64 * log::SEGMENT as u64 };
-    let log = log::check(&inner.join("db"), from, stable)?;
-    Ok(Files { aside, damage: described(&log) })
-}
-
-/// Puts aside what is made anew, and says what was done, a sentence each.
-pub fn set_aside(files: &[PathBuf]) -> std::io::Result<Vec<String>> {
-    small::set_aside(files)
-}
-
 /// Puts everything that can be read in the files of a store into a new one in another folder, which is made. Nothing is
 /// changed in the damaged one. Indexes and counters are as they were found: a copy of the new store puts them right.
 ///
 /// # Errors
 ///
-/// [`WorldError::Locked`] if somebody has it open, [`WorldError::Unavailable`] if one of them cannot be read or written.
+/// [`WorldError::Locked`] if a process has it open, [`WorldError::Unavailable`] if one of them cannot be read or written.
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
     let inner = from.join("sled");
-    let _lock = disk::lock(from)?;
+    let _lock = lock(from)?;
     let read = || -> std::io::Result<(Log, Tree)> {
         let mut log = log::read(&inner.join("db"), small::summed_up(&inner)?)?;
         let tears = std::mem::take(&mut log.tears);
@@ -111,7 +73,7 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
     salvaged.damage.append(&mut tree.damage);
     park_doubtful(&mut tree, &mut salvaged);
     count_missing(&tree, &mut salvaged);
-    let disk = Disk::open(to, &Options::default())?;
+    let disk = open::open(to, &Options::default())?;
     let mut batch = Batch::default();
     for (count, (key, value)) in tree.entries.iter().enumerate() {
         if key.first() != Some(&keys::OWN) && key.first() != Some(&keys::HELD) {
@@ -127,24 +89,8 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
     Ok(salvaged)
 }
 
-fn described(log: &Log) -> Vec<String> {
-    let gap = |gap: &log::Gap| match gap.at == gap.end {
-        _ if gap.righted => format!(
-            "one bit of its data file is wrong between byte {} and byte {}, and its check sum tells which",
-            gap.at, gap.end
-        ),
-        true => format!("its data file has {} bytes, and ended later once: what was there is lost", gap.at),
-        false => format!("its data file is damaged from byte {} to byte {}", gap.at, gap.end),
-    };
-    log.gaps.iter().map(gap).collect()
-}
-
-fn cannot(what: &str, folder: &Path, error: &std::io::Error) -> WorldError {
-    WorldError::Unavailable(format!("cannot {what} the store in {}: {error}", folder.display()))
-}
-
 /// Runs that have not ended and of which the last may be lost wait for an operator. Of one that has ended the log says so,
-/// or it is parked by whoever compares them.
+/// or it is parked when the two are compared.
 fn park_doubtful(tree: &mut Tree, salvaged: &mut Salvaged) {
     let mut changed = Vec::new();
     for (key, value) in tree.entries.range(vec![keys::ROW]..vec![keys::ROW + 1]) {
@@ -159,7 +105,7 @@ fn park_doubtful(tree: &mut Tree, salvaged: &mut Salvaged) {
             salvaged.parked.push(row.run.clone());
             let note = serde_json::json!({ "reason": DOUBTFUL });
             let row = Row { status: Status::Parked, wake_at: None, note, ..row };
-            changed.push((key.clone(), crate::write::json(&row)));
+            changed.push((key.clone(), row_value(&row)));
         }
     }
     tree.entries.extend(changed);

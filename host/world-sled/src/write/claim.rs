@@ -1,22 +1,22 @@
-//! Claims: of what is due, and of one run.
+//! Claims: of what is due, of one run, and given back.
 
 use durhai_core::{Millis, RunId};
-use durhai_world::{Admission, Claim, WorldError};
+use durhai_world::{Admission, Claim, Notice, WorldError};
 
+use super::txn::{Outcome, WriteTxn};
 use crate::keys;
-use crate::state::Run;
-use crate::write::Turn;
+use crate::state::run::Run;
 
 /// How many runs are looked at before what became of them is made visible: many may be due that have to wait.
 const AT_ONCE: usize = 1000;
 
-impl Turn<'_> {
+impl WriteTxn<'_> {
     /// Claims what is due, at most `limit` runs.
     pub fn claim(&mut self, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
         let mut claims = Vec::new();
         let done = self.claim_due(now, limit, &mut claims);
         if done.is_err() {
-            // Nobody gets them.
+            // The caller does not get them.
             claims.iter().for_each(|claim| drop(self.state.runs.remove(&claim.run)));
         }
         done.map(|()| claims)
@@ -32,7 +32,6 @@ impl Turn<'_> {
             if due > now {
                 break;
             }
-            self.empty = false;
             let Some(run) = Run::of_key(self.disk, key)? else {
                 // An entry without a run is damage, which `verify` reports; here it is only in the way.
                 self.batch.remove(name);
@@ -57,18 +56,13 @@ impl Turn<'_> {
                 Ok(None)
             }
             Some(found) if found.due().is_none_or(|due| due > now) => {
-                self.empty = false;
                 self.state.take(self.disk, id, now, &mut self.batch)
             }
-            Some(_) => {
-                self.empty = false;
-                let claim = self.take_due(id.clone(), now)?;
-                match claim {
-                    // It waits now, and can be claimed all the same.
-                    None => self.state.take(self.disk, id, now, &mut self.batch),
-                    claim => Ok(claim),
-                }
-            }
+            Some(_) => match self.take_due(id.clone(), now)? {
+                // It waits now, and can be claimed all the same.
+                None => self.state.take(self.disk, id, now, &mut self.batch),
+                claim => Ok(claim),
+            },
             None => Ok(None),
         }
     }
@@ -87,5 +81,20 @@ impl Turn<'_> {
         }
         self.passing.push(id);
         Ok(None)
+    }
+
+    /// Gives the claim back.
+    pub fn release(&mut self, id: RunId, fence: u64) -> Outcome<()> {
+        let run = match self.state.runs.get_mut(&id) {
+            Some(run) if run.fence == fence && fence != 0 => run,
+            _ => return self.refuse(id),
+        };
+        run.fence = 0;
+        self.batch.remove(&keys::one(keys::HELD, run.key));
+        run.queue(&mut self.batch);
+        self.state.unreserve(&id);
+        self.notices.push(Notice::Due);
+        self.passing.push(id);
+        Ok(Ok(()))
     }
 }
