@@ -9,10 +9,12 @@
 
 pub mod conformance;
 mod copy;
+mod forward;
 mod memory;
 mod types;
 
 pub use copy::{Admission, Record, Snapshot};
+pub use forward::Forward;
 pub use memory::MemoryWorld;
 pub use types::*;
 
