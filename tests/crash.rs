@@ -142,7 +142,9 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
         // The fault struck behind the end of the run.
         Err(_) if connection.is_down() => events(&*world, &id)
             .pop()
-            .and_then(|event| if let Body::RunCompleted { output } = event.body { Some(output) } else { None })
+            .and_then(|event| {
+                if let Body::RunCompleted { output } = event.body { Some(Arc::unwrap_or_clone(output)) } else { None }
+            })
             .unwrap_or_else(|| panic!("{what}: no output")),
         Err(error) => {
             let log: Vec<_> = events(&*world, &id).iter().map(show::short).collect();

@@ -112,7 +112,7 @@ fn what_newer_versions_add_is_ignored_and_what_is_unknown_is_refused() {
     let newer = wire::decode(&[9, b'{', b'}'], &mut events).unwrap_err();
     assert!(newer.to_string().contains("format 9"), "{newer}");
     let null = with(r#"{"seq":3,"at":5,"type":"step_completed","step_id":"1","output":null}"#).unwrap();
-    assert_eq!(null.body, Body::StepCompleted { output: Value::Null });
+    assert_eq!(null.body, Body::StepCompleted { output: Value::Null.into() });
 }
 
 /// A sample with one event edited is found out, and nothing else happens.

@@ -253,7 +253,7 @@ fn old(name: &str, purge_at: Option<Millis>) -> Create {
     let events = [
         event(1, Body::RunCreated(Box::new(created))),
         event(2, Body::RunStarted { again: None }),
-        event(3, Body::RunCompleted { output: json!(name) }),
+        event(3, Body::RunCompleted { output: json!(name).into() }),
     ];
     let row = Row {
         run,

@@ -112,7 +112,7 @@ async fn children_are_under_the_span_of_their_parent() {
     for (id, attempt) in ["p", "p:2"].iter().zip(&attempts) {
         let events = host.get(id).await.unwrap().events(1, 100).await.unwrap();
         let sent = events.iter().find_map(|event| match &event.body {
-            Body::StepCompleted { output } => Some(output.clone()),
+            Body::StepCompleted { output } => Some(Value::clone(output)),
             _ => None,
         });
         assert_eq!(sent, Some(json!(attempt.context.to_string())));

@@ -45,7 +45,7 @@ pub fn drive(replay: &mut Replay, steps: usize) -> bool {
     loop {
         let value = match replay.next() {
             Next::Begin => json!(0),
-            Next::Resume { answer: Answer::Value(value), .. } => value,
+            Next::Resume { answer: Answer::Value(value), .. } => Arc::unwrap_or_clone(value),
             Next::Idle => return true,
             Next::Stop => return false,
             other => panic!("steps in sequence never lead to {other:?}"),

@@ -79,7 +79,7 @@ impl Run {
                 () = host.life.closing.cancelled() => return Err(HostError::Closed.into()),
             };
             if let Some(Body::RunCompleted { output }) = settled.as_deref() {
-                return T::deserialize(output).map_err(|error| RunError::Type(self.id.clone(), error));
+                return T::deserialize(&**output).map_err(|error| RunError::Type(self.id.clone(), error));
             }
         }
         let view = self.wait().await?;

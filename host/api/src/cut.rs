@@ -110,12 +110,12 @@ impl Long for Event {
             Body::StepStarted { input: Some(input), .. } => cut(Arc::make_mut(input)),
             Body::ChildStarted { input, .. } => cut(Arc::make_mut(input)),
             Body::StepCompleted { output } | Body::ChildCompleted { output } | Body::RunCompleted { output } => {
-                cut(output)
+                cut(Arc::make_mut(output))
             }
-            Body::SignalReceived { payload, .. } | Body::HookReceived { payload, .. } => cut(payload),
+            Body::SignalReceived { payload, .. } | Body::HookReceived { payload, .. } => cut(Arc::make_mut(payload)),
             // Its schema stays: a form is made from it.
-            Body::Suspended { payload, .. } => cut(payload),
-            Body::Resumed { data } => cut(data),
+            Body::Suspended { payload, .. } => cut(Arc::make_mut(payload)),
+            Body::Resumed { data } => cut(Arc::make_mut(data)),
             Body::StepRetrying { error, .. }
             | Body::StepFailed { error }
             | Body::ChildFailed { error }

@@ -203,7 +203,7 @@ mod tests {
             ),
             (started(3_500, "4", "charge", 2), Some("step charge (4) attempt 2"), "0 steps done · charge (4)"),
             (
-                event(3_503, "4", Body::StepCompleted { output: Value::Null }),
+                event(3_503, "4", Body::StepCompleted { output: Value::Null.into() }),
                 Some("step charge (4) completed in 3 ms"),
                 "1 step done",
             ),
@@ -228,14 +228,22 @@ mod tests {
             label: None,
             detached: false,
         };
-        let asked =
-            Body::Suspended { payload: "ok?".into(), label: Some("ok".into()), schema: Value::Null, wake_at: None };
+        let asked = Body::Suspended {
+            payload: Value::from("ok?").into(),
+            label: Some("ok".into()),
+            schema: Value::Null,
+            wake_at: None,
+        };
         let error = Failure::new(Kind::ChildFailed, "no money");
         let story = [
             (event(1, "1", started), "child pay (1) started: run p.1", "0 steps done · child pay (1)"),
             (event(2, "1", Body::ChildFailed { error }), "child pay (1) failed: no money", "0 steps done"),
             (event(3, "2", asked), "asks a person \"ok\" (2): \"ok?\"", "0 steps done · asks a person \"ok\" (2)"),
-            (event(4, "2", Body::Resumed { data: true.into() }), "a person has answered (2)", "0 steps done"),
+            (
+                event(4, "2", Body::Resumed { data: Value::from(true).into() }),
+                "a person has answered (2)",
+                "0 steps done",
+            ),
             (event(5, "3", Body::RunContinued { next: run_id }), "goes on as run p.1", "0 steps done"),
         ];
         for (event, line, summary) in story {
@@ -248,7 +256,7 @@ mod tests {
     #[test]
     fn what_began_before_the_watch_has_no_name() {
         let board = Board::default();
-        let event = event(1, "7", Body::StepCompleted { output: Value::Null });
+        let event = event(1, "7", Body::StepCompleted { output: Value::Null.into() });
         assert_eq!(board.narrate(&event).as_deref(), Some("step 7 completed"));
     }
 

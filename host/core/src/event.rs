@@ -22,7 +22,7 @@ pub struct Event {
     pub body: Body,
 }
 
-/// What happened.
+/// What happened. Values that a run takes in and hands out are shared: the log and the script hold the same one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     RunCreated(Box<Created>),
@@ -44,7 +44,7 @@ pub enum Body {
         retry_at: Millis,
     },
     StepCompleted {
-        output: Value,
+        output: Arc<Value>,
     },
     /// The step failed for good, or its call was cancelled.
     StepFailed {
@@ -57,7 +57,7 @@ pub enum Body {
     /// `id` is what the sender gave against double delivery.
     SignalReceived {
         name: Arc<str>,
-        payload: Value,
+        payload: Arc<Value>,
         id: Option<String>,
     },
     /// The world has the token for this run.
@@ -77,21 +77,21 @@ pub enum Body {
     /// `id` is what the sender gave against double delivery. Without a step id it came for a hook that the run has not
     /// opened: it is kept for the next one with that `token`.
     HookReceived {
-        payload: Value,
+        payload: Arc<Value>,
         id: Option<String>,
         token: Option<String>,
     },
     HookClosed,
     /// A person is asked; nobody is after `wake_at`.
     Suspended {
-        payload: Value,
+        payload: Arc<Value>,
         label: Option<String>,
         /// JSON Schema of the data that is wanted; null: anything.
         schema: Value,
         wake_at: Option<Millis>,
     },
     Resumed {
-        data: Value,
+        data: Arc<Value>,
     },
     ChildStarted {
         run_id: RunId,
@@ -103,7 +103,7 @@ pub enum Body {
         detached: bool,
     },
     ChildCompleted {
-        output: Value,
+        output: Arc<Value>,
     },
     /// The child failed, could not be started, or its call was cancelled.
     ChildFailed {
@@ -119,7 +119,7 @@ pub enum Body {
         to: Version,
     },
     RunCompleted {
-        output: Value,
+        output: Arc<Value>,
     },
     RunFailed {
         error: Failure,

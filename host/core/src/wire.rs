@@ -293,6 +293,9 @@ impl Line<'_> {
         fn owned<T: ToOwned>(value: Cow<'_, T>) -> T::Owned {
             value.into_owned()
         }
+        fn shared(value: Cow<'_, Value>) -> Arc<Value> {
+            Arc::new(value.into_owned())
+        }
         let kind = self.kind.as_ref();
         let body = match kind {
             "run_created" => Body::RunCreated(Box::new(Created {
@@ -323,7 +326,7 @@ impl Line<'_> {
             },
             "step_started" => Body::StepStarted {
                 name: want(self.name, kind, "name")?.as_ref().into(),
-                input: self.input.map(|input| Arc::new(owned(input))),
+                input: self.input.map(shared),
                 attempt: want(self.attempt, kind, "attempt")?,
                 label: self.label.map(Cow::into_owned),
             },
@@ -332,13 +335,13 @@ impl Line<'_> {
                 error: owned(want(self.error, kind, "error")?),
                 retry_at: want(self.retry_at, kind, "retry_at")?,
             },
-            "step_completed" => Body::StepCompleted { output: owned(want(self.output, kind, "output")?) },
+            "step_completed" => Body::StepCompleted { output: shared(want(self.output, kind, "output")?) },
             "step_failed" => Body::StepFailed { error: owned(want(self.error, kind, "error")?) },
             "timer_started" => Body::TimerStarted { wake_at: want(self.wake_at, kind, "wake_at")? },
             "timer_fired" => Body::TimerFired,
             "signal_received" => Body::SignalReceived {
                 name: want(self.name, kind, "name")?.as_ref().into(),
-                payload: owned(want(self.payload, kind, "payload")?),
+                payload: shared(want(self.payload, kind, "payload")?),
                 id: self.signal_id.map(Cow::into_owned),
             },
             "hook_opened" => Body::HookOpened {
@@ -351,26 +354,26 @@ impl Line<'_> {
                 run_id: want(self.run_id, kind, "run_id")?,
             },
             "hook_received" => Body::HookReceived {
-                payload: owned(want(self.payload, kind, "payload")?),
+                payload: shared(want(self.payload, kind, "payload")?),
                 id: self.payload_id.map(Cow::into_owned),
                 token: self.token.map(Cow::into_owned),
             },
             "hook_closed" => Body::HookClosed,
             "suspended" => Body::Suspended {
-                payload: owned(want(self.payload, kind, "payload")?),
+                payload: shared(want(self.payload, kind, "payload")?),
                 label: self.label.map(Cow::into_owned),
                 schema: self.schema.map(owned).unwrap_or_default(),
                 wake_at: self.wake_at,
             },
-            "resumed" => Body::Resumed { data: owned(want(self.data, kind, "data")?) },
+            "resumed" => Body::Resumed { data: shared(want(self.data, kind, "data")?) },
             "child_started" => Body::ChildStarted {
                 run_id: want(self.run_id, kind, "run_id")?,
                 name: want(self.name, kind, "name")?.as_ref().into(),
-                input: Arc::new(self.input.map(owned).unwrap_or_default()),
+                input: self.input.map(shared).unwrap_or_default(),
                 label: self.label.map(Cow::into_owned),
                 detached: self.detached,
             },
-            "child_completed" => Body::ChildCompleted { output: owned(want(self.output, kind, "output")?) },
+            "child_completed" => Body::ChildCompleted { output: shared(want(self.output, kind, "output")?) },
             "child_failed" => Body::ChildFailed { error: owned(want(self.error, kind, "error")?) },
             "cancel_requested" => Body::CancelRequested {
                 reason: self.reason.map(Cow::into_owned).unwrap_or_default(),
@@ -379,7 +382,7 @@ impl Line<'_> {
             "run_migrated" => {
                 Body::RunMigrated { from: want(self.from, kind, "from")?, to: want(self.to, kind, "to")? }
             }
-            "run_completed" => Body::RunCompleted { output: owned(want(self.output, kind, "output")?) },
+            "run_completed" => Body::RunCompleted { output: shared(want(self.output, kind, "output")?) },
             "run_failed" => Body::RunFailed { error: owned(want(self.error, kind, "error")?) },
             "run_cancelled" => Body::RunCancelled { reason: self.reason.map(Cow::into_owned).unwrap_or_default() },
             "run_continued" => Body::RunContinued { next: want(self.next, kind, "next")? },

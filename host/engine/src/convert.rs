@@ -1,5 +1,7 @@
 //! Between what a script holds ([`Dynamic`]) and what can be stored ([`Value`]).
 
+use std::borrow::Borrow;
+
 use durhai_core::replay::Limits;
 use durhai_core::{Failure, Kind, Value};
 use rhai::Dynamic;
@@ -35,9 +37,10 @@ pub fn to_value(value: &Dynamic, name: &str, budget: Budget) -> Result<Value, Fa
     })
 }
 
-/// [`to_dynamic`] of what nobody needs any more: the script holds what comes of it, and has not held what goes.
-pub fn into_dynamic(value: Value) -> Dynamic {
-    let dynamic = to_dynamic(&value);
+/// [`to_dynamic`] of a value that the host lets go of: the script pays for what it is given, and is not credited with
+/// what goes.
+pub fn into_dynamic(value: impl Borrow<Value>) -> Dynamic {
+    let dynamic = to_dynamic(value.borrow());
     meter::apart(|| drop(value));
     dynamic
 }

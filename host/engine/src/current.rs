@@ -223,6 +223,8 @@ pub fn ask(ctx: &NativeCallContext<'_>, call: Call, keep: impl FnOnce(&mut State
     }
     match answer {
         Answer::Failure(failure) => Err(failure_to_error(failure)),
+        // The log has the same value: it is read, not copied, and let go of by `convert::into_dynamic`.
+        Answer::Value(value) => Ok(Answer::Value(value)),
         answer => Ok(meter::owned(answer)),
     }
 }

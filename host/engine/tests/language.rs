@@ -121,7 +121,7 @@ fn people() {
     ]);
     let outcome = run("suspend(#{ a: 1 }, #{ label: \"boss\", timeout: 60, schema: #{ type: \"object\" } })");
     let asked = outcome.events.iter().find_map(|event| match &event.body {
-        Body::Suspended { payload, label, schema, wake_at } => Some((payload, label.as_deref(), schema, wake_at)),
+        Body::Suspended { payload, label, schema, wake_at } => Some((&**payload, label.as_deref(), schema, wake_at)),
         _ => None,
     });
     let (payload, label, schema, wake_at) = asked.expect("somebody is asked");

@@ -160,17 +160,17 @@ impl Calls {
         }
         let Some(side) = self.sides.get_mut(&key) else { return };
         let result = match &event.body {
-            Body::StepCompleted { output } | Body::ChildCompleted { output } => ("completed", output.clone()),
+            Body::StepCompleted { output } | Body::ChildCompleted { output } => ("completed", Value::clone(output)),
             Body::StepFailed { error } | Body::ChildFailed { error } => {
                 ("failed", json!({ "kind": error.kind, "message": error.message }))
             }
             Body::TimerFired => ("fired", Value::Null),
-            Body::SignalReceived { payload, .. } => ("received", payload.clone()),
-            Body::HookReceived { payload, .. } => ("received", payload.clone()),
+            Body::SignalReceived { payload, .. } => ("received", Value::clone(payload)),
+            Body::HookReceived { payload, .. } => ("received", Value::clone(payload)),
             Body::HookConflict { .. } => ("conflict", Value::Null),
             Body::HookClosed => ("closed", Value::Null),
-            Body::Resumed { data } => ("resumed", data.clone()),
-            Body::RunCompleted { output } => ("completed", output.clone()),
+            Body::Resumed { data } => ("resumed", Value::clone(data)),
+            Body::RunCompleted { output } => ("completed", Value::clone(output)),
             Body::RunFailed { error } => ("failed", json!({ "kind": error.kind, "message": error.message })),
             Body::RunCancelled { reason } => ("cancelled", json!(reason)),
             Body::CancelRequested { reason, .. } => ("requested", json!(reason)),

@@ -1,6 +1,7 @@
 //! Logs with other results than those that were recorded.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use durhai_core::{Body, Event, Kind, StepId, Value, json};
 
@@ -9,8 +10,9 @@ use durhai_core::{Body, Event, Kind, StepId, Value, json};
 pub(crate) fn set_results(log: &mut [Event], set: &BTreeMap<StepId, Value>) -> Result<(), String> {
     for (id, value) in set {
         json::check(value, "").map_err(|number| format!("the result of step {id} cannot be set: {number}"))?;
+        let value = Arc::new(value.clone());
         let of_call = |event: &&mut Event| event.step_id.as_ref() == Some(id);
-        let result = log.iter_mut().rev().filter(of_call).find_map(|event| result_of(&mut event.body, value));
+        let result = log.iter_mut().rev().filter(of_call).find_map(|event| result_of(&mut event.body, &value));
         if result.is_none() {
             return Err(no_result(log, id));
         }
@@ -19,11 +21,11 @@ pub(crate) fn set_results(log: &mut [Event], set: &BTreeMap<StepId, Value>) -> R
 }
 
 /// Puts the value in the place of a result; `None`: it is none.
-fn result_of(body: &mut Body, value: &Value) -> Option<()> {
+fn result_of(body: &mut Body, value: &Arc<Value>) -> Option<()> {
     match body {
-        Body::StepCompleted { output } | Body::ChildCompleted { output } => output.clone_from(value),
-        Body::Resumed { data } => data.clone_from(value),
-        Body::SignalReceived { payload, .. } | Body::HookReceived { payload, .. } => payload.clone_from(value),
+        Body::StepCompleted { output } | Body::ChildCompleted { output } => *output = value.clone(),
+        Body::Resumed { data } => *data = value.clone(),
+        Body::SignalReceived { payload, .. } | Body::HookReceived { payload, .. } => *payload = value.clone(),
         Body::StepFailed { error } if error.kind != Kind::Cancelled => {
             *body = Body::StepCompleted { output: value.clone() };
         }

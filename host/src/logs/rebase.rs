@@ -95,7 +95,7 @@ pub(crate) fn rename_in_input(event: &mut Event, old: &RunId, new: &RunId) {
     match &mut event.body {
         Body::StepStarted { input: Some(input), .. } => renamed(std::sync::Arc::make_mut(input)),
         Body::ChildStarted { input, .. } => renamed(std::sync::Arc::make_mut(input)),
-        Body::Suspended { payload, .. } => renamed(payload),
+        Body::Suspended { payload, .. } => renamed(std::sync::Arc::make_mut(payload)),
         _ => {}
     }
 }

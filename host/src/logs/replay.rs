@@ -311,7 +311,7 @@ impl Ran {
         let replay = self.exec.replay();
         let mut view = ReplayView::new(replay.status(), self.events, self.micros);
         match replay.verdict() {
-            Some(Verdict::Ended(Body::RunCompleted { output })) => view.output = output.clone(),
+            Some(Verdict::Ended(Body::RunCompleted { output })) => view.output = Value::clone(output),
             Some(Verdict::Ended(Body::RunFailed { error })) => view.error = Some(error.clone()),
             Some(Verdict::Diverged(divergence)) => view.divergence = Some((**divergence).clone()),
             Some(Verdict::Ended(_)) => {}

@@ -140,12 +140,14 @@ fn again(kept: &[Event], behind: Vec<Event>) -> Vec<Vec<u8>> {
                 continue;
             }
             _ if kept => continue,
-            (Body::SignalReceived { name, payload, id }, _) => Message::Signal { name: name.to_string(), payload, id },
+            (Body::SignalReceived { name, payload, id }, _) => {
+                Message::Signal { name: name.to_string(), payload: Arc::unwrap_or_clone(payload), id }
+            }
             (Body::HookReceived { payload, id, token }, opener) => {
                 let token = token.or_else(|| tokens.get(opener.as_ref()?).cloned());
                 // Its token says which hook it is for.
                 let Some(step_id) = opener.or_else(|| StepId::parse("1")) else { continue };
-                Message::Hook { step_id, token, keep: true, payload, id }
+                Message::Hook { step_id, token, keep: true, payload: Arc::unwrap_or_clone(payload), id }
             }
             _ => continue,
         };

@@ -104,7 +104,7 @@ impl Message {
 pub(crate) fn to_parent(created: &Created, end: &Body, now: Millis) -> Option<NewMessage> {
     let parent = created.parent.as_ref()?;
     let (output, cause) = match end {
-        Body::RunCompleted { output } => (output.clone(), None),
+        Body::RunCompleted { output } => (Value::clone(output), None),
         Body::RunFailed { error } => (Value::Null, Some(error.clone())),
         Body::RunCancelled { reason } => (Value::Null, Some(Failure::cancelled(reason))),
         _ => return None,

@@ -89,7 +89,7 @@ fn open_in(log: &[Event]) -> Vec<Suspension> {
                 let asked = Suspension {
                     step_id: id.clone(),
                     label: label.clone(),
-                    payload: payload.clone(),
+                    payload: Value::clone(payload),
                     schema: schema.clone(),
                     since: event.at,
                     until: wake_at.map(|wake_at| taken_over.until(event.seq, event.at, wake_at)),

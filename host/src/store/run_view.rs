@@ -116,7 +116,7 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         view.events = tail.first + u64::from(tail.count) - 1;
         if view.status.is_terminal() {
             match decode(&tail)?.pop().map(|event| event.body) {
-                Some(Body::RunCompleted { output }) => view.output = output,
+                Some(Body::RunCompleted { output }) => view.output = Arc::unwrap_or_clone(output),
                 Some(Body::RunFailed { error }) => view.error = Some(error),
                 Some(Body::RunCancelled { reason }) => view.reason = Some(reason).filter(|reason| !reason.is_empty()),
                 Some(Body::RunContinued { next }) => view.next = Some(next),

@@ -106,7 +106,7 @@ impl Ledger {
                     self.end(&id, Err(error.clone()));
                 }
             }
-            Body::StepCompleted { output } => self.end(&id, Ok(output.clone())),
+            Body::StepCompleted { output } => self.end(&id, Ok(Value::clone(output))),
             Body::StepFailed { error } => self.end(&id, Err(error.clone())),
             Body::HookOpened { token, url, .. } => self.hooks.push((id, token.clone(), url.clone())),
             Body::HookClosed => self.hooks.retain(|(hook, ..)| *hook != id),

@@ -111,7 +111,7 @@ pub enum GroupKind {
 /// What a call comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    Value(Value),
+    Value(Arc<Value>),
     /// To be thrown as a map.
     Failure(Failure),
     /// A hook is open.
@@ -120,6 +120,13 @@ pub enum Answer {
     Opened(GroupKey),
     /// The branches of the group came to this; their values are with the engine.
     Decided(GroupKey, Outcome),
+}
+
+impl Answer {
+    /// What a call comes to that has nothing to say.
+    pub fn null() -> Self {
+        Answer::Value(Arc::default())
+    }
 }
 
 /// A hook that was opened.

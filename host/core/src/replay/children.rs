@@ -61,7 +61,7 @@ impl Replay {
         &mut self,
         id: &StepId,
         at: Millis,
-        result: Result<&Value, &Failure>,
+        result: Result<&Arc<Value>, &Failure>,
     ) -> Result<(), &'static str> {
         let answer = match result {
             Ok(output) => Answer::Value(output.clone()),
@@ -120,7 +120,7 @@ impl Replay {
             return Reply::Now(Answer::Failure(Failure::new(Kind::InvalidInput, message)));
         }
         self.continuing = Some(input);
-        self.body_ended(Ok(Value::Null));
+        self.body_ended(Ok(Arc::default()));
         Reply::Stop
     }
 

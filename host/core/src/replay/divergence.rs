@@ -66,7 +66,7 @@ fn describe(body: &Body) -> (String, Value) {
             (if token.is_empty() { "hook()".into() } else { format!("hook(#{{ token: {token:?} }})") }, Value::Null)
         }
         Body::HookClosed => ("the closing of a hook".into(), Value::Null),
-        Body::Suspended { payload, .. } => ("suspend".into(), payload.clone()),
+        Body::Suspended { payload, .. } => ("suspend".into(), Value::clone(payload)),
         Body::ChildStarted { name, input, detached, .. } => {
             let call = if *detached { "start_workflow" } else { "run_workflow" };
             (format!("{call}({name:?})"), (**input).clone())
@@ -77,7 +77,7 @@ fn describe(body: &Body) -> (String, Value) {
         Body::RunContinued { .. } => ("continue_as_new".into(), Value::Null),
         Body::StepFailed { .. } => ("the cancellation of a step".into(), Value::Null),
         Body::SignalReceived { name, .. } => (format!("signal {name:?}"), Value::Null),
-        Body::RunCompleted { output } => ("the end of the script".into(), output.clone()),
+        Body::RunCompleted { output } => ("the end of the script".into(), Value::clone(output)),
         Body::RunFailed { error } => (format!("the failure of the script ({})", error.message), Value::Null),
         other => (other.name().into(), Value::Null),
     }

@@ -104,7 +104,7 @@ impl Replay {
                 if id.as_ref().is_none_or(|id| !self.signal_ids.contains(id)) {
                     let step_id = self.waiters.get(&Mail::Signal(name.clone())).and_then(|tasks| tasks.front());
                     let step_id = step_id.and_then(|task| self.tasks.get(task)).map(|task| task.last_call());
-                    self.happen(step_id, Body::SignalReceived { name, payload, id });
+                    self.happen(step_id, Body::SignalReceived { name, payload: Arc::new(payload), id });
                 }
             }
             Input::HookOpened { step_id, token, url } => {
@@ -123,7 +123,7 @@ impl Replay {
             Input::Resume { step_id, run, data } => {
                 let asked = run.as_ref().is_none_or(|run| *run == self.created.run);
                 if asked && self.suspends.contains_key(&step_id) {
-                    self.happen(Some(step_id), Body::Resumed { data });
+                    self.happen(Some(step_id), Body::Resumed { data: Arc::new(data) });
                 } else {
                     let message = format!("an answer came for the question {step_id}, which is not asked any more");
                     self.line("warn", message, data, None);
@@ -143,7 +143,7 @@ impl Replay {
                 let own = open.is_some_and(|child| run.is_none_or(|run| run == child.run_id));
                 if own || open.is_none() && self.openings.contains_key(&step_id) {
                     let body = match result {
-                        Ok(output) => Body::ChildCompleted { output },
+                        Ok(output) => Body::ChildCompleted { output: Arc::new(output) },
                         Err(error) => Body::ChildFailed { error },
                     };
                     self.happen(Some(step_id), body);
@@ -164,6 +164,7 @@ impl Replay {
 
     /// Something happened just now: an event, and what follows from it.
     fn happen(&mut self, step_id: Option<StepId>, body: Body) {
+        // Values are shared, so this copies little.
         let copy = body.clone();
         // What opens a call says where it stands.
         let site = step_id.as_ref().and_then(|id| self.openings.get(id)).map(|opening| opening.site.clone());
@@ -216,14 +217,14 @@ impl Replay {
                 let (key, timer) = found.map(|(key, (_, timer))| (*key, *timer)).ok_or(UNASKED)?;
                 self.timers.remove(&key);
                 match timer {
-                    Timer::Sleep(task) => self.wake(task, at, Answer::Value(Value::Null)),
+                    Timer::Sleep(task) => self.wake(task, at, Answer::null()),
                     Timer::Mail(task) => {
                         self.drop_waiter(task);
-                        self.wake(task, at, Answer::Value(Value::Null));
+                        self.wake(task, at, Answer::null());
                     }
                     Timer::Suspend => {
                         if let Some(id) = id {
-                            self.resume(id, at, Value::Null)?;
+                            self.resume(id, at, Arc::default())?;
                         }
                     }
                     Timer::Group(group) => self.group_timed_out(group, at),
@@ -318,7 +319,7 @@ impl Replay {
             return;
         }
         let token = step_id.is_none().then(|| token.to_string());
-        self.happen(step_id, Body::HookReceived { payload, id, token });
+        self.happen(step_id, Body::HookReceived { payload: Arc::new(payload), id, token });
     }
 
     fn attempt_ended(&mut self, id: &StepId, attempt: u32, result: Result<Value, AttemptError>) {
@@ -328,7 +329,7 @@ impl Replay {
             return;
         };
         let body = match result {
-            Ok(output) => Body::StepCompleted { output },
+            Ok(output) => Body::StepCompleted { output: Arc::new(output) },
             Err(error) => {
                 // An attempt that never began has not failed: it is made again, and counts for nothing.
                 let begun = error.kind != Kind::Interrupted || error.fatal;
@@ -490,7 +491,7 @@ impl Replay {
     }
 
     /// The run came to its end by itself.
-    pub(super) fn end(&mut self, result: Result<Value, Failure>) {
+    pub(super) fn end(&mut self, result: Result<Arc<Value>, Failure>) {
         let body = match (result, &self.cancelled) {
             (Ok(_), None) if self.continuing.is_some() => self.continued(),
             (Ok(output), _) if self.continuing.is_none() => Body::RunCompleted { output },

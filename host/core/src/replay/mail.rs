@@ -45,9 +45,9 @@ impl Replay {
             return Reply::Now(Answer::Value(payload));
         }
         let timer = match timeout {
-            _ if closed => return Reply::Now(Answer::Value(Value::Null)),
+            _ if closed => return Reply::Now(Answer::null()),
             None => None,
-            Some(0) => return Reply::Now(Answer::Value(Value::Null)),
+            Some(0) => return Reply::Now(Answer::null()),
             Some(ms) => {
                 let wake_at = self.wall.saturating_add(ms);
                 match self.start_timer(&id, site, wake_at, Timer::Mail(task)) {
@@ -60,7 +60,7 @@ impl Replay {
         self.wait(task, Waits::Mail(mail, timer, id, schema))
     }
 
-    pub(super) fn take_mail(&mut self, mail: &Mail) -> Option<Value> {
+    pub(super) fn take_mail(&mut self, mail: &Mail) -> Option<Arc<Value>> {
         let queue = self.mail.get_mut(mail)?;
         let payload = queue.pop_front();
         if queue.is_empty() {
@@ -70,7 +70,7 @@ impl Replay {
     }
 
     /// Hands it to whoever waits longest, or keeps it.
-    pub(super) fn put_mail(&mut self, at: Millis, mail: Mail, payload: &Value) {
+    pub(super) fn put_mail(&mut self, at: Millis, mail: Mail, payload: &Arc<Value>) {
         match self.waiters.get(&mail).and_then(|tasks| tasks.front()).copied() {
             Some(task) => {
                 self.drop_waiter(task);
@@ -98,7 +98,7 @@ impl Replay {
     }
 
     /// Signals that came and that nobody took, by name.
-    pub(super) fn unread_signals(&self) -> Vec<(Arc<str>, Value)> {
+    pub(super) fn unread_signals(&self) -> Vec<(Arc<str>, Arc<Value>)> {
         let mut names: Vec<_> =
             self.mail.keys().filter_map(|mail| if let Mail::Signal(name) = mail { Some(name) } else { None }).collect();
         names.sort_unstable();
@@ -119,8 +119,8 @@ impl Replay {
     }
 
     /// Payloads that nobody took, for tokens that the script named, by token.
-    pub(super) fn unread_payloads(&self) -> Vec<(Arc<str>, Value)> {
-        let mut all: Vec<(Arc<str>, &VecDeque<Value>)> = Vec::new();
+    pub(super) fn unread_payloads(&self) -> Vec<(Arc<str>, Arc<Value>)> {
+        let mut all: Vec<(Arc<str>, &VecDeque<Arc<Value>>)> = Vec::new();
         for (mail, payloads) in &self.mail {
             match mail {
                 Mail::Token(token) if self.named.contains(token) => all.push((token.clone(), payloads)),
@@ -131,7 +131,7 @@ impl Replay {
             }
         }
         all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let of = |(token, payloads): (Arc<str>, &VecDeque<Value>)| {
+        let of = |(token, payloads): (Arc<str>, &VecDeque<Arc<Value>>)| {
             payloads.iter().map(move |payload| (token.clone(), payload.clone())).collect::<Vec<_>>()
         };
         all.into_iter().flat_map(of).collect()
@@ -212,7 +212,7 @@ impl Replay {
 
     /// Whoever waits gets null, once what came before is taken.
     pub(super) fn close_hook(&mut self, id: &StepId, site: &Site) -> Reply {
-        let Some(hook) = self.hooks.get(id) else { return Reply::Now(Answer::Value(Value::Null)) };
+        let Some(hook) = self.hooks.get(id) else { return Reply::Now(Answer::null()) };
         let token = hook.token.to_string();
         let (mail, _) = self.mail_of(id);
         let Some(asked) = self.ask(Some(id), Some(site), Body::HookClosed) else { return Reply::Stop };
@@ -223,11 +223,11 @@ impl Replay {
         let waiting: Vec<_> = self.waiters.get(&mail).into_iter().flatten().copied().collect();
         for task in waiting {
             self.drop_waiter(task);
-            self.wake(task, self.clock, Answer::Value(Value::Null));
+            self.wake(task, self.clock, Answer::null());
         }
         if asked.new {
             self.turn.commands.push(Command::CloseHook { token });
         }
-        Reply::Now(Answer::Value(Value::Null))
+        Reply::Now(Answer::null())
     }
 }

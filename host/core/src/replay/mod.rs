@@ -90,7 +90,7 @@ pub struct Replay {
     steps: HashMap<StepId, OpenStep>,
     timers: BTreeMap<(Millis, u64), (StepId, Timer)>,
     /// What came and was not taken yet.
-    mail: HashMap<Mail, VecDeque<Value>>,
+    mail: HashMap<Mail, VecDeque<Arc<Value>>>,
     waiters: HashMap<Mail, VecDeque<TaskKey>>,
     signal_ids: HashSet<String>,
     /// The same, in the order they came.
@@ -120,7 +120,7 @@ pub struct Replay {
     expires_at: Option<Millis>,
     started: bool,
     started_at: Option<Millis>,
-    body: Option<Result<Value, Failure>>,
+    body: Option<Result<Arc<Value>, Failure>>,
     /// The body ended by `continue_as_new`, with this input for the successor.
     continuing: Option<Value>,
     /// Clean-ups are cut off then.
@@ -229,8 +229,9 @@ impl Replay {
             if let Some(next) = self.next_ready() {
                 return next;
             }
-            if let Some(result) = self.body.as_ref().filter(|_| self.tasks.is_empty()) {
-                let result = result.clone();
+            if self.tasks.is_empty()
+                && let Some(result) = self.body.take()
+            {
                 self.end(result);
                 continue;
             }
@@ -310,7 +311,7 @@ impl Replay {
             }
             Call::Sleep(wake) => {
                 if matches!(wake, Wake::After(0)) || matches!(wake, Wake::At(at) if at <= self.clock) {
-                    return Reply::Now(Answer::Value(Value::Null));
+                    return Reply::Now(Answer::null());
                 }
                 let wake_at = match wake {
                     Wake::After(ms) => self.wall.saturating_add(ms),
@@ -326,7 +327,7 @@ impl Replay {
             }
             Call::PollSignal { signal } => {
                 let payload = self.take_mail(&Mail::Signal(signal));
-                Reply::Now(Answer::Value(payload.unwrap_or(Value::Null)))
+                Reply::Now(Answer::Value(payload.unwrap_or_default()))
             }
             Call::Hook { token, info } => self.begin_opening(task, id, &site, What::Hook { token, info }),
             Call::WaitHook { hook, timeout } => {
@@ -355,7 +356,7 @@ impl Replay {
             return;
         }
         if task == BODY {
-            self.body_ended(result);
+            self.body_ended(result.map(Arc::new));
         } else {
             self.branch_ended(task, result.err());
         }

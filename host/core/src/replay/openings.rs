@@ -112,7 +112,7 @@ impl Replay {
             _ => {}
         }
         let task = self.opened(id, None)?;
-        self.wake(task, at, Answer::Value(Value::from(run.as_str())));
+        self.wake(task, at, Answer::Value(Arc::new(Value::from(run.as_str()))));
         Ok(())
     }
 

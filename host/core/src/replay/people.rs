@@ -1,5 +1,7 @@
 //! `suspend`: a person is asked.
 
+use std::sync::Arc;
+
 use super::call::{Answer, Reply, TaskKey};
 use super::tasks::Waits;
 use super::{Replay, Timer};
@@ -22,7 +24,7 @@ impl Replay {
         timeout: Option<Millis>,
     ) -> Reply {
         let wake_at = timeout.map(|timeout| self.wall.saturating_add(timeout));
-        let body = Body::Suspended { payload, label: label.clone(), schema, wake_at };
+        let body = Body::Suspended { payload: Arc::new(payload), label: label.clone(), schema, wake_at };
         let Some(asked) = self.ask(Some(&id), Some(site), body) else { return Reply::Stop };
         let wake_at = match asked.recorded {
             Some(Body::Suspended { wake_at, .. }) => wake_at,
@@ -37,7 +39,7 @@ impl Replay {
     }
 
     /// The person answered, or the time is over (null).
-    pub(super) fn resume(&mut self, id: &StepId, at: Millis, data: Value) -> Result<(), &'static str> {
+    pub(super) fn resume(&mut self, id: &StepId, at: Millis, data: Arc<Value>) -> Result<(), &'static str> {
         let open = self.close_suspend(id).ok_or("the log has the answer to a question that the script did not ask")?;
         self.wake(open.task, at, Answer::Value(data));
         Ok(())

@@ -372,7 +372,7 @@ impl Replay {
     }
 
     /// The value or error of the body is settled; what is still open is cancelled and may clean up.
-    pub(super) fn body_ended(&mut self, result: Result<Value, Failure>) {
+    pub(super) fn body_ended(&mut self, result: Result<Arc<Value>, Failure>) {
         self.tasks.remove(&BODY);
         let mut lost: Vec<_> = self
             .groups

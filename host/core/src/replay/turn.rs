@@ -145,9 +145,9 @@ pub struct Continue {
     pub chain: crate::event::Chain,
     pub input: Value,
     /// Signals that came and were not taken.
-    pub signals: Vec<(Arc<str>, Value)>,
+    pub signals: Vec<(Arc<str>, Arc<Value>)>,
     /// Payloads that were not taken, of hooks whose tokens the script named: it may open them again.
-    pub payloads: Vec<(Arc<str>, Value)>,
+    pub payloads: Vec<(Arc<str>, Arc<Value>)>,
 }
 
 /// A value for one of the run's output streams.

@@ -57,7 +57,7 @@ fn child(
         true => Call::Start { workflow, input, options },
         false => Call::Child { workflow, input, options },
     };
-    current::ask(ctx, call, |_, _| ()).map(|answer| value_of(&answer))
+    current::ask(ctx, call, |_, _| ()).map(value_of)
 }
 
 /// The input must fit the workflow's own header, so that the mistake is told where it is made.
@@ -70,7 +70,7 @@ fn continue_as_new(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Dynam
             invalid(format!("continue_as_new: the input does not fit: {}", schema::list(&problems)))
         })?,
     };
-    current::ask(ctx, Call::Continue { input }, |_, _| ()).map(|answer| value_of(&answer))
+    current::ask(ctx, Call::Continue { input }, |_, _| ()).map(value_of)
 }
 
 fn stored(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Value, Thrown> {

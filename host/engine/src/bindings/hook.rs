@@ -64,7 +64,7 @@ fn wait(ctx: &NativeCallContext<'_>, hook: &HookHandle, options: &Dynamic) -> Re
         }
     }
     let call = Call::WaitHook { hook: hook.0.id.clone(), timeout };
-    current::ask(ctx, call, |_, _| ()).map(|answer| value_of(&answer))
+    current::ask(ctx, call, |_, _| ()).map(value_of)
 }
 
 /// A token stands in an address as it is.

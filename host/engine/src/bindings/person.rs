@@ -32,5 +32,5 @@ fn suspend(ctx: &NativeCallContext<'_>, payload: &Dynamic, options: &Dynamic) ->
         }
     }
     let call = Call::Suspend { payload, label, schema, timeout };
-    current::ask(ctx, call, |_, _| ()).map(|answer| value_of(&answer))
+    current::ask(ctx, call, |_, _| ()).map(value_of)
 }

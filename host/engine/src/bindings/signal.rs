@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use durhai_core::replay::{Answer, Call};
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, Kind, Value};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::step::value_of;
 use super::{args, throw};
 use crate::convert;
 use crate::current::{self, Thrown};
-use crate::schema;
+use crate::{meter, schema};
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -20,7 +20,7 @@ pub fn register(engine: &mut Engine) {
         })
         .register_fn("poll_signal", |ctx: NativeCallContext<'_>, name: Dynamic| -> Result<Dynamic, Thrown> {
             let signal = args::name("poll_signal: the name of the signal", &name)?.into();
-            current::ask(&ctx, Call::PollSignal { signal }, |_, _| ()).map(|answer| value_of(&answer))
+            current::ask(&ctx, Call::PollSignal { signal }, |_, _| ()).map(value_of)
         });
 }
 
@@ -38,7 +38,11 @@ fn wait_for(ctx: &NativeCallContext<'_>, name: &Dynamic, options: &Dynamic) -> R
     let shown = schema.as_ref().map(|schema| Arc::new(schema.document().clone()));
     let call = Call::WaitFor { signal: signal.as_str().into(), timeout, schema: shown };
     let answer = current::ask(ctx, call, |_, _| ())?;
-    let (Some(schema), Answer::Value(payload)) = (schema, &answer) else { return Ok(value_of(&answer)) };
+    let (schema, payload) = match (schema, answer) {
+        (Some(schema), Answer::Value(payload)) => (schema, payload),
+        (_, answer) => return Ok(value_of(answer)),
+    };
+    let payload = own(payload);
     if timeout.is_some() && payload.is_null() {
         return Ok(Dynamic::UNIT);
     }
@@ -48,7 +52,14 @@ fn wait_for(ctx: &NativeCallContext<'_>, name: &Dynamic, options: &Dynamic) -> R
         Err(problems) => {
             let problems = schema::list(&problems);
             let message = format!("wait_for: the payload of signal {signal:?} does not fit: {problems}");
-            Err(throw(Failure::new(Kind::InvalidInput, message).with_data(payload.clone())))
+            Err(throw(Failure::new(Kind::InvalidInput, message).with_data(payload)))
         }
     }
+}
+
+/// A copy that the script pays for, as it frees it.
+fn own(shared: Arc<Value>) -> Value {
+    let own = Value::clone(&shared);
+    meter::apart(|| drop(shared));
+    own
 }

@@ -38,13 +38,13 @@ fn use_step(
     let policy = current::run(ctx, |state| state.program.header().retry.clone())?;
     let options = step_options(options, policy)?;
     let answer = current::ask(ctx, Call::Step { name: name.into(), input, options }, |_, _| ())?;
-    Ok(value_of(&answer))
+    Ok(value_of(answer))
 }
 
 /// The value of calls that are answered with one.
-pub fn value_of(answer: &Answer) -> Dynamic {
+pub fn value_of(answer: Answer) -> Dynamic {
     match answer {
-        Answer::Value(value) => convert::to_dynamic(value),
+        Answer::Value(value) => convert::into_dynamic(value),
         _ => Dynamic::UNIT,
     }
 }

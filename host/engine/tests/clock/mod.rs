@@ -163,9 +163,7 @@ fn call(sandbox: &Sandbox, text: &str) -> Call {
         run.turn(sandbox, &look);
         look();
         let thrown = match run.replay().verdict() {
-            Some(Verdict::Ended(Body::RunCompleted { output })) => {
-                serde_json::to_value(output).expect("JSON").as_str().map(String::from)
-            }
+            Some(Verdict::Ended(Body::RunCompleted { output })) => output.as_str().map(String::from),
             other => Some(format!("{other:?}")),
         };
         (run.operations(), processor_time().saturating_sub(began), held.get(), thrown)

@@ -31,7 +31,7 @@ pub struct Outcome {
 impl Outcome {
     pub fn result(&self) -> Result<Value, Failure> {
         match &self.verdict {
-            Some(Verdict::Ended(Body::RunCompleted { output })) => Ok(serde_json::to_value(output).expect("JSON")),
+            Some(Verdict::Ended(Body::RunCompleted { output })) => Ok(Value::clone(output)),
             Some(Verdict::Ended(Body::RunFailed { error })) => Err(error.clone()),
             other => panic!("no result: {other:?}"),
         }
