@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::event::Created;
-use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, Stored, Turn, Verdict, WaitingFor};
+use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, StoredOutputs, Turn, Verdict, WaitingFor};
 use durhai_core::{Body, Event, Millis, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
@@ -87,9 +87,9 @@ impl LiveRun {
         exec.replay_mut().add_log_bytes(log_bytes);
         let fresh = claim.row.status == Status::Pending && exec.replay().created().origin.is_some();
         if fresh {
-            exec.replay_mut().set_fresh();
+            exec.replay_mut().set_outputs_unwritten();
         }
-        if let Some(stored) = claim.row.note.get(STORED).and_then(|stored| Stored::deserialize(stored).ok()) {
+        if let Some(stored) = claim.row.note.get(STORED).and_then(|stored| StoredOutputs::deserialize(stored).ok()) {
             exec.replay_mut().set_stored(stored);
         }
         let noted = claim.row.note.get("status_text").and_then(Value::as_str);

@@ -1,361 +1,196 @@
-//! What comes from outside, recorded or new, and what it does to the run.
+//! What comes to a run from outside, recorded or new, and what it changes.
 
 use std::sync::Arc;
 
-use super::mail::Mail;
+use super::Replay;
+use super::call::Answer;
+use super::cursor::Stop;
+use super::life::Cancellation;
+use super::limits::LogRoom;
+use super::open::hook::{Addressee, Hooks};
+use super::open::start;
+use super::open::step::Interrupted;
+use super::queue::PendingInput;
 use super::tasks::Task;
-use super::{Command, Input, Pending, Phase, Replay, Timer, Verdict, Waits};
-use crate::replay::call::{Answer, BODY};
-use crate::replay::turn::AttemptError;
-use crate::{Body, Event, Failure, Kind, Millis, StepId, Value, retry, rng};
+use super::timers::Timer;
+use super::turn::{Input, Verdict};
+use super::waits::InboxKey;
+use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
+
+const UNASKED: Stop = Stop::Unasked("the log has the result of a call that the script did not make");
 
 impl Replay {
-    /// Hands over the next recorded input, and lays out what the script asked for after it.
+    // ---- recorded inputs
+
+    /// Hands over the next recorded event, which should be an input.
     pub(super) fn replay_input(&mut self, event: Event) {
         if event.body.is_asked() {
             // Nothing the script waited for led to it: a call it should have made before.
             self.leftover(event);
             return;
         }
-        while let Some(next) = self.history.front() {
-            // What a version asked for beyond what the version before it did stands behind the move, what a run asked for
-            // beyond the log that it took over behind its own beginning.
-            let moved = matches!(next.body, Body::RunMigrated { .. } | Body::RunStarted { again: Some(_) });
-            if !moved && !next.body.is_asked() {
-                break;
-            }
-            let next = self.history.pop_front().expect("there is a front");
-            if !moved {
-                self.recorded.insert((next.step_id.clone(), Phase::of(&next.body)), next);
-            }
-        }
-        self.live = false;
-        self.handed += 1;
-        if let Err(why) = self.apply(event.seq, event.at, event.step_id.as_ref(), &event.body) {
-            let asked = self.side_of_opening(event.step_id.as_ref());
-            self.diverge(why, Some(&event), asked);
+        self.inputs_handed += 1;
+        match self.apply(event.seq, event.at, event.step_id.as_ref(), &event.body) {
+            Err(Stop::Unasked(why)) => self.does_not_fit(why, &event),
+            applied => self.stop_if(applied),
         }
     }
 
     /// A recorded event the script did not ask for.
     pub(super) fn leftover(&mut self, event: Event) {
-        if event.body.is_terminal() && self.body.is_none() {
-            // The host ended the run from outside: nothing the script has to ask for.
-            if self.is_from_outside(&event.body) || !self.started {
-                self.verdict = Some(Verdict::Ended(event.body));
-                return;
-            }
-        } else if event.body.is_terminal() {
-            // Clean-ups went on after the body had ended, until the grace period was over.
-            self.verdict = Some(Verdict::Ended(event.body));
+        // The host ended the run: nothing the script has to ask for. Or clean-ups went on after the body had ended, until
+        // the grace period was over.
+        let fits = self.life.has_body_ended() || self.started_at.is_none() || self.is_the_hosts(&event.body);
+        if event.body.is_terminal() && fits {
+            self.end_by(Verdict::Ended(event.body));
             return;
         }
-        let why = "the log has a call that the script does not make";
-        let asked = self.side_of_opening(event.step_id.as_ref());
-        self.diverge(why, Some(&event), asked);
+        self.does_not_fit("the log has a call that the script does not make", &event);
     }
 
     /// The host ended the run, not its script.
-    fn is_from_outside(&self, end: &Body) -> bool {
+    fn is_the_hosts(&self, end: &Body) -> bool {
         match end {
             Body::RunFailed { error } => {
                 matches!(error.kind, Kind::Terminated | Kind::Limit | Kind::Deadlock | Kind::Timeout)
             }
-            Body::RunCancelled { .. } => self.cancelled.is_some(),
+            Body::RunCancelled { .. } => self.life.cancellation().is_some(),
             _ => false,
         }
     }
 
-    /// The log ends by a termination, and nothing else is left in it.
-    pub fn only_terminated(&self) -> bool {
-        let terminated =
-            |event: &Event| matches!(&event.body, Body::RunFailed { error } if error.kind == Kind::Terminated);
-        self.history.is_empty() && self.recorded.len() == 1 && self.recorded.values().all(terminated)
+    /// The recorded event stands where the script asks for something else, or for nothing.
+    fn does_not_fit(&mut self, why: &str, event: &Event) {
+        let asked = self.calls.requests.side(event.step_id.as_ref(), &self.created);
+        let divergence = self.cursor.divergence(why, Some(event), asked);
+        self.end_by(Verdict::Diverged(divergence));
     }
 
-    /// The log ends where the script stands, in the middle of what it did: it was terminated there, or came to a limit,
-    /// which need not be the same everywhere. What it would do next never happened.
-    pub fn ends_here(&mut self) -> bool {
-        let cut_off = |end: &Body| matches!(end, Body::RunFailed { error } if matches!(error.kind, Kind::Terminated | Kind::Limit));
-        let only = self.history.is_empty() && self.recorded.len() == 1;
-        let Some(end) = self.recorded.values().next().filter(|event| only && cut_off(&event.body)) else {
-            return false;
-        };
-        self.verdict = Some(Verdict::Ended(end.body.clone()));
-        true
-    }
+    // ---- new inputs
 
     /// Turns an input into events, and applies them.
-    pub(super) fn live_input(&mut self, Pending { at, input, message }: Pending) {
-        self.live = true;
+    pub(super) fn live_input(&mut self, PendingInput { at, input, message }: PendingInput) {
+        self.cursor.set_wall(at);
+        self.cursor.set_live();
         self.check_log_size();
-        if self.verdict.is_some() {
+        if self.life.is_over() {
             return;
         }
-        self.applied = message.or(self.applied);
-        self.handed += 1;
+        self.queue.note_applied(message);
+        self.inputs_handed += 1;
         match input {
-            Input::Start if self.started => {}
+            Input::Start if self.started_at.is_some() => {}
             Input::Start => self.happen(None, Body::RunStarted { again: None }),
             Input::TakeUp => self.take_up(),
-            Input::Attempt { step_id, attempt, result } => self.attempt_ended(&step_id, attempt, result),
-            Input::Time => self.time(at),
-            Input::Signal { name, payload, id } => {
-                if id.as_ref().is_none_or(|id| !self.signal_ids.contains(id)) {
-                    let step_id = self.waiters.get(&Mail::Signal(name.clone())).and_then(|tasks| tasks.front());
-                    let step_id = step_id.and_then(|task| self.tasks.get(task)).map(|task| task.last_call());
-                    self.happen(step_id, Body::SignalReceived { name, payload: Arc::new(payload), id });
-                }
+            Input::Attempt { step_id, attempt, result } => {
+                let end = self.calls.steps.end_of_attempt(&step_id, attempt, result, (self.cursor.now(), self.seed()));
+                self.happen_if(step_id, end);
             }
+            Input::Time => self.time(at),
+            Input::Signal { name, payload, id } => self.signal(name, payload, id),
             Input::HookOpened { step_id, token, url } => {
-                if self.openings.contains_key(&step_id) {
-                    self.happen(Some(step_id), Body::HookOpened { token, url, kept: true });
-                }
+                let body = Body::HookOpened { token, url, kept: true };
+                let asked = self.calls.requests.get(&step_id).is_some();
+                self.happen_if(step_id, Some(body).filter(|_| asked));
             }
             Input::HookConflict { step_id, token, run_id } => {
-                if self.openings.contains_key(&step_id) {
-                    self.happen(Some(step_id), Body::HookConflict { token, run_id });
-                }
+                let asked = self.calls.requests.get(&step_id).is_some();
+                self.happen_if(step_id, Some(Body::HookConflict { token, run_id }).filter(|_| asked));
             }
             Input::HookPayload { step_id, token, keep, payload, id } => {
-                self.hook_payload(step_id, token, keep, payload, id);
+                let addressee = self.calls.hooks.addressee(&step_id, token, keep);
+                self.hook_payload(&step_id, addressee, payload, id);
             }
-            Input::Resume { step_id, run, data } => {
-                let asked = run.as_ref().is_none_or(|run| *run == self.created.run);
-                if asked && self.suspends.contains_key(&step_id) {
-                    self.happen(Some(step_id), Body::Resumed { data: Arc::new(data) });
-                } else {
-                    let message = format!("an answer came for the question {step_id}, which is not asked any more");
-                    self.line("warn", message, data, None);
-                }
-            }
+            Input::Resume { step_id, run, data } => self.answer_of_person(step_id, run.as_ref(), data),
             Input::Started { step_id, run_id } => {
-                if let Some(super::What::Start { workflow, input, options }) =
-                    self.openings.get(&step_id).map(|opening| &opening.what)
-                {
-                    let (name, input, label) = (workflow.clone(), input.clone(), options.label.clone());
-                    let body = Body::ChildStarted { run_id, name, input, label, detached: true };
-                    self.happen(Some(step_id), body);
-                }
+                let begun = start::event(&step_id, run_id, &self.calls.requests);
+                self.happen_if(step_id, begun);
             }
-            Input::Child { step_id, run, result } => {
-                let open = self.children.get(&step_id);
-                let own = open.is_some_and(|child| run.is_none_or(|run| run == child.run_id));
-                if own || open.is_none() && self.openings.contains_key(&step_id) {
-                    let body = match result {
-                        Ok(output) => Body::ChildCompleted { output: Arc::new(output) },
-                        Err(error) => Body::ChildFailed { error },
-                    };
-                    self.happen(Some(step_id), body);
-                }
-            }
-            Input::Cancel { reason } => match &self.cancelled {
-                _ if !self.started => self.finish(Body::RunCancelled { reason }),
-                _ if self.body.is_some() => self.cut_off(),
-                None => self.happen(None, Body::CancelRequested { reason, timeout: false }),
-                Some(first) => {
-                    let reason = first.clone();
-                    self.end(Err(Failure::cancelled(&reason)));
-                }
-            },
+            Input::Child { step_id, run, result } => self.end_of_child(step_id, run.as_ref(), result),
+            Input::Cancel { reason } => self.cancel(reason),
             Input::Terminate { reason } => self.fail(Failure::new(Kind::Terminated, reason)),
         }
     }
 
     /// Something happened just now: an event, and what follows from it.
-    fn happen(&mut self, step_id: Option<StepId>, body: Body) {
-        // Values are shared, so this copies little.
-        let copy = body.clone();
+    pub(super) fn happen(&mut self, step_id: Option<StepId>, body: Body) {
         // What opens a call says where it stands.
-        let site = step_id.as_ref().and_then(|id| self.openings.get(id)).map(|opening| opening.site.clone());
-        let (at, seq) = self.push(step_id.clone(), site, body);
-        let applied = self.apply(seq, at, step_id.as_ref(), &copy);
-        debug_assert!(applied.is_ok(), "a live input fits: {applied:?}");
+        let site = step_id.as_ref().and_then(|id| self.calls.requests.site(id)).cloned();
+        // Values are shared: this copies little.
+        let (at, seq) = self.cursor.push(step_id.clone(), site, body.clone());
+        let applied = self.apply(seq, at, step_id.as_ref(), &body);
+        self.stop_if(applied);
     }
 
-    /// The one place where inputs change a run. `Err`: the script never asked for what this answers.
-    fn apply(&mut self, seq: u64, at: u64, id: Option<&StepId>, body: &Body) -> Result<(), &'static str> {
-        const UNASKED: &str = "the log has the result of a call that the script did not make";
-        self.note_input(seq);
-        self.last_input = seq;
-        match body {
-            Body::RunStarted { again: None } => {
-                self.clock = at;
-                self.started = true;
-                self.started_at = Some(self.taken_over.started(at));
-                let since = self.taken_over.since(seq, at);
-                self.expires_at = self.created.timeout.map(|timeout| since.saturating_add(timeout));
-                self.next_task = BODY + 1;
-                self.tasks.insert(BODY, Box::new(Task::body()));
-                self.ready.push_back(BODY);
-            }
-            Body::StepStarted { attempt, .. } => {
-                let (_, step) = self.step(id).ok_or(UNASKED)?;
-                step.attempt = *attempt;
-                step.issued = false;
-                if let Some(timer) = step.retry.take() {
-                    self.timers.remove(&timer);
-                }
-            }
-            Body::StepRetrying { retry_at, error, .. } => {
-                let (id, step) = self.step(id).ok_or(UNASKED)?;
-                // An attempt that never began has not failed.
-                step.failures += u32::from(error.kind != Kind::Interrupted);
-                step.retry = Some((*retry_at, seq));
-                self.timers.insert((*retry_at, seq), (id, Timer::Retry));
-            }
-            Body::StepCompleted { output } => {
-                let task = self.close_step(id).ok_or(UNASKED)?;
-                self.wake(task, at, Answer::Value(output.clone()));
-            }
-            Body::StepFailed { error } => {
-                let task = self.close_step(id).ok_or(UNASKED)?;
-                self.wake(task, at, Answer::Failure(error.clone()));
-            }
-            Body::TimerFired => {
-                let found = self.timers.iter().find(|(_, (owner, kind))| *kind != Timer::Retry && Some(owner) == id);
-                let (key, timer) = found.map(|(key, (_, timer))| (*key, *timer)).ok_or(UNASKED)?;
-                self.timers.remove(&key);
-                match timer {
-                    Timer::Sleep(task) => self.wake(task, at, Answer::null()),
-                    Timer::Mail(task) => {
-                        self.drop_waiter(task);
-                        self.wake(task, at, Answer::null());
-                    }
-                    Timer::Suspend => {
-                        if let Some(id) = id {
-                            self.resume(id, at, Arc::default())?;
-                        }
-                    }
-                    Timer::Group(group) => self.group_timed_out(group, at),
-                    Timer::Retry => {}
-                }
-            }
-            Body::SignalReceived { name, payload, id } => {
-                if let Some(id) = id {
-                    self.note_signal_id(id);
-                }
-                self.put_mail(at, Mail::Signal(name.clone()), payload);
-            }
-            Body::HookOpened { token, url, kept } => {
-                self.hook_opened(id.ok_or(UNASKED)?, (token, url, *kept), at)?;
-            }
-            Body::HookConflict { token, run_id } => self.hook_conflict(id.ok_or(UNASKED)?, token, run_id, at)?,
-            Body::HookReceived { payload, id: payload_id, token } => {
-                let (token, hook) = match (id, token) {
-                    (Some(id), _) => {
-                        let hook = self.hooks.get(id);
-                        let hook = hook.ok_or("the log has a payload for a hook that the script did not open")?;
-                        (hook.token.clone(), Some(id.clone()))
-                    }
-                    (None, Some(token)) => (token.as_str().into(), None),
-                    (None, None) => return Err(UNASKED),
-                };
-                if let Some(payload_id) = payload_id {
-                    self.note_payload_id(&token, payload_id);
-                }
-                let mail = match hook {
-                    Some(id) => self.mail_of(&id).0,
-                    None => {
-                        // For one that this run closed; else for one that a run before it had, or that a host keeps it for.
-                        if !self.closed_tokens.contains(&token) {
-                            self.named.insert(token.clone());
-                        }
-                        Mail::Token(token)
-                    }
-                };
-                self.put_mail(at, mail, payload);
-            }
-            Body::Resumed { data } => self.resume(id.ok_or(UNASKED)?, at, data.clone())?,
-            Body::ChildStarted { run_id, name, input, detached: true, .. } => {
-                self.started(id.ok_or(UNASKED)?, run_id, name, input, at)?;
-            }
-            Body::ChildCompleted { output } => self.child_ended(id.ok_or(UNASKED)?, at, Ok(output))?,
-            Body::ChildFailed { error } => self.child_ended(id.ok_or(UNASKED)?, at, Err(error))?,
-            Body::CancelRequested { reason, timeout } => {
-                self.cancelled = Some(reason.clone());
-                self.timed_out = *timeout;
-                self.expires_at = None;
-                self.clock = self.clock.max(at);
-                let grace_at = self.taken_over.since(seq, at).saturating_add(self.limits.grace);
-                self.grace_at = Some(self.grace_at.map_or(grace_at, |earlier| earlier.min(grace_at)));
-                let mut all: Vec<_> = self.tasks.keys().copied().collect();
-                all.sort_unstable();
-                for task in all {
-                    self.cancel_task(task, reason);
-                }
-            }
-            Body::RunMigrated { .. } | Body::RunStarted { again: Some(_) } => {}
-            body if body.is_terminal() => self.verdict = Some(Verdict::Ended(body.clone())),
-            _ => return Err(UNASKED),
+    fn happen_if(&mut self, step_id: StepId, body: Option<Body>) {
+        if let Some(body) = body {
+            self.happen(Some(step_id), body);
         }
-        Ok(())
+    }
+
+    /// A signal of an id that came before is ignored.
+    fn signal(&mut self, name: Arc<str>, payload: Value, id: Option<String>) {
+        if id.as_ref().is_some_and(|id| self.calls.inbox.knows_signal(id)) {
+            return;
+        }
+        let waiter = self.calls.inbox.first_waiter(&InboxKey::Signal(name.clone()));
+        let step_id = waiter.and_then(|task| self.tasks.get(task)).and_then(Task::last_call);
+        self.happen(step_id, Body::SignalReceived { name, payload: Arc::new(payload), id });
     }
 
     /// To the hook that has the token now, or kept for the next one.
-    fn hook_payload(
-        &mut self,
-        opener: StepId,
-        token: Option<Arc<str>>,
-        keep: bool,
-        payload: Value,
-        id: Option<String>,
-    ) {
-        let open = match &token {
-            // From a host that named the call alone.
-            None => self.hooks.get_key_value(&opener),
-            Some(token) => self.hooks.iter().find(|(_, hook)| hook.token == *token),
-        };
-        let (step_id, token) = match (open, token) {
-            (Some((step_id, hook)), _) => (Some(step_id.clone()), hook.token.clone()),
-            // Its handle is there, and what came before it was closed can still be read.
-            (None, Some(token)) if keep || self.closed_tokens.contains(&token) => (None, token),
-            (None, _) => {
-                let message = format!("a payload came for the hook {opener}, which is closed");
-                return self.line("warn", message, payload, None);
+    fn hook_payload(&mut self, opener: &StepId, addressee: Addressee, payload: Value, id: Option<String>) {
+        let (step_id, token) = match addressee {
+            Addressee::Open(step_id, token) => (Some(step_id), token),
+            Addressee::Later(token) => (None, token),
+            Addressee::Closed => {
+                return self.warn(format!("a payload came for the hook {opener}, which is closed"), payload);
             }
         };
-        if id.as_ref().is_some_and(|id| self.hook_ids.contains(&(token.clone(), id.clone()))) {
+        if id.as_ref().is_some_and(|id| self.calls.inbox.knows_payload(&token, id)) {
             return;
         }
         let token = step_id.is_none().then(|| token.to_string());
         self.happen(step_id, Body::HookReceived { payload: Arc::new(payload), id, token });
     }
 
-    fn attempt_ended(&mut self, id: &StepId, attempt: u32, result: Result<Value, AttemptError>) {
-        let now = self.wall.max(self.last_at);
-        let seed = self.created.seed.as_deref().unwrap_or(self.created.run.as_str());
-        let Some(step) = self.steps.get(id).filter(|step| step.attempt == attempt && step.retry.is_none()) else {
-            return;
+    /// `run`: the one that asked, which may be another one of the chain.
+    fn answer_of_person(&mut self, step_id: StepId, run: Option<&RunId>, data: Value) {
+        let own = run.is_none_or(|run| *run == self.created.run);
+        if own && self.calls.suspends.is_open(&step_id) {
+            self.happen(Some(step_id), Body::Resumed { data: Arc::new(data) });
+        } else {
+            self.warn(format!("an answer came for the question {step_id}, which is not asked any more"), data);
+        }
+    }
+
+    /// `run`: the one that ended, for another one of the chain may have started one under the same step id.
+    fn end_of_child(&mut self, step_id: StepId, run: Option<&RunId>, result: Result<Value, Failure>) {
+        let expected = match self.calls.children.run(&step_id) {
+            Some(child) => run.is_none_or(|run| run == child),
+            // A detached run that could not be started.
+            None => self.calls.requests.get(&step_id).is_some(),
         };
-        let body = match result {
-            Ok(output) => Body::StepCompleted { output: Arc::new(output) },
-            Err(error) => {
-                // An attempt that never began has not failed: it is made again, and counts for nothing.
-                let begun = error.kind != Kind::Interrupted || error.fatal;
-                let failures = step.failures + u32::from(begun);
-                let policy = match &error.policy {
-                    Some(policy) if !step.options.asked_retry => policy,
-                    _ => &step.options.retry,
-                };
-                let retry_at = now.saturating_add(
-                    error
-                        .retry_after
-                        .unwrap_or_else(|| retry::wait(policy, failures, rng::jitter(seed, id.as_str(), failures))),
-                );
-                if error.fatal || begun && failures >= policy.max_attempts {
-                    Body::StepFailed { error: error.into_failure(&step.name, id, attempt) }
-                } else if step.deadline().is_some_and(|deadline| retry_at >= deadline) {
-                    let message =
-                        format!("the deadline leaves no time for another attempt; the last said: {}", error.message);
-                    let late = AttemptError { kind: Kind::Timeout, message, ..error };
-                    Body::StepFailed { error: late.into_failure(&step.name, id, attempt) }
-                } else {
-                    Body::StepRetrying { attempt, error: error.into_failure(&step.name, id, attempt), retry_at }
-                }
-            }
-        };
-        self.happen(Some(id.clone()), body);
+        if expected {
+            let body = match result {
+                Ok(output) => Body::ChildCompleted { output: Arc::new(output) },
+                Err(error) => Body::ChildFailed { error },
+            };
+            self.happen(Some(step_id), body);
+        }
+    }
+
+    /// The first time the script is asked to stop; the second time the run ends.
+    fn cancel(&mut self, reason: String) {
+        if self.started_at.is_none() {
+            self.finish(Body::RunCancelled { reason }, None);
+        } else if self.life.has_body_ended() {
+            self.cut_off();
+        } else if self.life.cancellation().is_some() {
+            self.end_cancelled();
+        } else {
+            self.happen(None, Body::CancelRequested { reason, timeout: false });
+        }
     }
 
     /// Fires the earliest timer that is due; the others wait until the script has reacted to it.
@@ -363,31 +198,29 @@ impl Replay {
     /// What is due is what was due at `now`, be it long ago: what was sent after it came to the run before anything that was
     /// due only later, however late the run hears of both.
     fn time(&mut self, now: Millis) {
-        if self.grace_at.is_some_and(|at| at <= now) {
+        if self.life.grace_at().is_some_and(|at| at <= now) {
             self.cut_off();
             return;
         }
-        let first = self.timers.first_key_value().map(|(key, value)| (*key, value.clone()));
-        if let Some(at) = self.expires_at.filter(|at| *at <= now)
-            && first.as_ref().is_none_or(|(key, _)| at <= key.0)
+        let first = self.calls.timers.first_at();
+        if let Some(at) = self.life.expires_at().filter(|at| *at <= now)
+            && first.is_none_or(|first| at <= first)
         {
-            self.expires_at = None;
-            if self.body.is_some() {
+            if self.life.has_body_ended() {
                 return self.cut_off();
             }
-            self.push_time(now);
+            self.queue.push_front(now, Input::Time);
             let timeout = crate::duration::show(self.created.timeout.unwrap_or_default());
             let reason = format!("the run took longer than its timeout of {timeout}");
-            if self.cancelled.is_none() {
-                self.happen(None, Body::CancelRequested { reason, timeout: true });
-            }
+            return self.happen(None, Body::CancelRequested { reason, timeout: true });
+        }
+        if first.is_none_or(|first| first > now) {
             return;
         }
-        let Some((key, (id, timer))) = first else { return };
-        if key.0 > now {
-            return;
-        }
-        self.push_time(now);
+        let Some((id, timer)) = self.calls.timers.first() else { return };
+        let id = id.clone();
+        // The time is told again, once the script has reacted to this.
+        self.queue.push_front(now, Input::Time);
         match timer {
             Timer::Retry => self.attempt_again(&id, false),
             _ => self.happen(Some(id), Body::TimerFired),
@@ -397,185 +230,136 @@ impl Replay {
     /// After a crash: what was under way is made again, or given up. The script must react to each step that is given up
     /// before anything else happens, as it will when this is replayed; so they come last, one at a time.
     fn take_up(&mut self) {
-        let mut lost: Vec<_> = self
-            .steps
-            .iter()
-            .filter(|(_, step)| !step.issued && step.retry.is_none())
-            .map(|(id, step)| (step.options.once, step.order, id.clone()))
-            .collect();
-        lost.sort_unstable();
-        for (once, _, id) in lost {
-            if once {
-                let step = &self.steps[&id];
-                let message = "the attempt was interrupted by the end of its host, and the step may run once only";
-                let error = Failure::new(Kind::Interrupted, message).of_step(&step.name, &id, step.attempt);
-                self.push_input(Input::TakeUp);
-                self.happen(Some(id), Body::StepFailed { error });
-                return;
+        for interrupted in self.calls.steps.interrupted() {
+            match interrupted {
+                Interrupted::Again(id) => self.attempt_again(&id, true),
+                Interrupted::GivenUp(id, error) => {
+                    self.queue.push_front(self.cursor.wall(), Input::TakeUp);
+                    return self.happen(Some(id), Body::StepFailed { error });
+                }
             }
-            self.attempt_again(&id, true);
         }
-        self.ask_again();
-        self.look_after_children();
-    }
-
-    /// The host stops, and the attempt it was asked for has not begun: it is made by whoever takes the run up. Without
-    /// this a step that may run once only would count as interrupted.
-    pub fn not_begun(&mut self, id: &StepId) {
-        let Some(step) = self.steps.get(id).filter(|step| step.retry.is_none()) else { return };
-        let error = Failure::new(Kind::Interrupted, "the host stopped before the attempt began");
-        let error = error.of_step(&step.name, id, step.attempt);
-        let retry_at = self.wall.max(self.last_at);
-        self.happen(Some(id.clone()), Body::StepRetrying { attempt: step.attempt, error, retry_at });
+        self.calls.requests.ask_again(&self.created, &mut self.cursor);
+        self.calls.children.look_after(&mut self.cursor);
     }
 
     fn attempt_again(&mut self, id: &StepId, again: bool) {
-        let Some(step) = self.steps.get(id) else { return };
-        let (name, attempt) = (step.name.clone(), step.attempt + 1);
-        self.happen(Some(id.clone()), Body::StepStarted { name, input: None, attempt, label: None });
-        if let Some(step) = self.steps.get_mut(id) {
-            step.issued = true;
-            let command = step.command(id, self.wall, again, &self.created);
-            self.turn.commands.push(command);
-        }
+        let Some(body) = self.calls.steps.next_attempt(id) else { return };
+        self.happen(Some(id.clone()), body);
+        self.calls.steps.issue(id, again, &self.created, &mut self.cursor);
     }
 
     /// Fails the run before its log outgrows the limit; warns at half.
     fn check_log_size(&mut self) {
-        let pending = self.turn.events.len() as u64;
-        let (events, bytes) = (self.last_seq, self.log_bytes + pending * 100);
-        let (most, most_bytes) = (self.limits.log_events, self.limits.log_bytes);
-        let advice = "use continue_as_new to go on with an empty log";
-        if events >= most {
-            self.log_is_full();
-        } else if bytes >= most_bytes {
-            let message = format!("the log has {bytes} bytes, the limit is {most_bytes}: {advice}");
-            self.fail(Failure::new(Kind::Limit, message));
-        } else if !self.warned && (events >= most / 2 || bytes >= most_bytes / 2) {
-            self.warned = true;
-            let message = format!("the log has {events} events and {bytes} bytes, half of what it may have: {advice}");
-            self.line("warn", message, Value::Null, None);
+        match self.log_size.check(self.cursor.last_seq(), self.cursor.events.len(), &self.limits) {
+            LogRoom::Enough => {}
+            LogRoom::Half(message) => self.warn(message, Value::Null),
+            LogRoom::Full(failure) => self.fail(failure),
         }
     }
 
-    pub(super) fn log_is_full(&mut self) {
-        let (events, most) = (self.last_seq, self.limits.log_events);
-        let message =
-            format!("the log has {events} events, the limit is {most}: use continue_as_new to go on with an empty log");
-        self.fail(Failure::new(Kind::Limit, message));
-    }
+    // ---- what inputs change
 
-    fn step(&mut self, id: Option<&StepId>) -> Option<(StepId, &mut super::OpenStep)> {
-        let id = id?.clone();
-        self.steps.get_mut(&id).map(|step| (id, step))
-    }
-
-    fn close_step(&mut self, id: Option<&StepId>) -> Option<u32> {
-        let id = id?;
-        let step = self.steps.remove(id)?;
-        if let Some(timer) = step.retry {
-            self.timers.remove(&timer);
-        }
-        Some(step.task)
-    }
-
-    /// Closes a step whose task was cancelled: the log says so, the world is told.
-    pub(super) fn abandon_step(&mut self, id: &StepId, reason: &str) {
-        let Some(step) = self.steps.get(id) else { return };
-        let (running, issued) = (step.retry.is_none(), step.issued);
-        let error = Failure::cancelled(reason).of_step(&step.name, id, step.attempt);
-        self.close_step(Some(id));
-        if self.ask(Some(id), None, Body::StepFailed { error }).is_some() && running && issued {
-            self.turn.commands.push(Command::CancelStep(id.clone()));
-        }
-    }
-
-    /// The run came to its end by itself.
-    pub(super) fn end(&mut self, result: Result<Arc<Value>, Failure>) {
-        let body = match (result, &self.cancelled) {
-            (Ok(_), None) if self.continuing.is_some() => self.continued(),
-            (Ok(output), _) if self.continuing.is_none() => Body::RunCompleted { output },
-            (Err(error), Some(_)) if error.kind != Kind::Cancelled => Body::RunFailed { error },
-            (_, Some(reason)) if self.timed_out => {
-                Body::RunFailed { error: Failure::new(Kind::Timeout, reason.clone()) }
+    /// The one place where inputs change a run.
+    fn apply(&mut self, seq: u64, at: Millis, id: Option<&StepId>, body: &Body) -> Result<(), Stop> {
+        self.outputs.note_input(seq);
+        self.cursor.note_input(seq);
+        let (calls, tasks) = (&mut self.calls, &mut self.tasks);
+        let call = || id.ok_or(UNASKED);
+        let (task, answer) = match body {
+            Body::RunStarted { again: None } => {
+                self.start(seq, at);
+                return Ok(());
             }
-            (_, Some(reason)) => Body::RunCancelled { reason: reason.clone() },
-            (Ok(output), None) => Body::RunCompleted { output },
-            (Err(error), _) => Body::RunFailed { error },
+            Body::StepStarted { attempt, .. } => {
+                return calls.steps.attempt_started(call()?, *attempt, &mut calls.timers).ok_or(UNASKED);
+            }
+            Body::StepRetrying { retry_at, error, .. } => {
+                let due = (*retry_at, seq);
+                return calls.steps.attempt_failed(call()?, error.kind, due, &mut calls.timers).ok_or(UNASKED);
+            }
+            Body::StepCompleted { output } => {
+                let task = calls.steps.close(call()?, &mut calls.timers).ok_or(UNASKED)?;
+                (task, Answer::Value(output.clone()))
+            }
+            Body::StepFailed { error } => {
+                let task = calls.steps.close(call()?, &mut calls.timers).ok_or(UNASKED)?;
+                (task, Answer::Failure(error.clone()))
+            }
+            Body::TimerFired => return self.timer_fired(call()?, at),
+            Body::SignalReceived { name, payload, id } => {
+                if let Some(id) = id {
+                    calls.inbox.note_signal_id(id);
+                }
+                calls.inbox.put(at, InboxKey::Signal(name.clone()), payload.clone(), tasks, &mut calls.timers);
+                return Ok(());
+            }
+            Body::HookOpened { token, url, kept } => {
+                calls.hooks.opened(call()?, (token, url, *kept), &mut calls.requests)?
+            }
+            Body::HookConflict { token, run_id } => {
+                Hooks::conflict(call()?, (token, run_id), &mut calls.requests, &self.created)?
+            }
+            Body::HookReceived { payload, id: payload_id, token } => {
+                let (key, token) = calls.hooks.received(id, token.as_deref())?;
+                if let Some(payload_id) = payload_id {
+                    calls.inbox.note_payload_id(&token, payload_id);
+                }
+                calls.inbox.put(at, key, payload.clone(), tasks, &mut calls.timers);
+                return Ok(());
+            }
+            Body::Resumed { data } => {
+                (calls.suspends.answered(call()?, &mut calls.timers)?, Answer::Value(data.clone()))
+            }
+            Body::ChildStarted { run_id, name, input, detached: true, .. } => {
+                start::started(call()?, (run_id, name, input), &mut calls.requests)?
+            }
+            Body::ChildCompleted { output } => (calls.child_ended(call()?)?, Answer::Value(output.clone())),
+            Body::ChildFailed { error } => (calls.child_ended(call()?)?, Answer::Failure(error.clone())),
+            Body::CancelRequested { reason, timeout } => {
+                let cancellation = Cancellation { reason: reason.clone(), by_timeout: *timeout };
+                return self.ask_to_stop(cancellation, at);
+            }
+            Body::RunMigrated { .. } | Body::RunStarted { again: Some(_) } => return Ok(()),
+            body if body.is_terminal() => {
+                self.end_by(Verdict::Ended(body.clone()));
+                return Ok(());
+            }
+            _ => return Err(UNASKED),
         };
-        self.finish(body);
+        tasks.wake(task, at, answer);
+        Ok(())
     }
 
-    /// What every open task waits for, in the order the tasks were opened.
-    pub fn waiting_for(&self) -> Vec<super::WaitingFor> {
-        let mut tasks: Vec<_> = self.tasks.iter().collect();
-        tasks.sort_unstable_by_key(|(key, _)| **key);
-        tasks.into_iter().filter_map(|(_, task)| self.describe(task)).collect()
+    fn start(&mut self, seq: u64, at: Millis) {
+        self.started_at = Some(self.cursor.taken_over.started(at));
+        let since = self.cursor.taken_over.since(seq, at);
+        self.life.start(self.created.timeout.map(|timeout| since.saturating_add(timeout)));
+        self.tasks.begin(at);
     }
 
-    fn describe(&self, task: &Task) -> Option<super::WaitingFor> {
-        let super::State::Waiting(waits) = &task.state else { return None };
-        let site = task.site.to_string();
-        let mut view =
-            super::WaitingFor { kind: "", step_id: None, name: None, run_id: None, until: None, site, schema: None };
-        match waits {
-            Waits::Step(id) => {
-                let step = self.steps.get(id)?;
-                view.kind = if step.retry.is_some() { "retry" } else { "step" };
-                view.name = Some(step.name.clone());
-                view.until = step.retry.map(|timer| timer.0);
-                view.step_id = Some(id.clone());
+    fn timer_fired(&mut self, id: &StepId, at: Millis) -> Result<(), Stop> {
+        match self.calls.timers.fire(id).ok_or(UNASKED)? {
+            Timer::Sleep(task) => self.tasks.wake(task, at, Answer::null()),
+            Timer::Message(task) => {
+                self.calls.inbox.leave(task, &self.tasks, &mut self.calls.timers);
+                self.tasks.wake(task, at, Answer::null());
             }
-            Waits::Timer(timer, id) => {
-                view.kind = "sleep";
-                view.until = Some(timer.0);
-                view.step_id = Some(id.clone());
+            Timer::Suspend => {
+                let task = self.calls.suspends.answered(id, &mut self.calls.timers)?;
+                self.tasks.wake(task, at, Answer::null());
             }
-            Waits::Mail(mail, timer, id, schema) => {
-                (view.kind, view.name) = match mail {
-                    Mail::Signal(name) => ("signal", Some(name.clone())),
-                    Mail::Token(token) => ("hook", Some(token.clone())),
-                    Mail::Hook(hook) => ("hook", self.hooks.get(hook).map(|hook| hook.token.clone())),
-                };
-                view.until = timer.map(|timer| timer.0);
-                view.step_id = Some(id.clone());
-                view.schema = schema.clone();
-            }
-            Waits::Suspend(id) => {
-                let open = self.suspends.get(id)?;
-                view.kind = "suspend";
-                view.name = open.label.as_deref().map(Into::into);
-                view.until = open.timer.map(|timer| timer.0);
-                view.step_id = Some(id.clone());
-            }
-            Waits::Child(id) => {
-                let child = self.children.get(id)?;
-                view.kind = "child";
-                view.name = Some(child.name.clone());
-                view.run_id = Some(child.run_id.clone());
-                view.step_id = Some(id.clone());
-            }
-            // Answered before anybody can look.
-            Waits::Opening(id) => {
-                view.kind = "hook";
-                view.step_id = Some(id.clone());
-            }
-            Waits::Group(group) => {
-                let group = self.groups.get(group)?;
-                view.kind = "tasks";
-                view.until = group.timer.map(|timer| timer.0);
-                view.step_id = Some(group.id.clone());
-            }
-            Waits::Join(group) => {
-                view.kind = "task";
-                view.step_id = self.groups.get(group).map(|group| group.id.clone());
-            }
+            Timer::Group(group) => self.tree().group_timed_out(group, at)?,
+            Timer::Retry => {}
         }
-        Some(view)
+        Ok(())
     }
 
-    /// Whether the status and verdict say that nothing will ever happen again.
-    pub fn is_over(&self) -> bool {
-        self.status().is_terminal()
+    /// `cancelled` is thrown in every task.
+    fn ask_to_stop(&mut self, cancellation: Cancellation, at: Millis) -> Result<(), Stop> {
+        let reason = cancellation.reason.clone();
+        self.tasks.move_clock(at);
+        self.life.cancel(cancellation, self.cursor.grace_since(at).saturating_add(self.limits.grace));
+        self.tree().cancel_all(&reason)
     }
 }

@@ -1,6 +1,6 @@
-//! What a run may take.
+//! What a run may take, and how near it has come to that with its log.
 
-use crate::Millis;
+use crate::{Failure, Kind, Millis};
 
 /// Limits that a run obeys; an error names the limit and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,4 +36,56 @@ impl Default for Limits {
             grace: 30_000,
         }
     }
+}
+
+/// The size of a run's log, as the host tells it.
+#[derive(Default)]
+pub(super) struct LogSize {
+    /// Of stored events.
+    bytes: u64,
+    /// The script's log says that half of it is used.
+    warned: bool,
+}
+
+/// How much room the log has.
+pub(super) enum LogRoom {
+    Enough,
+    /// Half of it is used: a warning for the script's log, once.
+    Half(String),
+    /// None is left: why the run fails.
+    Full(Failure),
+}
+
+/// What a script can do about a log that grows too large.
+const ADVICE: &str = "use continue_as_new to go on with an empty log";
+
+impl LogSize {
+    pub fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// The log has so many events, the last ones not stored yet.
+    pub fn check(&mut self, events: u64, not_stored: usize, limits: &Limits) -> LogRoom {
+        let bytes = self.bytes + not_stored as u64 * 100;
+        let (most, most_bytes) = (limits.log_events, limits.log_bytes);
+        if events >= most {
+            return LogRoom::Full(log_is_full(events, most));
+        }
+        if bytes >= most_bytes {
+            let message = format!("the log has {bytes} bytes, the limit is {most_bytes}: {ADVICE}");
+            return LogRoom::Full(Failure::new(Kind::Limit, message));
+        }
+        if !self.warned && (events >= most / 2 || bytes >= most_bytes / 2) {
+            self.warned = true;
+            return LogRoom::Half(format!(
+                "the log has {events} events and {bytes} bytes, half of what it may have: {ADVICE}"
+            ));
+        }
+        LogRoom::Enough
+    }
+}
+
+/// Why a run fails whose log has all the events it may have.
+pub(super) fn log_is_full(events: u64, most: u64) -> Failure {
+    Failure::new(Kind::Limit, format!("the log has {events} events, the limit is {most}: {ADVICE}"))
 }

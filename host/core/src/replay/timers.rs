@@ -1,46 +1,78 @@
 //! Timers: what a run waits for by itself, in the order of its moments.
 
-use super::Replay;
+use std::collections::BTreeMap;
+
 use super::call::{GroupKey, TaskKey};
+use super::cursor::{Cursor, Stop};
+use super::waits::TimerKey;
 use crate::{Body, Millis, Site, StepId};
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
     Sleep(TaskKey),
-    /// The timeout of a wait for a signal or a hook.
-    Mail(TaskKey),
+    /// The timeout of a wait for a signal or a payload.
+    Message(TaskKey),
     Suspend,
     /// The timeout of a `with_timeout`.
     Group(GroupKey),
     Retry,
 }
 
-impl Replay {
-    /// When [`Input::Time`](super::Input::Time) should be delivered.
-    pub fn wake_at(&self) -> Option<Millis> {
-        let timer = self.timers.keys().next().map(|(at, _)| *at);
-        [timer, self.grace_at, self.expires_at].into_iter().flatten().min()
-    }
+/// Timers that have not fired, with the call that each belongs to.
+#[derive(Default)]
+pub(super) struct Timers(BTreeMap<TimerKey, (StepId, Timer)>);
 
-    pub(super) fn start_timer(
+impl Timers {
+    /// Asks for a timer of its own event.
+    pub fn start(
         &mut self,
         id: &StepId,
         site: &Site,
         wake_at: Millis,
         timer: Timer,
-    ) -> Option<(Millis, u64)> {
-        let asked = self.ask(Some(id), Some(site), Body::TimerStarted { wake_at })?;
+        cursor: &mut Cursor,
+    ) -> Result<TimerKey, Stop> {
+        let asked = cursor.ask(Some(id), Some(site), Body::TimerStarted { wake_at })?;
         let wake_at = match asked.recorded {
             Some(Body::TimerStarted { wake_at }) => wake_at,
             _ => wake_at,
         };
         let wake_at = match timer {
             Timer::Sleep(_) => wake_at,
-            _ => self.taken_over.until(asked.seq, asked.at, wake_at),
+            _ => cursor.taken_over.until(asked.seq, asked.at, wake_at),
         };
         let key = (wake_at, asked.seq);
-        self.timers.insert(key, (id.clone(), timer));
-        Some(key)
+        self.insert(key, id.clone(), timer);
+        Ok(key)
+    }
+
+    pub fn insert(&mut self, key: TimerKey, id: StepId, timer: Timer) {
+        self.0.insert(key, (id, timer));
+    }
+
+    pub fn remove(&mut self, key: TimerKey) {
+        self.0.remove(&key);
+    }
+
+    /// Takes away the timer of a call, which its `timer_fired` is about. The next attempt of a step is no such one.
+    pub fn fire(&mut self, id: &StepId) -> Option<Timer> {
+        let found = self.0.iter().find(|(_, (owner, timer))| *timer != Timer::Retry && owner == id);
+        let (key, timer) = found.map(|(key, (_, timer))| (*key, *timer))?;
+        self.0.remove(&key);
+        Some(timer)
+    }
+
+    /// When the first one fires.
+    pub fn first_at(&self) -> Option<Millis> {
+        self.0.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub fn first(&self) -> Option<(&StepId, Timer)> {
+        self.0.first_key_value().map(|(_, (id, timer))| (id, *timer))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use super::call::LogLine;
 use super::divergence::Divergence;
-use crate::event::Created;
 use crate::options::{ChildOptions, RetryPolicy};
-use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, StepOptions, Value};
+use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
 
 /// Something that happened outside, handed to [`Replay::deliver`](super::Replay::deliver).
 #[derive(Debug, Clone, PartialEq)]
@@ -220,6 +219,13 @@ pub struct WaitingFor {
     pub schema: Option<Arc<Value>>,
 }
 
+impl WaitingFor {
+    /// A wait of this kind, for what was asked for by this call.
+    pub(super) fn new(kind: &'static str, step_id: Option<StepId>, site: String) -> Self {
+        WaitingFor { kind, step_id, name: None, run_id: None, until: None, site, schema: None }
+    }
+}
+
 impl AttemptError {
     pub fn new(message: impl Into<String>) -> Self {
         AttemptError {
@@ -234,50 +240,5 @@ impl AttemptError {
 
     pub(super) fn into_failure(self, name: &str, id: &StepId, attempts: u32) -> Failure {
         Failure::new(self.kind, self.message).with_data(self.data).of_step(name, id, attempts)
-    }
-}
-
-/// A durable step that was asked for and has no result yet.
-#[derive(Debug)]
-pub(super) struct OpenStep {
-    pub name: Arc<str>,
-    pub input: Arc<Value>,
-    pub options: StepOptions,
-    pub task: super::TaskKey,
-    pub first_started: Millis,
-    /// The number of the attempt that was started last.
-    pub attempt: u32,
-    /// Attempts that failed; those a crash interrupted do not count.
-    pub failures: u32,
-    /// Order of asking, so that several are taken up in a fixed order.
-    pub order: u64,
-    /// The timer that the next attempt waits for.
-    pub retry: Option<(Millis, u64)>,
-    /// This replay asked the world for the running attempt; otherwise the log only says it was started once.
-    pub issued: bool,
-}
-
-impl OpenStep {
-    pub(super) fn deadline(&self) -> Option<Millis> {
-        self.options.deadline.map(|deadline| self.first_started.saturating_add(deadline))
-    }
-
-    pub(super) fn command(&self, step_id: &StepId, now: Millis, again: bool, created: &Created) -> Command {
-        let left = self.deadline().map(|deadline| deadline.saturating_sub(now).max(1));
-        let timeout = match (self.options.timeout, left) {
-            (Some(timeout), Some(left)) => Some(timeout.min(left)),
-            (timeout, left) => timeout.or(left),
-        };
-        Command::RunStep(RunStep {
-            step_id: step_id.clone(),
-            name: self.name.clone(),
-            input: self.input.clone(),
-            attempt: self.attempt,
-            again,
-            keys_of: created.keys_of.clone(),
-            once: self.options.once,
-            timeout,
-            deadline: self.deadline(),
-        })
     }
 }

@@ -1,7 +1,9 @@
 //! What a run has beside its tasks: children, a successor, a timeout, outputs.
 
-use durhai_core::replay::Input;
-use durhai_core::{Body, Kind, Value};
+use std::sync::Arc;
+
+use durhai_core::replay::{Answer, BODY, Call, Input, Limits, Next, Reply};
+use durhai_core::{Body, Kind, Replay, StepId, Value};
 
 use super::program::{Machine, parse};
 use super::{created, every_prefix_replays, outside, run, short};
@@ -148,7 +150,7 @@ fn outputs_are_made_once_and_again_only_for_a_run_that_took_the_log_over() {
         let mut replayed = Machine::new(&program, machine.history[..cut].to_vec());
         replayed.turn();
         let mut fresh = Machine::new(&program, machine.history[..cut].to_vec());
-        fresh.replay.set_fresh();
+        fresh.replay.set_outputs_unwritten();
         fresh.turn();
         assert_eq!(fresh.shown, all[..fresh.shown.len()], "cut after {cut}");
         if cut == machine.history.len() {
@@ -165,4 +167,50 @@ fn outputs_are_made_once_and_again_only_for_a_run_that_took_the_log_over() {
     replay.set_state("l", Value::from("x".repeat(most / 2))).unwrap();
     assert_eq!(replay.set_state("", Value::Null).unwrap_err().kind, Kind::InvalidInput);
     assert_eq!(replay.set_status("x".repeat(1_001)).unwrap_err().kind, Kind::Limit);
+}
+
+#[test]
+fn what_a_step_gives_back_is_one_value_in_the_log_and_in_the_script() {
+    let step = |replay: &mut Replay, next: Next| {
+        assert_eq!(next, Next::Begin);
+        let call = Call::Step { name: "a".into(), input: Value::Null, options: Default::default() };
+        assert_eq!(replay.call(BODY, call, Default::default()), Reply::Wait(None));
+    };
+    let answer = |next: Next| match next {
+        Next::Resume { answer: Answer::Value(value), .. } => value,
+        other => panic!("{other:?}"),
+    };
+    let output = Value::from("x".repeat(2 << 20));
+    let text = output.as_str().unwrap().as_ptr();
+
+    let mut live = Replay::new(created(), Limits::default()).unwrap();
+    live.deliver(1_000, Input::Start);
+    let next = live.next();
+    step(&mut live, next);
+    assert_eq!(live.next(), Next::Idle);
+    let step_id = StepId::parse("1").unwrap();
+    live.deliver(1_001, Input::Attempt { step_id, attempt: 1, result: Ok(output) });
+    let given = answer(live.next());
+    assert_eq!(given.as_str().unwrap().as_ptr(), text, "it is what the attempt gave back");
+    let turn = live.take();
+    let Some(Body::StepCompleted { output }) = turn.events.last().map(|event| &event.body) else { panic!("{turn:?}") };
+    assert!(Arc::ptr_eq(output, &given));
+
+    // A replay gives the script what was read, and keeps none of it.
+    let log: Vec<_> = created().into_iter().chain(turn.events.iter().cloned()).collect();
+    drop((turn, given));
+    let mut again = Replay::new(log, Limits::default()).unwrap();
+    let next = again.next();
+    step(&mut again, next);
+    let given = answer(again.next());
+    assert_eq!((given.as_str().unwrap().as_ptr(), Arc::strong_count(&given)), (text, 1));
+
+    // The output of the run goes to its last event as it is.
+    let output = Value::from("y".repeat(2 << 20));
+    let text = output.as_str().unwrap().as_ptr();
+    again.ended(BODY, Ok(output));
+    assert_eq!(again.next(), Next::Stop);
+    let turn = again.take();
+    let Some(Body::RunCompleted { output }) = turn.events.last().map(|event| &event.body) else { panic!("{turn:?}") };
+    assert_eq!(output.as_str().unwrap().as_ptr(), text);
 }

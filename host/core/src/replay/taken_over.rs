@@ -6,7 +6,6 @@
 //! grace period of clean-ups. A moment that the script waits for is none of these: a `sleep` ends when it was to end, and the next
 //! attempt of a step is made when it was to be made.
 
-use super::Replay;
 use crate::event::{Again, Times};
 use crate::{Body, Event, Millis};
 
@@ -24,8 +23,12 @@ impl TakenOver {
 
     pub(super) fn note(&mut self, event: &Event) {
         if let Body::RunStarted { again: Some(again) } = event.body {
-            self.0.push((event.seq, event.at, again));
+            self.add(event.seq, event.at, again);
         }
+    }
+
+    pub(super) fn add(&mut self, seq: u64, at: Millis, again: Again) {
+        self.0.push((seq, at, again));
     }
 
     /// From when a time is counted that began with event `seq`, at this moment.
@@ -62,40 +65,8 @@ impl TakenOver {
         self.0.iter().filter(|(taken, _, again)| *taken > seq && *again == Again::Anew).count() as u32
     }
 
-    fn behind(&self, seq: u64) -> bool {
+    /// A run took the log over behind event `seq`.
+    pub(super) fn behind(&self, seq: u64) -> bool {
         self.0.last().is_some_and(|(taken, ..)| *taken > seq)
-    }
-}
-
-impl Replay {
-    /// The number of the attempt that the script makes. Where a run that is tried again replays what an attempt before it
-    /// did, the script is told that one's number: it may have decided by it.
-    pub fn attempt(&self) -> u32 {
-        let own = self.created.attempt;
-        if own == 1 || self.created.keys_of.is_none() {
-            return own;
-        }
-        let left = self.recorded.values().chain(self.history.front()).map(|event| event.seq).min();
-        left.map_or(own, |left| own.saturating_sub(self.taken_over.tried_behind(left)).max(1))
-    }
-
-    /// A host has claimed the run and is about to go on with it. If it has its log from another run and did not begin yet by
-    /// itself, it does now. To be called before the first [`next`](Replay::next).
-    pub fn begin_again(&mut self, now: Millis) {
-        let Some((origin, times)) = self.created.origin.as_ref().and_then(|origin| Some((origin.seq, origin.times?)))
-        else {
-            return;
-        };
-        let started = self.history.iter().any(|event| matches!(event.body, Body::RunStarted { .. }));
-        if !started || self.taken_over.behind(origin) {
-            return;
-        }
-        self.set_wall(now);
-        let again = match times {
-            Times::Anew => Again::Anew,
-            Times::StoodAt(at) => Again::Paused(self.wall.saturating_sub(at)),
-        };
-        let (at, seq) = self.push(None, None, Body::RunStarted { again: Some(again) });
-        self.taken_over.0.push((seq, at, again));
     }
 }
