@@ -82,7 +82,7 @@ pub enum Body {
         token: Option<String>,
     },
     HookClosed,
-    /// A person is asked; nobody is after `wake_at`.
+    /// A person is asked; after `wake_at` the script waits no more.
     Suspended {
         payload: Arc<Value>,
         label: Option<String>,
@@ -99,7 +99,7 @@ pub enum Body {
         name: Arc<str>,
         input: Arc<Value>,
         label: Option<String>,
-        /// It goes its own way: nobody waits for it.
+        /// It goes its own way: no run waits for it.
         detached: bool,
     },
     ChildCompleted {
@@ -142,7 +142,7 @@ pub struct Created {
     pub tags: BTreeMap<String, String>,
     /// The run that waits for this one.
     pub parent: Option<Parent>,
-    /// How many runs are above it: 0 for one that was started from outside.
+    /// How many runs are above it: 0 for one that no run started.
     pub depth: u32,
     /// How long it may take from its start on.
     pub timeout: Option<Millis>,
@@ -174,7 +174,7 @@ pub struct Parent {
 /// Runs that continue each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
-    /// The run it began with, whose name the outside knows.
+    /// The run it began with, whose name the caller knows.
     pub first: RunId,
     /// The run before this one.
     pub previous: RunId,
@@ -293,7 +293,7 @@ impl Body {
         )
     }
 
-    /// It was asked for by the script, in the order the script ran; every other event came from outside.
+    /// It was asked for by the script, in the order the script ran; every other event is an external input.
     pub fn is_asked(&self) -> bool {
         match self {
             Body::StepStarted { attempt, .. } => *attempt == 1,

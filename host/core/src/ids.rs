@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Millis;
 
-/// A run's name: given by who starts it, or made by [`RunId::generate`]. At most [`RunId::MAX`] bytes, of letters,
+/// A run's name: given by the caller that starts it, or made by [`RunId::generate`]. At most [`RunId::MAX`] bytes, of letters,
 /// digits and `- _ . : / @ + =`, so that it can stand in a path, an address and a shell command as it is.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -18,7 +18,7 @@ impl RunId {
     /// The longest run id, in bytes.
     pub const MAX: usize = 128;
 
-    /// Takes a name somebody chose.
+    /// Takes a name that a caller chose.
     pub fn new(name: impl AsRef<str>) -> Result<Self, BadId> {
         let name = name.as_ref();
         let legal = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+=".contains(c);

@@ -1,9 +1,9 @@
-//! JSON from outside: its numbers are exact, or they are refused.
+//! JSON that comes in: its numbers are exact, or they are refused.
 //!
 //! A whole number of a script has 64 bits with a sign. What reads JSON elsewhere makes a float of a longer one, and the
-//! digits that are lost without a word are those of somebody's id or balance. So every door by which JSON comes in (a
-//! request, a file, the output of a program) reads it with [`from_slice`], and every door by which a made [`Value`] comes
-//! in (an embedder's input, the output of a step in Rust) looks at it with [`check`].
+//! digits that are lost without a word are those of an id or a balance. So all JSON that comes in as text (a
+//! request, a file, the output of a program) is read with [`from_slice`], and every [`Value`] that comes in as it is
+//! (an embedder's input, the output of a step in Rust) is looked at with [`check`].
 //!
 //! A number with a point or an exponent is a float, as it says itself, and as near as a float comes. Of a key that is given
 //! twice in one object the last counts.

@@ -42,11 +42,11 @@ pub struct LogCheck {
     at: Millis,
     started: bool,
     ended: Option<&'static str>,
-    calls: HashMap<StepId, Call>,
+    calls: HashMap<StepId, CallState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
+enum CallState {
     /// The attempt that was started last, and whether it is known to have failed.
     Step {
         attempt: u32,
@@ -114,44 +114,50 @@ impl LogCheck {
             return Err("it comes before run_started".into());
         }
         let Some(id) = &event.step_id else { return Err("it has no step id".into()) };
-        let now = self.calls.get(id).copied();
+        let mut call = self.calls.get_mut(id);
+        let now = call.as_deref().copied();
         let then = match (&event.body, now) {
-            (Body::StepStarted { attempt: 1, .. }, None) => Call::Step { attempt: 1, failed: false },
-            (Body::StepStarted { attempt, .. }, Some(Call::Step { attempt: last, .. })) if *attempt == last + 1 => {
-                Call::Step { attempt: *attempt, failed: false }
+            (Body::StepStarted { attempt: 1, .. }, None) => CallState::Step { attempt: 1, failed: false },
+            (Body::StepStarted { attempt, .. }, Some(CallState::Step { attempt: last, .. }))
+                if *attempt == last + 1 =>
+            {
+                CallState::Step { attempt: *attempt, failed: false }
             }
-            (Body::StepStarted { attempt, .. }, Some(Call::Step { attempt: last, .. })) => {
+            (Body::StepStarted { attempt, .. }, Some(CallState::Step { attempt: last, .. })) => {
                 return Err(format!("attempt {attempt} of step {id} follows attempt {last}"));
             }
-            (Body::StepRetrying { attempt, .. }, Some(Call::Step { attempt: last, failed: false }))
+            (Body::StepRetrying { attempt, .. }, Some(CallState::Step { attempt: last, failed: false }))
                 if *attempt == last =>
             {
-                Call::Step { attempt: last, failed: true }
+                CallState::Step { attempt: last, failed: true }
             }
-            (Body::StepRetrying { attempt, .. }, Some(Call::Step { attempt: last, .. })) => {
+            (Body::StepRetrying { attempt, .. }, Some(CallState::Step { attempt: last, .. })) => {
                 return Err(format!("attempt {attempt} of step {id} failed, but attempt {last} was the last"));
             }
-            (Body::StepCompleted { .. }, Some(Call::Step { attempt, failed: true })) => {
+            (Body::StepCompleted { .. }, Some(CallState::Step { attempt, failed: true })) => {
                 return Err(format!("attempt {attempt} of step {id} failed before, and no other was started"));
             }
-            (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(Call::Step { .. })) => Call::Closed,
-            (Body::TimerStarted { .. }, None) => Call::Timer,
-            (Body::TimerFired, Some(Call::Timer)) => Call::Closed,
-            (Body::HookOpened { .. }, None) => Call::Hook,
-            (Body::HookConflict { .. }, None) => Call::Closed,
-            (Body::HookReceived { .. }, Some(Call::Hook)) => Call::Hook,
-            (Body::HookClosed, Some(Call::Hook)) => Call::Closed,
-            (Body::Suspended { wake_at, .. }, None) => Call::Suspended { ends: wake_at.is_some() },
-            (Body::Resumed { .. }, Some(Call::Suspended { .. })) => Call::Closed,
-            (Body::TimerFired, Some(Call::Suspended { ends: true })) => Call::Closed,
-            (Body::ChildStarted { detached: true, .. } | Body::ChildFailed { .. }, None) => Call::Closed,
-            (Body::ChildStarted { .. }, None) => Call::Child,
-            (Body::ChildCompleted { .. } | Body::ChildFailed { .. }, Some(Call::Child)) => Call::Closed,
-            (_, Some(Call::Closed)) => return Err(format!("the call {id} is closed already")),
+            (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(CallState::Step { .. })) => CallState::Closed,
+            (Body::TimerStarted { .. }, None) => CallState::Timer,
+            (Body::TimerFired, Some(CallState::Timer)) => CallState::Closed,
+            (Body::HookOpened { .. }, None) => CallState::Hook,
+            (Body::HookConflict { .. }, None) => CallState::Closed,
+            (Body::HookReceived { .. }, Some(CallState::Hook)) => CallState::Hook,
+            (Body::HookClosed, Some(CallState::Hook)) => CallState::Closed,
+            (Body::Suspended { wake_at, .. }, None) => CallState::Suspended { ends: wake_at.is_some() },
+            (Body::Resumed { .. }, Some(CallState::Suspended { .. })) => CallState::Closed,
+            (Body::TimerFired, Some(CallState::Suspended { ends: true })) => CallState::Closed,
+            (Body::ChildStarted { detached: true, .. } | Body::ChildFailed { .. }, None) => CallState::Closed,
+            (Body::ChildStarted { .. }, None) => CallState::Child,
+            (Body::ChildCompleted { .. } | Body::ChildFailed { .. }, Some(CallState::Child)) => CallState::Closed,
+            (_, Some(CallState::Closed)) => return Err(format!("the call {id} is closed already")),
             (_, Some(_)) => return Err(format!("the call {id} was opened as something else, or is open already")),
             (_, None) => return Err(format!("the call {id} was not opened")),
         };
-        self.calls.insert(id.clone(), then);
+        match &mut call {
+            Some(call) => **call = then,
+            None => drop(self.calls.insert(id.clone(), then)),
+        }
         Ok(())
     }
 }

@@ -76,7 +76,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Takes over what somebody says about the waits; `None` where nothing is said.
+    /// Takes over what a script or the host says about the waits; `None` where it says nothing.
     pub fn say_waits(&mut self, initial: Option<Millis>, max: Option<Millis>) {
         self.initial = initial.unwrap_or(self.initial);
         self.max = match max {

@@ -1,12 +1,12 @@
 //! W3C trace context: which trace a run belongs to, and the names of its spans.
 //!
-//! A run lives in several processes one after the other, so its ids are computed from its name, not drawn: whoever holds
-//! it computes the same ones. The first bytes of SHA-256 of a word for what is named, and of the names, with a zero byte
+//! A run lives in several processes one after the other, so its ids are computed from its name, not drawn: each
+//! host that holds it computes the same ones. The first bytes of SHA-256 of a word for what is named, and of the names, with a zero byte
 //! between:
 //!
 //! | id | bytes | of |
 //! |---|---|---|
-//! | trace of a run that nobody with a trace started | 16 | `durhai trace`, run id |
+//! | trace of a run that was started without a trace | 16 | `durhai trace`, run id |
 //! | span of a run | 8 | `durhai run`, run id |
 //! | span of an attempt | 8 | `durhai attempt`, run id, step id, attempt in decimal |
 
@@ -23,7 +23,7 @@ use crate::{RunId, StepId};
 pub struct TraceContext {
     pub trace: TraceId,
     pub span: SpanId,
-    /// Bit 0: somebody records it. The other bits are handed on as they came.
+    /// Bit 0: it is recorded. The other bits are handed on as they came.
     pub flags: u8,
 }
 
@@ -41,7 +41,7 @@ pub struct SpanId([u8; 8]);
 pub struct BadTraceparent(pub String);
 
 impl TraceContext {
-    /// The flag of a trace that somebody records.
+    /// The flag of a trace that is recorded.
     pub const SAMPLED: u8 = 1;
 
     /// Reads version 00, to the letter. Later versions are none: what they mean is not known here.
@@ -59,7 +59,7 @@ impl TraceContext {
         Ok(TraceContext { trace, span, flags })
     }
 
-    /// The span of a run: in the trace of who started it, or in one of its own, of which nobody has said yet that it is
+    /// The span of a run: in the trace of the caller that started it, or in one of its own, of which it is not said yet that it is
     /// recorded.
     pub fn of_run(run: &RunId, starter: Option<&TraceContext>) -> Self {
         let span = SpanId(digest("run", &[run.as_str()]));

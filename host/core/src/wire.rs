@@ -195,24 +195,7 @@ impl<'a> From<&'a Event> for Line<'a> {
             ..Line::default()
         };
         match &event.body {
-            Body::RunCreated(created) => {
-                line.run_id = Some(created.run.clone());
-                line.workflow = lent(&created.workflow);
-                line.version = Some(created.version.clone());
-                line.input = lent(&created.input);
-                line.tags = (!created.tags.is_empty()).then(|| created.tags.clone());
-                line.parent = created.parent.as_ref().map(|parent| parent.run.clone());
-                line.parent_step = created.parent.as_ref().map(|parent| parent.step_id.clone());
-                line.depth = Some(created.depth).filter(|depth| *depth > 0);
-                line.timeout = created.timeout;
-                line.priority = Some(created.priority).filter(|priority| *priority != 0);
-                line.attempt = Some(created.attempt).filter(|attempt| *attempt > 1);
-                line.chain = created.chain.clone();
-                line.seed = created.seed.as_deref().map(Cow::Borrowed);
-                line.keys_of = created.keys_of.clone();
-                line.origin = created.origin.clone();
-                line.traceparent = created.traceparent.map(|context| Cow::Owned(context.to_string()));
-            }
+            Body::RunCreated(created) => line.set_created(created),
             Body::StepStarted { name, input, attempt, label } => {
                 line.name = lent(name);
                 line.input = input.as_deref().map(Cow::Borrowed);
@@ -236,19 +219,8 @@ impl<'a> From<&'a Event> for Line<'a> {
                 line.payload = lent(payload);
                 line.signal_id = id.as_deref().map(Cow::Borrowed);
             }
-            Body::HookOpened { token, url, kept } => {
-                line.token = lent(token);
-                line.url = lent(url);
-                line.kept = *kept;
-            }
-            Body::HookConflict { token, run_id } => {
-                line.token = lent(token);
-                line.run_id = Some(run_id.clone());
-            }
-            Body::HookReceived { payload, id, token } => {
-                line.payload = lent(payload);
-                line.payload_id = id.as_deref().map(Cow::Borrowed);
-                line.token = token.as_deref().map(Cow::Borrowed);
+            body @ (Body::HookOpened { .. } | Body::HookConflict { .. } | Body::HookReceived { .. }) => {
+                line.set_hook(body)
             }
             Body::Suspended { payload, label, schema, wake_at } => {
                 line.payload = lent(payload);
@@ -285,45 +257,64 @@ impl<'a> From<&'a Event> for Line<'a> {
     }
 }
 
+impl<'a> Line<'a> {
+    /// What is decided when a run is created.
+    fn set_created(&mut self, created: &'a Created) {
+        self.run_id = Some(created.run.clone());
+        self.workflow = lent(&created.workflow);
+        self.version = Some(created.version.clone());
+        self.input = lent(&created.input);
+        self.tags = (!created.tags.is_empty()).then(|| created.tags.clone());
+        self.parent = created.parent.as_ref().map(|parent| parent.run.clone());
+        self.parent_step = created.parent.as_ref().map(|parent| parent.step_id.clone());
+        self.depth = Some(created.depth).filter(|depth| *depth > 0);
+        self.timeout = created.timeout;
+        self.priority = Some(created.priority).filter(|priority| *priority != 0);
+        self.attempt = Some(created.attempt).filter(|attempt| *attempt > 1);
+        self.chain = created.chain.clone();
+        self.seed = created.seed.as_deref().map(Cow::Borrowed);
+        self.keys_of = created.keys_of.clone();
+        self.origin = created.origin.clone();
+        self.traceparent = created.traceparent.map(|context| Cow::Owned(context.to_string()));
+    }
+
+    /// What is recorded of a hook.
+    fn set_hook(&mut self, body: &'a Body) {
+        match body {
+            Body::HookOpened { token, url, kept } => {
+                self.token = lent(token);
+                self.url = lent(url);
+                self.kept = *kept;
+            }
+            Body::HookConflict { token, run_id } => {
+                self.token = lent(token);
+                self.run_id = Some(run_id.clone());
+            }
+            Body::HookReceived { payload, id, token } => {
+                self.payload = lent(payload);
+                self.payload_id = id.as_deref().map(Cow::Borrowed);
+                self.token = token.as_deref().map(Cow::Borrowed);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Line<'_> {
-    fn into_event(self) -> Result<Event, serde_json::Error> {
-        fn want<T>(field: Option<T>, kind: &str, name: &str) -> Result<T, serde_json::Error> {
-            field.ok_or_else(|| serde::de::Error::custom(format!("a {kind} event has no field `{name}`")))
-        }
-        fn owned<T: ToOwned>(value: Cow<'_, T>) -> T::Owned {
-            value.into_owned()
-        }
-        fn shared(value: Cow<'_, Value>) -> Arc<Value> {
-            Arc::new(value.into_owned())
-        }
+    fn into_event(mut self) -> Result<Event, serde_json::Error> {
+        let (seq, at, step_id) = (self.seq, self.at, self.step_id.take());
+        let site = self.site.as_deref().and_then(Site::parse);
+        let body = if is_of_run(&self.kind) { self.into_run_body()? } else { self.into_call_body()? };
+        let step_id = step_id.map(|text| {
+            StepId::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no step id")))
+        });
+        Ok(Event { seq, at, step_id: step_id.transpose()?, site, body })
+    }
+
+    /// What belongs to a durable call.
+    fn into_call_body(self) -> Result<Body, serde_json::Error> {
         let kind = self.kind.as_ref();
-        let body = match kind {
-            "run_created" => Body::RunCreated(Box::new(Created {
-                run: want(self.run_id, kind, "run_id")?,
-                workflow: want(self.workflow, kind, "workflow")?.into_owned(),
-                version: want(self.version, kind, "version")?,
-                input: self.input.map(owned).unwrap_or_default(),
-                tags: self.tags.unwrap_or_default(),
-                parent: match (self.parent, self.parent_step) {
-                    (Some(run), Some(step_id)) => Some(Parent { run, step_id }),
-                    _ => None,
-                },
-                depth: self.depth.unwrap_or(0),
-                timeout: self.timeout,
-                priority: self.priority.unwrap_or(0),
-                attempt: self.attempt.unwrap_or(1),
-                chain: self.chain,
-                seed: self.seed.map(Cow::into_owned),
-                keys_of: self.keys_of,
-                origin: self.origin,
-                traceparent: self.traceparent.and_then(|text| TraceContext::parse(&text).ok()),
-            })),
-            "run_started" => Body::RunStarted {
-                again: match self.paused {
-                    Some(ms) => Some(Again::Paused(ms)),
-                    None => self.anew.then_some(Again::Anew),
-                },
-            },
+        Ok(match kind {
             "step_started" => Body::StepStarted {
                 name: want(self.name, kind, "name")?.as_ref().into(),
                 input: self.input.map(shared),
@@ -375,6 +366,39 @@ impl Line<'_> {
             },
             "child_completed" => Body::ChildCompleted { output: shared(want(self.output, kind, "output")?) },
             "child_failed" => Body::ChildFailed { error: owned(want(self.error, kind, "error")?) },
+            other => return Err(unknown(other)),
+        })
+    }
+    /// What belongs to the run as a whole.
+    fn into_run_body(self) -> Result<Body, serde_json::Error> {
+        let kind = self.kind.as_ref();
+        Ok(match kind {
+            "run_created" => Body::RunCreated(Box::new(Created {
+                run: want(self.run_id, kind, "run_id")?,
+                workflow: want(self.workflow, kind, "workflow")?.into_owned(),
+                version: want(self.version, kind, "version")?,
+                input: self.input.map(owned).unwrap_or_default(),
+                tags: self.tags.unwrap_or_default(),
+                parent: match (self.parent, self.parent_step) {
+                    (Some(run), Some(step_id)) => Some(Parent { run, step_id }),
+                    _ => None,
+                },
+                depth: self.depth.unwrap_or(0),
+                timeout: self.timeout,
+                priority: self.priority.unwrap_or(0),
+                attempt: self.attempt.unwrap_or(1),
+                chain: self.chain,
+                seed: self.seed.map(Cow::into_owned),
+                keys_of: self.keys_of,
+                origin: self.origin,
+                traceparent: self.traceparent.and_then(|text| TraceContext::parse(&text).ok()),
+            })),
+            "run_started" => Body::RunStarted {
+                again: match self.paused {
+                    Some(ms) => Some(Again::Paused(ms)),
+                    None => self.anew.then_some(Again::Anew),
+                },
+            },
             "cancel_requested" => Body::CancelRequested {
                 reason: self.reason.map(Cow::into_owned).unwrap_or_default(),
                 timeout: self.timed_out,
@@ -386,15 +410,28 @@ impl Line<'_> {
             "run_failed" => Body::RunFailed { error: owned(want(self.error, kind, "error")?) },
             "run_cancelled" => Body::RunCancelled { reason: self.reason.map(Cow::into_owned).unwrap_or_default() },
             "run_continued" => Body::RunContinued { next: want(self.next, kind, "next")? },
-            other => return Err(serde::de::Error::custom(format!("{other:?} is no type of event"))),
-        };
-        let step_id = match self.step_id {
-            None => None,
-            Some(text) => {
-                Some(StepId::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no step id")))?)
-            }
-        };
-        let site = self.site.as_deref().and_then(Site::parse);
-        Ok(Event { seq: self.seq, at: self.at, step_id, site, body })
+            other => return Err(unknown(other)),
+        })
     }
+}
+
+/// Whether events of this kind belong to the run as a whole.
+fn is_of_run(kind: &str) -> bool {
+    kind.starts_with("run_") || kind == "cancel_requested"
+}
+
+fn unknown(kind: &str) -> serde_json::Error {
+    serde::de::Error::custom(format!("{kind:?} is no type of event"))
+}
+
+fn want<T>(field: Option<T>, kind: &str, name: &str) -> Result<T, serde_json::Error> {
+    field.ok_or_else(|| serde::de::Error::custom(format!("a {kind} event has no field `{name}`")))
+}
+
+fn owned<T: ToOwned>(value: Cow<'_, T>) -> T::Owned {
+    value.into_owned()
+}
+
+fn shared(value: Cow<'_, Value>) -> Arc<Value> {
+    Arc::new(value.into_owned())
 }

@@ -35,7 +35,7 @@ pub enum Call {
     PollSignal {
         signal: Arc<str>,
     },
-    /// Opens a hook; answered by [`Answer::Hook`]. Without a token the host makes one that nobody can guess. `info` goes
+    /// Opens a hook; answered by [`Answer::Hook`]. Without a token the host makes one that cannot be guessed. `info` goes
     /// to the host with it: what it needs to know of the hook (`schema`, `metadata`).
     Hook {
         token: Option<String>,
@@ -104,7 +104,7 @@ pub enum GroupKind {
     Race,
     /// One branch against a timer. `with_timeout`.
     Timeout(Millis),
-    /// One branch nobody waits for yet. `task`.
+    /// One branch that no task waits for yet. `task`.
     Spawn,
 }
 
@@ -171,7 +171,7 @@ pub enum Next {
     Branch { task: TaskKey, group: GroupKey, index: usize },
     /// Hand the answer to a waiting fiber and run it until it waits.
     Resume { task: TaskKey, answer: Answer },
-    /// Every task waits for something from outside, and the log has nothing more to say.
+    /// Every task waits for an external input, and the log has nothing more to say.
     Idle,
     /// The run ended, diverged, or was stopped: drop every fiber. See [`Replay::verdict`](super::Replay::verdict).
     Stop,

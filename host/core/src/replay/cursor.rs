@@ -1,9 +1,10 @@
 //! Where a run stands in its log: what is recorded and was not handed over yet, and what is new in this turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::divergence::{self, Divergence, Side};
 use super::migration::Migrations;
+use super::recorded::Recorded;
 use super::taken_over::TakenOver;
 use super::turn::Command;
 use crate::{Body, Event, Failure, Kind, Millis, Site, StepId, Version};
@@ -12,7 +13,7 @@ pub(super) struct Cursor {
     /// Recorded events that were not yet handed over.
     history: VecDeque<Event>,
     /// What the script asked for after the input at hand, as recorded.
-    recorded: HashMap<(Option<StepId>, Phase), Event>,
+    recorded: Recorded,
     /// The input at hand is new, or the script went beyond what was recorded after it.
     live: bool,
     last_seq: u64,
@@ -28,14 +29,6 @@ pub(super) struct Cursor {
     pub commands: Vec<Command>,
     pub migrations: Migrations,
     pub taken_over: TakenOver,
-}
-
-/// One call can be recorded twice: when it opens, and when it is closed by the script's own doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Phase {
-    Open,
-    Close,
-    End,
 }
 
 /// An event that was asked for.
@@ -71,7 +64,7 @@ impl Cursor {
         }
         let last_at = history.back().map_or(created_at, |event| event.at);
         Cursor {
-            recorded: HashMap::new(),
+            recorded: Recorded::default(),
             live: false,
             last_seq: 1 + history.len() as u64,
             last_at,
@@ -126,10 +119,7 @@ impl Cursor {
 
     /// A recorded event that the script should have asked for by now.
     pub fn take_leftover(&mut self) -> Option<Event> {
-        if self.recorded.is_empty() {
-            return None;
-        }
-        self.recorded.drain().map(|(_, event)| event).min_by_key(|event| event.seq)
+        self.recorded.take_first()
     }
 
     /// The next recorded event. It is an input, or a call that the script should have made; after an input, what the
@@ -147,7 +137,7 @@ impl Cursor {
                 break;
             }
             let Some(next) = self.history.pop_front().filter(|_| !moved) else { continue };
-            self.recorded.insert((next.step_id.clone(), Phase::of(&next.body)), next);
+            self.recorded.add(next);
         }
         self.live = false;
         Some(event)
@@ -165,7 +155,7 @@ impl Cursor {
 
     /// The number of the first event that is left of the log.
     pub fn first_left(&self) -> Option<u64> {
-        self.recorded.values().chain(self.history.front()).map(|event| event.seq).min()
+        self.recorded.all().chain(self.history.front()).map(|event| event.seq).min()
     }
 
     /// Part of the log is left, and the beginning of the run is in it.
@@ -177,17 +167,15 @@ impl Cursor {
     pub fn only_terminated(&self) -> bool {
         let terminated =
             |event: &Event| matches!(&event.body, Body::RunFailed { error } if error.kind == Kind::Terminated);
-        self.history.is_empty() && self.recorded.len() == 1 && self.recorded.values().all(terminated)
+        self.history.is_empty() && self.recorded.only().is_some_and(terminated)
     }
 
     /// The event by which the log ends where the script stands, in the middle of what it did: the run was terminated
     /// there, or came to a limit, which need not be the same everywhere. What it would do next never happened.
     pub fn end_here(&self) -> Option<&Body> {
-        if !self.history.is_empty() || self.recorded.len() != 1 {
-            return None;
-        }
         let cut_off = |end: &Body| matches!(end, Body::RunFailed { error } if matches!(error.kind, Kind::Terminated | Kind::Limit));
-        self.recorded.values().next().map(|event| &event.body).filter(|end| cut_off(end))
+        let last = self.recorded.only().filter(|_| self.history.is_empty())?;
+        Some(&last.body).filter(|end| cut_off(end))
     }
 
     /// What does not fit: the recorded event, and what the script asks for.
@@ -205,9 +193,7 @@ impl Cursor {
 
     /// Asks for an event: matches it with what is recorded, or makes it.
     pub fn ask(&mut self, id: Option<&StepId>, site: Option<&Site>, body: Body) -> Result<Asked, Stop> {
-        if !self.recorded.is_empty()
-            && let Some(event) = self.recorded.remove(&(id.cloned(), Phase::of(&body)))
-        {
+        if let Some(event) = self.recorded.take(id, &body) {
             return match divergence::fits(&event.body, &body) {
                 Ok(()) => Ok(Asked { at: event.at, seq: event.seq, new: false, recorded: Some(event.body) }),
                 Err(why) => Err(Stop::Diverged(self.divergence(why, Some(&event), Some(Side::of(&body, site))))),
@@ -231,7 +217,7 @@ impl Cursor {
     fn not_recorded(&self, id: Option<&StepId>, asked: Side) -> Box<Divergence> {
         let message = "the script makes a call that the log does not have";
         let task = id.map_or("", StepId::task);
-        let same = self.recorded.values().filter(|event| event.step_id.as_ref().map_or("", StepId::task) == task);
+        let same = self.recorded.all().filter(|event| event.step_id.as_ref().map_or("", StepId::task) == task);
         let event = same.min_by_key(|event| event.seq).or_else(|| self.history.front());
         match (event, id) {
             // The log may simply hold nothing for this call.
@@ -272,15 +258,6 @@ impl Cursor {
     /// A waiting run may wait for months: it keeps no room for what has passed.
     pub fn shrink(&mut self) {
         self.history.shrink_to_fit();
-    }
-}
-
-impl Phase {
-    fn of(body: &Body) -> Self {
-        match body {
-            Body::StepFailed { .. } | Body::ChildFailed { .. } | Body::HookClosed => Phase::Close,
-            body if body.is_terminal() => Phase::End,
-            _ => Phase::Open,
-        }
+        self.recorded.shrink();
     }
 }

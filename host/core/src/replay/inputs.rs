@@ -1,4 +1,4 @@
-//! What comes to a run from outside, recorded or new, and what it changes.
+//! External inputs, recorded or new, and what they change.
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ mod migration;
 mod open;
 mod outputs;
 mod queue;
+mod recorded;
 mod taken_over;
 mod task_tree;
 mod tasks;

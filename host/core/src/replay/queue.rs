@@ -1,4 +1,4 @@
-//! Inputs from outside that wait until the script can take them.
+//! External inputs that wait until the script can take them.
 
 use std::collections::VecDeque;
 

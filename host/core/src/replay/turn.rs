@@ -1,4 +1,4 @@
-//! What comes to a run from outside, and what it wants from outside.
+//! External inputs of a run, and what a turn of it asks of the world.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use super::divergence::Divergence;
 use crate::options::{ChildOptions, RetryPolicy};
 use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
 
-/// Something that happened outside, handed to [`Replay::deliver`](super::Replay::deliver).
+/// An external input: something that happened, handed to [`Replay::deliver`](super::Replay::deliver).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The script may begin.
     Start,
     /// The log has been replayed after a crash: attempts that were under way are made again, or given up (`once`).
     TakeUp,
-    /// An attempt ended. Late ones, of calls nobody waits for any more, are ignored.
+    /// An attempt ended. Late ones, of calls that are closed, are ignored.
     Attempt {
         step_id: StepId,
         attempt: u32,
@@ -53,7 +53,7 @@ pub enum Input {
         payload: Value,
         id: Option<String>,
     },
-    /// What a person answered to `suspend`. Ignored where nobody is asked any more, and where `run`, which was asked, is
+    /// What a person answered to `suspend`. Ignored where the question is not open any more, and where `run`, which was asked, is
     /// another one of the chain.
     Resume {
         step_id: StepId,
@@ -99,7 +99,7 @@ pub struct AttemptError {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     RunStep(RunStep),
-    /// Nobody waits for this call any more.
+    /// The script waits for this call no more.
     CancelStep(StepId),
     /// The script waits to be told, before the turn ends: [`Input::HookOpened`] or [`Input::HookConflict`].
     OpenHook {
@@ -113,7 +113,7 @@ pub enum Command {
         token: String,
     },
     StartChild(StartChild),
-    /// Nobody waits for this child any more.
+    /// The script waits for this child no more.
     EndChild {
         run_id: RunId,
         reason: String,
@@ -131,7 +131,7 @@ pub struct StartChild {
     pub workflow: Arc<str>,
     pub input: Arc<Value>,
     pub options: ChildOptions,
-    /// Nobody waits for it, but for its start: [`Input::Started`], or [`Input::Child`] with a failure.
+    /// The script waits for its start only: [`Input::Started`], or [`Input::Child`] with a failure.
     pub detached: bool,
     /// The log has it as started: make sure that it is there.
     pub again: bool,

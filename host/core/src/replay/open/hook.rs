@@ -1,4 +1,4 @@
-//! `hook` and what is done with its handle: doors for payloads from outside, by token.
+//! `hook` and the calls of its handle: payloads are sent to a run by token.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
