@@ -157,7 +157,7 @@ pub struct Created {
     pub seed: Option<String>,
     /// The run that `run_id()` names and that stands in the idempotency keys of its steps, where it is not this one: a run
     /// that is tried again asks for the same effects.
-    pub keys_of: Option<RunId>,
+    pub idempotency_run: Option<RunId>,
     /// The run whose log this one took over, and up to which event.
     pub origin: Option<Origin>,
     /// The span that started it, where one is known: the run belongs to its trace.
@@ -236,7 +236,7 @@ impl Created {
             attempt: 1,
             chain: None,
             seed: None,
-            keys_of: None,
+            idempotency_run: None,
             origin: None,
             traceparent: None,
         }

@@ -87,7 +87,7 @@ pub struct Failure {
     pub cause: Option<Box<Failure>>,
     /// Where the script was, for errors of the script itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Box<Place>>,
+    pub place: Option<Box<SourcePlace>>,
 }
 
 fn is_zero(n: &u32) -> bool {
@@ -96,7 +96,7 @@ fn is_zero(n: &u32) -> bool {
 
 /// A place in a script, with the text that stands there and the calls that led to it, innermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Place {
+pub struct SourcePlace {
     pub file: String,
     pub line: u32,
     pub column: u32,
@@ -149,7 +149,7 @@ impl Failure {
     }
 
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: SourcePlace) -> Self {
         self.place = Some(Box::new(place));
         self
     }

@@ -273,7 +273,7 @@ impl<'a> Line<'a> {
         self.attempt = Some(created.attempt).filter(|attempt| *attempt > 1);
         self.chain = created.chain.clone();
         self.seed = created.seed.as_deref().map(Cow::Borrowed);
-        self.keys_of = created.keys_of.clone();
+        self.keys_of = created.idempotency_run.clone();
         self.origin = created.origin.clone();
         self.traceparent = created.traceparent.map(|context| Cow::Owned(context.to_string()));
     }
@@ -389,7 +389,7 @@ impl Line<'_> {
                 attempt: self.attempt.unwrap_or(1),
                 chain: self.chain,
                 seed: self.seed.map(Cow::into_owned),
-                keys_of: self.keys_of,
+                idempotency_run: self.keys_of,
                 origin: self.origin,
                 traceparent: self.traceparent.and_then(|text| TraceContext::parse(&text).ok()),
             })),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use durhai_core::failure::Frame;
-use durhai_core::failure::Place;
+use durhai_core::failure::SourcePlace;
 use durhai_core::{Failure, Kind, Value};
 use durhai_stdlib::foreign;
 use rhai::{Dynamic, EvalAltResult, ParseError, Position};
@@ -146,7 +146,7 @@ pub fn failure(error: &EvalAltResult, file: &str, texts: &Texts, thrown: Option<
         Some(_) => {}
         None => {
             let source = source_line(texts.text(&file).unwrap_or(""), line).to_string();
-            let place = (line > 0).then(|| Place { file: texts.file_name(&file), line, column, source, stack });
+            let place = (line > 0).then(|| SourcePlace { file: texts.file_name(&file), line, column, source, stack });
             failure.place = place.map(Box::new);
         }
     }

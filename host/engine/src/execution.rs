@@ -135,7 +135,8 @@ fn run(
 ) -> Turn {
     current::begin_slice();
     loop {
-        let (over, full) = current::with(|state| (state.replay.obey(), state.replay.is_full())).unwrap_or_default();
+        let (over, full) =
+            current::with(|state| (state.replay.end_if_terminated(), state.replay.is_full())).unwrap_or_default();
         if over {
             *preempted = None;
         } else if full {

@@ -166,14 +166,14 @@ fn prepare(host: &Shared, old: &RunId, version: Version, new: &RunId, fork: Fork
         return Err(HostError::World(WorldError::Corrupt(format!("the log of run {old} has no beginning"))));
     };
     let origin = Origin { run: old.clone(), seq, file: None, times: Some(Times::Anew) };
-    let known_as = created.keys_of.clone().unwrap_or_else(|| old.clone());
+    let known_as = created.idempotency_run.clone().unwrap_or_else(|| old.clone());
     **created = Created {
         seed: Some(created.seed.clone().unwrap_or_else(|| old.to_string())),
         run: new.clone(),
         version,
         origin: Some(origin),
         // Its effects are its own, also those that an attempt of a run that was tried again would share with others.
-        keys_of: None,
+        idempotency_run: None,
         // Nobody waits for it, it continues nothing, and it has a trace of its own.
         parent: None,
         chain: None,

@@ -45,7 +45,7 @@ pub(crate) fn retried_as(world: &dyn World, status: Status, created: &Created) -
 
 /// The run that this one tries again.
 pub(crate) fn retry_of(created: &Created) -> Option<&RunId> {
-    let origin = created.origin.as_ref().filter(|_| created.attempt > 1 && created.keys_of.is_some())?;
+    let origin = created.origin.as_ref().filter(|_| created.attempt > 1 && created.idempotency_run.is_some())?;
     Some(&origin.run)
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn retry_of(created: &Created) -> Option<&RunId> {
 pub(crate) fn retry_name(world: &dyn World, created: &Created) -> Result<Option<(RunId, bool)>, WorldError> {
     let attempt = created.attempt + 1;
     // A run that was tried again before names were made like this has one that says nothing.
-    let first = created.keys_of.as_ref().filter(|first| first.retried(created.attempt) == created.run);
+    let first = created.idempotency_run.as_ref().filter(|first| first.retried(created.attempt) == created.run);
     let first = first.unwrap_or(&created.run);
     for number in 0..NAMES {
         let name = if number == 0 { first.retried(attempt) } else { first.retried_aside(attempt, number) };

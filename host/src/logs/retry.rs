@@ -76,7 +76,7 @@ fn prepare(host: &Arc<Shared>, row: &Row) -> Result<Next, HostError> {
         (new, false) => new,
     };
     created.seed.get_or_insert_with(|| old.to_string());
-    created.keys_of.get_or_insert_with(|| old.clone());
+    created.idempotency_run.get_or_insert_with(|| old.clone());
     created.origin = Some(Origin { run: old.clone(), seq, file: None, times: Some(Times::Anew) });
     created.run = new.clone();
     created.attempt += 1;

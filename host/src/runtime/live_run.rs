@@ -144,7 +144,7 @@ impl LiveRun {
     /// Another version's execution, which has come to the end of the same log, takes the place of the one there is.
     pub fn go_over(&mut self, mut exec: Execution, log_bytes: u64, to: Version, reply: oneshot::Sender<MoveReply>) {
         let replay = exec.replay_mut();
-        replay.take_over(self.exec.replay());
+        replay.share_under_way(self.exec.replay());
         replay.show_state_again();
         replay.add_log_bytes(log_bytes);
         self.exec = exec;

@@ -327,7 +327,7 @@ fn context(host: &Arc<Shared>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         step: step.step_id.clone(),
         name: step.name.clone(),
         attempt: step.attempt,
-        keys_of: step.keys_of.clone(),
+        idempotency_run: step.idempotency_run.clone(),
         starter: run.starter.get().copied(),
         observers: host.observe.observers.clone(),
         cancel: token,

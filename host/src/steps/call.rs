@@ -42,7 +42,7 @@ pub(crate) async fn call(host: &Arc<Shared>, name: &str, input: Value) -> Result
         step: StepId::parse("1").expect("1 is a step id"),
         name: name.into(),
         attempt: 1,
-        keys_of: None,
+        idempotency_run: None,
         starter: None,
         // It is no part of a run, and no observer is told of it.
         observers: Observers::default(),

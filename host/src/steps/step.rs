@@ -27,7 +27,7 @@ pub(crate) struct Made {
     pub name: Arc<str>,
     pub attempt: u32,
     /// The run in its key, where it is not its own.
-    pub keys_of: Option<RunId>,
+    pub idempotency_run: Option<RunId>,
     /// The span that started its run.
     pub starter: Option<TraceContext>,
     pub observers: Observers,
@@ -72,7 +72,7 @@ impl StepContext {
     /// tell a repeated request by such a key. A run that is tried again after its failure (`retry`) has the keys of that one:
     /// what was done although its answer got lost is not done twice.
     pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.0.keys_of.as_ref().unwrap_or(&self.0.run), self.0.step)
+        format!("{}/{}", self.0.idempotency_run.as_ref().unwrap_or(&self.0.run), self.0.step)
     }
 
     /// The span of this attempt, as W3C writes it: what a step sends as `traceparent` to whomever it asks, so that their

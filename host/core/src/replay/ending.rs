@@ -23,11 +23,11 @@ impl Replay {
     /// its children are known.
     pub fn terminate(&mut self, reason: String) {
         self.queue.terminate(reason);
-        self.obey();
+        self.end_if_terminated();
     }
 
     /// Ends the run that is to be terminated, if its log is replayed; `true`: it is over.
-    pub fn obey(&mut self) -> bool {
+    pub fn end_if_terminated(&mut self) -> bool {
         if self.cursor.is_through()
             && let Some(reason) = self.queue.take_termination()
         {
@@ -53,7 +53,7 @@ impl Replay {
         if self.tasks.remove(BODY).is_none() {
             return;
         }
-        let end = match (end, self.calls.groups.lost_failure()) {
+        let end = match (end, self.calls.groups.unjoined_failure()) {
             (BodyEnd::Continues(_) | BodyEnd::Returned(Ok(_)), Some(lost)) => BodyEnd::Returned(Err(lost)),
             (end, _) => end,
         };

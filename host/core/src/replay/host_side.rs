@@ -96,7 +96,7 @@ impl Replay {
 
     /// What the other replay of this run has under way is under way for this one too: attempts, by step id and number, and
     /// children. Both have come to the end of the same log.
-    pub fn take_over(&mut self, other: &Replay) {
+    pub fn share_under_way(&mut self, other: &Replay) {
         self.calls.steps.share_attempts(&other.calls.steps);
         self.calls.children.share(&other.calls.children);
     }

@@ -7,7 +7,7 @@ use super::call::Answer;
 use super::cursor::Stop;
 use super::life::Cancellation;
 use super::limits::LogRoom;
-use super::open::hook::{Addressee, Hooks};
+use super::open::hook::{Hooks, PayloadTarget};
 use super::open::start;
 use super::open::step::Interrupted;
 use super::queue::PendingInput;
@@ -98,8 +98,8 @@ impl Replay {
                 self.happen_if(step_id, Some(Body::HookConflict { token, run_id }).filter(|_| asked));
             }
             Input::HookPayload { step_id, token, keep, payload, id } => {
-                let addressee = self.calls.hooks.addressee(&step_id, token, keep);
-                self.hook_payload(&step_id, addressee, payload, id);
+                let target = self.calls.hooks.target(&step_id, token, keep);
+                self.hook_payload(&step_id, target, payload, id);
             }
             Input::Resume { step_id, run, data } => self.answer_of_person(step_id, run.as_ref(), data),
             Input::Started { step_id, run_id } => {
@@ -139,11 +139,11 @@ impl Replay {
     }
 
     /// To the hook that has the token now, or kept for the next one.
-    fn hook_payload(&mut self, opener: &StepId, addressee: Addressee, payload: Value, id: Option<String>) {
-        let (step_id, token) = match addressee {
-            Addressee::Open(step_id, token) => (Some(step_id), token),
-            Addressee::Later(token) => (None, token),
-            Addressee::Closed => {
+    fn hook_payload(&mut self, opener: &StepId, target: PayloadTarget, payload: Value, id: Option<String>) {
+        let (step_id, token) = match target {
+            PayloadTarget::OpenHook(step_id, token) => (Some(step_id), token),
+            PayloadTarget::LaterHook(token) => (None, token),
+            PayloadTarget::NoHook => {
                 return self.warn(format!("a payload came for the hook {opener}, which is closed"), payload);
             }
         };
@@ -240,7 +240,7 @@ impl Replay {
             }
         }
         self.calls.requests.ask_again(&self.created, &mut self.cursor);
-        self.calls.children.look_after(&mut self.cursor);
+        self.calls.children.ensure_started(&mut self.cursor);
     }
 
     fn attempt_again(&mut self, id: &StepId, again: bool) {

@@ -47,7 +47,7 @@ pub use self::migration::version_at;
 use self::open::OpenCalls;
 use self::open::group::NewGroup;
 use self::open::hook::Hooks;
-use self::open::inbox::{Inbox, Patience};
+use self::open::inbox::{Inbox, ReceiveOptions};
 use self::open::suspend::Question;
 use self::open::{sleep, start, successor};
 pub use self::outputs::StoredOutputs;
@@ -122,7 +122,7 @@ impl Replay {
                 self.leftover(leftover);
             } else if let Some(event) = self.cursor.next_recorded() {
                 self.replay_input(event);
-            } else if self.obey() {
+            } else if self.end_if_terminated() {
                 return Next::Stop;
             } else if let Some(pending) = self.queue.pop() {
                 self.live_input(pending);
@@ -180,8 +180,8 @@ impl Replay {
             Call::Step { name, input, options } => calls.steps.call(caller, (name, input, options), run, cursor)?,
             Call::Sleep(wake) => sleep::call(caller, wake, self.tasks.clock(), &mut calls.timers, cursor)?,
             Call::WaitFor { signal, timeout, schema } => {
-                let patience = Patience::of_signal(timeout, schema);
-                calls.inbox.receive(caller, InboxKey::Signal(signal), patience, &mut calls.timers, cursor)?
+                let options = ReceiveOptions::of_signal(timeout, schema);
+                calls.inbox.receive(caller, InboxKey::Signal(signal), options, &mut calls.timers, cursor)?
             }
             Call::PollSignal { signal } => calls.inbox.poll(signal),
             Call::Hook { token, info } => Hooks::call(caller, (token, info), &mut calls.requests, run, cursor),
@@ -263,7 +263,7 @@ impl Replay {
 
     /// What the script takes for the id of its run: that of the run that is tried again, if one is.
     pub fn known_as(&self) -> &RunId {
-        self.created.keys_of.as_ref().unwrap_or(&self.created.run)
+        self.created.idempotency_run.as_ref().unwrap_or(&self.created.run)
     }
 
     pub fn workflow(&self) -> &str {
@@ -274,7 +274,7 @@ impl Replay {
     /// did, the script is told that one's number: it may have decided by it.
     pub fn attempt(&self) -> u32 {
         let own = self.created.attempt;
-        if own == 1 || self.created.keys_of.is_none() {
+        if own == 1 || self.created.idempotency_run.is_none() {
             return own;
         }
         let left = self.cursor.first_left();

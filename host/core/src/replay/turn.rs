@@ -167,7 +167,7 @@ pub struct RunStep {
     /// The attempt before this one was interrupted by a crash.
     pub again: bool,
     /// The run in its idempotency key, where it is not the one that makes it.
-    pub keys_of: Option<RunId>,
+    pub idempotency_run: Option<RunId>,
     /// It must not be made a second time.
     pub once: bool,
     /// How long this attempt may take.

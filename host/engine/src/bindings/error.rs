@@ -1,6 +1,6 @@
 //! Errors as values: a [`Failure`] as the map that a script catches, and back.
 
-use durhai_core::failure::{Frame, Place};
+use durhai_core::failure::{Frame, SourcePlace};
 use durhai_core::{Failure, Kind, StepId};
 use durhai_stdlib::words;
 use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
@@ -80,7 +80,7 @@ pub fn failure_to_map(failure: &Failure) -> Map {
 }
 
 /// The place in a map that [`failure_to_map`] made of an error of the script; without the text of its line.
-fn map_to_place(map: &Map) -> Option<Place> {
+fn map_to_place(map: &Map) -> Option<SourcePlace> {
     let file = map.get("file")?.as_immutable_string_ref().ok()?.to_string();
     let number = |map: &Map, field: &str| u32::try_from(map.get(field)?.as_int().ok()?).ok();
     let frame = |frame: &Dynamic| {
@@ -91,7 +91,7 @@ fn map_to_place(map: &Map) -> Option<Place> {
     };
     let stack = map.get("stack").and_then(|stack| stack.as_array_ref().ok());
     let stack = stack.map(|stack| stack.iter().filter_map(frame).collect()).unwrap_or_default();
-    Some(Place { file, line: number(map, "line")?, column: number(map, "column")?, source: String::new(), stack })
+    Some(SourcePlace { file, line: number(map, "line")?, column: number(map, "column")?, source: String::new(), stack })
 }
 
 /// Reads a map that [`failure_to_map`] made; `None` if this is another map.

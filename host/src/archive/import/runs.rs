@@ -321,7 +321,7 @@ impl Bringing<'_> {
             if let Body::RunCreated(created) = &mut event.body {
                 created.seed.get_or_insert_with(|| old.to_string());
                 // Its effects are its own: the run that it was tried again for, or it itself, may live where it came from.
-                known_as = created.keys_of.take().unwrap_or(known_as);
+                known_as = created.idempotency_run.take().unwrap_or(known_as);
                 let file = Some(self.options.file.clone()).filter(|file| !file.is_empty());
                 // Its time stood still while it was a file, or for longer, if it took a log over and has not begun since.
                 let stood = unbegun.unwrap_or(Times::StoodAt(self.plan.header.at));

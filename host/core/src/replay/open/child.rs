@@ -86,7 +86,7 @@ impl Children {
     }
 
     /// After a crash, or at the beginning of a run that took over a log: every open child must be there.
-    pub fn look_after(&mut self, cursor: &mut Cursor) {
+    pub fn ensure_started(&mut self, cursor: &mut Cursor) {
         let mut open: Vec<_> = self.open.iter_mut().filter(|(_, child)| !child.issued).collect();
         open.sort_unstable_by_key(|(_, child)| child.order);
         for (id, child) in open {

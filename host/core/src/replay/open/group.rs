@@ -198,7 +198,7 @@ impl Groups {
     }
 
     /// The first `task` that failed and was never joined: it fails the run.
-    pub fn lost_failure(&self) -> Option<Failure> {
+    pub fn unjoined_failure(&self) -> Option<Failure> {
         let lost = self.open.iter().filter(|(_, group)| !group.joined && group.failure.is_some());
         let (_, group) = lost.min_by_key(|(key, _)| **key)?;
         let failure = group.failure.clone()?;

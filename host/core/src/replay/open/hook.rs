@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::inbox::{Inbox, Patience};
+use super::inbox::{Inbox, ReceiveOptions};
 use super::request::{HostRequest, HostRequests};
 use crate::event::Created;
 use crate::replay::call::{Answer, HookRef, TaskKey};
@@ -35,14 +35,14 @@ struct OpenHook {
     info: Value,
 }
 
-/// Whom a payload is for.
-pub enum Addressee {
+/// What a payload is for.
+pub enum PayloadTarget {
     /// The hook that has the token now.
-    Open(StepId, Arc<str>),
+    OpenHook(StepId, Arc<str>),
     /// No hook has the token, but one may be opened with it, or the handle of a closed one is read.
-    Later(Arc<str>),
+    LaterHook(Arc<str>),
     /// No hook has or will have it.
-    Closed,
+    NoHook,
 }
 
 impl Hooks {
@@ -66,7 +66,7 @@ impl Hooks {
         cursor: &mut Cursor,
     ) -> Result<Called, Stop> {
         let (key, closed) = self.key_of(hook);
-        inbox.receive(caller, key, Patience { timeout, closed, schema: None }, timers, cursor)
+        inbox.receive(caller, key, ReceiveOptions { timeout, closed, schema: None }, timers, cursor)
     }
 
     /// The tasks that wait get null, once what came before is taken.
@@ -153,18 +153,18 @@ impl Hooks {
 
     // ---- questions
 
-    /// Whom a payload is for that names the token, or in messages of older hosts the call alone. `keep`: the script may
+    /// What a payload is for that names the token, or in messages of older hosts the call alone. `keep`: the script may
     /// open a hook with that token again.
-    pub fn addressee(&self, opener: &StepId, token: Option<Arc<str>>, keep: bool) -> Addressee {
+    pub fn target(&self, opener: &StepId, token: Option<Arc<str>>, keep: bool) -> PayloadTarget {
         let open = match &token {
             None => self.open.get_key_value(opener),
             Some(token) => self.open.iter().find(|(_, hook)| hook.token == *token),
         };
         match (open, token) {
-            (Some((id, hook)), _) => Addressee::Open(id.clone(), hook.token.clone()),
+            (Some((id, hook)), _) => PayloadTarget::OpenHook(id.clone(), hook.token.clone()),
             // Its handle is there, and what came before it was closed can still be read.
-            (None, Some(token)) if keep || self.closed_tokens.contains(&token) => Addressee::Later(token),
-            (None, _) => Addressee::Closed,
+            (None, Some(token)) if keep || self.closed_tokens.contains(&token) => PayloadTarget::LaterHook(token),
+            (None, _) => PayloadTarget::NoHook,
         }
     }
 

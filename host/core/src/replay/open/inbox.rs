@@ -31,8 +31,8 @@ struct SeenIds<T> {
     order: Vec<T>,
 }
 
-/// How long a task waits for a message.
-pub struct Patience {
+/// How a task waits for a message.
+pub struct ReceiveOptions {
     pub timeout: Option<Millis>,
     /// No further one will come.
     pub closed: bool,
@@ -56,15 +56,15 @@ impl Inbox {
         &mut self,
         caller: Caller,
         key: InboxKey,
-        patience: Patience,
+        options: ReceiveOptions,
         timers: &mut Timers,
         cursor: &mut Cursor,
     ) -> Result<Called, Stop> {
         if let Some(payload) = self.take(&key) {
             return Ok(Called::Now(Answer::Value(payload)));
         }
-        let timer = match patience.timeout {
-            _ if patience.closed => return Ok(Called::null()),
+        let timer = match options.timeout {
+            _ if options.closed => return Ok(Called::null()),
             None => None,
             Some(0) => return Ok(Called::null()),
             Some(ms) => {
@@ -73,7 +73,7 @@ impl Inbox {
             }
         };
         self.waiters.entry(key.clone()).or_default().push_back(caller.task);
-        Ok(Called::Wait(WaitsFor::Message(MessageWait { id: caller.id, key, timer, schema: patience.schema })))
+        Ok(Called::Wait(WaitsFor::Message(MessageWait { id: caller.id, key, timer, schema: options.schema })))
     }
 
     /// The next signal of that name that is there, or null.
@@ -200,10 +200,10 @@ impl Inbox {
     }
 }
 
-impl Patience {
+impl ReceiveOptions {
     /// Of a wait for a signal.
     pub fn of_signal(timeout: Option<Millis>, schema: Option<Arc<Value>>) -> Self {
-        Patience { timeout, closed: false, schema }
+        ReceiveOptions { timeout, closed: false, schema }
     }
 }
 

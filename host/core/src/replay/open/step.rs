@@ -247,7 +247,7 @@ impl OpenStep {
             input: self.input.clone(),
             attempt: self.attempt,
             again,
-            keys_of: run.keys_of.clone(),
+            idempotency_run: run.idempotency_run.clone(),
             once: self.options.once,
             timeout,
             deadline: self.deadline(),
