@@ -1,10 +1,11 @@
 //! One attempt of a step, as the script sees it from inside: who it is, and when it must end.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use durhai::{StepContext, Value};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// A script that asks `is_cancelled()` is taken at its word and given this long to end by itself.
@@ -150,7 +151,7 @@ impl Stop {
             if left.is_zero() {
                 return;
             }
-            asked = self.woken.wait_timeout(asked, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.woken.wait_for(&mut asked, left);
         }
     }
 
@@ -159,8 +160,8 @@ impl Stop {
         if self.polite.load(Ordering::Relaxed) { PATIENCE } else { Duration::ZERO }
     }
 
-    fn asked(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.asked.lock()
     }
 }
 

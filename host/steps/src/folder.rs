@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::program::{self, Program, Stamp};
 
@@ -43,7 +45,7 @@ impl Folder {
             return None;
         }
         let file = format!("steps/{module}.rhai");
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.files.lock();
         if let Some(known) = files.get(&file)
             && known.stamps.iter().all(Stamp::is_current)
         {
@@ -67,7 +69,7 @@ impl Folder {
 
     /// The version of a module that was found last, without a look at the disk.
     pub fn remembered(&self, module: &str) -> Option<Arc<Program>> {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.lock();
         files.get(&format!("steps/{module}.rhai")).and_then(|known| known.found.program.clone())
     }
 

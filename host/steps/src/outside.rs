@@ -1,9 +1,10 @@
 //! What steps work with that are no Rust of the embedder: one for all sources of a host.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 use durhai::StepError;
+use parking_lot::RwLock;
 
 use crate::declared::Declared;
 use crate::environment::Environment;
@@ -51,11 +52,11 @@ impl Outside {
     /// From the next attempt on.
     pub fn replace(&self, provisions: Provisions) {
         let kit = Arc::new(Kit::new(provisions, self.known(), Arc::downgrade(&self.0)));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = kit;
+        *self.0.write() = kit;
     }
 
     pub(crate) fn kit(&self) -> Arc<Kit> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     pub(crate) fn known(&self) -> Arc<Known> {
@@ -86,7 +87,7 @@ impl Kit {
         StepError::misconfigured(message, move || {
             // Without an outside the host is gone, and nobody waits.
             let Some(outside) = outside.upgrade() else { return true };
-            let kit = outside.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let kit = outside.read().clone();
             good(&kit)
         })
     }

@@ -3,10 +3,11 @@
 mod turns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use durhai::{StepError, Value};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use self::turns::Turns;
@@ -80,7 +81,7 @@ impl Drop for Pool {
 
 impl Shared {
     fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock()
     }
 
     fn next(&self) -> Option<(Play, oneshot::Sender<Outcome>)> {
@@ -93,7 +94,7 @@ impl Shared {
                 return None;
             }
             line.idle += 1;
-            line = self.arrived.wait(line).unwrap_or_else(PoisonError::into_inner);
+            self.arrived.wait(&mut line);
             line.idle -= 1;
         }
     }

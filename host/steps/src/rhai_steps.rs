@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use durhai::{StepContext, StepError, StepHandler, StepInfo, StepSource, Value};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::Attempt;
@@ -69,7 +70,7 @@ impl RhaiSteps {
     }
 
     fn note(&self, module: &str, program: &Program) {
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut served = self.served.lock();
         for function in program.functions.keys() {
             let name = format!("{module}.{function}");
             if !served.contains(&name) {
@@ -140,7 +141,7 @@ impl StepSource for RhaiSteps {
         let (folder, module) = (self.folder.clone(), module.to_owned());
         let (why, function) = match broken {
             Some(why) => (why, None),
-            None if self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(name) => {
+            None if self.served.lock().contains(name) => {
                 let why = format!(
                     "the step {name:?} served before and is gone: steps/{module}.rhai has no `{function}` any more"
                 );

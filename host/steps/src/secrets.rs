@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use durhai::StepError;
+use parking_lot::RwLock;
 
 use crate::outside::{Kit, Outside};
 
@@ -158,7 +159,7 @@ impl Known {
         if value.is_empty() || self.finder().forms.contains_key(value) {
             return;
         }
-        let mut finder = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut finder = self.0.write();
         let mut forms = finder.forms.clone();
         let name: Arc<str> = name.into();
         for form in forms_of(value) {
@@ -200,7 +201,7 @@ impl Known {
     }
 
     fn finder(&self) -> Arc<Finder> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }
 

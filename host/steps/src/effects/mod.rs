@@ -17,11 +17,12 @@ mod verdict;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::{StepError, Value};
 use durhai_stdlib::{mend, words};
+use parking_lot::Mutex;
 use rhai::{
     AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope,
     Shared,
@@ -133,7 +134,7 @@ impl Stage {
             if operations % 32 != 0 && !too_many {
                 return None;
             }
-            let stop = watched.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.stop.clone();
+            let stop = watched.lock().as_ref()?.stop.clone();
             if too_many {
                 stop.break_off(End::Operations);
             } else if guard.exceeded() {
@@ -150,9 +151,9 @@ impl Stage {
         let input = to_dynamic(input).map_err(|why| StepError::fatal(format!("the input of {function}: {why}")))?;
         let sitting =
             Sitting { program: program.clone(), caller, stop: stop.clone(), kit, tokio, keyed: Arc::default() };
-        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(sitting);
+        *self.seat.lock() = Some(sitting);
         let result = self.call(&program, &function, input);
-        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.seat.lock() = None;
         match result {
             Ok(value) => to_json(&value)
                 .map_err(|why| StepError::fatal(format!("what {function} in {} gave back: {why}", program.file))),
@@ -211,7 +212,7 @@ impl ModuleResolver for Imports {
 
 fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fallible<AST> {
     let cached = |cache: &Cache| {
-        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = cache.lock();
         let (id, texts) = cache.entry(program.file.clone()).or_default();
         if *id != program.id {
             (*id, *texts) = (program.id, HashMap::new());
@@ -224,7 +225,7 @@ fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fa
     let mut ast = engine.compile(&*program.texts[file])?;
     ast.set_source(file);
     let ast = mend::mend(&ast);
-    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cache = cache.lock();
     if let Some((_, texts)) = cache.get_mut(&program.file) {
         texts.insert(file.into(), ast.clone());
     }
@@ -232,7 +233,7 @@ fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fa
 }
 
 fn sitting(seat: &Seat) -> Option<Sitting> {
-    seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    seat.lock().clone()
 }
 
 /// Functions only run while somebody sits.

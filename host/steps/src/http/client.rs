@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::StepError;
+use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect, retry};
 use url::Url;
@@ -43,7 +44,7 @@ struct Guard {
 impl Clients {
     /// For requests to this port.
     pub fn get(&self, kit: &Kit, port: u16, trusted: bool) -> Result<Client, StepError> {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.0.lock();
         if let Some(client) = clients.get(&(port, trusted)) {
             return Ok(client.clone());
         }

@@ -8,7 +8,7 @@ mod warehouse;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -16,6 +16,7 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -122,7 +123,7 @@ async fn handle(
         token: header("authorization").and_then(|value| value.strip_prefix("Bearer ")),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
-    let answer = services.lock().unwrap_or_else(PoisonError::into_inner).answer(&method, &uri, &ask);
+    let answer = services.lock().answer(&method, &uri, &ask);
     if let Some((url, news)) = answer.call {
         tokio::spawn(call_back(url, news));
     }
