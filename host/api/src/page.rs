@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parking_lot::Mutex;
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
@@ -181,7 +182,7 @@ fn accepts_gzip(asked: &HeaderMap) -> bool {
 }
 
 fn pack(packed: &Packed, path: &str, digest: [u8; 32], body: &Bytes) -> Bytes {
-    let mut packed = packed.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut packed = packed.lock();
     match packed.get(path) {
         Some((of, zipped)) if *of == digest => zipped.clone(),
         _ => {

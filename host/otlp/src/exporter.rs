@@ -1,6 +1,6 @@
 //! The exporter: it is told what ended, and sends it from tasks of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use durhai::Host;
@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -74,7 +75,7 @@ impl Exporter {
         match Post::new(target, ended.clone()) {
             Ok(post) => {
                 let task = tokio::spawn(send_metrics(host.clone(), post, self.resource.clone(), interval, ended));
-                self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+                self.tasks.lock().push(task);
             }
             Err(error) => tracing::error!("no metrics are exported: {error}"),
         }
@@ -89,7 +90,7 @@ impl Exporter {
     pub async fn shutdown(self) {
         let _ = self.ending.send(true);
         let deadline = Instant::now() + FAREWELL;
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
         for task in &mut tasks {
             if timeout(deadline.saturating_duration_since(Instant::now()), &mut *task).await.is_err() {
                 task.abort();
@@ -107,7 +108,7 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        for task in self.tasks.get_mut() {
             task.abort();
         }
     }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::trace::v1::Span;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Never waits: what does not fit is dropped and counted.
@@ -23,7 +23,7 @@ impl Queue {
     }
 
     pub fn push(&self, span: Span) {
-        let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spans = self.spans.lock();
         if spans.len() >= self.most {
             drop(spans);
             self.drop_some(1);
@@ -37,7 +37,7 @@ impl Queue {
 
     /// The oldest, as many as go into one request.
     pub fn take(&self) -> Vec<Span> {
-        let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spans = self.spans.lock();
         let count = spans.len().min(self.batch);
         spans.drain(..count).collect()
     }
@@ -47,7 +47,7 @@ impl Queue {
     }
 
     pub fn len(&self) -> usize {
-        self.spans.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.spans.lock().len()
     }
 
     /// Counts spans that were lost; the first are said in the log.
