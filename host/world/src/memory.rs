@@ -5,9 +5,9 @@ mod run;
 mod state;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
@@ -39,11 +39,11 @@ impl MemoryWorld {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn notify(&self, notices: Vec<Notice>) {
-        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let watchers = self.watchers.lock().clone();
         for notice in notices {
             watchers.iter().for_each(|watcher| watcher(notice.clone()));
         }
@@ -282,7 +282,7 @@ impl World for MemoryWorld {
     }
 
     fn watch(&self, watcher: Watcher) {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+        self.watchers.lock().push(watcher);
     }
 
     fn size(&self) -> Result<Option<u64>, WorldError> {
