@@ -6,11 +6,12 @@ pub mod recorder;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use durhai_world::WorldError;
+use parking_lot::Mutex;
 use sled::{Db, IVec};
 
 use crate::batch::Batch;
@@ -133,7 +134,7 @@ impl Disk {
     pub fn apply(&self, batch: Batch) -> Result<(), WorldError> {
         self.check()?;
         // sled takes one batch at a time anyway.
-        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorder = self.recorder.lock();
         let recorded = recorder.as_ref().map(|_| batch.changes().to_vec());
         let done = self.guard("write to", || batch.apply(&self.db));
         self.applied.fetch_add(1, Ordering::AcqRel);
@@ -152,7 +153,7 @@ impl Disk {
     /// Makes everything durable that was applied before the call. Callers that come meanwhile share the next one.
     pub fn sync(&self) -> Result<(), WorldError> {
         let wanted = self.applied.load(Ordering::Acquire);
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut synced = self.synced.lock();
         self.check()?;
         if synced.applied >= wanted {
             return Ok(());

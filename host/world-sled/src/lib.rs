@@ -23,13 +23,14 @@ mod verify;
 mod write;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
     Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
     Snapshot, Watcher, World, WorldError, Write, Written,
 };
+use parking_lot::{Mutex, MutexGuard};
 
 use batch::Batch;
 use disk::Disk;
@@ -130,7 +131,7 @@ impl SledWorld {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What the data file has is looked at as a whole, as nothing else vouches for it then.
@@ -177,7 +178,7 @@ impl SledWorld {
     }
 
     fn notify(&self, mut notices: Vec<Notice>) {
-        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let watchers = self.watchers.lock().clone();
         if watchers.is_empty() {
             return;
         }
@@ -366,7 +367,7 @@ impl World for SledWorld {
     }
 
     fn watch(&self, watcher: Watcher) {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(watcher);
+        self.watchers.lock().push(watcher);
     }
 
     fn size(&self) -> Result<Option<u64>, WorldError> {

@@ -1,9 +1,10 @@
 //! Removes what large deleted runs left, in small steps, on a thread of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use durhai_world::WorldError;
+use parking_lot::Mutex;
 
 use crate::batch::Batch;
 use crate::disk::Disk;
@@ -30,7 +31,7 @@ struct Job {
 impl Sweeper {
     /// There is something to sweep up.
     pub fn wake(&self, disk: &Arc<Disk>) {
-        let mut job = lock(&self.job);
+        let mut job = self.job.lock();
         job.again = true;
         if job.running || job.stop {
             return;
@@ -40,14 +41,14 @@ impl Sweeper {
         // Without a thread it stays until the next open: it takes space, nothing else.
         if let Ok(thread) = spawned {
             job.running = true;
-            *lock(&self.thread) = Some(thread);
+            *self.thread.lock() = Some(thread);
         }
     }
 
     /// Waits until nothing is left, or with `stop` until the step at hand is done.
     pub fn finish(&self, stop: bool) {
-        lock(&self.job).stop |= stop;
-        let thread = lock(&self.thread).take();
+        self.job.lock().stop |= stop;
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
@@ -57,7 +58,7 @@ impl Sweeper {
 fn work(job: &Mutex<Job>, disk: &Disk) {
     loop {
         {
-            let mut job = lock(job);
+            let mut job = job.lock();
             if job.stop || !job.again {
                 job.running = false;
                 return;
@@ -65,7 +66,7 @@ fn work(job: &Mutex<Job>, disk: &Disk) {
             job.again = false;
         }
         // A store that fails says so to the next write; here there is no caller to tell.
-        while !lock(job).stop && matches!(step(disk), Ok(true)) {}
+        while !job.lock().stop && matches!(step(disk), Ok(true)) {}
     }
 }
 
@@ -79,8 +80,4 @@ fn step(disk: &Disk) -> Result<bool, WorldError> {
     }
     disk.apply(batch)?;
     Ok(true)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,7 @@
 //! Keeps what is written while a copy is made, for the copy to take.
 
-use std::sync::{Mutex, PoisonError};
-
 use durhai_world::WorldError;
+use parking_lot::Mutex;
 
 use crate::batch::Change;
 
@@ -16,7 +15,7 @@ pub struct Recording<'a> {
 
 impl<'a> Recording<'a> {
     pub fn begin(recorder: &'a Mutex<Option<Recorder>>) -> Result<Self, WorldError> {
-        let mut recording = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recording = recorder.lock();
         if recording.is_some() {
             return Err(WorldError::Unavailable(
                 "a copy of this store is being made already, and one at a time can be: try again later".into(),
@@ -28,25 +27,25 @@ impl<'a> Recording<'a> {
 
     /// How many bytes wait to be taken.
     pub fn waiting(&self) -> usize {
-        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Recorder::bytes)
+        self.recorder.lock().as_ref().map_or(0, Recorder::bytes)
     }
 
     /// Takes what was written since the last time.
     pub fn take(&self) -> Result<Vec<Change>, WorldError> {
-        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorder = self.recorder.lock();
         recorder.as_mut().map_or(Ok(Vec::new()), Recorder::take)
     }
 
     /// The same, and nothing is recorded any more.
     pub fn end(self) -> Result<Vec<Change>, WorldError> {
-        let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let recorder = self.recorder.lock().take();
         recorder.map_or(Ok(Vec::new()), |mut recorder| recorder.take())
     }
 }
 
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
-        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.recorder.lock().take();
     }
 }
 
