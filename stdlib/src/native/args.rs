@@ -1,8 +1,9 @@
 //! Reading arguments, and room for results. What is wrong is named, with what was expected and what was found.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use super::Thrown;
@@ -155,11 +156,11 @@ impl<T: Clone> Cache<T> {
     }
 
     pub fn get(&self, text: &str, make: impl FnOnce() -> Result<T, Thrown>) -> Result<T, Thrown> {
-        if let Some(made) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
+        if let Some(made) = self.0.lock().get(text) {
             return Ok(made.clone());
         }
         let made = make()?;
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         if kept.len() >= Self::MOST {
             kept.clear();
         }
