@@ -1,11 +1,11 @@
 //! Time that moves when a test says so.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use durhai::Millis;
 use durhai::clock::Clock;
+use parking_lot::Mutex;
 
 /// Where a [`SimClock`] begins: 2023-11-14T22:13:20Z.
 pub const START: Millis = 1_700_000_000_000;
@@ -35,7 +35,7 @@ impl SimClock {
     /// Sets it, backwards too, and tells the hosts.
     pub fn set(&self, now: Millis) {
         self.now.store(now, Ordering::SeqCst);
-        for wake in &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {
+        for wake in &*self.wake.lock() {
             wake();
         }
     }
@@ -52,6 +52,6 @@ impl Clock for SimClock {
     }
 
     fn on_jump(&self, wake: Box<dyn Fn() + Send + Sync>) {
-        self.wake.lock().unwrap_or_else(PoisonError::into_inner).push(wake);
+        self.wake.lock().push(wake);
     }
 }

@@ -2,14 +2,15 @@
 
 use std::cell::Cell;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
     Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot,
     Watcher, World, WorldError, Write, Written,
 };
+use parking_lot::Mutex;
 
 use crate::pulse::Pulse;
 
@@ -100,7 +101,7 @@ impl FaultWorld {
 
     /// From now on, instead of what was said before.
     pub fn fail_reads(&self, fault: ReadFault) {
-        *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        *self.read_fault.lock() = fault;
     }
 
     /// Reads so far.
@@ -120,7 +121,7 @@ impl FaultWorld {
 
     /// Why writes were refused, in order.
     pub fn refused(&self) -> Vec<String> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refused.lock().clone()
     }
 
     /// Ends it now.
@@ -136,7 +137,7 @@ impl FaultWorld {
 
     /// Whether it is gone. Whoever has seen what was stored last gets the answer that holds after it.
     pub fn is_down(&self) -> bool {
-        drop(self.striking.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self.striking.lock());
         self.has_gone()
     }
 
@@ -154,7 +155,7 @@ impl FaultWorld {
     /// For the read of this name.
     fn read(&self, name: &str) -> Result<&dyn World, WorldError> {
         let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
-        let fails = match &mut *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) {
+        let fails = match &mut *self.read_fault.lock() {
             ReadFault::Never => false,
             ReadFault::Once(at) => number == *at,
             ReadFault::EveryFirst => FAILED.replace(!FAILED.get()),
@@ -176,7 +177,7 @@ impl World for FaultWorld {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
         let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
         let strikes = self.fault == Fault::Before(number) || self.fault == Fault::After(number);
-        let striking = strikes.then(|| self.striking.lock().unwrap_or_else(PoisonError::into_inner));
+        let striking = strikes.then(|| self.striking.lock());
         if strikes {
             self.struck.store(true, Ordering::SeqCst);
         }
@@ -186,7 +187,7 @@ impl World for FaultWorld {
         let result = self.world()?.write(batch);
         if let Ok(answers) = &result {
             let refused = answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string));
-            self.refused.lock().unwrap_or_else(PoisonError::into_inner).extend(refused);
+            self.refused.lock().extend(refused);
         }
         if self.fault == Fault::After(number) {
             self.crash();
@@ -327,7 +328,7 @@ impl World for FaultWorld {
                     watcher(notice);
                 }
                 Notices::Late => {
-                    let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut late = late.lock();
                     let _ = late.get_or_insert_with(|| teller(watcher.clone())).send(notice);
                 }
             }

@@ -1,10 +1,11 @@
 //! Steps that wait until the test says how they end.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::{StepContext, StepError, StepHandler, StepInfo, StepSource, Value};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::pulse::Pulse;
@@ -62,11 +63,11 @@ impl Stage {
 
     /// Every attempt that came here: `RUN/STEP` and number.
     pub fn entrances(&self) -> Vec<(String, u32)> {
-        self.entrances.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.entrances.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Actor>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Actor>> {
+        self.waiting.lock()
     }
 }
 
@@ -101,7 +102,7 @@ impl StepHandler for Entrance {
         let stage = self.0.clone();
         Box::pin(async move {
             let key = context.idempotency_key();
-            stage.entrances.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), context.attempt()));
+            stage.entrances.lock().push((key.clone(), context.attempt()));
             let (tell, told) = oneshot::channel();
             let actor = Actor { context: context.clone(), name: context.name().into(), input, tell };
             stage.lock().insert(key.clone(), actor);
