@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use durhai::Millis;
 use durhai::clock::{Clock, Nap};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::pulse::Pulse;
 
@@ -64,7 +65,7 @@ impl TrialClock {
             due.filter_map(|sleep| sleep.waker.take()).collect()
         };
         wakers.into_iter().for_each(Waker::wake);
-        for wake in &*self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner) {
+        for wake in &*self.shared.wake.lock() {
             wake();
         }
     }
@@ -100,7 +101,7 @@ impl TrialClock {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -125,7 +126,7 @@ impl Clock for TrialClock {
     }
 
     fn on_jump(&self, wake: Box<dyn Fn() + Send + Sync>) {
-        self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner).push(wake);
+        self.shared.wake.lock().push(wake);
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use durhai::world::{
     Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher,
     World, WorldError, Write, Written, decode,
 };
 use durhai::{Millis, RunId, Version};
+use parking_lot::Mutex;
 
 use crate::pulse::Pulse;
 
@@ -81,7 +82,7 @@ impl Connection {
 
     /// The write that the crash hit.
     pub fn struck(&self) -> Option<String> {
-        self.struck.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.struck.lock().clone()
     }
 
     fn world(&self) -> Result<&dyn World, WorldError> {
@@ -92,7 +93,7 @@ impl Connection {
     }
 
     fn strike(&self, write: &Write) {
-        *self.struck.lock().unwrap_or_else(PoisonError::into_inner) = Some(describe(write));
+        *self.struck.lock() = Some(describe(write));
         self.cut();
     }
 

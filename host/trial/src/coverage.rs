@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use durhai::logs::ReplayOptions;
 use durhai::trace::Traced;
+use parking_lot::Mutex;
 use rhai::{AST, ASTNode, Engine, Stmt};
 
 use crate::play::Play;
@@ -35,7 +36,7 @@ impl Coverage {
                 async move {
                     let count = move |event: durhai::trace::TraceEvent| {
                         if let Traced::Line { file, line, .. } = event.what {
-                            let mut hits = hits.lock().unwrap_or_else(PoisonError::into_inner);
+                            let mut hits = hits.lock();
                             let name = file.strip_suffix(".rhai").unwrap_or(&file).to_owned();
                             *hits.entry(name).or_default().entry(line as usize).or_default() += 1;
                         }
@@ -47,7 +48,7 @@ impl Coverage {
             // A run that cannot be traced has no lines.
             drop(ran);
         }
-        self.hits = std::mem::take(&mut *hits.lock().unwrap_or_else(PoisonError::into_inner));
+        self.hits = std::mem::take(&mut *hits.lock());
     }
 
     pub fn add(&mut self, other: Coverage) {

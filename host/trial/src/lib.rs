@@ -32,11 +32,12 @@ mod waits;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use durhai::check::AssumedFunction;
 use durhai::{StepRule, StepSource};
+use parking_lot::Mutex;
 
 pub use clock::START;
 pub use connection::Disturbance;
@@ -245,7 +246,7 @@ pub fn run(
             let thread = std::thread::Builder::new().name(format!("durhai-test-{number}")).stack_size(16 << 20);
             thread.spawn_scoped(scope, move || {
                 loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let next = queue.lock().pop_front();
                     let Some((index, path)) = next else { break };
                     let _ = done.send((index, one(path, &setting, options)));
                 }

@@ -5,13 +5,14 @@ mod look;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durhai::check::AssumedFunction;
 use durhai::clock::Clock;
 use durhai::world::{MemoryWorld, Query, Row, World, decode};
 use durhai::{Host, HostBuilder, HostError, Millis, Run, RunId, RunView, StepId, StepRule, StepSource};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use self::look::{Look, handled};
@@ -119,7 +120,7 @@ impl Play {
     }
 
     pub fn cast(&self) -> MutexGuard<'_, Cast> {
-        self.cast.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cast.lock()
     }
 
     pub fn setting(&self) -> &Setting {

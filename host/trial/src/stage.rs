@@ -1,9 +1,10 @@
 //! Where attempts of steps wait until the test's thread says how they end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use durhai::{Attempt, RunId, StepContext, StepError, StepHandler, StepId, StepInfo, StepSource, Value};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::clock::TrialClock;
@@ -68,7 +69,7 @@ impl Stage {
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<(RunId, StepId), Actor>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
@@ -97,7 +98,7 @@ struct Entrance(Arc<Stage>);
 
 impl Entrance {
     fn cast(&self) -> MutexGuard<'_, Cast> {
-        self.0.cast.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.cast.lock()
     }
 }
 
@@ -140,7 +141,7 @@ impl StepHandler for Entrance {
             match ending {
                 Ok(Ending::Mocked(result)) => result,
                 Ok(Ending::Real) => {
-                    let handler = stage.cast.lock().unwrap_or_else(PoisonError::into_inner).find(context.name());
+                    let handler = stage.cast.lock().find(context.name());
                     match handler {
                         Some(handler) => handler.call(context, input).await,
                         None => Err(StepError::retry(format!("there is no step {:?} any more", context.name()))),
