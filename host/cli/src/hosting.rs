@@ -9,8 +9,8 @@ use durhai::{Host, HostBuilder};
 use durhai_api::{Config, Token};
 use durhai_otlp::Exporter;
 use durhai_steps::{
-    BuiltinSteps, DeclaredSteps, EnvGrant, ExecGrant, Given, NetGrant, Outside, PathGrant, Permissions, Reload,
-    RhaiSteps, SettingsSource,
+    BuiltinSteps, DeclaredSteps, EnvGrant, ExecGrant, Given, NetGrant, PathGrant, Permissions, Reload, RhaiSteps,
+    SettingsSource, StepEnvHandle,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -33,7 +33,7 @@ pub struct Prepared {
 
 /// The settings of a host, to be followed once it has started.
 pub struct Following {
-    outside: Outside,
+    step_env: StepEnvHandle,
     source: SettingsSource,
 }
 
@@ -44,20 +44,20 @@ pub struct Followed(JoinHandle<()>);
 /// `sealed` beside it, is out of the steps' reach.
 pub fn prepare(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]) -> Result<Prepared, Fail> {
     let mut source = source(globals, root, allow, sealed)?;
-    let (rules, provisions) = source.load().map_err(Fail::usage)?;
-    let outside = Outside::new(provisions);
-    let scripts = RhaiSteps::open(root, outside.clone());
+    let (rules, config) = source.load().map_err(Fail::usage)?;
+    let step_env = StepEnvHandle::new(config);
+    let scripts = RhaiSteps::open(root, step_env.clone());
     let broken = scripts.broken();
     let builder = Host::builder()
         .workflows(root)
         // First, so that no script can take the name of one.
-        .steps(Arc::new(DeclaredSteps::new(outside.clone())))
+        .steps(Arc::new(DeclaredSteps::new(step_env.clone())))
         .steps(Arc::new(scripts))
-        .steps(Arc::new(BuiltinSteps::new(outside.clone())))
-        .mask(outside.mask());
+        .steps(Arc::new(BuiltinSteps::new(step_env.clone())))
+        .mask(step_env.mask());
     let builder = rules.into_iter().fold(builder, |builder, (name, rule)| builder.step_rule(name, rule));
     let findings = source.findings();
-    Ok(Prepared { builder, following: Following { outside, source }, findings, broken })
+    Ok(Prepared { builder, following: Following { step_env, source }, findings, broken })
 }
 
 /// The same, where nothing is followed.
@@ -107,7 +107,7 @@ pub fn source(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf])
 impl Following {
     /// From now on; `report` hears of each change.
     pub fn start(self, host: &Host, report: impl Fn(Reload) + Send + 'static) -> Followed {
-        Followed(tokio::spawn(durhai_steps::follow(host.clone(), self.outside, self.source, report)))
+        Followed(tokio::spawn(durhai_steps::follow(host.clone(), self.step_env, self.source, report)))
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 /// A script that asks `is_cancelled()` is taken at its word and given this long to end by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who runs.
+/// The attempt that runs, as its script is told of it.
 pub struct Caller {
     pub run_id: String,
     pub step_id: String,
@@ -22,22 +22,22 @@ pub struct Caller {
     pub attempt: u32,
     /// The span of the attempt.
     pub traceparent: String,
-    pub tell: Box<dyn Fn(Word) + Send + Sync>,
+    pub tell: Box<dyn Fn(Progress) + Send + Sync>,
 }
 
-/// What it tells while it runs.
+/// What a script reports while it runs.
 #[derive(Debug, PartialEq)]
-pub enum Word {
+pub enum Progress {
     Log { level: String, message: String, fields: Value },
     Heartbeat(Value),
 }
 
-/// Ends a script from outside, also while it sleeps.
+/// Ends a script, also while it sleeps.
 #[derive(Debug)]
 pub struct Stop {
     asked: Mutex<Option<Instant>>,
     woken: Condvar,
-    /// The same for who waits in a future.
+    /// The same for calls that wait in a future.
     called: Notify,
     /// The script looks at `is_cancelled()`.
     polite: AtomicBool,
@@ -49,7 +49,7 @@ pub struct Stop {
 /// Why a script must not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Nobody wants the result any more.
+    /// The host does not want the result any more.
     Asked,
     /// The time limit of steps in scripts.
     Deadline,
@@ -71,14 +71,14 @@ impl Caller {
             attempt: context.attempt(),
             traceparent: context.traceparent(),
             tell: Box::new(move |word| match word {
-                Word::Log { level, message, fields } => told.log_with(&level, message, fields),
-                Word::Heartbeat(detail) => told.heartbeat(detail),
+                Progress::Log { level, message, fields } => told.log_with(&level, message, fields),
+                Progress::Heartbeat(detail) => told.heartbeat(detail),
             }),
         }
     }
 
     pub fn log(&self, level: &str, message: String, fields: Value) {
-        (self.tell)(Word::Log { level: level.into(), message, fields });
+        (self.tell)(Progress::Log { level: level.into(), message, fields });
     }
 }
 
@@ -103,7 +103,7 @@ impl Stop {
         self.called.notify_waiters();
     }
 
-    /// Resolves when a call of the script that waits for the outside must end: when it is asked to stop, or as late after
+    /// Resolves when a call of the script that waits for a service or a program must end: when it is asked to stop, or as late after
     /// that as it may take to end by itself, and at the time limit.
     pub async fn ended(&self) {
         let called = self.called.notified();

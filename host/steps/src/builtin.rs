@@ -13,28 +13,28 @@ use serde::de::DeserializeOwned;
 use crate::Attempt;
 use crate::exec;
 use crate::files::{self, Writer};
-use crate::outside::{Kit, Outside};
+use crate::step_env::{StepEnv, StepEnvHandle};
 
 /// The built-in steps, under permissions.
 #[derive(Debug)]
 pub struct BuiltinSteps {
-    outside: Outside,
+    step_env: StepEnvHandle,
 }
 
 /// One of them.
 struct Builtin {
-    kit: Arc<Kit>,
+    step_env: Arc<StepEnv>,
     run: Run,
 }
 
 #[derive(Clone, Copy)]
 enum Run {
     /// Called on a thread that may block.
-    Blocks(fn(&Kit, &StepContext, Value) -> Result<Value, StepError>),
-    /// Waits without a thread; dropped when nobody wants the result any more.
-    Waits(fn(Arc<Kit>, StepContext, Value) -> Attempt),
-    /// The same, and sees for itself that nobody wants the result any more.
-    Ends(fn(Arc<Kit>, StepContext, Value) -> Attempt),
+    Blocks(fn(&StepEnv, &StepContext, Value) -> Result<Value, StepError>),
+    /// Waits without a thread; dropped when the host does not want the result any more.
+    Waits(fn(Arc<StepEnv>, StepContext, Value) -> Attempt),
+    /// The same, and sees for itself that the host does not want the result any more.
+    Ends(fn(Arc<StepEnv>, StepContext, Value) -> Attempt),
 }
 
 const STEPS: &[(&str, Run, &str)] = &[
@@ -51,59 +51,59 @@ const STEPS: &[(&str, Run, &str)] = &[
     ),
     (
         "file.read",
-        Run::Blocks(|kit, c, input| json(files::read(&kit.permissions, &take::<At>(c, input)?.path)?)),
+        Run::Blocks(|step_env, c, input| json(files::read(&step_env.permissions, &take::<At>(c, input)?.path)?)),
         "The text of a file: `#{ path }`.",
     ),
     ("file.write", Run::Blocks(write), "Replaces or creates a file, all or nothing: `#{ path, text }`."),
     ("file.append", Run::Blocks(append), "Adds text to the end of a file in one write: `#{ path, text }`."),
     (
         "file.list",
-        Run::Blocks(|kit, c, input| json(files::list(&kit.permissions, &take::<At>(c, input)?.path)?)),
+        Run::Blocks(|step_env, c, input| json(files::list(&step_env.permissions, &take::<At>(c, input)?.path)?)),
         "The entries of a folder by name, each with `name`, `kind`, `size` and `modified`: `#{ path }`.",
     ),
     (
         "file.exists",
-        Run::Blocks(|kit, c, input| json(files::exists(&kit.permissions, &take::<At>(c, input)?.path)?)),
+        Run::Blocks(|step_env, c, input| json(files::exists(&step_env.permissions, &take::<At>(c, input)?.path)?)),
         "Whether there is such a file or folder: `#{ path }`.",
     ),
     (
         "file.remove",
-        Run::Blocks(|kit, c, input| json(files::remove(&kit.permissions, &take::<At>(c, input)?.path)?)),
+        Run::Blocks(|step_env, c, input| json(files::remove(&step_env.permissions, &take::<At>(c, input)?.path)?)),
         "Removes a file or an empty folder; gives whether it was there: `#{ path }`.",
     ),
     (
         "http.request",
-        Run::Waits(|kit, c, input| http::send(kit, c, None, input)),
+        Run::Waits(|step_env, c, input| http::send(step_env, c, None, input)),
         "Sends an HTTP request, see http.get for what comes back: `#{ method, url, headers, query, json, … }`.",
     ),
     (
         "http.get",
-        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::GET), input)),
+        Run::Waits(|step_env, c, input| http::send(step_env, c, Some(Method::GET), input)),
         "Gets a URL: its text, or `#{ url, headers, query, … }`. Gives `#{ status, headers, body, encoding, url }`.",
     ),
     (
         "http.post",
-        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::POST), input)),
+        Run::Waits(|step_env, c, input| http::send(step_env, c, Some(Method::POST), input)),
         "Posts to a URL, see http.get for what comes back: `#{ url, json or form or body or base64, … }`.",
     ),
     (
         "http.put",
-        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::PUT), input)),
+        Run::Waits(|step_env, c, input| http::send(step_env, c, Some(Method::PUT), input)),
         "Puts to a URL, see http.get for what comes back: `#{ url, json or form or body or base64, … }`.",
     ),
     (
         "http.patch",
-        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::PATCH), input)),
+        Run::Waits(|step_env, c, input| http::send(step_env, c, Some(Method::PATCH), input)),
         "Patches what is at a URL, see http.get for what comes back: `#{ url, json or form or body or base64, … }`.",
     ),
     (
         "http.delete",
-        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::DELETE), input)),
+        Run::Waits(|step_env, c, input| http::send(step_env, c, Some(Method::DELETE), input)),
         "Deletes what is at a URL, see http.get for what comes back: `#{ url, … }`.",
     ),
     (
         "http.head",
-        Run::Waits(|kit, c, input| http::send(kit, c, Some(Method::HEAD), input)),
+        Run::Waits(|step_env, c, input| http::send(step_env, c, Some(Method::HEAD), input)),
         "The status and headers of a URL, see http.get for what comes back: `#{ url, … }`.",
     ),
 ];
@@ -122,15 +122,15 @@ struct Text {
 }
 
 impl BuiltinSteps {
-    pub fn new(outside: impl Into<Outside>) -> Self {
-        BuiltinSteps { outside: outside.into() }
+    pub fn new(step_env: impl Into<StepEnvHandle>) -> Self {
+        BuiltinSteps { step_env: step_env.into() }
     }
 }
 
 impl StepSource for BuiltinSteps {
     fn find(&self, name: &str) -> Option<Arc<dyn StepHandler>> {
         let (_, run, _) = STEPS.iter().find(|(step, ..)| *step == name)?;
-        Some(Arc::new(Builtin { kit: self.outside.kit(), run: *run }))
+        Some(Arc::new(Builtin { step_env: self.step_env.current(), run: *run }))
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -149,33 +149,33 @@ impl StepSource for BuiltinSteps {
 
 impl StepHandler for Builtin {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
-        let kit = self.kit.clone();
+        let step_env = self.step_env.clone();
         match self.run {
-            Run::Ends(run) => run(kit, context, input),
+            Run::Ends(run) => run(step_env, context, input),
             Run::Waits(run) => Box::pin(async move {
-                let work = run(kit, context.clone(), input);
+                let work = run(step_env, context.clone(), input);
                 tokio::select! {
                     outcome = work => outcome,
                     () = context.cancelled() => Err(StepError::retry("stopped: its result was not wanted any more")),
                 }
             }),
             Run::Blocks(run) => Box::pin(async move {
-                let work = tokio::task::spawn_blocking(move || run(&kit, &context, input));
+                let work = tokio::task::spawn_blocking(move || run(&step_env, &context, input));
                 work.await.unwrap_or_else(|error| Err(StepError::retry(format!("the step ended early: {error}"))))
             }),
         }
     }
 }
 
-fn write(kit: &Kit, context: &StepContext, input: Value) -> Result<Value, StepError> {
+fn write(step_env: &StepEnv, context: &StepContext, input: Value) -> Result<Value, StepError> {
     let Text { path, text } = take(context, input)?;
     let key = context.idempotency_key();
-    json(files::write(&kit.permissions, &path, &text, Writer { key: &key, attempt: context.attempt() })?)
+    json(files::write(&step_env.permissions, &path, &text, Writer { key: &key, attempt: context.attempt() })?)
 }
 
-fn append(kit: &Kit, context: &StepContext, input: Value) -> Result<Value, StepError> {
+fn append(step_env: &StepEnv, context: &StepContext, input: Value) -> Result<Value, StepError> {
     let Text { path, text } = take(context, input)?;
-    json(files::append(&kit.permissions, &path, &text)?)
+    json(files::append(&step_env.permissions, &path, &text)?)
 }
 
 fn take<T: DeserializeOwned>(context: &StepContext, input: Value) -> Result<T, StepError> {

@@ -1,6 +1,8 @@
 //! Between JSON and Rhai values.
 
-use durhai::Value;
+use std::time::Duration;
+
+use durhai::{Value, duration};
 pub use durhai_stdlib::value::to_json;
 use rhai::{Array, Dynamic, FLOAT, INT, Map};
 
@@ -23,6 +25,17 @@ pub fn to_dynamic(value: Value) -> Result<Dynamic, String> {
                 .collect::<Result<Map, String>>()?,
         ),
     })
+}
+
+/// A length of time as scripts write it.
+pub fn to_duration(wait: &Dynamic) -> Result<Duration, String> {
+    let millis = match (wait.as_int(), wait.as_float(), wait.as_immutable_string_ref()) {
+        (Ok(seconds), ..) => duration::from_seconds(seconds as f64),
+        (_, Ok(seconds), _) => duration::from_seconds(seconds),
+        (.., Ok(text)) => duration::parse(&text),
+        _ => Err(format!("{wait} is no duration: write seconds, or text like \"250ms\"")),
+    };
+    Ok(Duration::from_millis(millis?))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub fn write(permissions: &Permissions, path: &str, text: &str, writer: Writer<'
             Err(_) => None,
         };
         if writer.attempt > 1 {
-            // Left by an attempt that was killed, or about to be renamed by one that nobody waits for any more.
+            // Left by an attempt that was killed, or about to be renamed by one that the host does not wait for any more.
             let _ = folder.remove_file(&temporary(name, writer.key, writer.attempt - 1));
         }
         let temporary = temporary(name, writer.key, writer.attempt);
@@ -102,7 +102,7 @@ pub fn append(permissions: &Permissions, path: &str, text: &str) -> Result<u64, 
                 let created = folder.file(name, Open::New);
                 folder.sync()?;
                 match created {
-                    // Whoever else created it was as early as we are.
+                    // Another attempt created it at the same time.
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => folder.file(name, Open::Append),
                     created => created,
                 }

@@ -1,5 +1,5 @@
 //! Folders by handle: a path that was resolved and checked is walked name by name, and no link is followed on the way, so
-//! that nobody can put one in between the look and the use.
+//! that no program can put one in between the look and the use.
 
 use std::fs::File;
 use std::io;
@@ -144,7 +144,7 @@ mod platform {
             let next = match rustix::fs::openat(&at, name, ON_THE_WAY, Mode::empty()) {
                 Err(rustix::io::Errno::NOENT) if create => {
                     match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
-                        // Somebody else was as early as we are.
+                        // Another program made it at the same time.
                         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
                         Err(error) => return Err(error.into()),
                     }
@@ -157,7 +157,7 @@ mod platform {
         }
         match rustix::fs::openat(&at, ".", FOLDER, Mode::empty()) {
             Ok(folder) => Ok(Folder(folder)),
-            // Its names cannot be listed; a file in it can be used by whoever knows its name.
+            // Its names cannot be listed; a file in it can be used by a program that knows its name.
             Err(rustix::io::Errno::ACCESS) => Ok(Folder(at)),
             Err(error) => Err(error.into()),
         }
@@ -166,7 +166,7 @@ mod platform {
     fn linked(error: rustix::io::Errno) -> io::Error {
         match error {
             rustix::io::Errno::LOOP => io::Error::other("a part of the path was replaced by a link meanwhile"),
-            // What opening a socket says, and a pipe for writing that nobody reads.
+            // What opening a socket says, and a pipe for writing without a reader.
             rustix::io::Errno::NXIO => io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file"),
             error => error.into(),
         }
@@ -186,7 +186,7 @@ mod platform {
     }
 }
 
-/// Elsewhere by path: somebody who can put links there at the right moment can lead a step astray.
+/// Elsewhere by path: a program that can put links there at the right moment can lead a step astray.
 #[cfg(not(unix))]
 mod platform {
     use std::fs::{self, File, Metadata, OpenOptions};

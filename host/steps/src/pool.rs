@@ -1,7 +1,5 @@
 //! The threads that steps in scripts run on: they may block, so they are not the host's.
 
-mod turns;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -10,8 +8,8 @@ use durhai::{StepError, Value};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use self::turns::Turns;
-use crate::effects::{Bounds, Play, Stage};
+use crate::effects::{Bounds, ScriptAttempt, StepEngine};
+use crate::fair_queue::FairQueue;
 
 /// Room for [`crate::effects::MAX_CALLS`] calls inside calls, also in a debug build, where each may take some 100 KB.
 /// Mapped, and only what is touched takes memory.
@@ -32,7 +30,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Line {
-    plays: Turns<(Play, oneshot::Sender<Outcome>)>,
+    attempts: FairQueue<(ScriptAttempt, oneshot::Sender<Outcome>)>,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -47,18 +45,18 @@ impl Pool {
     }
 
     /// The receiver fails if the pool is dropped before the attempt began.
-    pub fn submit(&self, play: Play) -> oneshot::Receiver<Outcome> {
+    pub fn submit(&self, attempt: ScriptAttempt) -> oneshot::Receiver<Outcome> {
         let (sender, receiver) = oneshot::channel();
         let mut line = self.shared.line();
-        let run = play.caller.run_id.clone();
-        line.plays.push(&run, (play, sender));
-        if line.idle < line.plays.len() && line.threads < self.size {
+        let run = attempt.caller.run_id.clone();
+        line.attempts.push(&run, (attempt, sender));
+        if line.idle < line.attempts.len() && line.threads < self.size {
             let shared = self.shared.clone();
             let thread = thread::Builder::new().name("durhai-step".into()).stack_size(STACK);
             match thread.spawn(move || work(&shared)) {
                 Ok(_) => line.threads += 1,
                 Err(error) if line.threads == 0 => {
-                    if let Some((_, sender)) = line.plays.pop() {
+                    if let Some((_, sender)) = line.attempts.pop() {
                         let _ = sender.send(Err(StepError::retry(format!("no thread for the step: {error}"))));
                     }
                 }
@@ -74,7 +72,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let mut line = self.shared.line();
         line.closed = true;
-        line.plays.clear();
+        line.attempts.clear();
         self.shared.arrived.notify_all();
     }
 }
@@ -84,10 +82,10 @@ impl Shared {
         self.line.lock()
     }
 
-    fn next(&self) -> Option<(Play, oneshot::Sender<Outcome>)> {
+    fn next(&self) -> Option<(ScriptAttempt, oneshot::Sender<Outcome>)> {
         let mut line = self.line();
         loop {
-            if let Some(next) = line.plays.pop() {
+            if let Some(next) = line.attempts.pop() {
                 return Some(next);
             }
             if line.closed {
@@ -101,21 +99,21 @@ impl Shared {
 }
 
 fn work(shared: &Shared) {
-    let mut stage = Stage::new(shared.bounds);
-    while let Some((play, sender)) = shared.next() {
-        if play.stop.must_end().is_some() {
+    let mut engine = StepEngine::new(shared.bounds);
+    while let Some((attempt, sender)) = shared.next() {
+        if attempt.stop.must_end().is_some() {
             let _ = sender.send(Err(StepError::retry("stopped before it began")));
             continue;
         }
-        let name = play.caller.step.clone();
-        let outcome = catch_unwind(AssertUnwindSafe(|| stage.run(play))).unwrap_or_else(|panic| {
-            // Whatever the panic left half done is in there.
-            stage = Stage::new(shared.bounds);
+        let name = attempt.caller.step.clone();
+        let outcome = catch_unwind(AssertUnwindSafe(|| engine.run(attempt))).unwrap_or_else(|panic| {
+            // What the panic left half done is in the old one.
+            engine = StepEngine::new(shared.bounds);
             let why = panic.downcast_ref::<&str>().map(|why| (*why).to_owned());
             let why = why.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(StepError::retry(format!("the step {name} panicked: {why}")))
         });
-        // Nobody may be there any more to take it.
+        // The host may have dropped the attempt meanwhile.
         let _ = sender.send(outcome);
     }
 }

@@ -12,11 +12,11 @@ use tokio::runtime::Handle;
 
 use crate::Attempt;
 use crate::attempt::{Caller, Stop};
-use crate::effects::{Bounds, Play, memory};
+use crate::effects::{Bounds, ScriptAttempt, memory};
 use crate::folder::{Folder, Found};
-use crate::outside::{Kit, Outside};
 use crate::pool::Pool;
 use crate::program::Program;
+use crate::step_env::{StepEnv, StepEnvHandle};
 
 /// Every public function with one parameter or none in `steps/NAME.rhai` is the step `NAME.function`. Saves are picked
 /// up by the next attempt; an attempt that runs keeps its text. While a file does not compile its last good version
@@ -25,7 +25,7 @@ use crate::program::Program;
 pub struct RhaiSteps {
     folder: Arc<Folder>,
     pool: Arc<Pool>,
-    outside: Outside,
+    step_env: StepEnvHandle,
     limit: Duration,
     threads: usize,
     bounds: Bounds,
@@ -41,7 +41,7 @@ enum RhaiStep {
         pool: Arc<Pool>,
         limit: Duration,
         broken: Option<Arc<str>>,
-        kit: Arc<Kit>,
+        step_env: Arc<StepEnv>,
     },
     Broken {
         why: Arc<str>,
@@ -55,7 +55,7 @@ enum RhaiStep {
 impl RhaiSteps {
     /// The scripts folder is the one that contains `steps/`; it is looked at when a step is asked for, and need not
     /// exist yet.
-    pub fn open(folder: impl Into<PathBuf>, outside: impl Into<Outside>) -> Self {
+    pub fn open(folder: impl Into<PathBuf>, step_env: impl Into<StepEnvHandle>) -> Self {
         let threads = (available_parallelism().map_or(1, |cores| cores.get()) * 4).max(8);
         let bounds = Bounds { operations: 5_000_000_000, memory: memory::default_limit() };
         RhaiSteps {
@@ -63,7 +63,7 @@ impl RhaiSteps {
             pool: Arc::new(Pool::new(threads, bounds)),
             threads,
             bounds,
-            outside: outside.into(),
+            step_env: step_env.into(),
             limit: Duration::from_secs(3_600),
             served: Mutex::default(),
         }
@@ -134,10 +134,10 @@ impl StepSource for RhaiSteps {
         {
             self.note(module, &program);
             let (function, pool, limit) = (function.to_owned(), self.pool.clone(), self.limit);
-            let kit = self.outside.kit();
-            return Some(Arc::new(RhaiStep::Ready { program, function, pool, limit, broken, kit }));
+            let step_env = self.step_env.current();
+            return Some(Arc::new(RhaiStep::Ready { program, function, pool, limit, broken, step_env }));
         }
-        // What the broken text will have once it is mended, nobody knows.
+        // What the broken text will have once it is mended is not known.
         let (folder, module) = (self.folder.clone(), module.to_owned());
         let (why, function) = match broken {
             Some(why) => (why, None),
@@ -174,7 +174,7 @@ impl StepSource for RhaiSteps {
 
 impl StepHandler for RhaiStep {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
-        let (program, function, pool, limit, kit) = match self {
+        let (program, function, pool, limit, step_env) = match self {
             RhaiStep::Broken { why, folder, module, function } => {
                 let (folder, module, function) = (folder.clone(), module.clone(), function.clone());
                 let mended = move || match (&function, folder.find(&module)) {
@@ -186,19 +186,26 @@ impl StepHandler for RhaiStep {
                 let error = StepError::misconfigured(why, mended);
                 return Box::pin(async { Err(error) });
             }
-            RhaiStep::Ready { program, function, pool, limit, broken, kit } => {
+            RhaiStep::Ready { program, function, pool, limit, broken, step_env } => {
                 if let Some(why) = broken {
                     context.log("warn", format!("the version from before this mistake still serves: {why}"));
                 }
-                (program.clone(), function.clone(), pool.clone(), *limit, kit.clone())
+                (program.clone(), function.clone(), pool.clone(), *limit, step_env.clone())
             }
         };
         Box::pin(async move {
             let (caller, stop) = (Arc::new(Caller::new(&context)), Arc::new(Stop::after(limit)));
             // Also when this future is dropped.
             let ends = AskAtEnd(stop.clone());
-            let mut outcome =
-                pool.submit(Play { program, function, input, caller, stop, kit, tokio: Handle::current() });
+            let mut outcome = pool.submit(ScriptAttempt {
+                program,
+                function,
+                input,
+                caller,
+                stop,
+                step_env,
+                tokio: Handle::current(),
+            });
             let outcome = tokio::select! {
                 outcome = &mut outcome => outcome,
                 () = context.cancelled() => {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::place::{Place, call, declared, ended, environment, everything, gone, log, shell, start};
 use durhai::{Kind, MemoryWorld, RunId, StepRule, Value, World};
-use durhai_steps::{Declared, Outside, ProgramStep, Provisions, SecretSource, ServiceStep};
+use durhai_steps::{Declared, ProgramStep, SecretSource, ServiceStep, StepEnvConfig, StepEnvHandle};
 use durhai_testkit::{Fault, FaultWorld, Pulse};
 use serde_json::json;
 
 /// They need no permission.
-fn provisions(declared: BTreeMap<String, Declared>) -> Provisions {
-    Provisions { declared, environment: environment(&[("HOST_HAS", "it")]), ..Provisions::default() }
+fn config(declared: BTreeMap<String, Declared>) -> StepEnvConfig {
+    StepEnvConfig { declared, environment: environment(&[("HOST_HAS", "it")]), ..StepEnvConfig::default() }
 }
 
 /// A script, its input, and what comes of it: an output, or so many attempts and a part of the message.
@@ -54,7 +54,7 @@ async fn what_a_program_comes_to() {
     ];
     let names: Vec<&'static str> = (0..table.len()).map(|n| &*format!("s{n}").leak()).collect();
     let steps = declared(names.iter().copied().zip(table.iter().map(|(script, ..)| shell(script))));
-    let host = place.host(provisions(steps)).await;
+    let host = place.host(config(steps)).await;
     for (name, (script, input, wanted)) in names.iter().zip(table) {
         match (call(&host, name, input).await, wanted) {
             (Ok(found), Ok(wanted)) => assert_eq!(found.to_string(), wanted.to_string(), "{script}"),
@@ -71,7 +71,7 @@ async fn what_a_program_comes_to() {
 #[tokio::test]
 async fn no_more_than_a_little_of_what_is_no_json() {
     let place = Place::new();
-    let host = place.host(provisions(declared([("long", shell("yes no | head -c 5000"))]))).await;
+    let host = place.host(config(declared([("long", shell("yes no | head -c 5000"))]))).await;
     let failure = call(&host, "long", &Value::Null).await.unwrap_err();
     let shown = failure.message.split("): ").nth(1).unwrap();
     assert_eq!(shown, "no\n".repeat(66) + "no…");
@@ -99,7 +99,7 @@ async fn where_programs_are() {
         ("nowhere", step(&["cat"], "no-such-folder")),
         ("empty", step(&[], "home")),
     ]);
-    let host = place.host(provisions(steps)).await;
+    let host = place.host(config(steps)).await;
     for (name, wanted) in [
         ("near", Ok(json!(7))),
         ("up", Ok(json!(7))),
@@ -129,11 +129,11 @@ async fn what_it_is_given() {
         secrets: [("KEY".to_owned(), "key".to_owned())].into(),
         ..shell("echo $HOST_HAS ${#KEY} >&2")
     };
-    let mut provisions = provisions(declared([("given", step)]));
-    provisions.environment = environment(&[("HOST_HAS", "it"), ("THE_KEY", "0123456789")]);
-    provisions.secrets.insert("key".into(), SecretSource::Env("THE_KEY".into()));
-    let outside = Outside::new(provisions.clone());
-    let host = place.host_in(Arc::new(MemoryWorld::new()), outside.clone(), |builder| builder).await;
+    let mut config = config(declared([("given", step)]));
+    config.environment = environment(&[("HOST_HAS", "it"), ("THE_KEY", "0123456789")]);
+    config.secrets.insert("key".into(), SecretSource::Env("THE_KEY".into()));
+    let step_env = StepEnvHandle::new(config.clone());
+    let host = place.host_in(Arc::new(MemoryWorld::new()), step_env.clone(), |builder| builder).await;
     let run = start(&host, "given", &Value::Null, json!({})).await;
     assert_eq!(ended(&run).await.unwrap(), Value::Null);
     assert_eq!(log(&run).await, [("info".to_owned(), "mine 10".to_owned())]);
@@ -143,13 +143,13 @@ async fn what_it_is_given() {
         ServiceStep { url: "http://127.0.0.1:9/".into(), description: "Far.".into(), ..ServiceStep::default() };
     let mut steps = declared([("given", ProgramStep { description: "New.".into(), ..shell("echo 2") })]);
     steps.insert("far".into(), Declared::Service(service));
-    outside.replace(Provisions { declared: steps, ..provisions });
+    step_env.replace(StepEnvConfig { declared: steps, ..config });
     assert_eq!(call(&host, "given", &Value::Null).await.unwrap(), 2);
     let listed: Vec<_> =
         host.step_list().into_iter().filter(|info| ["program", "service"].contains(&&*info.kind)).collect();
     let listed: Vec<_> = listed.iter().map(|info| (&*info.name, &*info.kind, &*info.description)).collect();
     assert_eq!(listed, [("far", "service", "Far."), ("given", "program", "New.")]);
-    outside.replace(everything(&[]));
+    step_env.replace(everything(&[]));
     assert_eq!(call(&host, "given", &Value::Null).await.unwrap_err().kind, Kind::UnknownStep);
     host.shutdown().await;
 }
@@ -163,9 +163,9 @@ fn long(place: &Place, more: &str) -> ProgramStep {
 #[tokio::test]
 async fn a_rule_ends_it_with_all_it_started() {
     let place = Place::new();
-    let outside = Outside::new(provisions(declared([("long", long(&place, "wait"))])));
+    let step_env = StepEnvHandle::new(config(declared([("long", long(&place, "wait"))])));
     let rule = StepRule { timeout: Some(Duration::from_secs(1)), ..StepRule::default() };
-    let host = place.host_in(Arc::new(MemoryWorld::new()), outside, |builder| builder.step_rule("long", rule)).await;
+    let host = place.host_in(Arc::new(MemoryWorld::new()), step_env, |builder| builder.step_rule("long", rule)).await;
     let options = json!({ "retry": { "max_attempts": 2, "initial": 0 } });
     let failure = ended(&start(&host, "long", &Value::Null, options).await).await.unwrap_err();
     assert_eq!((failure.kind, failure.attempts), (Kind::Timeout, 2), "{failure:?}");
@@ -179,7 +179,7 @@ async fn cancelled_it_may_put_its_things_in_order() {
     let place = Place::new();
     let tidy =
         format!("trap 'echo tidied >> {}; exit 0' TERM; echo ready >> {}; wait", place.text("end"), place.text("on"));
-    let host = place.host(provisions(declared([("long", long(&place, &tidy))]))).await;
+    let host = place.host(config(declared([("long", long(&place, &tidy))]))).await;
     let run = start(&host, "long", &Value::Null, json!({})).await;
     place.lines("on", 1).await;
     run.cancel("enough").await.unwrap();
@@ -201,11 +201,12 @@ async fn a_crash_during_the_attempt() {
                 "long" => Value::Null,
                 _ => json!({ "program": "sh", "args": ["-c", step.command[2]] }),
             };
-            let outside = Outside::new(Provisions { declared: declared([("long", step)]), ..everything(&[]) });
+            let step_env =
+                StepEnvHandle::new(StepEnvConfig { declared: declared([("long", step)]), ..everything(&[]) });
             let world = Arc::new(MemoryWorld::new());
             let shared: Arc<dyn World> = world.clone();
             let connection = Arc::new(FaultWorld::new(shared, Fault::Never, Pulse::default()));
-            let first = place.host_in(connection.clone(), outside.clone(), |builder| builder).await;
+            let first = place.host_in(connection.clone(), step_env.clone(), |builder| builder).await;
             let run = start(&first, kind, &input, json!({ "once": once })).await;
             let id: RunId = run.id().clone();
             place.lines("journal", 1).await;
@@ -214,7 +215,7 @@ async fn a_crash_during_the_attempt() {
             gone(&place.path("id")).await;
             world.crash();
 
-            let second = place.host_in(world, outside, |builder| builder).await;
+            let second = place.host_in(world, step_env, |builder| builder).await;
             let run = second.get(id.as_str()).await.unwrap();
             if once {
                 let failure = ended(&run).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use crate::place::{Place, call, ended, environment, everything, gone, log, names, start, until};
 use durhai::{Kind, Value};
-use durhai_steps::{ExecGrant, PathGrant, Permissions, Provisions};
+use durhai_steps::{ExecGrant, PathGrant, Permissions, StepEnvConfig};
 use serde_json::json;
 
 /// The built-in step and the function of scripts.
@@ -21,10 +21,10 @@ fn sh(script: &str, more: Value) -> Value {
 #[tokio::test]
 async fn what_a_program_gives() {
     let place = Place::new();
-    let mut provisions = everything(&[("TZ", "UTC"), ("LC_ALL", "C"), ("APP_A", "a"), ("APP_B", "b"), ("OTHER", "o")]);
-    provisions.permissions.env = names(&["APP_A"]);
-    provisions.permissions.read = PathGrant::paths([&place.root]).unwrap();
-    let host = place.host(provisions).await;
+    let mut config = everything(&[("TZ", "UTC"), ("LC_ALL", "C"), ("APP_A", "a"), ("APP_B", "b"), ("OTHER", "o")]);
+    config.permissions.env = names(&["APP_A"]);
+    config.permissions.read = PathGrant::paths([&place.root]).unwrap();
+    let host = place.host(config).await;
     let ok = |stdout: &str| json!({ "status": 0, "stdout": stdout, "stderr": "" });
     let table = [
         (json!({ "program": "true" }), ok("")),
@@ -81,9 +81,9 @@ async fn what_a_program_gives() {
 async fn what_goes_wrong() {
     let place = Place::new();
     place.write("script", "#!/no/such/interpreter\n");
-    let mut provisions = everything(&[]);
-    provisions.permissions.read = PathGrant::paths([&place.root]).unwrap();
-    let host = place.host(provisions).await;
+    let mut config = everything(&[]);
+    config.permissions.read = PathGrant::paths([&place.root]).unwrap();
+    let host = place.host(config).await;
     // Attempts of at most 3, and a part of the message.
     let table = [
         (sh("exit 3", json!({})), 3, "sh ended with exit status 3"),
@@ -137,7 +137,7 @@ async fn what_goes_wrong() {
 }
 
 /// `bin/` and `later/` are the folders of PATH; `tool` of `bin/` is granted by its name, `own/direct` by its path.
-fn playground() -> (Place, Provisions) {
+fn playground() -> (Place, StepEnvConfig) {
     let place = Place::new();
     for folder in ["bin", "later", "own", "data", "closed"] {
         fs::create_dir(place.path(folder)).unwrap();
@@ -170,13 +170,14 @@ fn playground() -> (Place, Provisions) {
     };
     let variables = [("PATH", &*path), ("APP_A", "a"), ("ONE", "1"), ("HOME", "/"), ("ONE_MORE", "2"), ("SECRET", "x")];
     let environment = environment(&variables);
-    (place, Provisions { permissions, environment, ..Provisions::default() })
+    (place, StepEnvConfig { permissions, environment, ..StepEnvConfig::default() })
 }
 
 #[tokio::test]
+// Over 80 lines: a table of cases.
 async fn only_what_was_granted_runs() {
-    let (place, provisions) = playground();
-    let host = place.host(provisions).await;
+    let (place, config) = playground();
+    let host = place.host(config).await;
     let within = |name: &str| name.replace("ROOT", &place.text(""));
     for step in BOTH {
         for asked in ["tool", "ROOTbin/tool", "ROOTbin/../bin/./tool", "ROOTagain/tool", "ROOTown/direct"] {
@@ -298,8 +299,8 @@ async fn only_what_was_granted_runs() {
 #[tokio::test]
 async fn nothing_runs_where_nothing_was_granted() {
     let place = Place::new();
-    let provisions = Provisions { environment: environment(&[]), ..Provisions::default() };
-    let host = place.host(provisions).await;
+    let config = StepEnvConfig { environment: environment(&[]), ..StepEnvConfig::default() };
+    let host = place.host(config).await;
     for step in BOTH {
         for asked in ["sh", "/bin/sh", "no-such-program"] {
             let failure = call(&host, step, &json!({ "program": asked })).await.unwrap_err();
@@ -311,8 +312,8 @@ async fn nothing_runs_where_nothing_was_granted() {
 
 #[tokio::test]
 async fn a_granted_program_stays_what_it_was() {
-    let (place, provisions) = playground();
-    let host = place.host(provisions).await;
+    let (place, config) = playground();
+    let host = place.host(config).await;
     // Writing the whole folder was granted; but not these, and not the link between one of them and its target.
     for name in ["bin/tool", "hop", "own/direct", "again/tool"] {
         let path = place.text(name);
@@ -361,8 +362,8 @@ fn grants() {
 
 #[tokio::test]
 async fn variables() {
-    let (place, provisions) = playground();
-    let host = place.host(provisions).await;
+    let (place, config) = playground();
+    let host = place.host(config).await;
     let get = async |input: Value| call(&host, "env.get", &input).await;
     for (input, wanted) in [
         (json!({ "name": "ONE" }), json!("1")),

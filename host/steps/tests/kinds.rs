@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::http::server::{Reply, Server, answer};
 use crate::place::{Place, ended, environment, shell};
 use durhai::{Body, Host, Kind, MemoryWorld, Run, StepContext, StepError, Value, World};
-use durhai_steps::{Declared, ExecGrant, NetGrant, Outside, Permissions, Provisions, ServiceStep};
+use durhai_steps::{Declared, ExecGrant, NetGrant, Permissions, ServiceStep, StepEnvConfig, StepEnvHandle};
 use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse};
 use serde_json::json;
 
@@ -88,7 +88,7 @@ async fn rust(context: StepContext, input: Value) -> Result<Value, StepError> {
 struct Bench {
     place: Place,
     server: Server,
-    outside: Outside,
+    step_env: StepEnvHandle,
 }
 
 impl Bench {
@@ -119,9 +119,13 @@ impl Bench {
             exec: ExecGrant::Everything,
             ..Permissions::none()
         };
-        let outside =
-            Outside::new(Provisions { permissions, environment: environment(&[]), declared, ..Provisions::default() });
-        Bench { place, server, outside }
+        let step_env = StepEnvHandle::new(StepEnvConfig {
+            permissions,
+            environment: environment(&[]),
+            declared,
+            ..StepEnvConfig::default()
+        });
+        Bench { place, server, step_env }
     }
 
     async fn host(&self) -> Host {
@@ -130,7 +134,7 @@ impl Bench {
 
     async fn host_in(&self, world: Arc<dyn World>) -> Host {
         let more = |builder: durhai::HostBuilder| builder.step("rust", rust).lease(Duration::from_millis(100));
-        self.place.host_in(world, self.outside.clone(), more).await
+        self.place.host_in(world, self.step_env.clone(), more).await
     }
 
     async fn start(&self, host: &Host, kind: &str, act: &str, options: Value) -> Run {
@@ -296,14 +300,14 @@ async fn what_is_not_there_is_said() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{nobody}/");
     let missing = durhai_steps::ProgramStep { command: vec!["no-such-program".into()], ..Default::default() };
-    bench.outside.replace(Provisions {
+    bench.step_env.replace(StepEnvConfig {
         permissions: Permissions::all(),
         environment: environment(&[]),
         declared: BTreeMap::from([
             ("program".to_owned(), Declared::Program(missing)),
             ("service".to_owned(), Declared::Service(ServiceStep { url: url.clone(), ..ServiceStep::default() })),
         ]),
-        ..Provisions::default()
+        ..StepEnvConfig::default()
     });
     let host = bench.host().await;
     for (kind, input, attempts, part) in [

@@ -9,7 +9,9 @@ use crate::place::{Place, call, declared, ended, environment, log, shell, start}
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use durhai::{SledWorld, Value};
-use durhai_steps::{Declared, Outside, PathGrant, Permissions, ProgramStep, Provisions, SecretSource, ServiceStep};
+use durhai_steps::{
+    Declared, PathGrant, Permissions, ProgramStep, SecretSource, ServiceStep, StepEnvConfig, StepEnvHandle,
+};
 use serde_json::json;
 
 const STRIPE: &str = "sk_live_4f9a7c/\"x\"+e81b";
@@ -42,7 +44,7 @@ fn number() { parse_int(secret("digits")) }
 
 struct Bench {
     place: Place,
-    provisions: Provisions,
+    config: StepEnvConfig,
 }
 
 fn bench() -> Bench {
@@ -76,7 +78,7 @@ fn bench() -> Bench {
         ("d.retry", leaky("echo \"$PEM\" >&2; exit 75")),
         ("d.encoded", leaky("printf %s \"$KEY\" | base64 >&2; printf %s \"user:$TOKEN:x\" | base64 >&2; echo 1")),
     ]);
-    let provisions = Provisions {
+    let config = StepEnvConfig {
         permissions: Permissions {
             read: PathGrant::paths([&place.root]).unwrap(),
             write: PathGrant::Nothing,
@@ -87,9 +89,9 @@ fn bench() -> Bench {
         environment: environment(&[("STRIPE_KEY", STRIPE), ("DIGITS", "7203958146"), ("DURHAI_SECRET_LOOSE", LOOSE)]),
         secrets: secrets.into_iter().map(|(name, source)| (name.to_owned(), source)).collect(),
         declared: steps,
-        ..Provisions::default()
+        ..StepEnvConfig::default()
     };
-    Bench { place, provisions }
+    Bench { place, config }
 }
 
 /// Every file below a folder, as bytes.
@@ -109,9 +111,9 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 
 #[tokio::test]
 async fn nothing_of_them_is_in_the_store() {
-    let Bench { place, provisions } = bench();
+    let Bench { place, config } = bench();
     let world = Arc::new(SledWorld::open(place.path("data")).unwrap());
-    let host = place.host_in(world, Outside::new(provisions), |builder| builder).await;
+    let host = place.host_in(world, StepEnvHandle::new(config), |builder| builder).await;
     let sh = |script: &str| json!({ "program": "sh", "args": ["-c", script], "secrets": { "KEY": "stripe", "TOKEN": "token" } });
     let path = place.text("keys/token");
     let table = [
@@ -146,7 +148,7 @@ async fn nothing_of_them_is_in_the_store() {
     ];
     for (step, input, works) in table {
         let found = call(&host, step, &input).await;
-        // It got as far as to have the secret, and what came of it has its name instead.
+        // It got as far as to have the secret, and its output has the name instead.
         assert_eq!(found.is_ok(), works, "{step}: {found:?}");
         let quiet = ["leak.says", "leak.bug", "d.cut", "d.long", "d.encoded"].contains(&step);
         let found = format!("{found:?}");
@@ -187,9 +189,9 @@ async fn nothing_of_them_is_in_the_store() {
 
 #[tokio::test]
 async fn rotated_while_the_host_runs() {
-    let Bench { place, provisions } = bench();
-    let outside = Outside::new(provisions);
-    let host = place.host_in(Arc::new(durhai::MemoryWorld::new()), outside, |builder| builder).await;
+    let Bench { place, config } = bench();
+    let step_env = StepEnvHandle::new(config);
+    let host = place.host_in(Arc::new(durhai::MemoryWorld::new()), step_env, |builder| builder).await;
     let input =
         json!({ "program": "sh", "args": ["-c", "echo ${#T}; echo $T tok-2f6b1d908c"], "secrets": { "T": "token" } });
     assert_eq!(call(&host, "exec.run", &input).await.unwrap()["stdout"], "14\n[secret token] [secret token]\n");
@@ -224,15 +226,15 @@ async fn whoever_needs_one_that_is_not_there_fails_for_no_run() {
     let mut steps = declared([("program", program)]);
     let service = ServiceStep { url: "http://127.0.0.1:1/".into(), bearer: Some("gone".into()), ..Default::default() };
     steps.insert("service".into(), Declared::Service(service));
-    let provisions = Provisions {
+    let config = StepEnvConfig {
         permissions: Permissions::all(),
         environment: environment(&[]),
         declared: steps,
-        ..Provisions::default()
+        ..StepEnvConfig::default()
     };
     let world = Arc::new(durhai::MemoryWorld::new());
     let parking = |builder: durhai::HostBuilder| builder.park_misconfigured_after(std::time::Duration::ZERO);
-    let host = place.host_in(world, Outside::new(provisions), parking).await;
+    let host = place.host_in(world, StepEnvHandle::new(config), parking).await;
     let missing = "there is no secret \"gone\"";
     for (step, input, why) in [
         ("s.plain", json!(null), missing),

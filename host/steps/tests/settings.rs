@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::{Body, Host, Kind, MemoryWorld, Status, Value};
-use durhai_steps::{BuiltinSteps, DeclaredSteps, Given, Outside, Reload, SettingsSource, follow};
+use durhai_steps::{BuiltinSteps, DeclaredSteps, Given, Reload, SettingsSource, StepEnvHandle, follow};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -29,17 +29,17 @@ impl Place {
             fs::write(folder.path().join("durhai.toml"), text(settings)).unwrap();
         }
         let mut source = SettingsSource::folders([folder.path()]).given(Given::default());
-        let (rules, provisions) = source.load().unwrap();
-        let outside = Outside::new(provisions);
+        let (rules, config) = source.load().unwrap();
+        let step_env = StepEnvHandle::new(config);
         let builder = Host::builder()
             .world(MemoryWorld::new())
             .workflow("work", "use_step(\"work\", input)")
-            .steps(Arc::new(DeclaredSteps::new(outside.clone())))
-            .steps(Arc::new(BuiltinSteps::new(outside.clone())));
+            .steps(Arc::new(DeclaredSteps::new(step_env.clone())))
+            .steps(Arc::new(BuiltinSteps::new(step_env.clone())));
         let builder = rules.into_iter().fold(builder, |builder, (name, rule)| builder.step_rule(name, rule));
         let host = builder.start().await.unwrap();
         let (tell, reloads) = unbounded_channel();
-        let following = tokio::spawn(follow(host.clone(), outside, source, move |reload| drop(tell.send(reload))));
+        let following = tokio::spawn(follow(host.clone(), step_env, source, move |reload| drop(tell.send(reload))));
         Place { folder, host, reloads, following }
     }
 

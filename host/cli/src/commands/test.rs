@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::StepSource;
-use durhai_steps::{BuiltinSteps, DeclaredSteps, Outside, RhaiSteps};
+use durhai_steps::{BuiltinSteps, DeclaredSteps, RhaiSteps, StepEnvHandle};
 use durhai_trial::report::{self, Style};
 use durhai_trial::{Mask, Options, Report, find, lcov, run};
 
@@ -36,16 +36,16 @@ pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
     for (root, files) in groups {
         // A test must not do more on one machine than on another because of what a file grants to hosts.
         let mut source = hosting::source(globals, &root, &args.allow, &[])?.without_grants();
-        let (rules, provisions) = source.load().map_err(Fail::usage)?;
+        let (rules, config) = source.load().map_err(Fail::usage)?;
         options.rules = rules;
         options.functions = hosting::functions(globals, &root, &args.functions)?;
-        let outside = Outside::new(provisions);
-        options.mask = Some(Mask::new(outside.mask()));
+        let step_env = StepEnvHandle::new(config);
+        options.mask = Some(Mask::new(step_env.mask()));
         // As in a host.
         let steps: Vec<Arc<dyn StepSource>> = vec![
-            Arc::new(DeclaredSteps::new(outside.clone())),
-            Arc::new(RhaiSteps::open(&root, outside.clone())),
-            Arc::new(BuiltinSteps::new(outside)),
+            Arc::new(DeclaredSteps::new(step_env.clone())),
+            Arc::new(RhaiSteps::open(&root, step_env.clone())),
+            Arc::new(BuiltinSteps::new(step_env)),
         ];
         // The runner has threads of its own and waits for them.
         let ran = tokio::task::block_in_place(|| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durhai::observe::TraceContext;
 use durhai::{Host, HostBuilder, MemoryWorld, RunId, StepContext, StepError, StepId, Value};
-use durhai_steps::{BuiltinSteps, NetGrant, Outside, Permissions, Provisions};
+use durhai_steps::{BuiltinSteps, NetGrant, Permissions, StepEnvConfig, StepEnvHandle};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::json;
@@ -156,9 +156,9 @@ async fn what_an_http_step_sends_is_the_span_it_is_told_as() {
     let other = Collector::start([]).await;
     let net = NetGrant::parse(Some("127.0.0.1")).unwrap();
     let permissions = Permissions { net, ..Permissions::none() };
-    let outside = Outside::new(Provisions { permissions, ..Provisions::default() });
+    let step_env = StepEnvHandle::new(StepEnvConfig { permissions, ..StepEnvConfig::default() });
     let builder =
-        Host::builder().workflow("ask", "use_step(\"http.get\", input)").steps(Arc::new(BuiltinSteps::new(outside)));
+        Host::builder().workflow("ask", "use_step(\"http.get\", input)").steps(Arc::new(BuiltinSteps::new(step_env)));
     let url = format!("{}/hello", other.url());
     let got = told(builder, &[], async |host: Host| {
         host.run("ask").id("asks").input(&url).start().await.unwrap();

@@ -7,13 +7,13 @@ use reqwest::Method;
 
 use crate::Attempt;
 use crate::http::{self, Request};
-use crate::outside::Kit;
+use crate::step_env::StepEnv;
 
 /// Sends what the input asks for. A method that the step has must not be in the input.
-pub fn send(kit: Arc<Kit>, context: StepContext, method: Option<Method>, input: Value) -> Attempt {
+pub fn send(step_env: Arc<StepEnv>, context: StepContext, method: Option<Method>, input: Value) -> Attempt {
     Box::pin(async move {
-        let mut request = Request::read(&kit, method, input)?;
+        let mut request = Request::read(&step_env, method, input)?;
         request.traced(&context.traceparent())?;
-        http::send(&kit, request, &context.idempotency_key()).await.map(http::Response::into_value)
+        http::send(&step_env, request, &context.idempotency_key()).await.map(http::Response::into_value)
     })
 }

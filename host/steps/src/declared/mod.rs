@@ -1,81 +1,46 @@
 //! Steps that settings declare: programs and HTTP services.
 
+pub(crate) mod definition;
 mod program;
 mod service;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use durhai::{StepContext, StepError, StepHandler, StepInfo, StepSource, Value};
 
+pub use self::definition::{Declared, ProgramStep, ServiceStep};
+
 use crate::Attempt;
-use crate::outside::{Kit, Outside};
+use crate::step_env::{StepEnv, StepEnvHandle};
 
 /// The steps that settings declare.
 #[derive(Debug)]
 pub struct DeclaredSteps {
-    outside: Outside,
+    step_env: StepEnvHandle,
 }
 
-/// A step of `durhai.toml`. Trusted: it needs no permission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Declared {
-    Program(ProgramStep),
-    Service(ServiceStep),
-}
-
-/// `[steps.resize] command = ["python3", "resize.py"]`: input as JSON on stdin, output as JSON on stdout.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProgramStep {
-    /// The program and its arguments; never a shell.
-    pub command: Vec<String>,
-    /// Where it runs. Default: the folder of the settings.
-    pub cwd: PathBuf,
-    /// Beside the environment of the host.
-    pub env: BTreeMap<String, String>,
-    /// Variables whose values are secrets, by the secrets' names.
-    pub secrets: BTreeMap<String, String>,
-    pub description: String,
-}
-
-/// `[steps.score] url = "http://127.0.0.1:9000/score"`: input as JSON in a POST, output as JSON in the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ServiceStep {
-    pub url: String,
-    pub headers: BTreeMap<String, String>,
-    /// Headers whose values are secrets, by the secrets' names.
-    pub secrets: BTreeMap<String, String>,
-    /// The secret of `Authorization: Bearer`.
-    pub bearer: Option<String>,
-    /// How long one answer may take. Default: 5 minutes.
-    pub timeout: Option<Duration>,
-    pub description: String,
-}
-
-/// One of them, as it was found.
-struct Found {
-    kit: Arc<Kit>,
+/// A declared step with the environment it was found in.
+struct DeclaredHandler {
+    step_env: Arc<StepEnv>,
     declared: Declared,
 }
 
 impl DeclaredSteps {
-    /// Those that the outside has; after [`Outside::replace`] the new ones, from the next attempt on.
-    pub fn new(outside: impl Into<Outside>) -> Self {
-        DeclaredSteps { outside: outside.into() }
+    /// Those of the environment; after [`StepEnvHandle::replace`] the new ones, from the next attempt on.
+    pub fn new(step_env: impl Into<StepEnvHandle>) -> Self {
+        DeclaredSteps { step_env: step_env.into() }
     }
 }
 
 impl StepSource for DeclaredSteps {
     fn find(&self, name: &str) -> Option<Arc<dyn StepHandler>> {
-        let kit = self.outside.kit();
-        let declared = kit.declared.get(name)?.clone();
-        Some(Arc::new(Found { kit, declared }))
+        let step_env = self.step_env.current();
+        let declared = step_env.declared.get(name)?.clone();
+        Some(Arc::new(DeclaredHandler { step_env, declared }))
     }
 
     fn knows(&self, name: &str) -> bool {
-        self.outside.kit().declared.contains_key(name)
+        self.step_env.current().declared.contains_key(name)
     }
 
     fn list(&self) -> Vec<StepInfo> {
@@ -86,18 +51,18 @@ impl StepSource for DeclaredSteps {
             };
             StepInfo { name: name.clone(), kind: kind.into(), description: description.clone() }
         };
-        self.outside.kit().declared.iter().map(info).collect()
+        self.step_env.current().declared.iter().map(info).collect()
     }
 }
 
-impl StepHandler for Found {
+impl StepHandler for DeclaredHandler {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
-        let kit = self.kit.clone();
+        let step_env = self.step_env.clone();
         match self.declared.clone() {
-            Declared::Program(step) => Box::pin(program::call(kit, step, context, input)),
+            Declared::Program(step) => Box::pin(program::call(step_env, step, context, input)),
             Declared::Service(step) => Box::pin(async move {
                 tokio::select! {
-                    outcome = step.call(&kit, &context, &input) => outcome,
+                    outcome = step.call(&step_env, &context, &input) => outcome,
                     () = context.cancelled() => Err(StepError::retry("stopped: its result was not wanted any more")),
                 }
             }),

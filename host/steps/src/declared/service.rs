@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use super::ServiceStep;
 use crate::http::{self, Form, MAX_SIZE, Request};
-use crate::outside::Kit;
+use crate::step_env::StepEnv;
 
 const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -15,12 +15,17 @@ impl ServiceStep {
     /// One attempt. Needs no permission; goes only where the URL says, redirects to another origin are refused. An
     /// empty answer is null, one that is not JSON is fatal. The service is told who asks: `Idempotency-Key`,
     /// `Durhai-Run`, `Durhai-Step`, `Durhai-Attempt` and `traceparent`.
-    pub(crate) async fn call(&self, kit: &Kit, context: &StepContext, input: &Value) -> Result<Value, StepError> {
-        let request = self.request(kit, context, input)?;
-        Ok(http::send(kit, request, &context.idempotency_key()).await?.body)
+    pub(crate) async fn call(
+        &self,
+        step_env: &StepEnv,
+        context: &StepContext,
+        input: &Value,
+    ) -> Result<Value, StepError> {
+        let request = self.request(step_env, context, input)?;
+        Ok(http::send(step_env, request, &context.idempotency_key()).await?.body)
     }
 
-    fn request(&self, kit: &Kit, context: &StepContext, input: &Value) -> Result<Request, StepError> {
+    fn request(&self, step_env: &StepEnv, context: &StepContext, input: &Value) -> Result<Request, StepError> {
         let mut request = Request::to(Method::POST, &self.url)?;
         request.trusted = true;
         request.timeout = self.timeout.unwrap_or(USUAL_TIMEOUT);
@@ -40,10 +45,10 @@ impl ServiceStep {
             request.header(name, &value, false)?;
         }
         for (header, secret) in &self.secrets {
-            request.secret(kit, header, secret)?;
+            request.secret(step_env, header, secret)?;
         }
         if let Some(secret) = &self.bearer {
-            request.bearer(kit, secret)?;
+            request.bearer(step_env, secret)?;
         }
         request.traced(&context.traceparent())?;
         request.carry(input.to_string().into_bytes(), "application/json")?;

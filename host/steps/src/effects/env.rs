@@ -2,21 +2,22 @@
 
 use rhai::{Dynamic, Module};
 
-use super::verdict::give;
-use super::{Fallible, Seat, present};
+use super::current::{CurrentAttempt, running};
+use super::thrown::{Fallible, give};
 use crate::builtin::env;
 
-pub fn module(seat: &Seat) -> Module {
+pub fn module(current: &CurrentAttempt) -> Module {
     let mut module = Module::new();
-    let here = seat.clone();
-    module.set_native_fn("get", move |name: &str| give(env::get(&present(&here).kit, name)));
-    let here = seat.clone();
+    let here = current.clone();
+    module.set_native_fn("get", move |name: &str| give(env::get(&running(&here).step_env, name)));
+    let here = current.clone();
     module.set_native_fn("get", move |name: &str, default: Dynamic| -> Fallible<Dynamic> {
-        let found = give(env::look(&present(&here).kit, name))?;
+        let found = give(env::look(&running(&here).step_env, name))?;
         Ok(found.map_or(default, Dynamic::from))
     });
-    let here = seat.clone();
-    module.set_native_fn("has", move |name: &str| give(env::look(&present(&here).kit, name)).map(|it| it.is_some()));
+    let here = current.clone();
+    module
+        .set_native_fn("has", move |name: &str| give(env::look(&running(&here).step_env, name)).map(|it| it.is_some()));
     module.build_index();
     module
 }

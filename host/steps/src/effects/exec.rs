@@ -3,23 +3,23 @@
 use durhai::{StepError, Value};
 use rhai::{Array, Dynamic, EvalAltResult, Map, Module, Position};
 
-use super::verdict::give;
-use super::{Fallible, Seat, Sitting, present};
+use super::current::{CurrentAttempt, RunningAttempt, running};
+use super::thrown::{Fallible, give};
 use crate::convert::{to_dynamic, to_json};
 use crate::exec::{Asked, exec};
 
-pub fn module(seat: &Seat) -> Module {
+pub fn module(current: &CurrentAttempt) -> Module {
     let mut module = Module::new();
-    let here = seat.clone();
+    let here = current.clone();
     module.set_native_fn("run", move |program: &str, args: Array| run(&here, program, args, Map::new()));
-    let here = seat.clone();
+    let here = current.clone();
     module.set_native_fn("run", move |program: &str, args: Array, options: Map| run(&here, program, args, options));
     module.build_index();
     module
 }
 
-fn run(seat: &Seat, program: &str, args: Array, mut options: Map) -> Fallible<Dynamic> {
-    let Sitting { caller, kit, stop, tokio, .. } = present(seat);
+fn run(current: &CurrentAttempt, program: &str, args: Array, mut options: Map) -> Fallible<Dynamic> {
+    let RunningAttempt { caller, step_env, stop, tokio, .. } = running(current);
     let bytes = match options.remove("stdin") {
         Some(stdin) if stdin.is_blob() => stdin.into_blob().ok(),
         Some(stdin) => {
@@ -31,7 +31,7 @@ fn run(seat: &Seat, program: &str, args: Array, mut options: Map) -> Fallible<Dy
     let mut asked = give(asked(program, args, options))?;
     asked.bytes = bytes;
     // It ends by itself when the attempt is told to end, and lets the program put its things in order.
-    let outcome = tokio.block_on(exec(&kit, &caller, asked, stop.ended()));
+    let outcome = tokio.block_on(exec(&step_env, &caller, asked, stop.ended()));
     if stop.must_end().is_some() {
         return Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into());
     }

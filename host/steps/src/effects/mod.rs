@@ -7,18 +7,17 @@
 //! `import "std/NAME"`.
 
 mod context;
+mod current;
 mod env;
 mod exec;
 mod file;
 mod http;
 pub mod memory;
 mod secret;
-mod verdict;
+mod thrown;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use durhai::{StepError, Value};
 use durhai_stdlib::{mend, words};
@@ -31,15 +30,14 @@ use tokio::runtime::Handle;
 
 use crate::attempt::{Caller, End, Stop};
 use crate::convert::{to_dynamic, to_json};
-use crate::outside::Kit;
 use crate::program::{Program, limit_text, module_file, point};
-use verdict::{Verdict, in_words};
+use crate::step_env::StepEnv;
+use current::{CurrentAttempt, RunningAttempt};
+use thrown::{Fallible, ThrownStepError, in_words};
 
 /// Calls inside calls, the same in debug and release builds, so that a step behaves the same. The threads have the
 /// stack for it, see [`crate::pool`].
 pub const MAX_CALLS: usize = 100;
-
-type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
 /// Values of this size at most, so that a mistake in a script does not take the memory of the whole host; together they are
 /// held by [`Bounds::memory`].
@@ -58,44 +56,30 @@ pub struct Bounds {
 const ALWAYS: [&str; 4] = ["hash", "json", "text", "time"];
 
 /// An engine with the step that runs on it. Stays on its thread.
-pub struct Stage {
+pub struct StepEngine {
     engine: Engine,
-    seat: Seat,
+    current: CurrentAttempt,
     cache: Cache,
 }
 
 /// One attempt, ready to run.
-pub struct Play {
+pub struct ScriptAttempt {
     pub program: Arc<Program>,
     pub function: String,
     pub input: Value,
     pub caller: Arc<Caller>,
     pub stop: Arc<Stop>,
-    pub kit: Arc<Kit>,
-    /// Where the module functions that wait for the outside do so.
+    pub step_env: Arc<StepEnv>,
+    /// Where module functions wait for services and programs.
     pub tokio: Handle,
-}
-
-/// Who runs now, for the functions that the engine was given once.
-type Seat = Arc<Mutex<Option<Sitting>>>;
-
-#[derive(Clone)]
-struct Sitting {
-    program: Arc<Program>,
-    caller: Arc<Caller>,
-    stop: Arc<Stop>,
-    kit: Arc<Kit>,
-    tokio: Handle,
-    /// Requests so far that carried the key of the step.
-    keyed: Arc<AtomicU32>,
 }
 
 /// Compiled texts by the file of the step, then by their own file; only those of the newest program are kept.
 type Cache = Arc<Mutex<HashMap<String, (u64, HashMap<String, AST>)>>>;
 
-impl Stage {
+impl StepEngine {
     pub fn new(bounds: Bounds) -> Self {
-        let (seat, cache) = (Seat::default(), Cache::default());
+        let (current, cache) = (CurrentAttempt::default(), Cache::default());
         let mut engine = Engine::new();
         limit_text(&mut engine);
         // What folds constants drops the value of a `catch`, too.
@@ -117,16 +101,16 @@ impl Stage {
                 engine.register_static_module(name, module.clone());
             }
         }
-        engine.set_module_resolver(Imports { seat: seat.clone(), cache: cache.clone(), library });
-        context::add_context(&mut engine, &seat);
-        context::add_time(&mut engine, &seat);
-        verdict::add_verdicts(&mut engine);
-        secret::add_secrets(&mut engine, &seat);
-        engine.register_static_module("env", Shared::new(env::module(&seat)));
-        engine.register_static_module("exec", Shared::new(exec::module(&seat)));
-        engine.register_static_module("file", Shared::new(file::module(&seat)));
-        engine.register_static_module("http", Shared::new(http::module(&seat)));
-        let (watched, guard) = (seat.clone(), memory::Guard::new(bounds.memory));
+        engine.set_module_resolver(Imports { current: current.clone(), cache: cache.clone(), library });
+        context::add_context(&mut engine, &current);
+        context::add_time(&mut engine, &current);
+        thrown::add_step_errors(&mut engine);
+        secret::add_secrets(&mut engine, &current);
+        engine.register_static_module("env", Shared::new(env::module(&current)));
+        engine.register_static_module("exec", Shared::new(exec::module(&current)));
+        engine.register_static_module("file", Shared::new(file::module(&current)));
+        engine.register_static_module("http", Shared::new(http::module(&current)));
+        let (watched, guard) = (current.clone(), memory::Guard::new(bounds.memory));
         engine.on_progress(move |operations| {
             // A script could catch Rhai's own error of too many operations again and again.
             let too_many = operations > bounds.operations;
@@ -142,18 +126,24 @@ impl Stage {
             }
             stop.must_end().map(|_| Dynamic::UNIT)
         });
-        Stage { engine, seat, cache }
+        StepEngine { engine, current, cache }
     }
 
     /// Runs one attempt to its end, on this thread.
-    pub fn run(&mut self, play: Play) -> Result<Value, StepError> {
-        let Play { program, function, input, caller, stop, kit, tokio } = play;
+    pub fn run(&mut self, attempt: ScriptAttempt) -> Result<Value, StepError> {
+        let ScriptAttempt { program, function, input, caller, stop, step_env, tokio } = attempt;
         let input = to_dynamic(input).map_err(|why| StepError::fatal(format!("the input of {function}: {why}")))?;
-        let sitting =
-            Sitting { program: program.clone(), caller, stop: stop.clone(), kit, tokio, keyed: Arc::default() };
-        *self.seat.lock() = Some(sitting);
+        let running = RunningAttempt {
+            program: program.clone(),
+            caller,
+            stop: stop.clone(),
+            step_env,
+            tokio,
+            keyed: Arc::default(),
+        };
+        *self.current.lock() = Some(running);
         let result = self.call(&program, &function, input);
-        *self.seat.lock() = None;
+        *self.current.lock() = None;
         match result {
             Ok(value) => to_json(&value)
                 .map_err(|why| StepError::fatal(format!("what {function} in {} gave back: {why}", program.file))),
@@ -179,7 +169,7 @@ impl Stage {
 
 /// Resolves imports within the texts of the program that runs.
 struct Imports {
-    seat: Seat,
+    current: CurrentAttempt,
     cache: Cache,
     /// The standard library, as far as steps can use it.
     library: HashMap<String, Shared<Module>>,
@@ -197,7 +187,7 @@ impl ModuleResolver for Imports {
         if let Some(module) = self.library.get(path) {
             return Ok(module.clone());
         }
-        let program = sitting(&self.seat).ok_or_else(missing)?.program;
+        let program = current::find(&self.current).ok_or_else(missing)?.program;
         let file = module_file(path);
         if !program.texts.contains_key(&file) {
             return Err(missing());
@@ -230,30 +220,6 @@ fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fa
         texts.insert(file.into(), ast.clone());
     }
     Ok(ast)
-}
-
-fn sitting(seat: &Seat) -> Option<Sitting> {
-    seat.lock().clone()
-}
-
-/// Functions only run while somebody sits.
-fn present(seat: &Seat) -> Sitting {
-    sitting(seat).expect("a script runs only as a step")
-}
-
-/// Waits on this thread for something outside, unless the attempt must end before.
-fn wait_for<T>(seat: &Seat, work: impl Future<Output = Result<T, StepError>>) -> Fallible<T> {
-    let Sitting { stop, tokio, .. } = present(seat);
-    let outcome = tokio.block_on(async {
-        tokio::select! {
-            outcome = work => Some(outcome),
-            () = stop.ended() => None,
-        }
-    });
-    match outcome {
-        Some(outcome) => verdict::give(outcome),
-        None => Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()),
-    }
 }
 
 /// The modules of the standard library that need no durable calls, by the path of their import.
@@ -294,8 +260,8 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
                 inner = *error;
             }
             EvalAltResult::ErrorRuntime(thrown, _) => {
-                return match thrown.try_cast_result::<Verdict>() {
-                    Ok(verdict) => verdict.error.data(verdict.data),
+                return match thrown.try_cast_result::<ThrownStepError>() {
+                    Ok(error) => error.error.data(error.data),
                     Err(thrown) => {
                         if let Some(message) = thrown_on(&thrown, program) {
                             return StepError::retry(message);
@@ -312,7 +278,7 @@ fn explain(error: EvalAltResult, program: &Program, stop: &Stop) -> StepError {
     StepError::retry(point(&file, program.texts.get(&file).map(|text| &**text), position, &words::of_step(&inner)))
 }
 
-/// An error of the script that it caught and threw on: told with its place, as if nobody had caught it.
+/// An error of the script that it caught and threw on: told with its place, as if it had not been caught.
 fn thrown_on(thrown: &Dynamic, program: &Program) -> Option<String> {
     let map = thrown.as_map_ref().ok()?;
     let text = |field: &str| map.get(field)?.as_immutable_string_ref().ok().map(|text| text.to_string());

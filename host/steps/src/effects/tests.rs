@@ -1,9 +1,9 @@
 use super::*;
-use crate::attempt::Word;
+use crate::attempt::Progress;
 use crate::folder::Folder;
-use crate::outside::Outside;
 use crate::permissions::{PathGrant, Permissions};
 use crate::pool::Pool;
+use crate::step_env::StepEnvHandle;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -21,8 +21,8 @@ fn runtime() -> &'static tokio::runtime::Runtime {
 struct Bench {
     folder: tempfile::TempDir,
     steps: Folder,
-    stage: Stage,
-    kit: Arc<Kit>,
+    engine: StepEngine,
+    step_env: Arc<StepEnv>,
 }
 
 fn bench(files: &[(&str, &str)]) -> Bench {
@@ -31,7 +31,8 @@ fn bench(files: &[(&str, &str)]) -> Bench {
     let grant = PathGrant::paths([folder.path().join("out")]).unwrap();
     let permissions = Permissions { read: grant.clone(), write: grant, ..Permissions::none() };
     let steps = Folder::new(folder.path().into());
-    let bench = Bench { folder, steps, stage: Stage::new(BOUNDS), kit: Outside::from(permissions).kit() };
+    let bench =
+        Bench { folder, steps, engine: StepEngine::new(BOUNDS), step_env: StepEnvHandle::from(permissions).current() };
     for (file, text) in files {
         bench.save(file, text);
     }
@@ -48,21 +49,29 @@ impl Bench {
         fs::rename(new, path).unwrap();
     }
 
-    fn play(&self, step: &str, input: Value) -> Play {
+    fn attempt(&self, step: &str, input: Value) -> ScriptAttempt {
         let (module, function) = step.rsplit_once('.').unwrap();
         let program = self.steps.find(module).unwrap().program.unwrap();
         let stop = Arc::new(Stop::after(Duration::from_secs(600)));
         let tokio = runtime().handle().clone();
-        Play { program, function: function.into(), input, caller: caller(|_| {}), stop, kit: self.kit.clone(), tokio }
+        ScriptAttempt {
+            program,
+            function: function.into(),
+            input,
+            caller: caller(|_| {}),
+            stop,
+            step_env: self.step_env.clone(),
+            tokio,
+        }
     }
 
     fn run(&mut self, step: &str, input: Value) -> Result<Value, StepError> {
-        let play = self.play(step, input);
-        self.stage.run(play)
+        let attempt = self.attempt(step, input);
+        self.engine.run(attempt)
     }
 }
 
-fn caller(tell: impl Fn(Word) + Send + Sync + 'static) -> Arc<Caller> {
+fn caller(tell: impl Fn(Progress) + Send + Sync + 'static) -> Arc<Caller> {
     Arc::new(Caller {
         run_id: "run-1".into(),
         step_id: "4.2".into(),
@@ -130,7 +139,7 @@ fn values() {
     }
 }
 
-/// An error of the script that is thrown on is told like one that nobody caught.
+/// An error of the script that is thrown on is told like one that was not caught.
 #[test]
 fn an_error_that_is_thrown_on_keeps_its_place() {
     let plain = "fn g(input) {\n input.nothing() } fn f(input) { g(input) }";
@@ -227,17 +236,19 @@ fn what_a_step_says_is_heard() {
     )]);
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = heard.clone();
-    let play = Play { caller: caller(move |word| ear.lock().unwrap().push(word)), ..bench.play("a.f", json!(null)) };
-    let mut stage = bench.stage;
-    stage.run(play).unwrap();
-    let line = |level: &str, message: &str, fields| Word::Log { level: level.into(), message: message.into(), fields };
+    let attempt =
+        ScriptAttempt { caller: caller(move |word| ear.lock().push(word)), ..bench.attempt("a.f", json!(null)) };
+    let mut engine = bench.engine;
+    engine.run(attempt).unwrap();
+    let line =
+        |level: &str, message: &str, fields| Progress::Log { level: level.into(), message: message.into(), fields };
     let wanted = [
         line("info", "1", json!(null)),
         line("warn", "[2]", json!({ "n": 3 })),
-        Word::Heartbeat(json!({ "done": 4 })),
+        Progress::Heartbeat(json!({ "done": 4 })),
         line("debug", "\"x\"", json!({ "line": 1 })),
     ];
-    assert_eq!(*heard.lock().unwrap(), wanted);
+    assert_eq!(*heard.lock(), wanted);
 }
 
 #[test]
@@ -250,29 +261,30 @@ fn scripts_that_do_not_end_are_ended() {
         "fn f() { while !is_cancelled() { sleep(1_000) } throw \"tidied up\" }",
     ] {
         let bench = bench(&[("steps/a.rhai", text)]);
-        let mut play = bench.play("a.f", json!(null));
-        play.caller = caller(|_| {});
-        let stop = play.stop.clone();
+        let mut attempt = bench.attempt("a.f", json!(null));
+        attempt.caller = caller(|_| {});
+        let stop = attempt.stop.clone();
         let pool = Pool::new(1, BOUNDS);
-        let outcome = pool.submit(play);
+        let outcome = pool.submit(attempt);
         stop.ask();
         let error = outcome.blocking_recv().unwrap().unwrap_err();
         assert!(["stopped", "tidied up"].iter().any(|start| error.message().starts_with(start)), "{text}: {error}");
     }
     let bench = bench(&[("steps/a.rhai", "fn f() { loop {} }")]);
-    let mut stage = bench.stage;
+    let mut engine = bench.engine;
     let stop = Arc::new(Stop::after(Duration::from_millis(20)));
-    let play = Play { stop, ..Bench { stage: Stage::new(BOUNDS), ..bench }.play("a.f", json!(null)) };
-    assert!(stage.run(play).unwrap_err().message().contains("longer than steps in scripts may take"));
+    let attempt =
+        ScriptAttempt { stop, ..Bench { engine: StepEngine::new(BOUNDS), ..bench }.attempt("a.f", json!(null)) };
+    assert!(engine.run(attempt).unwrap_err().message().contains("longer than steps in scripts may take"));
 }
 
 #[test]
 fn more_than_the_pool_holds_waits_in_line() {
     let bench = bench(&[("steps/a.rhai", "fn f(input) { if input < 2 { sleep(1_000_000) } input }")]);
     let pool = Pool::new(2, BOUNDS);
-    let plays: Vec<_> = (0..20).map(|n| bench.play("a.f", json!(n))).collect();
-    let stops: Vec<_> = plays.iter().map(|play| play.stop.clone()).collect();
-    let mut outcomes: Vec<_> = plays.into_iter().map(|play| pool.submit(play)).collect();
+    let attempts: Vec<_> = (0..20).map(|n| bench.attempt("a.f", json!(n))).collect();
+    let stops: Vec<_> = attempts.iter().map(|attempt| attempt.stop.clone()).collect();
+    let mut outcomes: Vec<_> = attempts.into_iter().map(|attempt| pool.submit(attempt)).collect();
     // Both threads sleep, so the others have not begun, whatever time passes.
     assert!(outcomes[19].try_recv().is_err());
     stops[0].ask();
@@ -287,10 +299,10 @@ fn more_than_the_pool_holds_waits_in_line() {
 fn a_panic_is_a_failed_attempt() {
     let bench = bench(&[("steps/a.rhai", "fn f() { print(1) } fn g() { 2 }")]);
     let pool = Pool::new(1, BOUNDS);
-    let play = Play { caller: caller(|_| panic!("no ear")), ..bench.play("a.f", json!(null)) };
-    let error = pool.submit(play).blocking_recv().unwrap().unwrap_err();
+    let attempt = ScriptAttempt { caller: caller(|_| panic!("no ear")), ..bench.attempt("a.f", json!(null)) };
+    let error = pool.submit(attempt).blocking_recv().unwrap().unwrap_err();
     assert_eq!(error, StepError::retry("the step a.f panicked: no ear"));
-    assert_eq!(pool.submit(bench.play("a.g", json!(null))).blocking_recv().unwrap(), Ok(json!(2)));
+    assert_eq!(pool.submit(bench.attempt("a.g", json!(null))).blocking_recv().unwrap(), Ok(json!(2)));
 }
 
 #[test]
@@ -300,7 +312,7 @@ fn the_deepest_calls_fit_the_stack() {
         fn plain(n) { if n == 0 { 0 } else { 1 + plain(n - 1) } }";
     let bench = bench(&[("steps/a.rhai", text)]);
     let pool = Pool::new(1, BOUNDS);
-    let run = |step: &str, n| pool.submit(bench.play(step, json!(n))).blocking_recv().unwrap();
+    let run = |step: &str, n| pool.submit(bench.attempt(step, json!(n))).blocking_recv().unwrap();
     assert_eq!(run("a.plain", MAX_CALLS - 1), Ok(json!(MAX_CALLS - 1)));
     assert!(run("a.plain", MAX_CALLS + 1).unwrap_err().message().contains("Stack overflow"));
     assert!(run("a.f", 10 * MAX_CALLS).unwrap_err().message().contains("Stack overflow"));
@@ -310,10 +322,10 @@ fn the_deepest_calls_fit_the_stack() {
 fn a_save_serves_the_next_attempt_and_not_this_one() {
     let mut bench =
         bench(&[("steps/a.rhai", "import \"lib/x\" as x; fn f() { x::n() }"), ("lib/x.rhai", "fn n() { 1 }")]);
-    let begun = bench.play("a.f", json!(null));
+    let begun = bench.attempt("a.f", json!(null));
     bench.save("lib/x.rhai", "fn n() { 2 }");
     assert_eq!(bench.run("a.f", json!(null)), Ok(json!(2)));
-    assert_eq!(bench.stage.run(begun), Ok(json!(1)));
+    assert_eq!(bench.engine.run(begun), Ok(json!(1)));
     assert_eq!(bench.run("a.f", json!(null)), Ok(json!(2)));
 
     bench.save("lib/x.rhai", "fn n() { 3 ");
@@ -343,19 +355,19 @@ fn a_loop_without_end_ends() {
     let bench = bench(&[("steps/a.rhai", text)]);
     let few = Bounds { operations: 100_000, ..BOUNDS };
     for step in ["a.f", "a.stubborn"] {
-        let error = Stage::new(few).run(bench.play(step, json!(null))).unwrap_err();
+        let error = StepEngine::new(few).run(bench.attempt(step, json!(null))).unwrap_err();
         assert!(error.is_fatal() && error.message().contains("more operations"), "{step}: {error}");
     }
     let full = Bounds { memory: 1, operations: u64::MAX };
     for step in ["a.f", "a.stubborn"] {
-        let error = Stage::new(full).run(bench.play(step, json!(null))).unwrap_err();
+        let error = StepEngine::new(full).run(bench.attempt(step, json!(null))).unwrap_err();
         assert!(!error.is_fatal() && error.message().contains("memory"), "{step}: {error}");
     }
     for step in ["a.f", "a.stubborn", "a.patient"] {
-        let play = bench.play(step, json!(null));
-        let stop = play.stop.clone();
+        let attempt = bench.attempt(step, json!(null));
+        let stop = attempt.stop.clone();
         let error = std::thread::scope(|scope| {
-            let attempt = scope.spawn(|| Stage::new(BOUNDS_WITHOUT_END).run(play));
+            let attempt = scope.spawn(|| StepEngine::new(BOUNDS_WITHOUT_END).run(attempt));
             stop.ask();
             attempt.join().unwrap().unwrap_err()
         });
@@ -380,7 +392,7 @@ fn the_standard_library_is_there_as_far_as_it_is_pure() {
     }
 }
 
-/// No limit counts what a function pointer holds, and this one would hold 2^60 others before anybody looks.
+/// No limit counts what a function pointer holds, and this one would hold 2^60 others before a limit is checked.
 #[test]
 fn function_pointers_cannot_hold_themselves_twice() {
     let text = "fn a() { let f = Fn(\"g\"); for i in 0..60 { f = curry(f, f); } }";

@@ -17,8 +17,8 @@ use super::variables::{for_script, search_path};
 use super::{Done, Ending, Job, MOST_OUTPUT, OUTPUT, run};
 use crate::Attempt;
 use crate::attempt::Caller;
-use crate::outside::Kit;
 use crate::permissions::{Access, Refusal};
+use crate::step_env::StepEnv;
 
 /// Unless a call says otherwise; as long as steps in scripts may take.
 const TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -76,25 +76,25 @@ enum Output {
 }
 
 /// The built-in step.
-pub fn step(kit: Arc<Kit>, context: StepContext, input: Value) -> Attempt {
+pub fn step(step_env: Arc<StepEnv>, context: StepContext, input: Value) -> Attempt {
     Box::pin(async move {
         let asked = serde_json::from_value(input)
             .map_err(|error| StepError::fatal(format!("the input of exec.run does not fit: {error}")))?;
-        exec(&kit, &Caller::new(&context), asked, context.cancelled()).await
+        exec(&step_env, &Caller::new(&context), asked, context.cancelled()).await
     })
 }
 
 /// `#{ status, stdout, stderr }` of a program that ended as expected.
 pub async fn exec(
-    kit: &Kit,
+    step_env: &StepEnv,
     caller: &Caller,
     asked: Asked,
     unwanted: impl Future<Output = ()>,
 ) -> Result<Value, StepError> {
     let Asked { program, args, stdin, cwd, env, secrets, timeout, max_output, expect, output, bytes } = asked;
-    let file = kit.permissions.program(&program, search_path(&kit.environment))?;
+    let file = step_env.permissions.program(&program, search_path(&step_env.environment))?;
     let env = env.into_iter().map(|(name, word)| (name, word.text())).collect();
-    let variables = for_script(kit, caller, env, &secrets)?;
+    let variables = for_script(step_env, caller, env, &secrets)?;
     let max_output = max_output.unwrap_or(OUTPUT);
     if max_output > MOST_OUTPUT {
         return Err(StepError::fatal(format!("max_output is {max_output}, and {MOST_OUTPUT} bytes at most")));
@@ -109,27 +109,27 @@ pub async fn exec(
             (None, Value::String(text)) => text.into_bytes(),
             (None, other) => other.to_string().into_bytes(),
         },
-        cwd: folder(kit, cwd.as_deref())?,
+        cwd: folder(step_env, cwd.as_deref())?,
         variables,
         timeout: Some(timeout.unwrap_or(TIMEOUT)),
         max_output,
     };
     let name = job.name.clone();
     let tell = |line| caller.log("info", line, Value::Null);
-    let done = run(job, &kit.known, &tell, unwanted).await?;
+    let done = run(job, &step_env.known, &tell, unwanted).await?;
     match done.ending {
         Ending::Status(status) if expect.contains(&status) => {
-            let stdout = output.of(&name, &done, kit)?;
+            let stdout = output.of(&name, &done, step_env)?;
             Ok(json!({ "status": status, "stdout": stdout, "stderr": done.stderr }))
         }
         // What a shell and its relatives say for a program that they cannot find or run.
-        Ending::Status(126 | 127) => Err(failed(kit, &name, &done, StepError::fatal)),
-        _ => Err(failed(kit, &name, &done, StepError::retry)),
+        Ending::Status(126 | 127) => Err(failed(step_env, &name, &done, StepError::fatal)),
+        _ => Err(failed(step_env, &name, &done, StepError::retry)),
     }
 }
 
 /// The error of a program that ended otherwise than it should: its last line of stderr in the message, the rest as data.
-pub fn failed(kit: &Kit, name: &str, done: &Done, error: fn(String) -> StepError) -> StepError {
+pub fn failed(step_env: &StepEnv, name: &str, done: &Done, error: fn(String) -> StepError) -> StepError {
     let mut message = format!("{name} {}", done.ending);
     if let Some(last) = done.stderr.lines().rev().find(|line| !line.trim().is_empty()) {
         message.push_str(": ");
@@ -142,8 +142,7 @@ pub fn failed(kit: &Kit, name: &str, done: &Done, error: fn(String) -> StepError
         Some(end) if start > 0 => &done.stderr[start + end + 1..],
         _ => &done.stderr,
     };
-    let mut data =
-        json!({ "stdout": kit.known.excerpt(&String::from_utf8_lossy(&done.stdout), EXCERPT, true), "stderr": stderr });
+    let mut data = json!({ "stdout": step_env.known.excerpt(&String::from_utf8_lossy(&done.stdout), EXCERPT, true), "stderr": stderr });
     match done.ending {
         Ending::Status(status) => data["status"] = status.into(),
         Ending::Signal(signal) => data["signal"] = signal.into(),
@@ -152,7 +151,7 @@ pub fn failed(kit: &Kit, name: &str, done: &Done, error: fn(String) -> StepError
 }
 
 impl Output {
-    fn of(self, name: &str, done: &Done, kit: &Kit) -> Result<Value, StepError> {
+    fn of(self, name: &str, done: &Done, step_env: &StepEnv) -> Result<Value, StepError> {
         match self {
             Output::Base64 => Ok(STANDARD.encode(&done.stdout).into()),
             Output::Text => match std::str::from_utf8(&done.stdout) {
@@ -162,13 +161,13 @@ impl Output {
                     error.valid_up_to()
                 ))),
             },
-            Output::Json => in_json(name, &done.stdout, kit),
+            Output::Json => in_json(name, &done.stdout, step_env),
         }
     }
 }
 
 /// Standard output as JSON; nothing at all is null.
-pub fn in_json(name: &str, stdout: &[u8], kit: &Kit) -> Result<Value, StepError> {
+pub fn in_json(name: &str, stdout: &[u8], step_env: &StepEnv) -> Result<Value, StepError> {
     // What some programs write in front of a text is no part of it.
     let stdout = stdout.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stdout);
     if stdout.trim_ascii().is_empty() {
@@ -176,19 +175,19 @@ pub fn in_json(name: &str, stdout: &[u8], kit: &Kit) -> Result<Value, StepError>
     }
     json::from_slice(stdout, "output").map_err(|error| match error {
         JsonError::Syntax(error) => {
-            let begins = kit.known.excerpt(&String::from_utf8_lossy(stdout), BEGINNING, true);
+            let begins = step_env.known.excerpt(&String::from_utf8_lossy(stdout), BEGINNING, true);
             StepError::fatal(format!("what {name} wrote to stdout is no JSON ({error}): {begins}"))
         }
         JsonError::TooLong(number) => {
             let message = format!("what {name} wrote to stdout cannot be taken: {number}");
-            StepError::fatal(kit.known.excerpt(&message, usize::MAX, true))
+            StepError::fatal(step_env.known.excerpt(&message, usize::MAX, true))
         }
     })
 }
 
-fn folder(kit: &Kit, cwd: Option<&str>) -> Result<PathBuf, StepError> {
+fn folder(step_env: &StepEnv, cwd: Option<&str>) -> Result<PathBuf, StepError> {
     match cwd {
-        Some(cwd) => kit.permissions.resolve(Access::Read, cwd).map_err(|refusal| match refusal {
+        Some(cwd) => step_env.permissions.resolve(Access::Read, cwd).map_err(|refusal| match refusal {
             Refusal::Denied(message) => StepError::fatal(message),
             Refusal::Io(error) => StepError::fatal(format!("the folder {cwd} to run in: {error}")),
         }),

@@ -20,7 +20,7 @@ use durhai::StepError;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::secrets::Known;
+use crate::secrets::known::Known;
 use group::Group;
 use pipes::{Listener, Tell, TooMuch, collect, feed};
 
@@ -53,7 +53,7 @@ pub struct Job {
     pub max_output: usize,
 }
 
-/// What it came to.
+/// How it ended.
 pub struct Done {
     pub ending: Ending,
     pub stdout: Vec<u8>,
@@ -74,7 +74,7 @@ enum Stopped {
     TooMuch,
 }
 
-/// Runs it to its end. `unwanted` resolves when nobody waits for it any more; each line of stderr is told as it comes.
+/// Runs it to its end. `unwanted` resolves when the host does not wait for it any more; each line of stderr is told as it comes.
 /// The errors are those of a program that could not be run to its end: whatever status it ends with, it is done.
 pub async fn run(
     job: Job,

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::ChildStdin;
 
-use crate::secrets::Known;
+use crate::secrets::known::Known;
 
 /// Takes a line of stderr.
 pub type Tell<'a> = &'a (dyn Fn(String) + Send + Sync);

@@ -6,8 +6,8 @@ use durhai::StepError;
 
 use crate::attempt::Caller;
 use crate::environment::Environment;
-use crate::outside::Kit;
 use crate::permissions::ExecGrant;
+use crate::step_env::StepEnv;
 
 /// What programs need to work at all, and what says no more than where and for whom.
 const PLAIN: [&str; 9] = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "SystemRoot", "TEMP", "TMP"];
@@ -124,32 +124,33 @@ const POWERFUL: &[&str] = &[
 
 /// For a program that a script runs: little of the host's own, what was granted, and what the call adds.
 pub fn for_script(
-    kit: &Kit,
+    step_env: &StepEnv,
     caller: &Caller,
     env: BTreeMap<String, String>,
     secrets: &BTreeMap<String, String>,
 ) -> Result<Vec<(String, String)>, StepError> {
     for name in env.keys().chain(secrets.keys()) {
-        if kit.permissions.exec != ExecGrant::Everything && is_powerful(name) {
+        if step_env.permissions.exec != ExecGrant::Everything && is_powerful(name) {
             return Err(StepError::fatal(format!(
                 "setting {name} for a program is not allowed, because it can decide which code runs: grant it with \
                  --allow-exec, for every program"
             )));
         }
     }
-    let inherited = |name: &str| PLAIN.contains(&name) || name.starts_with("LC_") || kit.permissions.env.covers(name);
-    let inherited = kit.environment.iter().filter(|(name, _)| inherited(name));
-    together(inherited, kit, caller, env, secrets)
+    let inherited =
+        |name: &str| PLAIN.contains(&name) || name.starts_with("LC_") || step_env.permissions.env.covers(name);
+    let inherited = step_env.environment.iter().filter(|(name, _)| inherited(name));
+    together(inherited, step_env, caller, env, secrets)
 }
 
 /// For a program that the settings declare: all of the host's own.
 pub fn for_declared(
-    kit: &Kit,
+    step_env: &StepEnv,
     caller: &Caller,
     env: BTreeMap<String, String>,
     secrets: &BTreeMap<String, String>,
 ) -> Result<Vec<(String, String)>, StepError> {
-    together(kit.environment.iter(), kit, caller, env, secrets)
+    together(step_env.environment.iter(), step_env, caller, env, secrets)
 }
 
 /// Where programs are looked for.
@@ -159,7 +160,7 @@ pub fn search_path(environment: &Environment) -> &str {
 
 fn together<'a>(
     inherited: impl Iterator<Item = (&'a str, &'a str)>,
-    kit: &Kit,
+    step_env: &StepEnv,
     caller: &Caller,
     env: BTreeMap<String, String>,
     secrets: &BTreeMap<String, String>,
@@ -176,7 +177,7 @@ fn together<'a>(
     variables.insert("TRACEPARENT".into(), caller.traceparent.clone());
     variables.extend(env);
     for (name, secret) in secrets {
-        variables.insert(name.clone(), kit.secret(secret)?);
+        variables.insert(name.clone(), step_env.secret(secret)?);
     }
     let own = [
         ("DURHAI_RUN_ID", caller.run_id.clone()),

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::request::Request;
 use super::{Form, Response, asked, failure};
-use crate::outside::Kit;
+use crate::step_env::StepEnv;
 
 /// Of the answer that an error carries, in bytes.
 const KEPT_OF_FAILURE: usize = 4 * 1024;
@@ -23,7 +23,7 @@ const SHOWN: usize = 200;
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
 
 /// Reads an answer to its end and judges it.
-pub async fn read(kit: &Kit, request: &Request, mut answer: reqwest::Response) -> Result<Response, StepError> {
+pub async fn read(step_env: &StepEnv, request: &Request, mut answer: reqwest::Response) -> Result<Response, StepError> {
     let status = answer.status();
     let url = answer.url().clone();
     let asked = asked(&request.method, &url);
@@ -57,15 +57,15 @@ pub async fn read(kit: &Kit, request: &Request, mut answer: reqwest::Response) -
         }
     }
     if !done {
-        return Err(failed(kit, &asked, status, &headers, &body, whole, &url));
+        return Err(failed(step_env, &asked, status, &headers, &body, whole, &url));
     }
     let (body, encoding) = decode(request.form, &headers, &body).map_err(|error| {
-        let text = kit.known.excerpt(&String::from_utf8_lossy(&body), SHOWN, true);
+        let text = step_env.known.excerpt(&String::from_utf8_lossy(&body), SHOWN, true);
         let message = match error {
             JsonError::Syntax(why) => format!("{asked} answered {status}, but not with JSON ({why}): {text}"),
             JsonError::TooLong(number) => {
                 let message = format!("{asked} answered {status}, with a number that cannot be taken: {number}");
-                kit.known.excerpt(&message, usize::MAX, true)
+                step_env.known.excerpt(&message, usize::MAX, true)
             }
         };
         StepError::fatal(message)
@@ -75,7 +75,7 @@ pub async fn read(kit: &Kit, request: &Request, mut answer: reqwest::Response) -
 }
 
 fn failed(
-    kit: &Kit,
+    step_env: &StepEnv,
     asked: &str,
     status: StatusCode,
     headers: &HeaderMap,
@@ -83,12 +83,12 @@ fn failed(
     whole: bool,
     url: &Url,
 ) -> StepError {
-    let text = kit.known.excerpt(&String::from_utf8_lossy(body), KEPT_OF_FAILURE, whole);
+    let text = step_env.known.excerpt(&String::from_utf8_lossy(body), KEPT_OF_FAILURE, whole);
     let body = match decode(Form::Auto, headers, body) {
         Ok((value, "json" | "empty")) if whole => value,
         _ => text.as_str().into(),
     };
-    let message = match kit.known.excerpt(&text, SHOWN, true).trim() {
+    let message = match step_env.known.excerpt(&text, SHOWN, true).trim() {
         "" => format!("{asked} answered {status}"),
         first => format!("{asked} answered {status}: {first}"),
     };

@@ -1,10 +1,9 @@
-//! Connections: one pool a port, so that whoever resolves a name knows what port is meant.
+//! Connections: one pool a port, so that what resolves a name knows what port is meant.
 
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use durhai::StepError;
 use parking_lot::Mutex;
@@ -12,24 +11,18 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect, retry};
 use url::Url;
 
-use super::{HttpOptions, Resolver, Roots};
+use super::failure::{NotAllowed, causes};
+use super::options::{CONNECT_TIMEOUT, HttpOptions, Roots};
+use super::resolver::Resolver;
 use crate::environment::Environment;
-use crate::outside::Kit;
 use crate::permissions::NetGrant;
 
-/// A connection that is not there by then is given up, whatever the request's own limit.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pools that are kept; when there are more ports than that, all are closed and opened anew where needed.
 const MAX_POOLS: usize = 64;
 
-/// The open connections of a kit. Those of trusted steps are kept apart: they were not checked.
+/// The open connections of one environment of steps. Those of trusted steps are kept apart: they were not checked.
 #[derive(Debug, Default)]
 pub struct Clients(Mutex<HashMap<(u16, bool), Client>>);
-
-/// Why a name was not connected to, on its way through the library.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct NotAllowed(pub String);
 
 /// Checks the very addresses that are connected to.
 struct Guard {
@@ -42,8 +35,15 @@ struct Guard {
 }
 
 impl Clients {
-    /// For requests to this port.
-    pub fn get(&self, kit: &Kit, port: u16, trusted: bool) -> Result<Client, StepError> {
+    /// For requests to this port. `grant`: what may be connected to, `None` for trusted steps.
+    pub fn get(
+        &self,
+        port: u16,
+        grant: Option<&NetGrant>,
+        options: &HttpOptions,
+        environment: &Environment,
+    ) -> Result<Client, StepError> {
+        let trusted = grant.is_none();
         let mut clients = self.0.lock();
         if let Some(client) = clients.get(&(port, trusted)) {
             return Ok(client.clone());
@@ -51,8 +51,7 @@ impl Clients {
         if clients.len() >= MAX_POOLS {
             clients.clear();
         }
-        let grant = (!trusted).then(|| kit.permissions.net.clone());
-        let client = build(&kit.http, &kit.environment, grant, port)?;
+        let client = build(options, environment, grant.cloned(), port)?;
         clients.insert((port, trusted), client.clone());
         Ok(client)
     }
@@ -93,7 +92,7 @@ fn build(
             builder = builder.add_root_certificate(certificate);
         }
     }
-    builder.build().map_err(|error| StepError::fatal(format!("no HTTP client: {}", super::failure::causes(&error))))
+    builder.build().map_err(|error| StepError::fatal(format!("no HTTP client: {}", causes(&error))))
 }
 
 /// Those that the variables name, in both cases of letters; small letters win, as with other programs.
@@ -123,7 +122,7 @@ fn proxies(environment: &Environment) -> Result<Vec<(Url, Proxy)>, StepError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong(&format!("{}: is not supported", url.scheme())));
         }
-        let proxy = make(url.clone()).map_err(|error| wrong(&super::failure::causes(&error)))?;
+        let proxy = make(url.clone()).map_err(|error| wrong(&causes(&error)))?;
         found.push((url, proxy.no_proxy(except.clone())));
     }
     Ok(found)

@@ -5,7 +5,12 @@ use std::io;
 
 use durhai::StepError;
 
-use super::client::{CONNECT_TIMEOUT, NotAllowed};
+use super::options::CONNECT_TIMEOUT;
+
+/// Why a name was not connected to, on its way through the library.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotAllowed(pub String);
 
 /// A request that got no answer, or an answer that broke off. `asked` is the request in words.
 ///

@@ -3,12 +3,11 @@
 //! A request is done, can be tried again or never will: see [`send`].
 
 mod answer;
-mod client;
+pub(crate) mod client;
 mod failure;
+pub(crate) mod options;
 mod request;
 mod resolver;
-
-use std::path::PathBuf;
 
 use durhai::{StepError, Value, duration};
 use reqwest::Method;
@@ -16,34 +15,11 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use serde_json::Map;
 use url::Url;
 
-pub(crate) use client::Clients;
+pub use options::{HttpOptions, Roots};
 pub(crate) use request::{Key, MAX_SIZE, Request, method};
 pub use resolver::Resolver;
 
-use crate::outside::Kit;
-
-/// `[http]` of the settings.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HttpOptions {
-    /// Whose signatures on certificates count.
-    pub roots: Roots,
-    /// Further certificates that count, in PEM.
-    pub ca_file: Option<PathBuf>,
-    /// Whether the proxy variables of the environment count (`HTTPS_PROXY`, `NO_PROXY`, …). What a host's name stands
-    /// for is then the proxy's business: the name still must be granted, its addresses cannot be checked.
-    pub proxy: bool,
-    /// Where the addresses of names come from.
-    pub resolver: Resolver,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Roots {
-    /// The system's and those that come with the program.
-    #[default]
-    Both,
-    System,
-    Bundled,
-}
+use crate::step_env::StepEnv;
 
 /// How the body of an answer is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +57,14 @@ impl Response {
 /// Done: 2xx, redirects that are not followed, statuses that were expected. Another attempt: no connection, no answer in
 /// time or one that breaks off, 408, 425, 429 and 5xx, after `Retry-After` where the server names it (at most a day).
 /// Anything else is fatal. Dropping the future closes the connection.
-pub(crate) async fn send(kit: &Kit, request: Request, key: &str) -> Result<Response, StepError> {
+pub(crate) async fn send(step_env: &StepEnv, request: Request, key: &str) -> Result<Response, StepError> {
     let limit = request.timeout;
     let asked = asked(&request.method, &request.url);
     let late = || {
         let limit = duration::show(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         StepError::retry(format!("{asked} failed: it took longer than its timeout of {limit}"))
     };
-    tokio::time::timeout(limit, exchange(kit, request, key)).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(limit, exchange(step_env, request, key)).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// A request in words, without what may be secret in its query.
@@ -99,7 +75,7 @@ pub(crate) fn asked(method: &Method, url: &Url) -> String {
     format!("{method} {shown}")
 }
 
-async fn exchange(kit: &Kit, mut request: Request, key: &str) -> Result<Response, StepError> {
+async fn exchange(step_env: &StepEnv, mut request: Request, key: &str) -> Result<Response, StepError> {
     let key = match &request.key {
         Key::Own(key) => Some(key.clone()),
         Key::Step if request.wants_key() => Some(key.to_owned()),
@@ -112,11 +88,11 @@ async fn exchange(kit: &Kit, mut request: Request, key: &str) -> Result<Response
     let mut followed = 0;
     loop {
         if !request.trusted {
-            kit.permissions.net.allow(&request.url).map_err(StepError::fatal)?;
+            step_env.permissions.net.allow(&request.url).map_err(StepError::fatal)?;
         }
-        let answer = once(kit, &request).await?;
+        let answer = once(step_env, &request).await?;
         let Some(next) = target(&answer).filter(|_| request.redirects > 0) else {
-            return answer::read(kit, &request, answer).await;
+            return answer::read(step_env, &request, answer).await;
         };
         if followed == request.redirects {
             return Err(StepError::fatal(format!(
@@ -130,9 +106,10 @@ async fn exchange(kit: &Kit, mut request: Request, key: &str) -> Result<Response
     }
 }
 
-async fn once(kit: &Kit, request: &Request) -> Result<reqwest::Response, StepError> {
+async fn once(step_env: &StepEnv, request: &Request) -> Result<reqwest::Response, StepError> {
     let port = request.url.port_or_known_default().unwrap_or_default();
-    let client = kit.clients.get(kit, port, request.trusted)?;
+    let grant = (!request.trusted).then_some(&step_env.permissions.net);
+    let client = step_env.clients.get(port, grant, &step_env.http, &step_env.environment)?;
     let mut sending = client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone());
     if let Some(body) = &request.body {
         sending = sending.body(body.clone());

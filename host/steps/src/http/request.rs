@@ -12,7 +12,7 @@ use serde_json::Map;
 use url::Url;
 
 use super::Form;
-use crate::outside::Kit;
+use crate::step_env::StepEnv;
 
 /// What an answer may have at most, in bytes: no larger value can be kept.
 pub const MAX_SIZE: usize = 2 * 1024 * 1024;
@@ -40,7 +40,7 @@ const OPTIONS: [&str; 17] = [
     "idempotency_key",
 ];
 
-/// Headers that say how a request is carried, or to whom: whoever sets them speaks past the checks.
+/// Headers that say how a request is carried, or to whom: a script that sets them speaks past the checks.
 const CARRIED: [&str; 12] = [
     "host",
     "content-length",
@@ -104,7 +104,7 @@ impl Request {
 
     /// From what a script gave: a map, or the URL as text. A method that is fixed must not be in the map. Every
     /// mistake is fatal and names the option.
-    pub fn read(kit: &Kit, method: Option<Method>, input: Value) -> Result<Self, StepError> {
+    pub fn read(step_env: &StepEnv, method: Option<Method>, input: Value) -> Result<Self, StepError> {
         let mut options = match input {
             Value::Object(options) => options,
             Value::String(url) => Map::from_iter([("url".to_owned(), url.into())]),
@@ -128,12 +128,12 @@ impl Request {
         let url = options.remove("url").ok_or_else(|| StepError::fatal("an HTTP request needs `url`"))?;
         let mut request = Request::to(method, &text("url", url)?)?;
         for (name, value) in options {
-            request.set(kit, &name, value)?;
+            request.set(step_env, &name, value)?;
         }
         Ok(request)
     }
 
-    fn set(&mut self, kit: &Kit, name: &str, value: Value) -> Result<(), StepError> {
+    fn set(&mut self, step_env: &StepEnv, name: &str, value: Value) -> Result<(), StepError> {
         match name {
             "headers" => {
                 for (name, value) in map(name, value)? {
@@ -185,26 +185,12 @@ impl Request {
                     _ => return Err(wrong("`response`", "\"auto\", \"json\", \"text\" or \"base64\"", &value)),
                 }
             }
-            "bearer" => self.bearer(kit, &text(name, value)?)?,
-            "basic" => {
-                let mut parts = map(name, value)?;
-                let mut part = |name: &str| match parts.remove(name) {
-                    Some(value) => text(&format!("basic.{name}"), value),
-                    None => Err(StepError::fatal(format!(
-                        "`basic` needs `{name}`: #{{ user, password }}, where password is the name of a secret"
-                    ))),
-                };
-                let (user, secret) = (part("user")?, part("password")?);
-                let both = format!("{user}:{}", kit.secret(&secret)?);
-                if let Some(name) = parts.keys().next() {
-                    return Err(StepError::fatal(format!("`basic` has no {name:?}: it is #{{ user, password }}")));
-                }
-                self.header("authorization", &format!("Basic {}", STANDARD.encode(both)), true)?;
-            }
+            "bearer" => self.bearer(step_env, &text(name, value)?)?,
+            "basic" => self.basic(step_env, map(name, value)?)?,
             "secrets" => {
                 for (header, secret) in map(name, value)? {
                     let secret = text(&format!("secrets.{header}"), secret)?;
-                    self.secret(kit, &header, &secret)?;
+                    self.secret(step_env, &header, &secret)?;
                 }
             }
             "idempotency_key" => {
@@ -219,6 +205,23 @@ impl Request {
         Ok(())
     }
 
+    /// `Authorization: Basic`, of a user and the secret that is his password.
+    fn basic(&mut self, step_env: &StepEnv, mut parts: Map<String, Value>) -> Result<(), StepError> {
+        let mut part = |name: &str| match parts.remove(name) {
+            Some(value) => text(&format!("basic.{name}"), value),
+            None => Err(StepError::fatal(format!(
+                "`basic` needs `{name}`: #{{ user, password }}, where password is the name of a secret"
+            ))),
+        };
+        let (user, secret) = (part("user")?, part("password")?);
+        let both = format!("{user}:{}", step_env.secret(&secret)?);
+        if let Some(name) = parts.keys().next() {
+            return Err(StepError::fatal(format!("`basic` has no {name:?}: it is #{{ user, password }}")));
+        }
+        self.header("authorization", &format!("Basic {}", STANDARD.encode(both)), true)?;
+        Ok(())
+    }
+
     /// A body, unless there is one.
     pub fn carry(&mut self, body: Vec<u8>, kind: &'static str) -> Result<(), StepError> {
         if self.body.replace(body).is_some() {
@@ -230,12 +233,12 @@ impl Request {
         Ok(())
     }
 
-    pub fn bearer(&mut self, kit: &Kit, secret: &str) -> Result<(), StepError> {
-        self.header("authorization", &format!("Bearer {}", kit.secret(secret)?), true)
+    pub fn bearer(&mut self, step_env: &StepEnv, secret: &str) -> Result<(), StepError> {
+        self.header("authorization", &format!("Bearer {}", step_env.secret(secret)?), true)
     }
 
-    pub fn secret(&mut self, kit: &Kit, header: &str, secret: &str) -> Result<(), StepError> {
-        self.header(header, &kit.secret(secret)?, true)
+    pub fn secret(&mut self, step_env: &StepEnv, header: &str, secret: &str) -> Result<(), StepError> {
+        self.header(header, &step_env.secret(secret)?, true)
     }
 
     /// The value of a secret one is not shown, also not in an error.
@@ -266,7 +269,7 @@ impl Request {
         Ok(())
     }
 
-    /// Names the span it is sent from, unless whoever made it names one. Another origin that it is redirected to is not told.
+    /// Names the span it is sent from, unless its headers name one. Another origin that it is redirected to is not told.
     pub fn traced(&mut self, traceparent: &str) -> Result<(), StepError> {
         match self.headers.contains_key("traceparent") {
             true => Ok(()),
@@ -373,22 +376,22 @@ fn wrong(what: &str, wanted: &str, found: &Value) -> StepError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Environment, Outside, Provisions};
+    use crate::{Environment, StepEnvConfig, StepEnvHandle};
 
     #[test]
     fn every_user_of_a_password_adds_nothing_to_look_for() {
         let variable = ("DURHAI_SECRET_PASS".to_owned(), "open-sesame".to_owned());
         let environment = Environment::from_iter([variable]);
-        let kit = Outside::new(Provisions { environment, ..Provisions::default() }).kit();
+        let step_env = StepEnvHandle::new(StepEnvConfig { environment, ..StepEnvConfig::default() }).current();
         let mut looked_for = Vec::new();
         for user in ["ann", "bob", "carol"] {
             let basic = serde_json::json!({ "user": user, "password": "pass" });
             let input = serde_json::json!({ "url": "http://api.test/", "basic": basic });
-            let request = Request::read(&kit, Some(Method::GET), input).unwrap();
+            let request = Request::read(&step_env, Some(Method::GET), input).unwrap();
             let sent = request.headers[AUTHORIZATION].to_str().unwrap();
-            let hidden = kit.known.hide(sent).expect("it holds the password");
+            let hidden = step_env.known.hide(sent).expect("it holds the password");
             assert!(hidden.contains("[secret pass]"), "{hidden}");
-            looked_for.push(format!("{:?}", kit.known));
+            looked_for.push(format!("{:?}", step_env.known));
         }
         assert!(looked_for.iter().all(|forms| *forms == looked_for[0]), "{looked_for:?}");
     }

@@ -52,7 +52,7 @@ pub enum Access {
 /// Why a path cannot be used.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Nobody granted it. Fatal: another attempt meets the same answer.
+    /// It was not granted. Fatal: another attempt meets the same answer.
     Denied(String),
     Io(io::Error),
 }

@@ -66,11 +66,11 @@ impl EnvGrant {
 
 /// With the token a step could command its host; secrets have their own way into steps, on which they are hidden.
 fn must_be_named(name: &str) -> bool {
-    name == "DURHAI_TOKEN" || name.starts_with(crate::secrets::PREFIX)
+    name == "DURHAI_TOKEN" || name.starts_with(crate::secrets::source::PREFIX)
 }
 
 impl Permissions {
-    /// Whether a variable may be read; asked before anybody looks whether it is set.
+    /// Whether a variable may be read; asked before it is looked up.
     pub(crate) fn variable(&self, name: &str) -> Result<(), StepError> {
         if name.is_empty() || name.contains(['=', '\0']) {
             return Err(StepError::fatal(format!("{name:?} is no name of a variable")));

@@ -77,6 +77,7 @@ fn show(grant: &HostGrant) -> String {
 
 /// Grant, URL, address the name turns out to have, and a part of the refusal; "" is let through.
 #[test]
+// Over 80 lines: a table of cases.
 fn what_is_refused_and_what_is_not() {
     let named = "must be named";
     for (grant, url, address, wanted) in [

@@ -17,7 +17,7 @@ pub fn covers(sealed: &Path, resolved: &Path) -> bool {
     sealed.components().all(|wanted| parts.next().is_some_and(|part| same(part.as_os_str(), wanted.as_os_str())))
 }
 
-/// What has to be sealed so that nobody can change what `path` leads to: its end, which need not exist, and each link on
+/// What has to be sealed so that no step can change what `path` leads to: its end, which need not exist, and each link on
 /// the way there, which could be removed and its place be taken.
 pub fn seal(path: &Path) -> Vec<PathBuf> {
     let mut sealed = Vec::new();

@@ -4,24 +4,23 @@ use std::collections::BTreeSet;
 
 use super::SettingsSource;
 use crate::declared::Declared;
-use crate::outside::Outside;
 use crate::permissions::find;
+use crate::step_env::StepEnvHandle;
 
 impl SettingsSource {
     /// What is wrong with the settings, one text each: a mistake in the file, the program of a declared step that is not
     /// there, a secret that cannot be read. Names secrets, never shows one. Changes nothing, starts nothing.
     pub fn findings(&self) -> Vec<String> {
-        let (settings, provisions) =
-            match self.read().and_then(|read| Ok((read.provisions(self.given_beside())?, read))) {
-                Ok((provisions, settings)) => (settings, provisions),
-                Err(error) => return vec![error.to_string()],
-            };
-        let outside = Outside::new(provisions);
-        let kit = outside.kit();
+        let (settings, config) = match self.read().and_then(|read| Ok((read.step_env(self.given_beside())?, read))) {
+            Ok((config, settings)) => (settings, config),
+            Err(error) => return vec![error.to_string()],
+        };
+        let step_env = StepEnvHandle::new(config);
+        let step_env = step_env.current();
         let mut findings = Vec::new();
-        // Those that are declared, and those that somebody names.
-        let mut secrets: BTreeSet<&str> = kit.secrets.keys().map(String::as_str).collect();
-        for (name, declared) in &kit.declared {
+        // Those that are declared, and those that steps name.
+        let mut secrets: BTreeSet<&str> = step_env.secrets.keys().map(String::as_str).collect();
+        for (name, declared) in &step_env.declared {
             match declared {
                 Declared::Program(step) => {
                     secrets.extend(step.secrets.values().map(String::as_str));
@@ -34,7 +33,7 @@ impl SettingsSource {
                         true => step.cwd.join(program).display().to_string(),
                         false => program.to_string(),
                     };
-                    let search = kit.environment.get("PATH").unwrap_or_default();
+                    let search = step_env.environment.get("PATH").unwrap_or_default();
                     findings.extend(find(&program, search).err().map(|why| format!("the step {name:?}: {why}")));
                 }
                 Declared::Service(step) => {
@@ -43,12 +42,12 @@ impl SettingsSource {
             }
         }
         for name in secrets {
-            if let Err(why) = kit.read_secret(name) {
+            if let Err(why) = step_env.read_secret(name) {
                 let place = settings.secret_place(name).map(|place| format!("{place}: ")).unwrap_or_default();
                 findings.push(format!("{place}{why}"));
             }
         }
-        if let Some(path) = kit.http.ca_file.as_ref().filter(|path| !path.is_file()) {
+        if let Some(path) = step_env.http.ca_file.as_ref().filter(|path| !path.is_file()) {
             findings.push(format!("`ca_file` under [http]: there is no file {}", path.display()));
         }
         findings

@@ -7,13 +7,13 @@ use std::time::Duration;
 use durhai::Host;
 
 use super::{SettingsError, SettingsSource};
-use crate::outside::Outside;
+use crate::step_env::StepEnvHandle;
 
-/// Between two looks. A change counts once two looks in a row have seen the same, so that nobody reads what an editor has
+/// Between two looks. A change counts once two looks in a row have seen the same, so that no file is read that an editor has
 /// only half written: it takes effect within a second.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reload {
     /// It counts from the next attempt on. No file: it went away, and nothing is set. `findings`: what steps will miss, as
@@ -28,7 +28,7 @@ pub enum Reload {
 /// goes away does no more. Goes on until it is dropped.
 ///
 /// What [`SettingsSource::load`] has read last is known here; a source that was never loaded is loaded at the first look.
-pub async fn follow(host: Host, outside: Outside, source: SettingsSource, report: impl Fn(Reload) + Send) {
+pub async fn follow(host: Host, step_env: StepEnvHandle, source: SettingsSource, report: impl Fn(Reload) + Send) {
     let mut source = source;
     let mut before = None;
     loop {
@@ -55,9 +55,9 @@ pub async fn follow(host: Host, outside: Outside, source: SettingsSource, report
         };
         match change {
             None => {}
-            Some((file, findings, Ok((rules, provisions)))) => match host.set_step_rules(rules) {
+            Some((file, findings, Ok((rules, config)))) => match host.set_step_rules(rules) {
                 Ok(()) => {
-                    outside.replace(provisions);
+                    step_env.replace(config);
                     report(Reload::Applied { file, findings });
                 }
                 Err(error) => {

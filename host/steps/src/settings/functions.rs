@@ -6,7 +6,6 @@ use durhai::check::AssumedFunction;
 
 use super::error::Wrong;
 use super::form::Function;
-use super::resolve::below;
 use super::{LONGEST, Settings, SettingsError};
 
 impl Settings {
@@ -31,7 +30,7 @@ impl Settings {
 
     /// One for each form that the script has.
     fn stand_ins(&self, name: &str, path: &Path) -> Result<Vec<AssumedFunction>, String> {
-        let path = below(&self.folder, path);
+        let path = self.folder.join(path);
         let file = path.display().to_string();
         let source =
             durhai::text::read_text(&path, LONGEST).map_err(|error| format!("{file} cannot be read: {error}"))?;

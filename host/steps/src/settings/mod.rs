@@ -1,4 +1,4 @@
-//! `durhai.toml`: what a host is told by a file, so that nobody has to write Rust for it.
+//! `durhai.toml`: what a host is told by a file, so that an operator need not write Rust for it.
 
 mod error;
 mod findings;
@@ -24,11 +24,11 @@ use crate::files::whole_text;
 use error::Wrong;
 use form::Form;
 
-/// A longer file is none that somebody wrote.
+/// A longer file was not written by hand.
 const LONGEST: u64 = 1024 * 1024;
 
 /// The file, read and found right in itself. What it names (files, programs, hosts) is looked at by
-/// [`provisions`](Settings::provisions).
+/// [`step_env`](Settings::step_env).
 ///
 /// ```
 /// use durhai_steps::{Given, Settings};
@@ -43,8 +43,8 @@ const LONGEST: u64 = 1024 * 1024;
 /// "#;
 /// let settings = Settings::parse("conf/durhai.toml", text)?;
 /// assert_eq!(settings.rules()["resize"].retry.as_ref().map(|retry| retry.max_attempts), Some(2));
-/// let provisions = settings.provisions(&Given::default())?;
-/// assert!(provisions.declared.contains_key("resize"));
+/// let config = settings.step_env(&Given::default())?;
+/// assert!(config.declared.contains_key("resize"));
 ///
 /// let error = Settings::parse("durhai.toml", "[steps.resize]\ntimeout = \"soon\"").unwrap_err();
 /// assert!(error.to_string().starts_with("durhai.toml:2:11: "));

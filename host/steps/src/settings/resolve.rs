@@ -10,11 +10,11 @@ use super::{Settings, SettingsError};
 use crate::declared::{Declared, ProgramStep};
 use crate::environment::Environment;
 use crate::http::HttpOptions;
-use crate::outside::Provisions;
 use crate::permissions::{EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, find, seal};
-use crate::secrets::{SecretSource, SecretSources};
+use crate::secrets::source::{SecretSource, SecretSources};
+use crate::step_env::StepEnvConfig;
 
-/// The name of settings where nobody names them otherwise.
+/// The name of settings where an operator names no other.
 pub const NAME: &str = "durhai.toml";
 
 /// What is given beside the file: on a command line, by an embedder. It adds to what the file says.
@@ -40,7 +40,7 @@ impl Settings {
     /// not written, also where they are not there yet, and so are the certificates of `ca_file`; what a program loads
     /// beside them should not lie where steps may write. Only where everything of every kind is granted (`-A`,
     /// `all = true`) nothing is kept from them: a program could do all of it anyway.
-    pub fn provisions(&self, given: &Given) -> Result<Provisions, SettingsError> {
+    pub fn step_env(&self, given: &Given) -> Result<StepEnvConfig, SettingsError> {
         let wrong = |wrong: Wrong| SettingsError::new(&self.file, &self.text, wrong);
         let environment = self.environment(given)?;
         let granted = self.granted(&environment).map_err(wrong)?;
@@ -54,13 +54,13 @@ impl Settings {
             }
         }
         let http = &self.form.http;
-        Ok(Provisions {
+        Ok(StepEnvConfig {
             permissions,
             environment,
             secrets: self.secrets(),
             http: HttpOptions {
                 roots: http.roots,
-                ca_file: http.ca_file.as_ref().map(|path| below(&self.folder, path.get_ref())),
+                ca_file: http.ca_file.as_ref().map(|path| self.folder.join(path.get_ref())),
                 proxy: http.proxy,
                 ..HttpOptions::default()
             },
@@ -70,12 +70,12 @@ impl Settings {
 
     /// Files beside the settings that count when they change.
     pub(super) fn files(&self, given: &Given) -> Vec<PathBuf> {
-        let ca_file = self.form.http.ca_file.as_ref().map(|path| below(&self.folder, path.get_ref()));
+        let ca_file = self.form.http.ca_file.as_ref().map(|path| self.folder.join(path.get_ref()));
         self.env_file().into_iter().chain(given.env_file.clone()).chain(ca_file).collect()
     }
 
     fn env_file(&self) -> Option<PathBuf> {
-        self.form.env_file.as_ref().map(|path| below(&self.folder, path.get_ref()))
+        self.form.env_file.as_ref().map(|path| self.folder.join(path.get_ref()))
     }
 
     fn environment(&self, given: &Given) -> Result<Environment, SettingsError> {
@@ -100,11 +100,11 @@ impl Settings {
             return Ok(Permissions::all());
         }
         let search = environment.get("PATH").unwrap_or_default();
-        let path = |text: &str| PathGrant::paths([below(&self.folder, Path::new(text))]);
+        let path = |text: &str| PathGrant::paths([self.folder.join(Path::new(text))]);
         let program = |text: &str| {
             // A program with a folder in its name is below that of the file, one without is looked for in PATH.
             let text = match text.contains(std::path::is_separator) {
-                true => below(&self.folder, Path::new(text)).display().to_string(),
+                true => self.folder.join(Path::new(text)).display().to_string(),
                 false => text.to_string(),
             };
             ExecGrant::parse(Some(&text), search)
@@ -121,7 +121,7 @@ impl Settings {
 
     fn secrets(&self) -> SecretSources {
         let source = |secret: &Secret| match (&secret.env, &secret.file) {
-            (_, Some(path)) => SecretSource::File(below(&self.folder, path.get_ref())),
+            (_, Some(path)) => SecretSource::File(self.folder.join(path.get_ref())),
             (env, None) => SecretSource::Env(env.as_ref().map(|name| name.get_ref().clone()).unwrap_or_default()),
         };
         let secrets = self.form.secrets.iter();
@@ -150,14 +150,14 @@ impl Settings {
             Declared::Program(step) => Some(step),
             Declared::Service(_) => None,
         });
-        let ca_file = self.form.http.ca_file.iter().map(|path| below(&self.folder, path.get_ref()));
+        let ca_file = self.form.http.ca_file.iter().map(|path| self.folder.join(path.get_ref()));
         programs.flat_map(|step| step.files(search)).chain(ca_file).flat_map(|path| seal(&path)).collect()
     }
 }
 
 impl ProgramStep {
     /// Its program and the files among its arguments, those of options (`--rules=rules.json`) too. What is not there yet
-    /// counts if it is written like a file, with an ending: whoever creates it decides what the program does.
+    /// counts if it is written like a file, with an ending: a step that creates it decides what the program does.
     fn files(&self, search: &str) -> Vec<PathBuf> {
         let program = self.command.first().map(String::as_str).unwrap_or_default();
         let found = match program.contains(std::path::is_separator) {
@@ -201,11 +201,6 @@ pub fn check(form: &Form) -> Found<()> {
         }
     }
     Ok(())
-}
-
-/// A path as the file means it.
-pub fn below(folder: &Path, path: &Path) -> PathBuf {
-    folder.join(path)
 }
 
 fn everything(permissions: &Permissions) -> bool {

@@ -1,4 +1,4 @@
-//! Where settings are looked for, and what was there when somebody looked last.
+//! Where settings are looked for, and what was there at the last look.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,8 +8,8 @@ use durhai::StepRule;
 
 use super::resolve::NAME;
 use super::{Given, LONGEST, Settings, SettingsError};
-use crate::outside::Provisions;
 use crate::permissions::seal;
+use crate::step_env::StepEnvConfig;
 
 /// Settings in a file, and what is given beside it.
 #[derive(Debug, Clone)]
@@ -68,21 +68,21 @@ impl SettingsSource {
     }
 
     /// Reads it.
-    pub fn load(&mut self) -> Result<(BTreeMap<String, StepRule>, Provisions), SettingsError> {
-        // What changes from here on is found when somebody looks again.
+    pub fn load(&mut self) -> Result<(BTreeMap<String, StepRule>, StepEnvConfig), SettingsError> {
+        // What changes from here on is found at the next look.
         let mut seen = self.look();
         let loaded = self.read().and_then(|settings| {
-            let mut provisions = settings.provisions(&self.given)?;
-            if !provisions.permissions.sealed.is_empty() {
-                provisions.permissions.sealed.extend(self.files.iter().flat_map(|file| seal(file)));
+            let mut config = settings.step_env(&self.given)?;
+            if !config.permissions.sealed.is_empty() {
+                config.permissions.sealed.extend(self.files.iter().flat_map(|file| seal(file)));
             }
-            Ok((settings, provisions))
+            Ok((settings, config))
         });
         if let Ok((settings, _)) = &loaded {
             seen = seen.of(settings.files(&self.given));
         }
         self.seen = Some(seen);
-        loaded.map(|(settings, provisions)| (settings.rules(), provisions))
+        loaded.map(|(settings, config)| (settings.rules(), config))
     }
 
     /// The settings alone, without what was given beside them.

@@ -10,7 +10,6 @@ use url::Url;
 
 use super::error::Wrong;
 use super::form::{Step, Texts, Words};
-use super::resolve::below;
 use crate::builtin::BuiltinSteps;
 use crate::declared::{Declared, ProgramStep, ServiceStep};
 use crate::permissions::Permissions;
@@ -83,7 +82,7 @@ fn program(command: &Spanned<Words>, step: &Step, folder: &Path) -> Result<Progr
     }
     Ok(ProgramStep {
         command: words.iter().map(|word| word.get_ref().clone()).collect(),
-        cwd: step.cwd.as_ref().map_or_else(|| folder.to_path_buf(), |cwd| below(folder, cwd.get_ref())),
+        cwd: step.cwd.as_ref().map_or_else(|| folder.to_path_buf(), |cwd| folder.join(cwd.get_ref())),
         env,
         secrets,
         description: description(step),

@@ -2,7 +2,7 @@ use super::*;
 use crate::declared::{ProgramStep, ServiceStep};
 use crate::http::Roots;
 use crate::permissions::{Access, PathGrant, Permissions, Refusal};
-use crate::secrets::SecretSource;
+use crate::secrets::source::SecretSource;
 use durhai::{Rate, RetryPolicy};
 use std::fs;
 #[cfg(unix)]
@@ -88,7 +88,7 @@ fn what_it_says() {
     assert_eq!(rules["shop.pay"], StepRule::default());
     assert_eq!(rules["resize"].retry, Some(RetryPolicy::default()));
 
-    let provisions = settings.provisions(&Given::default()).unwrap();
+    let config = settings.step_env(&Given::default()).unwrap();
     let program = ProgramStep {
         command: vec!["python3".into(), "resize.py".into(), String::new()],
         cwd: root.join("pictures"),
@@ -96,8 +96,8 @@ fn what_it_says() {
         secrets: texts(&[("API_KEY", "api")]),
         description: "Makes a picture smaller.".into(),
     };
-    assert_eq!(provisions.declared["resize"], Declared::Program(program));
-    let Declared::Program(here) = &provisions.declared["here"] else { panic!("no program") };
+    assert_eq!(config.declared["resize"], Declared::Program(program));
+    let Declared::Program(here) = &config.declared["here"] else { panic!("no program") };
     assert_eq!((&here.command[0][..], &here.cwd), ("./here.sh", &root));
     let service = ServiceStep {
         url: "https://score.example:9000/v1?x=1".into(),
@@ -107,24 +107,25 @@ fn what_it_says() {
         timeout: Some(Duration::from_secs(10)),
         description: String::new(),
     };
-    assert_eq!(provisions.declared["score"], Declared::Service(service));
-    assert_eq!(provisions.declared.len(), 3);
+    assert_eq!(config.declared["score"], Declared::Service(service));
+    assert_eq!(config.declared.len(), 3);
 
     let tool = root.join("bin/tool");
-    assert_eq!(provisions.permissions.program(tool.to_str().unwrap(), ""), Ok(tool));
-    assert!(provisions.permissions.program("sh", "/bin").is_ok());
-    assert!(provisions.permissions.program("ls", "/bin").is_err());
-    let Permissions { read, write, .. } = &provisions.permissions;
+    assert_eq!(config.permissions.program(tool.to_str().unwrap(), ""), Ok(tool));
+    assert!(config.permissions.program("sh", "/bin").is_ok());
+    assert!(config.permissions.program("ls", "/bin").is_err());
+    let Permissions { read, write, .. } = &config.permissions;
     assert_eq!(*read, PathGrant::Paths(vec![root.join("data"), "/srv".into()]));
     assert_eq!(*write, PathGrant::Everything);
-    assert_eq!(provisions.environment.get("FROM_FILE"), Some("yes"));
-    assert_eq!(provisions.secrets["api"], SecretSource::Env("API_KEY".into()));
-    assert_eq!(provisions.secrets["signing"], SecretSource::File(root.join("keys/signing")));
-    let http = &provisions.http;
+    assert_eq!(config.environment.get("FROM_FILE"), Some("yes"));
+    assert_eq!(config.secrets["api"], SecretSource::Env("API_KEY".into()));
+    assert_eq!(config.secrets["signing"], SecretSource::File(root.join("keys/signing")));
+    let http = &config.http;
     assert_eq!((http.roots, &http.ca_file, http.proxy), (Roots::Bundled, &Some(root.join("ca.pem")), true));
 }
 
 #[test]
+// Over 80 lines: a table of cases.
 fn every_mistake_has_its_place() {
     let table = [
         // The form.
@@ -225,11 +226,11 @@ fn what_the_machine_says_has_its_place_too() {
         ("[permissions]\nread = [\"ok\", \"none/../x\"]", "2:15"),
     ] {
         let settings = Settings::parse(&file, text).expect(text);
-        let error = settings.provisions(&Given::default()).expect_err(text).to_string();
+        let error = settings.step_env(&Given::default()).expect_err(text).to_string();
         assert!(error.starts_with(&format!("{}:{place}: ", file.display())), "{error}");
     }
     let given = Given { env_file: Some(folder.path().join("none.env")), ..Given::default() };
-    let error = Settings::default().provisions(&given).unwrap_err().to_string();
+    let error = Settings::default().step_env(&given).unwrap_err().to_string();
     assert!(error.contains("none.env"), "{error}");
     let error = Settings::read(folder.path().join("none.toml")).unwrap_err().to_string();
     assert!(error.contains("none.toml: the settings cannot be read"), "{error}");
@@ -242,7 +243,7 @@ fn what_is_given_and_what_the_file_grants_add_up() {
     let settings = Settings::parse(root.join("durhai.toml"), "[permissions]\nread = [\"a\"]\nenv = true").unwrap();
     let permissions = Permissions { read: PathGrant::paths([root.join("b")]).unwrap(), ..Permissions::none() };
     let given = Given { permissions, ..Given::default() };
-    let found = settings.provisions(&given).unwrap().permissions;
+    let found = settings.step_env(&given).unwrap().permissions;
     assert_eq!(found.read, PathGrant::Paths(vec![root.join("b"), root.join("a")]));
     assert_eq!(found.write, PathGrant::Nothing);
     assert_eq!(found.env, Permissions::all().env);
@@ -331,9 +332,9 @@ fn what_trusted_steps_run_is_not_theirs_to_change() {
         [steps.b]\ncommand = [\"./link.sh\"]\n[steps.c]\ncommand = [\"bin/later\"]\n\
         [steps.d]\ncommand = [\"sh\", \"later.sh\", \"--rules=rules.json\", \"-c\", \"parts\"]\n[http]\nca_file = \"ca.pem\"\n";
     let settings = Settings::parse(root.join("durhai.toml"), text).unwrap();
-    let permissions = settings.provisions(&Given::default()).unwrap().permissions;
+    let permissions = settings.step_env(&Given::default()).unwrap().permissions;
     let may = |access, path: &str| permissions.resolve_entry(access, root.join(path).to_str().unwrap()).is_ok();
-    // What is not there yet would run as well, once somebody had written it.
+    // What is not there yet would run as well, once it was written.
     for path in
         ["resize.py", "real.sh", "link.sh", "bin/later", "later.sh", "later.sh/__main__.py", "rules.json", "ca.pem"]
     {

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use durhai_steps::{Provisions, SecretSource};
+use durhai_steps::{SecretSource, StepEnvConfig};
 use serde_json::{Value, json};
 
 use super::server::{Seen, Server, answer};
-use super::{Place, provisions, resolves_to};
+use super::{Place, config, resolves_to};
 
 const SECRET: &str = "sk-live/4242";
 
 /// With the secret `stripe`, and a folder that holds it.
-fn with_secret(hosts: &str) -> (Provisions, tempfile::TempDir) {
+fn with_secret(hosts: &str) -> (StepEnvConfig, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stripe");
     fs::write(&path, format!("{SECRET}\n")).unwrap();
     let secrets = BTreeMap::from([("stripe".to_owned(), SecretSource::File(path))]);
-    (Provisions { secrets, ..provisions(hosts) }, folder)
+    (StepEnvConfig { secrets, ..config(hosts) }, folder)
 }
 
 /// What the server was told, as its answer.
@@ -33,8 +33,8 @@ async fn secrets_go_out_by_name_and_are_hidden_in_what_comes_back() {
         answer(status, &[("x-told", &told(seen))], told(seen))
     });
     let server = server.await;
-    let (provisions, _folder) = with_secret("127.0.0.1");
-    let place = Place::new(provisions).await;
+    let (config, _folder) = with_secret("127.0.0.1");
+    let place = Place::new(config).await;
     place.script(
         "pay",
         r#"fn charge(input) { http::get(input.url, #{ headers: #{ "x-api-key": secret("stripe") } }).body }"#,
@@ -78,8 +78,8 @@ async fn a_secret_that_is_cut_off_shows_no_beginning() {
     for before in [4096 - 7, 200 - 7, 0] {
         let text = ["x".repeat(before), SECRET.into(), "y".repeat(5_000)].concat();
         let server = Server::always(400, &[], &text).await;
-        let (provisions, _folder) = with_secret("127.0.0.1");
-        let place = Place::new(provisions).await;
+        let (config, _folder) = with_secret("127.0.0.1");
+        let place = Place::new(config).await;
         let view = place.run("http.get", json!({ "url": server.url("/"), "bearer": "stripe" })).await;
         let everything = serde_json::to_string(&view).unwrap();
         assert!(view.error.is_some() && !everything.contains("sk-l"), "{before}: {everything}");
@@ -97,9 +97,9 @@ async fn nothing_that_tells_who_asks_follows_to_another_origin() {
         _ => answer(200, &[], told(seen)),
     });
     let door = door.await;
-    let (mut provisions, _folder) = with_secret("api.test,other.test,127.0.0.1");
-    provisions.http.resolver = resolves_to(&["127.0.0.1"]);
-    let place = Place::new(provisions).await;
+    let (mut config, _folder) = with_secret("api.test,other.test,127.0.0.1");
+    config.http.resolver = resolves_to(&["127.0.0.1"]);
+    let place = Place::new(config).await;
     for (path, wanted) in [
         ("/same", "Bearer [secret stripe]|[secret stripe]|a=1|mine|key-1"),
         ("/other-port", "||||key-1"),

@@ -1,4 +1,4 @@
-//! Requests that take too long, or that nobody waits for any more.
+//! Requests that take too long, or that the host does not wait for any more.
 
 use durhai::{Kind, Status};
 use serde_json::json;

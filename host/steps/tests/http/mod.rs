@@ -15,7 +15,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use durhai::{Failure, Host, MemoryWorld, Run, RunView, Value};
-use durhai_steps::{BuiltinSteps, DeclaredSteps, NetGrant, Outside, Permissions, Provisions, Resolver, RhaiSteps};
+use durhai_steps::{
+    BuiltinSteps, DeclaredSteps, NetGrant, Permissions, Resolver, RhaiSteps, StepEnvConfig, StepEnvHandle,
+};
 use serde_json::json;
 
 /// Calls one step, with no wait between attempts.
@@ -27,32 +29,32 @@ const CALL: &str = r#"
 /// A host with the steps of this crate, and a folder for scripts.
 pub struct Place {
     pub host: Host,
-    pub outside: Outside,
+    pub step_env: StepEnvHandle,
     pub folder: tempfile::TempDir,
 }
 
 impl Place {
-    pub async fn new(provisions: Provisions) -> Place {
+    pub async fn new(config: StepEnvConfig) -> Place {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("steps")).unwrap();
-        let outside = Outside::new(provisions);
+        let step_env = StepEnvHandle::new(config);
         let host = Host::builder()
             .world(MemoryWorld::new())
             .workflow("call", CALL)
             .workflow("hasty", r#"use_step("http.get", input, #{ retry: false, timeout: "50ms" })"#)
-            .steps(Arc::new(RhaiSteps::open(folder.path(), outside.clone())))
-            .steps(Arc::new(BuiltinSteps::new(outside.clone())))
-            .steps(Arc::new(DeclaredSteps::new(outside.clone())))
-            .mask(outside.mask())
+            .steps(Arc::new(RhaiSteps::open(folder.path(), step_env.clone())))
+            .steps(Arc::new(BuiltinSteps::new(step_env.clone())))
+            .steps(Arc::new(DeclaredSteps::new(step_env.clone())))
+            .mask(step_env.mask())
             .start()
             .await
             .unwrap();
-        Place { host, outside, folder }
+        Place { host, step_env, folder }
     }
 
     /// One that may speak to these.
     pub async fn granted(hosts: &str) -> Place {
-        Place::new(provisions(hosts)).await
+        Place::new(config(hosts)).await
     }
 
     pub async fn start(&self, id: &str, step: &str, with: &Value, attempts: u32) -> Run {
@@ -86,9 +88,9 @@ impl Place {
     }
 }
 
-pub fn provisions(hosts: &str) -> Provisions {
+pub fn config(hosts: &str) -> StepEnvConfig {
     let net = NetGrant::parse(Some(hosts)).unwrap();
-    Provisions { permissions: Permissions { net, ..Permissions::none() }, ..Provisions::default() }
+    StepEnvConfig { permissions: Permissions { net, ..Permissions::none() }, ..StepEnvConfig::default() }
 }
 
 /// Every name stands for these addresses.

@@ -4,7 +4,7 @@ use durhai::{Body, Kind, Value};
 use serde_json::json;
 
 use super::server::{Reply, Seen, Server, answer};
-use super::{Place, provisions, resolves_to};
+use super::{Place, config, resolves_to};
 
 const ZIPPED: [u8; 32] = [
     31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 170, 202, 44, 80, 178, 42, 41, 42, 77, 173, 5, 0, 3, 124, 165, 25, 12, 0,
@@ -84,6 +84,7 @@ fn chunks() -> Vec<u8> {
 /// Method and path, options, requests that the server sees, and the body (Ok) or a part of the message (Err).
 type Row = (&'static str, Value, usize, Result<Value, &'static str>);
 
+// Over 80 lines: a table of cases.
 fn table() -> Vec<Row> {
     let fine = || Ok(json!({ "ok": true }));
     let echo = |method: &str, target: &str, kind: Option<&str>, body: &str| {
@@ -320,7 +321,7 @@ async fn a_server_that_is_not_there_is_tried_again() {
     let wanted = format!("GET http://127.0.0.1:{port}/ failed: the connection was refused: nothing listens there");
     assert_eq!((error.attempts, error.message), (4, wanted));
 
-    let mut nowhere = provisions("nowhere.test");
+    let mut nowhere = config("nowhere.test");
     nowhere.http.resolver = resolves_to(&[]);
     let error = Place::new(nowhere).await.fails("http.get", json!("http://nowhere.test/")).await;
     assert_eq!(error.attempts, 4);

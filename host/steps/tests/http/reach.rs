@@ -9,7 +9,7 @@ use durhai_steps::{Environment, Resolver};
 use serde_json::json;
 
 use super::server::{Server, answer};
-use super::{Place, provisions, resolves_to};
+use super::{Place, config, resolves_to};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_granted_is_neither_resolved_nor_connected_to() {
@@ -17,12 +17,12 @@ async fn what_was_not_granted_is_neither_resolved_nor_connected_to() {
     let port = server.port;
     let asked = Arc::new(Mutex::new(Vec::new()));
     let names = asked.clone();
-    let mut provisions = provisions(&format!("granted.test,*.below.test,127.0.0.2,10.0.0.0/8,also.test:{}", port - 1));
-    provisions.http.resolver = Resolver::new(move |name| {
+    let mut config = config(&format!("granted.test,*.below.test,127.0.0.2,10.0.0.0/8,also.test:{}", port - 1));
+    config.http.resolver = Resolver::new(move |name| {
         names.lock().unwrap().push(name);
         async { Ok(vec![IpAddr::from([127, 0, 0, 1])]) }
     });
-    let place = Place::new(provisions).await;
+    let place = Place::new(config).await;
     place.script("get", "fn any(url) { http::get(url).body }");
     for (host, wanted, looked_up) in [
         ("other.test", "other.test:PORT is not allowed: grant it with --allow-net=other.test:PORT", false),
@@ -69,7 +69,7 @@ async fn a_name_is_looked_up_once_and_what_was_checked_is_connected_to() {
     let lookups = Arc::new(AtomicUsize::new(0));
     let count = lookups.clone();
     // Harmless when it is checked, something else when it is asked again.
-    let mut rebinding = provisions("rebinding.test,127.0.0.1");
+    let mut rebinding = config("rebinding.test,127.0.0.1");
     rebinding.http.resolver = Resolver::new(move |_| {
         let last = if count.fetch_add(1, Ordering::Relaxed) == 0 { 1 } else { 99 };
         async move { Ok(vec![IpAddr::from([127, 0, 0, last])]) }
@@ -82,7 +82,7 @@ async fn a_name_is_looked_up_once_and_what_was_checked_is_connected_to() {
     assert!(error.message.contains("it stands for 127.0.0.99"), "{}", error.message);
 
     // Of several addresses those are left that may be connected to.
-    let mut several = provisions("several.test,127.0.0.1");
+    let mut several = config("several.test,127.0.0.1");
     several.http.resolver = resolves_to(&["169.254.169.254", "::1", "127.0.0.1"]);
     let place = Place::new(several).await;
     let answer = place.done("http.get", json!(format!("http://several.test:{}/", server.port))).await;
@@ -98,9 +98,9 @@ async fn every_redirect_is_checked() {
         answer(302, &[("location", &format!("http://{host}:{port}/"))], "")
     });
     let door = door.await;
-    let mut provisions = provisions(&format!("door.test:{},127.0.0.1:{},friend.test,127.0.0.3", door.port, door.port));
-    provisions.http.resolver = resolves_to(&["127.0.0.1"]);
-    let place = Place::new(provisions).await;
+    let mut config = config(&format!("door.test:{},127.0.0.1:{},friend.test,127.0.0.3", door.port, door.port));
+    config.http.resolver = resolves_to(&["127.0.0.1"]);
+    let place = Place::new(config).await;
     for (host, wanted) in [
         ("other.test", "connecting to other.test:PORT is not allowed"),
         ("127.0.0.1", "connecting to 127.0.0.1:PORT is not allowed"),
@@ -121,7 +121,7 @@ async fn what_is_granted_changes_with_the_settings() {
     let server = Server::always(200, &[], "reached").await;
     let place = Place::granted("127.0.0.1").await;
     place.done("http.get", json!(server.url("/"))).await;
-    place.outside.replace(provisions("127.0.0.2"));
+    place.step_env.replace(config("127.0.0.2"));
     let error = place.fails("http.get", json!(server.url("/"))).await;
     assert!(error.message.contains("--allow-net=127.0.0.1:"), "{}", error.message);
     assert_eq!(server.seen().len(), 1);
@@ -134,14 +134,14 @@ async fn proxies_of_the_environment_count_only_when_they_are_asked_for() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!("HTTP_PROXY=http://proxy.test:{}\nNO_PROXY=direct.test\n", proxy.port);
     fs::write(file.path(), text).unwrap();
-    let provisions = |asked: bool| {
-        let mut provisions = provisions("api.test,direct.test,127.0.0.1");
-        provisions.environment = Environment::default().with_file(file.path()).unwrap();
-        provisions.http.proxy = asked;
-        provisions.http.resolver = resolves_to(&["127.0.0.1"]);
-        provisions
+    let config = |asked: bool| {
+        let mut config = config("api.test,direct.test,127.0.0.1");
+        config.environment = Environment::default().with_file(file.path()).unwrap();
+        config.http.proxy = asked;
+        config.http.resolver = resolves_to(&["127.0.0.1"]);
+        config
     };
-    let place = Place::new(provisions(true)).await;
+    let place = Place::new(config(true)).await;
     let (api, direct_url) =
         (format!("http://api.test:{}/x", direct.port), format!("http://direct.test:{}/", direct.port));
     let answer = place.done("http.get", json!(api)).await;
@@ -150,11 +150,11 @@ async fn proxies_of_the_environment_count_only_when_they_are_asked_for() {
     assert_eq!(place.done("http.get", json!(direct_url)).await["body"], "direct");
     let error = place.fails("http.get", json!("http://other.test/")).await;
     assert!(error.message.contains("--allow-net=other.test:80"), "{}", error.message);
-    place.outside.replace(provisions(false));
+    place.step_env.replace(config(false));
     assert_eq!(place.done("http.get", json!(api)).await["body"], "direct");
     assert_eq!(proxy.seen().len(), 1);
     fs::write(file.path(), "all_proxy=socks5://127.0.0.1:1\n").unwrap();
-    place.outside.replace(provisions(true));
+    place.step_env.replace(config(true));
     let error = place.fails("http.get", json!(api)).await;
     assert!(error.message.contains("ALL_PROXY names no proxy"), "{}", error.message);
 }

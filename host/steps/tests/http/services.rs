@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use durhai::{Kind, Status};
-use durhai_steps::{Declared, Provisions, SecretSource, ServiceStep};
+use durhai_steps::{Declared, SecretSource, ServiceStep, StepEnvConfig};
 use serde_json::{Value, json};
 
 use super::Place;
@@ -17,9 +17,9 @@ const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 /// A host whose step `score` is this service. Nothing is granted.
 async fn place(service: ServiceStep) -> Place {
     let declared = BTreeMap::from([("score".to_owned(), Declared::Service(service))]);
-    let mut provisions = Provisions { declared, ..Provisions::default() };
-    provisions.http.resolver = resolves_to(&["127.0.0.1"]);
-    Place::new(provisions).await
+    let mut config = StepEnvConfig { declared, ..StepEnvConfig::default() };
+    config.http.resolver = resolves_to(&["127.0.0.1"]);
+    Place::new(config).await
 }
 
 fn at(url: String) -> ServiceStep {
@@ -84,13 +84,13 @@ async fn a_service_is_told_who_asks() {
     service.headers = BTreeMap::from([("X-Tenant".into(), "acme".into())]);
     service.secrets = BTreeMap::from([("X-Api-Key".into(), "key".into())]);
     service.bearer = Some("key".into());
-    let mut provisions = Provisions {
+    let mut config = StepEnvConfig {
         declared: BTreeMap::from([("score".to_owned(), Declared::Service(service))]),
         secrets: BTreeMap::from([("key".to_owned(), SecretSource::File(folder.path().join("key")))]),
-        ..Provisions::default()
+        ..StepEnvConfig::default()
     };
-    provisions.http.resolver = resolves_to(&["127.0.0.1"]);
-    let place = Place::new(provisions).await;
+    config.http.resolver = resolves_to(&["127.0.0.1"]);
+    let place = Place::new(config).await;
     let run = place.start("told", "score", &json!([1]), 4).await;
     assert_eq!(run.wait().await.unwrap().output, json!(true));
     let events = run.events(1, 10).await.unwrap();

@@ -13,14 +13,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::server::{Server, answer};
-use super::{Place, provisions, resolves_to};
+use super::{Place, config, resolves_to};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_must_be_signed_by_whom_the_settings_trust_and_for_the_name() {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["api.test".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
-    let server = Server::with(Some(TlsAcceptor::from(Arc::new(config))), |_, _| answer(200, &[], "secure")).await;
+    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
+    let server = Server::with(Some(TlsAcceptor::from(Arc::new(tls))), |_, _| answer(200, &[], "secure")).await;
     let folder = tempfile::tempdir().unwrap();
     let (right, empty) = (folder.path().join("ca.pem"), folder.path().join("empty.pem"));
     fs::write(&right, cert.pem()).unwrap();
@@ -41,10 +41,10 @@ async fn a_certificate_must_be_signed_by_whom_the_settings_trust_and_for_the_nam
             Err("missing.pem ([http] ca_file): No such file"),
         ),
     ] {
-        let mut provisions = provisions("api.test,other.test,127.0.0.1");
-        provisions.http.resolver = resolves_to(&["127.0.0.1"]);
-        (provisions.http.ca_file, provisions.http.roots) = (file.cloned(), roots);
-        let place = Place::new(provisions).await;
+        let mut config = config("api.test,other.test,127.0.0.1");
+        config.http.resolver = resolves_to(&["127.0.0.1"]);
+        (config.http.ca_file, config.http.roots) = (file.cloned(), roots);
+        let place = Place::new(config).await;
         let view = place.run("http.get", json!(format!("https://{name}:{}/", server.port))).await;
         match wanted {
             Ok(body) => assert_eq!(view.output["body"], body, "{name} {file:?} {roots:?}: {:?}", view.error),

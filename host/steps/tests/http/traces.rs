@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use durhai::observe::{AttemptEnded, Observer, RunEnded, TraceContext};
 use durhai::{Host, RunId, StepId};
-use durhai_steps::{BuiltinSteps, Declared, DeclaredSteps, Outside, Provisions, RhaiSteps, ServiceStep};
+use durhai_steps::{BuiltinSteps, Declared, DeclaredSteps, RhaiSteps, ServiceStep, StepEnvConfig, StepEnvHandle};
 use serde_json::json;
 
 use super::server::{Seen, Server, answer};
-use super::{Place, provisions, resolves_to};
+use super::{Place, config, resolves_to};
 
 const STARTER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -29,7 +29,7 @@ async fn every_request_names_the_span_of_its_attempt() {
     let server = Server::start(|_, n| answer(if n % 2 == 0 { 503 } else { 200 }, &[], "")).await;
     let service = Declared::Service(ServiceStep { url: server.url("/"), ..ServiceStep::default() });
     let declared = BTreeMap::from([("score".to_owned(), service)]);
-    let place = Place::new(Provisions { declared, ..provisions("127.0.0.1") }).await;
+    let place = Place::new(StepEnvConfig { declared, ..config("127.0.0.1") }).await;
     place.script("ask", "fn it(url) { http::get(url).body }");
     let url = json!(server.url("/"));
     let mut wanted = Vec::new();
@@ -73,12 +73,12 @@ impl Observer for Watching {
 async fn what_a_host_records_is_flagged() {
     let server = Server::always(200, &[], "").await;
     let folder = tempfile::tempdir().unwrap();
-    let outside = Outside::new(provisions("127.0.0.1"));
+    let step_env = StepEnvHandle::new(config("127.0.0.1"));
     let host = Host::builder()
         .workflow("call", "use_step(\"http.get\", input)")
-        .steps(Arc::new(RhaiSteps::open(folder.path(), outside.clone())))
-        .steps(Arc::new(BuiltinSteps::new(outside.clone())))
-        .steps(Arc::new(DeclaredSteps::new(outside)))
+        .steps(Arc::new(RhaiSteps::open(folder.path(), step_env.clone())))
+        .steps(Arc::new(BuiltinSteps::new(step_env.clone())))
+        .steps(Arc::new(DeclaredSteps::new(step_env)))
         .observe(Arc::new(Watching))
         .start()
         .await
@@ -99,9 +99,9 @@ async fn what_the_script_says_counts_and_no_other_origin_is_told() {
         _ => answer(200, &[], told(seen)),
     });
     let door = door.await;
-    let mut provisions = provisions("api.test,127.0.0.1");
-    provisions.http.resolver = resolves_to(&["127.0.0.1"]);
-    let place = Place::new(provisions).await;
+    let mut config = config("api.test,127.0.0.1");
+    config.http.resolver = resolves_to(&["127.0.0.1"]);
+    let place = Place::new(config).await;
     for (id, path, headers, wanted) in [
         ("same", "/same", json!({}), span("same", 1, None).to_string()),
         ("away", "/away", json!({}), "none".into()),

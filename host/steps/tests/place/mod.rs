@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use durhai::{Failure, Host, Kind, MemoryWorld, Run, RunError, Value, World};
 use durhai_steps::{
-    BuiltinSteps, Declared, DeclaredSteps, EnvGrant, Environment, ExecGrant, Outside, Permissions, ProgramStep,
-    Provisions, RhaiSteps,
+    BuiltinSteps, Declared, DeclaredSteps, EnvGrant, Environment, ExecGrant, Permissions, ProgramStep, RhaiSteps,
+    StepEnvConfig, StepEnvHandle,
 };
 use durhai_testkit::PATIENCE;
 use serde_json::json;
@@ -65,24 +65,24 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    pub async fn host(&self, provisions: Provisions) -> Host {
-        self.host_in(Arc::new(MemoryWorld::new()), Outside::new(provisions), |builder| builder).await
+    pub async fn host(&self, config: StepEnvConfig) -> Host {
+        self.host_in(Arc::new(MemoryWorld::new()), StepEnvHandle::new(config), |builder| builder).await
     }
 
     pub async fn host_in(
         &self,
         world: Arc<dyn World>,
-        outside: Outside,
+        step_env: StepEnvHandle,
         more: impl FnOnce(durhai::HostBuilder) -> durhai::HostBuilder,
     ) -> Host {
         let builder = Host::builder()
             .shared_world(world)
             .workflows(self.path("scripts"))
             .watch(false)
-            .steps(Arc::new(RhaiSteps::open(self.path("scripts"), outside.clone())))
-            .steps(Arc::new(BuiltinSteps::new(outside.clone())))
-            .steps(Arc::new(DeclaredSteps::new(outside.clone())))
-            .mask(outside.mask());
+            .steps(Arc::new(RhaiSteps::open(self.path("scripts"), step_env.clone())))
+            .steps(Arc::new(BuiltinSteps::new(step_env.clone())))
+            .steps(Arc::new(DeclaredSteps::new(step_env.clone())))
+            .mask(step_env.mask());
         more(builder).start().await.unwrap()
     }
 
@@ -98,11 +98,11 @@ impl Place {
 }
 
 /// Everything may be run, in this environment.
-pub fn everything(more: &[(&str, &str)]) -> Provisions {
-    Provisions {
+pub fn everything(more: &[(&str, &str)]) -> StepEnvConfig {
+    StepEnvConfig {
         permissions: Permissions { exec: ExecGrant::Everything, ..Permissions::none() },
         environment: environment(more),
-        ..Provisions::default()
+        ..StepEnvConfig::default()
     }
 }
 

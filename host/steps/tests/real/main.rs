@@ -1,4 +1,4 @@
-//! The three examples that deal with the world outside, `harvest`, `fulfil` and `release`, against the services of
+//! The three examples that deal with the world step_env, `harvest`, `fulfil` and `release`, against the services of
 //! `examples/services`: on their good days, on their bad ones, and with hosts that die.
 
 mod fulfil;

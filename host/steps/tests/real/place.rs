@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durhai::{Host, Run, RunId, RunView, SledWorld, Status, Value, World, WorldError};
-use durhai_steps::{BuiltinSteps, DeclaredSteps, Given, Outside, RhaiSteps, Settings};
+use durhai_steps::{BuiltinSteps, DeclaredSteps, Given, RhaiSteps, Settings, StepEnvHandle};
 use durhai_testkit::{Fault, FaultWorld, Pulse};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -78,17 +78,17 @@ impl Place {
     pub async fn host(&self, world: Arc<dyn World>) -> Host {
         let settings = Settings::read(self.path("scripts/durhai.toml")).unwrap();
         let given = Given { env_file: Some(self.path("keys.env")), ..Given::default() };
-        let outside = Outside::new(settings.provisions(&given).unwrap());
+        let step_env = StepEnvHandle::new(settings.step_env(&given).unwrap());
         let scripts = self.path("scripts");
         let builder = Host::builder()
             .shared_world(world)
             .workflows(&scripts)
             .watch(false)
             .workers(2)
-            .steps(Arc::new(DeclaredSteps::new(outside.clone())))
-            .steps(Arc::new(RhaiSteps::open(&scripts, outside.clone())))
-            .steps(Arc::new(BuiltinSteps::new(outside.clone())))
-            .mask(outside.mask());
+            .steps(Arc::new(DeclaredSteps::new(step_env.clone())))
+            .steps(Arc::new(RhaiSteps::open(&scripts, step_env.clone())))
+            .steps(Arc::new(BuiltinSteps::new(step_env.clone())))
+            .mask(step_env.mask());
         let builder = settings.rules().into_iter().fold(builder, |builder, (name, rule)| builder.step_rule(name, rule));
         builder.start().await.unwrap()
     }

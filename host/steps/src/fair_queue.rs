@@ -1,17 +1,17 @@
-//! A line in which runs take turns: one that asks for thousands of attempts at once does not make the others wait for all of
-//! them.
+//! A queue that serves runs in rotation: one that asks for thousands of attempts at once does not make the others wait for
+//! all of them.
 
 use std::collections::{HashMap, VecDeque};
 
-/// What waits, by run. The runs that have something in it take turns; what one of them has comes in its order.
-pub struct Turns<T> {
+/// What waits, by run. The runs that have something in it are served in rotation, the items of one run in their order.
+pub struct FairQueue<T> {
     waiting: HashMap<String, VecDeque<T>>,
     /// Each run that has something waiting, once.
     next: VecDeque<String>,
     count: usize,
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     pub fn push(&mut self, run: &str, item: T) {
         self.count += 1;
         match self.waiting.get_mut(run) {
@@ -41,13 +41,13 @@ impl<T> Turns<T> {
     }
 
     pub fn clear(&mut self) {
-        *self = Turns::default();
+        *self = FairQueue::default();
     }
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Turns { waiting: HashMap::new(), next: VecDeque::new(), count: 0 }
+        FairQueue { waiting: HashMap::new(), next: VecDeque::new(), count: 0 }
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn runs_take_turns() {
-        let mut line = Turns::default();
+        let mut line = FairQueue::default();
         for n in 0..4 {
             line.push("many", format!("many {n}"));
         }

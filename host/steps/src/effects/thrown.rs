@@ -3,58 +3,59 @@
 use durhai::{StepError, Value};
 use rhai::{Dynamic, Engine, EvalAltResult, Position};
 
-use super::Fallible;
-use super::context::length;
-use crate::convert::{to_dynamic, to_json};
+use crate::convert::{to_duration, to_dynamic, to_json};
+
+pub type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
 /// What `fatal`, `retry_after` and the file functions throw: a script that catches it can look and throw it again.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub struct ThrownStepError {
     pub error: StepError,
     pub data: Value,
 }
 
-pub fn add_verdicts(engine: &mut Engine) {
-    engine.register_type_with_name::<Verdict>("StepError");
-    engine.register_get("message", |verdict: &mut Verdict| verdict.error.message().to_owned());
-    engine.register_get("fatal", |verdict: &mut Verdict| verdict.error.is_fatal());
-    engine.register_get("data", |verdict: &mut Verdict| to_dynamic(verdict.data.clone()).unwrap_or_default());
-    engine.register_fn("to_string", |verdict: &mut Verdict| verdict.error.message().to_owned());
-    engine.register_fn("to_debug", |verdict: &mut Verdict| verdict.error.message().to_owned());
+pub fn add_step_errors(engine: &mut Engine) {
+    engine.register_type_with_name::<ThrownStepError>("StepError");
+    engine.register_get("message", |error: &mut ThrownStepError| error.error.message().to_owned());
+    engine.register_get("fatal", |error: &mut ThrownStepError| error.error.is_fatal());
+    engine.register_get("data", |error: &mut ThrownStepError| to_dynamic(error.data.clone()).unwrap_or_default());
+    engine.register_fn("to_string", |error: &mut ThrownStepError| error.error.message().to_owned());
+    engine.register_fn("to_debug", |error: &mut ThrownStepError| error.error.message().to_owned());
 
     let throw = |make: fn(String) -> StepError, message: Dynamic| -> Fallible<Dynamic> {
         let (message, data) = in_words(&message);
-        Err(Verdict { error: make(message), data }.thrown())
+        Err(ThrownStepError { error: make(message), data }.thrown())
     };
     engine.register_fn("fatal", move |message: Dynamic| throw(StepError::fatal, message));
     engine.register_fn("fatal", |message: &str, data: Dynamic| -> Fallible<Dynamic> {
-        Err(Verdict { error: StepError::fatal(message), data: to_json(&data)? }.thrown())
+        Err(ThrownStepError { error: StepError::fatal(message), data: to_json(&data)? }.thrown())
     });
     engine.register_fn("retry_after", |wait: Dynamic, message: &str| -> Fallible<Dynamic> {
-        Err(Verdict { error: StepError::retry(message).retry_after(length(&wait)?), data: Value::Null }.thrown())
+        Err(ThrownStepError { error: StepError::retry(message).retry_after(to_duration(&wait)?), data: Value::Null }
+            .thrown())
     });
     engine.register_fn("retry_after", |wait: Dynamic, message: &str, data: Dynamic| -> Fallible<Dynamic> {
-        let error = StepError::retry(message).retry_after(length(&wait)?);
-        Err(Verdict { error, data: to_json(&data)? }.thrown())
+        let error = StepError::retry(message).retry_after(to_duration(&wait)?);
+        Err(ThrownStepError { error, data: to_json(&data)? }.thrown())
     });
 }
 
-impl Verdict {
+impl ThrownStepError {
     pub fn thrown(self) -> Box<EvalAltResult> {
         EvalAltResult::ErrorRuntime(Dynamic::from(self), Position::NONE).into()
     }
 }
 
-impl From<StepError> for Verdict {
+impl From<StepError> for ThrownStepError {
     fn from(error: StepError) -> Self {
         let data = error.details().clone();
-        Verdict { error, data }
+        ThrownStepError { error, data }
     }
 }
 
-/// What a function of a module came to.
+/// The outcome of a function of a module, for the script that called it.
 pub fn give<T>(result: Result<T, StepError>) -> Fallible<T> {
-    result.map_err(|error| Verdict::from(error).thrown())
+    result.map_err(|error| ThrownStepError::from(error).thrown())
 }
 
 /// A thrown value as a message and what is kept of it as data.
