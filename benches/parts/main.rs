@@ -2,9 +2,8 @@
 //! told by `durhai bench`.
 
 mod commit;
-mod gate;
+mod compat;
 mod host;
-mod log;
 mod replay;
 mod script;
 
@@ -24,10 +23,10 @@ fn main() {
     script::bench(&mut criterion);
     let ratios = commit::bench(&mut criterion);
     host::bench(&mut criterion);
-    gate::bench(&mut criterion);
+    compat::bench(&mut criterion);
     criterion.final_summary();
     ratios.print();
-    if std::env::args().any(|arg| arg == "gate") {
-        gate::print();
+    if std::env::args().any(|arg| arg == "compat") {
+        compat::print();
     }
 }

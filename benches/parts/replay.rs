@@ -3,10 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput};
+use durhai_bench::logs;
 use durhai_core::replay::{Limits, Verdict};
 use durhai_core::{Body, Event, Replay, wire};
-
-use crate::log;
 
 pub fn bench(criterion: &mut Criterion) {
     encoding(criterion);
@@ -16,7 +15,7 @@ pub fn bench(criterion: &mut Criterion) {
 /// Elements are events: those of one turn (a step's result and the start of the next), as a commit holds them, and many
 /// in one piece.
 fn encoding(criterion: &mut Criterion) {
-    let events = log::of(500);
+    let events = logs::of(500);
     let turn = &events[3..5];
     assert!(matches!(
         turn,
@@ -41,13 +40,13 @@ fn encoding(criterion: &mut Criterion) {
 /// Elements are events.
 fn replaying(criterion: &mut Criterion) {
     const STEPS: usize = 10_000;
-    let events = log::of(STEPS);
+    let events = logs::of(STEPS);
     let mut group = criterion.benchmark_group("replay");
     group.throughput(Throughput::Elements(events.len() as u64));
     group.bench_function("10000 steps, no script", |b| {
         let again = |events| {
             let mut replay = Replay::new(events, Limits::default()).expect("a log");
-            log::drive(&mut replay, STEPS);
+            logs::drive(&mut replay, STEPS);
             assert!(matches!(replay.verdict(), Some(Verdict::Ended(_))), "{:?}", replay.verdict());
             replay
         };

@@ -5,15 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
+use durhai_bench::hosts::SEQUENCE;
+use durhai_bench::logs::{self, START};
 use durhai_core::replay::{Command, Input, Limits};
 use durhai_core::{Event, Replay, StepId};
 use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn, rhai};
 use serde_json::json;
 
-use crate::log::{self, START};
-
 const ENDLESS: &str = r#"let x = 0; loop { x = use_step("add", x); }"#;
-const DURABLE: &str = r#"let x = 0; for i in 0..input { x = use_step("add", x); } x"#;
 const NATIVE: &str = r#"let x = 0; for i in 0..input { x = add(x); } x"#;
 
 /// A workflow of the usual kind and length.
@@ -77,7 +76,7 @@ fn calls(criterion: &mut Criterion, sandbox: &Sandbox) {
     const CALLS: usize = 1_000;
     let mut group = criterion.benchmark_group("1000 calls");
     group.throughput(Throughput::Elements(CALLS as u64));
-    let scripts = [("native", NATIVE, vec![log::created(CALLS)]), ("replayed", DURABLE, log::of(CALLS))];
+    let scripts = [("native", NATIVE, vec![logs::created(CALLS)]), ("replayed", SEQUENCE, logs::of(CALLS))];
     for (name, source, log) in scripts {
         let program = compile(sandbox, source);
         let whole = |mut execution: Execution| {
@@ -106,7 +105,7 @@ fn execution(program: &Rc<Program>, log: Vec<Event>) -> Execution {
 
 /// A run that waits for its first step.
 fn begin(sandbox: &Sandbox, program: &Rc<Program>) -> Execution {
-    let mut execution = execution(program, vec![log::created(0)]);
+    let mut execution = execution(program, vec![logs::created(0)]);
     assert_eq!(execution.turn(sandbox, &|| false), Turn::Idle);
     execution
 }

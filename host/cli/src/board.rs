@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use durhai::{Body, Event, Millis, StepId};
 
-use crate::output::{cut, short};
+use crate::text::{cut, short};
 use crate::times;
 
 /// Calls named at a time; the others are counted.

@@ -15,7 +15,7 @@ pub enum Exit {
     /// The command makes no sense as it is: options, JSON, a script that does not compile.
     Usage = 2,
     NotFound = 3,
-    /// The host or the store cannot be reached, is held by somebody else or is damaged.
+    /// The host or the store cannot be reached, is held by another process or is damaged.
     Unreachable = 4,
     Interrupted = 130,
 }

@@ -129,7 +129,7 @@ fn by_file(path: &Path, given: Option<&Path>) -> Result<Target, Fail> {
     Ok(Target { root, name: parts.join("/") })
 }
 
-/// Has what only a scripts folder has. A `lib` without scripts is somebody else's.
+/// Has what only a scripts folder has. A `lib` without scripts is that of another program.
 pub fn is_root(folder: &Path) -> bool {
     folder.join("durhai.toml").is_file() || ["steps", "lib"].iter().any(|name| holds_scripts(&folder.join(name)))
 }

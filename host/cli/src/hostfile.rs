@@ -22,7 +22,7 @@ pub struct HostFile {
     /// A `durhai run`: it answers, but runs nothing beside its own run.
     #[serde(default)]
     pub passing: bool,
-    /// It ends, and answers nobody any more; the store is free as soon as its steps have ended.
+    /// It ends, and answers no more; the store is free as soon as its steps have ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
     /// The token that `durhai run` made for itself; the file can be read by its owner only.
@@ -84,7 +84,7 @@ impl HostFile {
 }
 
 impl Published {
-    /// From now on it answers nobody; who wants the store waits for its end.
+    /// From now on it answers no more; a command that wants the store waits for its end.
     pub fn stopping(&mut self) {
         if self.is_ours() {
             let file = HostFile { stopping: true, ..self.file.clone() };

@@ -149,7 +149,7 @@ impl Serving {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let shutdown = async {
-                // An error means that nobody is left who could stop it: as good as a stop.
+                // An error means that what could stop it is gone: as good as a stop.
                 let _ = stopped.await;
             };
             durhai_api::serve(host, listener, config, shutdown).await
@@ -157,7 +157,7 @@ impl Serving {
         Serving { stop, task, published }
     }
 
-    /// The API of a run in the foreground, for whoever can read the data folder; its hooks are for everybody here.
+    /// The API of a run in the foreground, for users who can read the data folder; its hooks are for all programs here.
     pub async fn privately(host: Host, data: &Path, door: Door) -> Result<Serving, Fail> {
         let secret = hostfile::random()?;
         let Door { listener, mut file } = door;
@@ -168,7 +168,7 @@ impl Serving {
             instance: Some(file.instance.clone()),
             leave_starts: true,
             command_line: true,
-            // Its token is a secret of the data folder, which nobody could type.
+            // Its token is a secret of the data folder, which no user could type.
             page: false,
             ..Config::default()
         };

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::exit::Exit;
 
-/// Whether somebody asked this process to stop.
+/// Whether the user or the system asked this process to stop.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<bool>);
 
@@ -24,7 +24,7 @@ impl Interrupt {
     /// Resolves when it was asked, also if that was before.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {
-            // Nobody listens for signals: none will come.
+            // Signals cannot be listened for: none will come.
             std::future::pending::<()>().await;
         }
     }

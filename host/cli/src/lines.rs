@@ -4,7 +4,7 @@ use durhai::event::Again;
 use durhai::view::LogEntry;
 use durhai::{Body, Event, Value};
 
-use crate::output::{quoted, short};
+use crate::text::{quoted, short};
 use crate::times;
 
 /// The columns of an event in a list: number, time, type, step, detail.

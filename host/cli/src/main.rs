@@ -1,7 +1,6 @@
 //! The command line of durhai.
 
 mod args;
-mod bench;
 mod board;
 mod client;
 mod commands;
@@ -14,10 +13,14 @@ mod input;
 mod interrupt;
 mod journal;
 mod lines;
+mod logging;
+mod note;
 mod output;
 mod progress;
+mod replayed;
+mod sizes;
+mod text;
 mod times;
-mod trace;
 mod watch;
 
 use std::process::ExitCode;
@@ -25,7 +28,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::exit::{Exit, Fail};
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 /// The store copies small nodes at every commit; with the C library's allocator a third of the time goes into that.
 /// What scripts hold is counted on the way.

@@ -9,8 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::board::Board;
 use crate::lines;
-use crate::output::{Out, cut, note, quoted, short};
-use crate::{times, trace};
+use crate::note::{self, note};
+use crate::output::Out;
+use crate::text::{cut, quoted, short};
+use crate::times;
 
 /// Shows what happens in one run.
 pub struct Progress<'a> {
@@ -20,7 +22,7 @@ pub struct Progress<'a> {
     workflow: String,
     /// What it waits for, looked up when nothing happens for a while.
     waiting: Option<String>,
-    /// Nobody looked yet: what it waits for may be older than the watch.
+    /// It was not looked at yet: what it waits for may be older than the watch.
     fresh: bool,
     /// Where hooks are reached, if it is not where their addresses say.
     base: Option<String>,
@@ -46,7 +48,7 @@ impl<'a> Progress<'a> {
         let mode = match (quiet, out.json) {
             (true, _) => Mode::Quiet,
             (_, true) => Mode::Json,
-            _ if trace::is_json() => Mode::Logged,
+            _ if note::are_events() => Mode::Logged,
             _ if std::io::stderr().is_terminal() => Mode::Live(live()),
             _ => Mode::Plain,
         };
@@ -82,7 +84,7 @@ impl<'a> Progress<'a> {
         self.fresh = true;
     }
 
-    /// Whether anybody sees script lines: nobody has to read them otherwise.
+    /// Whether script lines are shown: they need not be read otherwise.
     pub fn wants_lines(&self) -> bool {
         !matches!(self.mode, Mode::Quiet | Mode::Logged)
     }
@@ -112,7 +114,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Nothing happened for a while: tells what the run waits for. True if somebody wants to know.
+    /// Nothing happened for a while: tells what the run waits for. True if it was shown.
     pub fn is_curious(&self) -> bool {
         matches!(self.mode, Mode::Plain | Mode::Live(_))
             && self.waiting.is_none()
@@ -220,7 +222,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Somebody outside can end this wait, or another run does.
+/// An operator, a client or another run can end this wait.
 fn is_from_outside(wait: &Value) -> bool {
     let kind = wait.get("kind").and_then(Value::as_str);
     kind.is_some_and(|kind| matches!(kind, "signal" | "hook" | "suspend" | "child"))

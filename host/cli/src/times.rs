@@ -53,7 +53,7 @@ fn timestamp(at: Millis) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(at).ok()?).ok()
 }
 
-/// Nobody reads milliseconds of a wait of seconds.
+/// Milliseconds tell a reader nothing of a wait of seconds.
 fn coarse(ms: Millis) -> Millis {
     if ms < 1_000 { ms } else { ms / 1_000 * 1_000 }
 }

@@ -8,8 +8,10 @@ use durhai_api::{Item, Want};
 use crate::client::{Client, Following};
 use crate::exit::{Exit, Fail};
 use crate::interrupt::Interrupt;
-use crate::output::{Out, note, quoted};
+use crate::note::note;
+use crate::output::Out;
 use crate::progress::Progress;
+use crate::text::quoted;
 
 /// How often a live line is drawn.
 const TICK: Duration = Duration::from_millis(100);
@@ -23,7 +25,7 @@ pub enum Ending {
     Interrupted,
 }
 
-/// Follows one run until it has ended, is parked, or somebody interrupts.
+/// Follows one run until it has ended, is parked, or the user interrupts.
 async fn watch(
     client: &Client,
     id: &str,
@@ -79,7 +81,7 @@ pub async fn watch_chain(
     }
 }
 
-/// Prints what a run that is settled came to: its output on standard output, anything else on standard error.
+/// Prints the result of a run that is settled: its output on standard output, anything else on standard error.
 pub fn conclude(view: &RunView, out: &Out) -> Exit {
     if out.json {
         out.row(view);

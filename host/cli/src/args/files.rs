@@ -14,7 +14,7 @@ pub struct Export {
     /// The runs it started too, and those that continue it, all as they stand at one moment.
     #[arg(long)]
     pub children: bool,
-    /// Leave the tokens of hooks as they are: whoever has the file can speak to the run.
+    /// Leave the tokens of hooks as they are: readers of the file can speak to the run.
     #[arg(long)]
     pub with_tokens: bool,
 }

@@ -1,10 +1,10 @@
-//! What the commands can be told that look at scripts: `check`, `graph`, `test`.
+//! Commands about scripts: `check`, `graph`, `test`, `step`, `new`, `docs`, `definitions`.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::{Allow, GraphFormat};
+use super::allow::Allow;
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -83,6 +83,43 @@ pub struct Test {
     pub junit: Option<PathBuf>,
     #[command(flatten)]
     pub functions: Functions,
+    #[command(flatten)]
+    pub allow: Allow,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// GitHub, GitLab and most editors show it.
+    Mermaid,
+    /// For Graphviz: `durhai graph NAME --format dot | dot -Tsvg`.
+    Dot,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// The name of the workflow: `hello`, `billing/invoice`.
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Docs {
+    /// A durable call, a module of the library or a function: `use_step`, `std/time`, `time::format`.
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Definitions {
+    /// Where the files go: `.definitions`.
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Step {
+    /// The name of a step: `payments.charge`, `file.read`.
+    pub name: Option<String>,
+    /// The input as JSON, `@FILE` or `-`. Default: null.
+    #[arg(value_name = "JSON")]
+    pub input: Option<String>,
     #[command(flatten)]
     pub allow: Allow,
 }

@@ -15,7 +15,7 @@ use super::patience::Patience;
 use super::{Client, Following, Remote, Starting};
 use crate::exit::Fail;
 use crate::hostfile::HostFile;
-use crate::output::note;
+use crate::note::note;
 
 /// A host that takes up nothing by itself.
 pub struct Local {
@@ -27,13 +27,13 @@ pub fn store_path(data: &Path) -> PathBuf {
     data.join("store")
 }
 
-/// A store, or whoever has it.
+/// A store, or the process that has it.
 pub enum Opened {
     Store(Box<SledWorld>),
     Served(Remote),
 }
 
-/// Opens a store, which is made if it is not there. Says who has it if somebody else does.
+/// Opens a store, which is made if it is not there. Says which process has it, if another one does.
 pub async fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
     match open_or_served(data, store).await? {
         Opened::Store(world) => Ok(*world),
@@ -167,7 +167,7 @@ impl Local {
         let work = tokio::spawn(async move { run.trace(options, move |event| tx.blocking_send(event).is_ok()).await });
         while let Some(event) = rx.recv().await {
             if !watch(event) {
-                // The next thing that is seen finds nobody who wants it.
+                // The watcher is gone: the next event ends it.
                 rx.close();
             }
         }

@@ -1,4 +1,4 @@
-//! One way to the runs, whoever holds them: the host that serves the data folder, or the store itself.
+//! One way to the runs: the host that serves the data folder, or the store itself.
 
 mod lines;
 mod local;
@@ -303,7 +303,7 @@ impl Client {
         }
     }
 
-    /// What came of the last new version that live runs stood before.
+    /// The report of the last new version that was checked against live runs.
     pub async fn compat_report(&self, workflow: &str) -> Result<Option<CompatReport>, Fail> {
         match self {
             Client::Local(local) => Ok(local.host.compat_report(workflow).await?),

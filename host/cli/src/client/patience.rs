@@ -1,12 +1,12 @@
-//! How long a command waits for a store that somebody else has.
+//! How long a command waits for a store that another process has.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::hostfile::HostFile;
-use crate::output::note;
+use crate::note::note;
 
-/// Nobody says who has it: another command, which is done in a moment, or a host that is about to answer.
+/// It is not known which process has it: another command, which is done in a moment, or a host that is about to answer.
 const MOMENT: Duration = Duration::from_secs(10);
 
 /// A host has said that it ends: its steps may take as long as they are given.

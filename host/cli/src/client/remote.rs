@@ -81,10 +81,10 @@ impl Remote {
 
     pub async fn workflows(&self) -> Result<Vec<WorkflowView>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Workflows {
             workflows: Vec<WorkflowView>,
         }
-        Ok(self.ask::<Answer>(self.request(Method::GET, "workflows")).await?.workflows)
+        Ok(self.ask::<Workflows>(self.request(Method::GET, "workflows")).await?.workflows)
     }
 
     pub async fn start(&self, starting: Starting) -> Result<RunView, Fail> {
@@ -121,45 +121,45 @@ impl Remote {
 
     pub async fn events(&self, id: &str, from: u64, limit: usize) -> Result<Vec<Event>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Events {
             events: Vec<Event>,
         }
         let query = [("from", from), ("limit", limit as u64)];
-        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/events")).query(&query)).await?.events)
+        Ok(self.ask::<Events>(self.request(Method::GET, &run(id, "/events")).query(&query)).await?.events)
     }
 
     pub async fn logs(&self, id: &str, from: u64, limit: usize) -> Result<Vec<LogEntry>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Lines {
             lines: Vec<LogEntry>,
         }
         let query = [("from", from), ("limit", limit as u64)];
-        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/logs")).query(&query)).await?.lines)
+        Ok(self.ask::<Lines>(self.request(Method::GET, &run(id, "/logs")).query(&query)).await?.lines)
     }
 
     pub async fn emitted(&self, id: &str, stream: &str, from: u64, limit: usize) -> Result<Vec<OutputEntry>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Entries {
             entries: Vec<OutputEntry>,
         }
         let query = [("stream", stream.to_string()), ("from", from.to_string()), ("limit", limit.to_string())];
-        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/output")).query(&query)).await?.entries)
+        Ok(self.ask::<Entries>(self.request(Method::GET, &run(id, "/output")).query(&query)).await?.entries)
     }
 
     pub async fn streams(&self, id: &str) -> Result<Vec<StreamView>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Streams {
             streams: Vec<StreamView>,
         }
-        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/streams"))).await?.streams)
+        Ok(self.ask::<Streams>(self.request(Method::GET, &run(id, "/streams"))).await?.streams)
     }
 
     pub async fn suspensions(&self, id: &str) -> Result<Vec<Suspension>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Suspensions {
             suspensions: Vec<Suspension>,
         }
-        Ok(self.ask::<Answer>(self.request(Method::GET, &run(id, "/suspensions"))).await?.suspensions)
+        Ok(self.ask::<Suspensions>(self.request(Method::GET, &run(id, "/suspensions"))).await?.suspensions)
     }
 
     pub async fn resume(&self, id: &str, label: Option<&str>, data: &Value) -> Result<(), Fail> {
@@ -188,10 +188,10 @@ impl Remote {
 
     pub async fn schedules(&self) -> Result<Vec<ScheduleView>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Schedules {
             schedules: Vec<ScheduleView>,
         }
-        Ok(self.ask::<Answer>(self.request(Method::GET, "schedules")).await?.schedules)
+        Ok(self.ask::<Schedules>(self.request(Method::GET, "schedules")).await?.schedules)
     }
 
     /// `how`: `pause` or `resume`.
@@ -226,7 +226,7 @@ impl Remote {
         self.ask(self.request(Method::POST, &run(id, "/fork")).json(fork)).await
     }
 
-    /// Each line is something that was seen; the last is what came of it. None: `watch` wanted no more, and the host was not
+    /// Each line is something that was seen; the last is the result. None: `watch` wanted no more, and the host was not
     /// waited for.
     pub async fn trace(
         &self,
@@ -260,11 +260,11 @@ impl Remote {
 
     pub async fn versions(&self, workflow: &str) -> Result<Vec<VersionView>, Fail> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct Versions {
             versions: Vec<VersionView>,
         }
         let path = format!("workflows/{}/versions", segment(workflow));
-        Ok(self.ask::<Answer>(self.request(Method::GET, &path)).await?.versions)
+        Ok(self.ask::<Versions>(self.request(Method::GET, &path)).await?.versions)
     }
 
     pub async fn source(&self, workflow: &str, version: &str) -> Result<SourceView, Fail> {
@@ -317,7 +317,7 @@ impl Remote {
         let (pieces, mut unread) = pieces(input);
         let request = self.request(Method::POST, "import").query(&query).body(Body::wrap_stream(pieces));
         let imported = self.ask(request).await;
-        // Whoever reads may wait for a pipe that nobody needs any more.
+        // The reading thread may wait for a pipe whose content is not needed any more.
         match unread.try_recv() {
             Ok(error) => Err(Fail::usage(format!("the file cannot be read: {error}"))),
             Err(_) => imported,

@@ -5,12 +5,14 @@ use std::path::Path;
 use durhai::{RunView, Status};
 use serde_json::json;
 
-use crate::args::{Delete, End, Globals, OneRun, Signal};
+use crate::args::{Delete, End, Globals, OneRun, Resume, Signal};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::input;
-use crate::output::{Out, note, quoted};
+use crate::note::note;
+use crate::output::Out;
+use crate::text::quoted;
 
 /// The two ways to end a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,13 @@ pub async fn signal(globals: &Globals, args: Signal, out: &Out) -> Outcome {
     let client = Client::connect(&globals.data).await?;
     let done = client.signal(&args.run, &args.name, &payload, args.id.as_deref()).await;
     told(client, &args.run, done, &format!("signal {} sent", args.name), out).await
+}
+
+pub async fn resume(globals: &Globals, args: Resume, out: &Out) -> Outcome {
+    let data = input::json(args.answer.as_deref(), "the answer")?;
+    let client = Client::connect(&globals.data).await?;
+    let done = client.resume(&args.run, args.label.as_deref(), &data).await;
+    told(client, &args.run, done, "answered", out).await
 }
 
 pub async fn end(globals: &Globals, args: End, how: How, out: &Out) -> Outcome {
@@ -94,8 +103,8 @@ pub async fn delete(globals: &Globals, args: Delete, out: &Out) -> Outcome {
     Ok(exit)
 }
 
-/// Says what was done, and who will act on it if no host does now.
-pub async fn told(client: Client, run: &str, done: Result<(), Fail>, what: &str, out: &Out) -> Outcome {
+/// Says what was done, and which command makes a host act on it if none serves now.
+async fn told(client: Client, run: &str, done: Result<(), Fail>, what: &str, out: &Out) -> Outcome {
     let local = client.is_local();
     let view = match &done {
         Ok(()) if local || out.json => client.get(run).await.ok(),

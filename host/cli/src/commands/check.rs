@@ -7,7 +7,8 @@ use durhai::check::{CheckOptions, Finding, Severity};
 
 use crate::args::{Allow, Check, Globals};
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 use crate::{folder, hosting};
 
 pub fn check(globals: &Globals, args: Check, out: &Out) -> Outcome {

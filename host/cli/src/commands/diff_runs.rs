@@ -7,7 +7,8 @@ use durhai::logs::{Difference, DifferenceKind, LogSide, diff_logs};
 
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, short};
+use crate::output::Out;
+use crate::text::short;
 
 /// Events read at a time.
 const PAGE: usize = 1_000;

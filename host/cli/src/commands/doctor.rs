@@ -57,7 +57,7 @@ fn show(findings: &[Damage], out: &Out) {
     }
 }
 
-/// Whether the files of a store that nobody has open are damaged. Then nobody opens it to look further, as that changes it.
+/// Whether the files of a store that no process has open are damaged. Then it is not opened to look further, as that changes it.
 async fn look_at_files(globals: &Globals, out: &Out) -> Result<Option<Exit>, Fail> {
     let store = store_path(&globals.data);
     if Client::served(&globals.data).await?.is_some() {

@@ -9,7 +9,8 @@ use durhai::archive::ExportOptions;
 use crate::args;
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 pub async fn export(globals: &args::Globals, args: args::Export, out: &Out) -> Outcome {
     let client = Client::connect(&globals.data).await?;

@@ -6,7 +6,8 @@ use crate::args::{Events, Follow, Globals};
 use crate::client::Client;
 use crate::exit::{Exit, Outcome};
 use crate::lines;
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 /// Read at a time.
 const PAGE: usize = 1_000;

@@ -13,7 +13,8 @@ use crate::args::{ForkArgs, Globals};
 use crate::client::{Client, Local, exported, open_or_served, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::hosting;
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 pub async fn fork(globals: &Globals, args: ForkArgs, out: &Out) -> Outcome {
     let fork = Fork {

@@ -8,7 +8,8 @@ use durhai::archive::{BackupSummary, ImportOptions};
 use crate::args;
 use crate::client::{Client, open_or_served, open_world, store_path};
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 pub async fn import(globals: &args::Globals, args: args::Import, out: &Out) -> Outcome {
     let input: Box<dyn Read + Send> = match args.file.to_str() {

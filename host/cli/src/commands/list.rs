@@ -6,7 +6,9 @@ use durhai::{Query, RunId, RunView, Status};
 use crate::args::{Globals, List};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, cut, note};
+use crate::note::note;
+use crate::output::Out;
+use crate::text::{cut, quoted};
 use crate::times;
 
 pub async fn list(globals: &Globals, args: List, out: &Out) -> Outcome {
@@ -53,7 +55,7 @@ fn show(found: &Listing, out: &Out) -> Result<(), Fail> {
         note("no runs");
     }
     if let Some(next) = &found.next {
-        note(format!("There are more: --cursor {} shows the next ones, --all every one.", crate::output::quoted(next)));
+        note(format!("There are more: --cursor {} shows the next ones, --all every one.", quoted(next)));
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use durhai::versions::{CompatVerdict, Migration};
 use crate::args::{Globals, Migrate};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 /// Exit 1 if something does not fit.
 pub async fn migrate(globals: &Globals, args: Migrate, out: &Out) -> Outcome {

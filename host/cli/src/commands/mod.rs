@@ -2,6 +2,7 @@
 
 mod act;
 mod backup;
+mod bench;
 mod check;
 mod definitions;
 mod diff;
@@ -12,12 +13,12 @@ mod export;
 mod follow;
 mod fork;
 mod graph;
+mod hook;
 mod import;
 mod list;
 mod migrate;
 mod new;
 mod output;
-mod outside;
 mod purge;
 pub mod replay;
 mod run;
@@ -48,8 +49,8 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Events(args) => follow::events(globals, args, out).await,
         Command::Logs(args) => follow::logs(globals, args, out).await,
         Command::Output(args) => output::output(globals, args, out).await,
-        Command::Resume(args) => outside::resume(globals, args, out).await,
-        Command::Hook(args) => outside::hook(globals, args, out).await,
+        Command::Resume(args) => act::resume(globals, args, out).await,
+        Command::Hook(args) => hook::hook(globals, args, out).await,
         Command::Purge(args) => purge::purge(globals, args, out).await,
         Command::Schedules(args) => schedules::schedules(globals, args, out).await,
         Command::Signal(args) => act::signal(globals, args, out).await,
@@ -71,7 +72,7 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::New(args) => new::new(globals, args, out),
         Command::Docs(args) => docs::docs(args, out),
         Command::Definitions(args) => definitions::definitions(globals, args, out),
-        Command::Bench(args) => crate::bench::run(args, &globals.data, out).await,
+        Command::Bench(args) => bench::run(args, &globals.data, out).await,
         Command::Export(args) => export::export(globals, args, out).await,
         Command::Import(args) => import::import(globals, args, out).await,
         Command::Backup(args) => backup::backup(globals, args, out).await,

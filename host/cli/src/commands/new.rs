@@ -61,7 +61,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    // Between the look and this somebody may have made it.
+    // Another process may have made it since the look.
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
     std::io::Write::write_all(&mut file, text.as_bytes())
 }

@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::args::{Globals, Output};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 /// Read at a time.
 const PAGE: usize = 1_000;

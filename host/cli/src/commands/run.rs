@@ -14,9 +14,11 @@ use crate::folder::{self, Target};
 use crate::hosting::{self, Door, Prepared, Serving};
 use crate::input;
 use crate::interrupt::Interrupt;
-use crate::output::{Out, note, quoted};
+use crate::logging;
+use crate::note::note;
+use crate::output::Out;
 use crate::progress::Progress;
-use crate::trace;
+use crate::text::quoted;
 use crate::watch::{Ending, conclude, parked, watch_chain};
 
 /// A run in this process, from the arguments of `run` or of `start --wait`.
@@ -36,7 +38,7 @@ pub struct Job {
 pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
     // Without being asked, a run in the foreground says nothing of its host.
     if args.observing.log_level.is_some() || args.observing.log_format == LogFormat::Json {
-        trace::begin(&args.observing, LevelFilter::WARN);
+        logging::begin(&args.observing, LevelFilter::WARN);
     }
     let target = folder::target(&args.target, globals.scripts.as_deref())?;
     let again = again(globals, "run", &args.target, &args.allow);
@@ -57,8 +59,8 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
     here(globals, job, (prepared, world), out).await
 }
 
-/// How long a step waits for a secret that is not set, or for a file that does not compile, before the run is parked: nobody
-/// may be there who could mend it.
+/// How long a step waits for a secret that is not set, or for a file that does not compile, before the run is parked: there
+/// may be no operator who could mend it.
 const PARK_AFTER: Duration = Duration::from_secs(30);
 
 /// Runs it to its end, in this process.
@@ -162,7 +164,7 @@ async fn take_up(client: &Client, job: &Job, view: RunView, out: &Out) -> Result
     let id = view.id.as_str();
     match view.status {
         status if status.is_terminal() => return Ok(Begun::Settled(conclude(&view, out))),
-        // It crashed its host again and again; whoever names it here wants to see it.
+        // It crashed its host again and again; a user who names it here wants to see it.
         Status::Parked if is_poisoned(&view) || waits_for_operator(&view) => unpark(client, id).await?,
         Status::Parked => {
             if out.json {
@@ -235,7 +237,7 @@ async fn follow(
     }
     let want = Want { events: Some(from), lines: progress.wants_lines().then_some(lines), output: None };
     let mut ending = watch_chain(client, &id, want.clone(), &mut progress, interrupt).await;
-    // Killed again and again before it got any further, it is now found poisoned; but here somebody insists.
+    // Killed again and again before it got any further, it is now found poisoned; but here a user insists.
     if let Ok(Ending::Settled(view)) = &ending
         && view.status == Status::Parked
         && is_poisoned(view)

@@ -8,7 +8,9 @@ use crate::args::{Globals, ScheduleAction, Schedules};
 use crate::client::{Client, Local, Opened, open_or_served, store_path};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
-use crate::output::{Out, note, quoted};
+use crate::note::note;
+use crate::output::Out;
+use crate::text::quoted;
 use crate::times;
 
 pub async fn schedules(globals: &Globals, args: Schedules, out: &Out) -> Outcome {

@@ -22,11 +22,12 @@ use crate::folder;
 use crate::hostfile::HostFile;
 use crate::hosting::{self, Prepared, Serving};
 use crate::interrupt::Interrupt;
-use crate::output::{Out, note};
-use crate::{journal, times, trace};
+use crate::note::{self, note};
+use crate::output::Out;
+use crate::{journal, logging, times};
 
 pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
-    trace::begin(&args.observing, LevelFilter::WARN);
+    logging::begin(&args.observing, LevelFilter::WARN);
     let mut interrupt = Interrupt::listen();
     let root = folder::scripts(args.dir.as_deref().or(globals.scripts.as_deref()))?;
     let mut config = config(&args)?;
@@ -54,7 +55,7 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     file.token_file = args.token_file.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     config.instance = Some(file.instance.clone());
     let (reloads, settings) = mpsc::unbounded_channel();
-    let logged = trace::is_json();
+    let logged = note::are_events();
     let mut news = News { reports: host.reports(), commits, settings, quiet: args.quiet, logged, out };
     // Saves are noticed once this has answered: what was saved while the host started is looked at here.
     host.reload().await?;
@@ -68,10 +69,10 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
         }
     };
     let _following = following.start(&host, move |reload| {
-        // Nobody listens any more: the host is about to end.
+        // The receiver is gone: the host is about to end.
         let _ = reloads.send(reload);
     });
-    // Whoever reads the first line finds the host.
+    // A program that has read the first line finds the host.
     news.opening(&root, globals, address, &host.workflows());
     findings.iter().chain(&broken).for_each(|finding| note(format!("warning: {finding}")));
 

@@ -10,7 +10,8 @@ use crate::args::{Globals, OneRun};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::lines;
-use crate::output::{Out, quoted};
+use crate::output::Out;
+use crate::text::quoted;
 use crate::times;
 
 /// Read at a time.
@@ -73,7 +74,7 @@ async fn look(client: &Client, id: &str) -> Result<Shown, Fail> {
     Ok(Shown { run, suspensions, hooks, children })
 }
 
-/// The log knows them: a hook may be open while nobody waits at it.
+/// The log knows them: a hook may be open while no task waits at it.
 async fn open_hooks(client: &Client, id: &str) -> Result<Vec<Hook>, Fail> {
     let mut open = BTreeMap::new();
     let mut from = 1;
@@ -96,95 +97,123 @@ async fn open_hooks(client: &Client, id: &str) -> Result<Vec<Hook>, Fail> {
     }
 }
 
-fn print(shown: &Shown, local: bool, out: &Out) {
-    let view = &shown.run;
-    let field = |name: &str, text: &str| {
+/// Lines of a name and a text, aligned.
+struct Fields<'a>(&'a Out);
+
+impl Fields<'_> {
+    fn text(&self, name: &str, text: &str) {
         let mut lines = text.lines();
-        out.line(format!("{name:<10}  {}", lines.next().unwrap_or_default()).trim_end());
-        lines.for_each(|line| out.line(format!("{:<10}  {line}", "")));
-    };
-    let text = |value: &Value| if out.terminal { format!("{value:#}") } else { value.to_string() };
-    let value = |name: &str, value: &Value| {
+        self.0.line(format!("{name:<10}  {}", lines.next().unwrap_or_default()).trim_end());
+        lines.for_each(|line| self.0.line(format!("{:<10}  {line}", "")));
+    }
+
+    fn value(&self, name: &str, value: &Value) {
         if !value.is_null() {
-            field(name, &text(value));
+            self.text(name, &self.json(value));
         }
-    };
-    field("run", view.id.as_str());
-    field("workflow", &format!("{} ({})", view.workflow, view.version.short()));
-    field("status", &out.status(view.status));
+    }
+
+    fn moment(&self, name: &str, at: u64) {
+        self.text(name, &format!("{} ({})", times::rfc3339(at), times::from_now(at)));
+    }
+
+    fn json(&self, value: &Value) -> String {
+        if self.0.terminal { format!("{value:#}") } else { value.to_string() }
+    }
+}
+
+fn print(shown: &Shown, local: bool, out: &Out) {
+    let (view, fields) = (&shown.run, Fields(out));
+    print_identity(view, out);
+    for (name, at) in [("created", Some(view.created_at)), ("started", view.started_at), ("ended", view.ended_at)] {
+        if let Some(at) = at {
+            fields.moment(name, at);
+        }
+    }
+    fields.text("events", &view.events.to_string());
+    if let Some(text) = children(&shown.children, view.id.as_str()) {
+        fields.text("children", &text);
+    }
+    fields.value("input", &view.input);
+    if view.state.as_object().is_none_or(|state| !state.is_empty()) {
+        fields.value("state", &view.state);
+    }
+    fields.value("output", &view.output);
+    if let Some(error) = &view.error {
+        fields.text("error", &error.to_string());
+        fields.value("data", &error.data);
+    }
+    if let Some(reason) = &view.reason {
+        fields.text("reason", reason);
+    }
+    print_waits(shown, &fields);
+    if let Some(next) = next(view, local) {
+        fields.text("next", &next);
+    }
+}
+
+/// Which run it is, where it comes from, and what it was started with.
+fn print_identity(view: &RunView, out: &Out) {
+    let fields = Fields(out);
+    fields.text("run", view.id.as_str());
+    fields.text("workflow", &format!("{} ({})", view.workflow, view.version.short()));
+    fields.text("status", &out.status(view.status));
     if let Some(said) = &view.status_text {
-        field("says", said);
+        fields.text("says", said);
     }
     for (key, text) in &view.tags {
-        field("tag", &format!("{key}={text}"));
+        fields.text("tag", &format!("{key}={text}"));
     }
     let related = [("parent", &view.parent), ("continues", &view.previous), ("goes on as", &view.next)];
     for (name, run) in related.into_iter().filter_map(|(name, run)| Some((name, run.as_ref()?))) {
-        field(name, run.as_str());
+        fields.text(name, run.as_str());
     }
     if let Some(before) = &view.retry_of {
-        field("tries again", before.as_str());
+        fields.text("tries again", before.as_str());
     }
     if let Some(next) = &view.retried_as {
-        field("tried again", &format!("as {next}"));
+        fields.text("tried again", &format!("as {next}"));
     }
     if let Some(origin) = &view.origin {
         let file = origin.file.as_ref().map_or(String::new(), |file| format!(", imported from {file}"));
-        field("took over", &format!("events 1 to {} of run {}{file}", origin.seq, origin.run));
+        fields.text("took over", &format!("events 1 to {} of run {}{file}", origin.seq, origin.run));
     }
     for fork in &view.forks {
-        field("forked to", fork.as_str());
+        fields.text("forked to", fork.as_str());
     }
     if view.attempt > 1 {
-        field("attempt", &view.attempt.to_string());
+        fields.text("attempt", &view.attempt.to_string());
     }
     if view.priority != 0 {
-        field("priority", &view.priority.to_string());
+        fields.text("priority", &view.priority.to_string());
     }
     if let Some(timeout) = view.timeout {
-        field("timeout", &times::span(timeout));
+        fields.text("timeout", &times::span(timeout));
     }
-    let moments = [("created", Some(view.created_at)), ("started", view.started_at), ("ended", view.ended_at)];
-    for (name, at) in moments.into_iter().filter_map(|(name, at)| Some((name, at?))) {
-        field(name, &format!("{} ({})", times::rfc3339(at), times::from_now(at)));
-    }
-    field("events", &view.events.to_string());
-    if let Some(text) = children(&shown.children, view.id.as_str()) {
-        field("children", &text);
-    }
-    value("input", &view.input);
-    if view.state.as_object().is_none_or(|state| !state.is_empty()) {
-        value("state", &view.state);
-    }
-    value("output", &view.output);
-    if let Some(error) = &view.error {
-        field("error", &error.to_string());
-        value("data", &error.data);
-    }
-    if let Some(reason) = &view.reason {
-        field("reason", reason);
-    }
+}
+
+/// What it waits for, the questions that are open with the commands that answer them, its hooks.
+fn print_waits(shown: &Shown, fields: &Fields<'_>) {
+    let view = &shown.run;
     if let Some(place) = &view.place {
-        field("waits for", &waits_for_place(place));
+        fields.text("waits for", &waits_for_place(place));
     } else if let Some(at) = view.begins_at {
-        field("begins", &format!("{} ({})", times::rfc3339(at), times::from_now(at)));
+        fields.moment("begins", at);
     }
     for (index, wait) in view.waiting_for.iter().enumerate() {
-        field(if index == 0 { "waits for" } else { "" }, &lines::waiting(wait));
+        fields.text(if index == 0 { "waits for" } else { "" }, &lines::waiting(wait));
     }
     for asked in &shown.suspensions {
         let label = asked.label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
         let until = asked.until.map(|at| format!(", until {}", times::rfc3339(at))).unwrap_or_default();
         let since = times::from_now(asked.since);
-        field("asks", &format!("{}\nasked{label} ({}) {since}{until}", text(&asked.payload), asked.step_id));
-        value("wants", &asked.schema);
-        field("answer", &answer(view.id.as_str(), asked, shown.suspensions.len() > 1));
+        let payload = fields.json(&asked.payload);
+        fields.text("asks", &format!("{payload}\nasked{label} ({}) {since}{until}", asked.step_id));
+        fields.value("wants", &asked.schema);
+        fields.text("answer", &answer(view.id.as_str(), asked, shown.suspensions.len() > 1));
     }
     for hook in &shown.hooks {
-        field("hook", &format!("{} ({})", hook.url, hook.step_id));
-    }
-    if let Some(next) = next(view, local) {
-        field("next", &next);
+        fields.text("hook", &format!("{} ({})", hook.url, hook.step_id));
     }
 }
 

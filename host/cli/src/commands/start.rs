@@ -11,7 +11,8 @@ use crate::folder::{self, Target};
 use crate::hosting::{self, Prepared};
 use crate::input;
 use crate::interrupt::Interrupt;
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 use crate::progress::Progress;
 use crate::watch::{Ending, conclude, watch_chain};
 
@@ -82,7 +83,7 @@ async fn there(remote: Remote, starting: Starting, wait: bool, allow: &Allow, ou
     }
 }
 
-/// In the store, for whoever hosts it next.
+/// In the store, for the host that opens it next.
 async fn leave(
     target: &Target,
     starting: Starting,
@@ -105,7 +106,7 @@ async fn leave(
     Ok(Exit::Done)
 }
 
-/// What was granted here does not reach whoever runs it.
+/// What was granted here does not reach the host that runs it.
 fn ignored(allow: &Allow, why: &str) {
     let words = allow.words();
     if !words.is_empty() {

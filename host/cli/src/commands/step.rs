@@ -12,15 +12,15 @@ use crate::folder;
 use crate::hosting;
 use crate::input;
 use crate::interrupt::Interrupt;
+use crate::logging;
 use crate::output::Out;
-use crate::trace;
 
 /// How long an attempt may go on after it was interrupted.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub async fn step(globals: &Globals, args: Step, out: &Out) -> Outcome {
     // What the step logs is an event of its host, there being no run.
-    trace::print(LevelFilter::INFO);
+    logging::print(LevelFilter::INFO);
     let mut interrupt = Interrupt::listen();
     let root = folder::scripts(globals.scripts.as_deref())?;
     let input = input::json(args.input.as_deref(), "the input")?;

@@ -14,7 +14,8 @@ use crate::args::{Globals, Test};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::hosting;
-use crate::output::{Out, quoted};
+use crate::output::Out;
+use crate::text::quoted;
 
 pub fn test(globals: &Globals, args: Test, out: &Out) -> Outcome {
     let groups = by_folder(globals, &args.paths)?;

@@ -7,7 +7,8 @@ use crate::args::{Globals, Workflows};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
 
 pub async fn workflows(globals: &Globals, args: Workflows, out: &Out) -> Outcome {
     let dir = args.dir.or_else(|| globals.scripts.clone());
@@ -30,7 +31,7 @@ pub async fn workflows(globals: &Globals, args: Workflows, out: &Out) -> Outcome
     Ok(Exit::Done)
 }
 
-/// Without the store: a folder can be looked at whoever has it open.
+/// Without the store: a folder can be looked at while a host has it open.
 async fn in_folder(dir: Option<&std::path::Path>) -> Result<Vec<WorkflowView>, Fail> {
     let root = folder::scripts(dir)?;
     let host = Host::builder().workflows(root).watch(false).workers(1).start().await?;

@@ -12,9 +12,10 @@ use durhai::trace::{Snapshot, Stop};
 
 use self::command::{Command, HELP};
 use crate::client::Client;
-use crate::commands::replay::{print, print_around, print_place, print_variables};
 use crate::exit::{Exit, Fail, Outcome};
-use crate::output::{Out, note};
+use crate::note::note;
+use crate::output::Out;
+use crate::replayed::{print, print_around, print_place, print_variables};
 
 /// A walk through one run.
 struct Session<'a> {

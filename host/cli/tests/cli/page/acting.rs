@@ -153,6 +153,7 @@ async fn runs_are_ended_tried_again_exported_and_deleted() {
 }
 
 #[tokio::test]
+// Over 80 lines: one walk through the page, each step from where the one before has led.
 async fn a_run_is_forked_moved_and_unparked() {
     let Some(site) = Site::open(&SCRIPTS).await else { return };
     let browser = &site.browser;

@@ -29,6 +29,7 @@ let answer = suspend(#{ nasty: nasty, long: long.text }, #{ label: nasty, schema
 throw `${nasty} ${long.text}`;"#;
 
 #[tokio::test]
+// Over 80 lines: one walk through the page, each step from where the one before has led.
 async fn whatever_a_run_holds_is_text() {
     let name = "<img src=x onerror=hit>";
     let Some(site) = Site::open(&[(name, SCRIPT), ("javascript:alert(1)", "1")]).await else { return };

@@ -8,6 +8,7 @@ use super::site::Site;
 use super::webdriver::key;
 
 #[tokio::test]
+// Over 80 lines: one walk through the page, each step from where the one before has led.
 async fn a_long_list_is_filtered_paged_and_worked_on() {
     let Some(site) = Site::open(&[]).await else { return };
     let browser = &site.browser;

@@ -28,6 +28,7 @@ sum + said"#;
 const WORDS: &str = "fn twice(x) { let doubled = x * 2; doubled }\n";
 
 #[tokio::test]
+// Over 80 lines: one walk through the page, each step from where the one before has led.
 async fn every_panel_of_a_run() {
     let Some(site) = Site::open(&[]).await else { return };
     std::fs::create_dir(site.folder.path().join("scripts/lib")).expect("a folder");

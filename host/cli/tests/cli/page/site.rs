@@ -97,16 +97,19 @@ impl Site {
         self.browser.waits("the step to begin", there).await;
     }
 
-    /// Waits until the host knows so many versions of a workflow.
+    /// Waits until the host knows so many versions of a workflow and the newest serves. It is known before that: live runs are
+    /// checked first, and until then the page offers the version before it.
     pub async fn reloaded(&self, workflow: &str, versions: usize) {
         let path = format!("/workflows/{workflow}/versions");
-        let many = async || {
+        let serves = async || {
             let answer = reqwest::get(format!("{}/api/v1{path}", self.address)).await.expect("the host answers");
-            // Not known yet: none.
-            let versions_known: Value = answer.json().await.expect("JSON");
-            versions_known["versions"].as_array().map_or(0, Vec::len) >= versions
+            // Before the first is known there is no list.
+            let answer: Value = answer.json().await.expect("JSON");
+            let known = answer["versions"].as_array().map_or(&[][..], Vec::as_slice);
+            let newest = known.iter().max_by_key(|version| version["first_seen"].as_u64());
+            known.len() >= versions && newest.is_some_and(|version| version["serving"] == true)
         };
-        self.browser.waits("the version to be loaded", many).await;
+        self.browser.waits("the version to serve", serves).await;
     }
 
     /// The path of a file that `p.when_there` may wait for.

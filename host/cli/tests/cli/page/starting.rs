@@ -35,6 +35,7 @@ for place in PLACES {
 "#;
 
 #[tokio::test]
+// Over 80 lines: one walk through the page, each step from where the one before has led.
 async fn a_run_is_started_by_its_form_and_goes_on_while_one_looks() {
     let Some(site) = Site::open(&[]).await else { return };
     let folder = site.folder.path().display().to_string();

@@ -1,25 +1,15 @@
 //! Runs that go on live: one step after the other, many runs at once, many steps at once.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use durhai::{Host, HostBuilder, SledWorld, StepContext, StepError};
+use durhai::{Host, SledWorld, StepContext, StepError};
+use parking_lot::Mutex;
 
-use super::{Figures, figure, floor, median, micros, millis};
-
-const SEQUENCE: &str = r#"let x = 0; for i in 0..input { x = use_step("add", x); } x"#;
-const PARALLEL: &str = r#"let all = []; for i in 0..input { all.push(|| use_step("add", 1)); } parallel(all).len()"#;
-
-/// A host on a new store, with the workflows of the bench and a step that only counts.
-pub fn host(dir: &Path) -> anyhow::Result<HostBuilder> {
-    let builder = Host::builder()
-        .world(SledWorld::open(dir)?)
-        .workflow("sequence", SEQUENCE)
-        .workflow("parallel", PARALLEL)
-        .step("add", |_: StepContext, x: i64| async move { Ok::<_, StepError>(x + 1) });
-    Ok(builder)
-}
+use crate::figures::{Figures, figure, median, micros, millis};
+use crate::floor;
+use crate::hosts::{self, SEQUENCE};
 
 /// Steps of one run.
 pub struct Steps {
@@ -51,7 +41,7 @@ pub async fn step(dir: &Path) -> anyhow::Result<Steps> {
         .world(SledWorld::open(dir)?)
         .workflow("sequence", SEQUENCE)
         .step("add", move |_: StepContext, x: i64| {
-            seen.lock().expect("not poisoned").push(Instant::now());
+            seen.lock().push(Instant::now());
             async move { Ok::<_, StepError>(x + 1) }
         })
         .start()
@@ -59,7 +49,7 @@ pub async fn step(dir: &Path) -> anyhow::Result<Steps> {
     let run = host.run("sequence").input(&1_000).start().await?;
     run.output::<i64>().await?;
     host.shutdown().await;
-    let times = std::mem::take(&mut *times.lock().expect("not poisoned"));
+    let times = std::mem::take(&mut *times.lock());
     let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let mean = |gaps: &[Duration]| gaps.iter().sum::<Duration>().as_secs_f64() / gaps.len() as f64;
     let worst = gaps.chunks(100).map(mean).fold(0.0, f64::max) / mean(&gaps[..100]);
@@ -68,7 +58,7 @@ pub async fn step(dir: &Path) -> anyhow::Result<Steps> {
 
 /// 1000 runs of 5 sequential steps, started together.
 pub async fn throughput(dir: &Path) -> anyhow::Result<Figures> {
-    let host = host(dir)?.start().await?;
+    let host = hosts::on_disk(dir)?.start().await?;
     let mut rates = Vec::new();
     for _ in 0..5 {
         let before = host.stats();
@@ -103,14 +93,14 @@ pub async fn throughput(dir: &Path) -> anyhow::Result<Figures> {
 
 /// What a step costs in a short run and in a long one.
 pub async fn growth(dir: &Path) -> anyhow::Result<Figures> {
-    let host = host(dir)?.start().await?;
+    let host = hosts::on_disk(dir)?.start().await?;
     let mut short = Vec::new();
     for _ in 0..11 {
-        short.push(steps(&host, 100).await? / 100);
+        short.push(hosts::sequence(&host, 100).await? / 100);
     }
-    let long = steps(&host, 10_000).await? / 10_000;
+    let long = hosts::sequence(&host, 10_000).await? / 10_000;
     for _ in 0..10 {
-        short.push(steps(&host, 100).await? / 100);
+        short.push(hosts::sequence(&host, 100).await? / 100);
     }
     host.shutdown().await;
     let short = median(short);
@@ -123,7 +113,7 @@ pub async fn growth(dir: &Path) -> anyhow::Result<Figures> {
 
 /// One run that opens 1000 tasks with one step each.
 pub async fn parallel(dir: &Path) -> anyhow::Result<Figures> {
-    let host = host(dir)?.start().await?;
+    let host = hosts::on_disk(dir)?.start().await?;
     let mut times = Vec::new();
     for _ in 0..7 {
         let began = Instant::now();
@@ -133,11 +123,4 @@ pub async fn parallel(dir: &Path) -> anyhow::Result<Figures> {
     }
     host.shutdown().await;
     Ok(vec![figure("parallel_1000_ms", millis(median(times)), "a run with 1000 parallel steps, start to output")])
-}
-
-async fn steps(host: &Host, count: i64) -> anyhow::Result<Duration> {
-    let began = Instant::now();
-    let output: i64 = host.run("sequence").input(&count).start().await?.output().await?;
-    anyhow::ensure!(output == count, "the run gave {output}");
-    Ok(began.elapsed())
 }

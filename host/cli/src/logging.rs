@@ -1,7 +1,6 @@
-//! What the host says about itself: lines for people on standard error, or JSON for whoever gathers logs.
+//! What the host says about itself: lines for people on standard error, or JSON for programs that gather logs.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -10,8 +9,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::args::{LogFormat, Observing};
-use crate::output::note;
+use crate::args::observing::{LogFormat, Observing};
+use crate::note::{self, note};
 
 /// From now on, events of durhai's own crates are printed as these options say. `usual`: for people, where none says which.
 pub fn begin(options: &Observing, usual: LevelFilter) {
@@ -23,26 +22,9 @@ pub fn begin(options: &Observing, usual: LevelFilter) {
 
 /// From now on, events of durhai's own crates at this level or above are printed for people.
 pub fn print(level: LevelFilter) {
-    // It fails when somebody listens already; then they are heard.
+    // It fails when another subscriber was set before; then that one has the events.
     let _ = tracing::subscriber::set_global_default(Printer(level));
 }
-
-/// Whether everything that is said is an event of the log.
-pub fn is_json() -> bool {
-    JSON.load(Ordering::Relaxed)
-}
-
-/// A line for people as an event of the log.
-pub fn tell(text: &str) {
-    match (text.strip_prefix("error: "), text.strip_prefix("warning: ")) {
-        (Some(text), _) => tracing::error!("{text}"),
-        (None, Some(text)) => tracing::warn!("{text}"),
-        (None, None) => tracing::info!("{text}"),
-    }
-}
-
-/// Of the whole process, as its standard error is.
-static JSON: AtomicBool = AtomicBool::new(false);
 
 fn json(level: LevelFilter) {
     let lines = tracing_subscriber::fmt::layer()
@@ -54,7 +36,7 @@ fn json(level: LevelFilter) {
     if tracing::subscriber::set_global_default(tracing_subscriber::registry().with(wanted).with(lines)).is_err() {
         return;
     }
-    JSON.store(true, Ordering::Relaxed);
+    note::become_events();
     // What a panic says is for people otherwise.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use durhai::logs::ReplayOptions;
 
-use super::{Figures, figure, live, median};
+use crate::figures::{Figures, figure, median};
+use crate::hosts::{self, SEQUENCE};
 
 const STEPS: i64 = 10_000;
 
 pub async fn measure(dir: &Path) -> anyhow::Result<Figures> {
-    let host = live::host(dir)?.start().await?;
+    let host = hosts::on_disk(dir)?.start().await?;
     let run = host.run("sequence").input(&STEPS).start().await?;
     run.output::<i64>().await?;
     let mut times = Vec::new();
@@ -34,7 +35,7 @@ pub async fn measure(dir: &Path) -> anyhow::Result<Figures> {
 fn native() -> anyhow::Result<Duration> {
     let mut engine = rhai::Engine::new();
     engine.register_fn("use_step", |_: &str, x: i64| x + 1);
-    let script = engine.compile("let x = 0; for i in 0..input { x = use_step(\"add\", x); } x")?;
+    let script = engine.compile(SEQUENCE)?;
     let mut times = Vec::new();
     for _ in 0..7 {
         let mut scope = rhai::Scope::new();

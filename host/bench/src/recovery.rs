@@ -2,43 +2,40 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use durhai::{Host, SledWorld, StepContext, StepError};
 
-use super::{Figures, figure, median, millis};
+use crate::child::Child;
+use crate::figures::{Figures, figure, median, millis};
 
 const RUN: &str = "recovered";
 
 /// Prepares and recovers runs of 1000 and of 10 000 steps in processes of their own.
-pub fn measure(dir: &Path) -> anyhow::Result<Figures> {
+pub fn measure(dir: &Path, child: Child<'_>) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
     for (steps, key, meaning) in [
         (1_000, "recovery_1000_steps_ms", "from process start to done, after kill -9 with 1000 steps done"),
         (10_000, "recovery_10000_steps_ms", "the same with 10 000 steps done"),
     ] {
-        let times: Vec<_> =
-            (0..3).map(|i| once(&dir.with_extension(format!("{steps}-{i}")), steps)).collect::<Result<_, _>>()?;
+        let times: Vec<_> = (0..3)
+            .map(|i| once(&dir.with_extension(format!("{steps}-{i}")), steps, child))
+            .collect::<Result<_, _>>()?;
         figures.push(figure(key, millis(median(times)), meaning));
     }
     Ok(figures)
 }
 
-fn once(dir: &Path, steps: usize) -> anyhow::Result<Duration> {
-    let child = |what: &str| {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bench", "--child", what]).arg(dir).arg(steps.to_string()).stdout(Stdio::piped());
-        Ok::<_, std::io::Error>(command)
-    };
-    let mut victim = child("prepare")?.spawn()?;
+fn once(dir: &Path, steps: usize, child: Child<'_>) -> anyhow::Result<Duration> {
+    let mut victim = child("prepare", dir, steps)?.stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     BufReader::new(victim.stdout.take().expect("it is piped")).read_line(&mut line)?;
     anyhow::ensure!(line.trim() == "ready", "the process to be killed said {line:?}");
     victim.kill()?;
     victim.wait()?;
     let began = Instant::now();
-    let output = child("recover")?.output()?;
+    let output = child("recover", dir, steps)?.output()?;
     let took = began.elapsed();
     let said = String::from_utf8_lossy(&output.stdout);
     anyhow::ensure!(said.trim() == (steps + 1).to_string(), "the recovered run said {said:?}");
@@ -47,7 +44,7 @@ fn once(dir: &Path, steps: usize) -> anyhow::Result<Duration> {
 }
 
 /// `prepare`: all steps but the last, which never ends. Otherwise: the rest.
-pub async fn child(prepare: bool, dir: &Path, steps: usize) -> anyhow::Result<()> {
+pub(crate) async fn run(prepare: bool, dir: &Path, steps: usize) -> anyhow::Result<()> {
     let last = steps as i64;
     let host = Host::builder()
         .world(SledWorld::open(dir)?)

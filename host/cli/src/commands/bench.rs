@@ -1,65 +1,37 @@
 //! `durhai bench`: what this machine's disk gives, and how much of it durhai uses. Every figure is measured in one run
 //! of the command, so that ratios compare like with like.
 
-mod floor;
-mod live;
-mod memory;
-mod recovery;
-mod replay;
-
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::Command;
 
+use durhai_bench::figures::{Figures, figure, micros};
+use durhai_bench::{child, floor, live, memory, recovery, replay};
 use serde_json::{Map, Value, json};
 
+use crate::args::Bench;
 use crate::exit::{Exit, Fail};
-use crate::output::{Out, note};
-
-/// What `bench` measures with; smaller numbers give a quick look.
-#[derive(Debug, Clone, clap::Args)]
-pub struct BenchArgs {
-    /// Waiting runs for the memory figures
-    #[arg(long, default_value_t = 20_000)]
-    pub waiting: usize,
-    /// Runs only the parts named, separated by commas: floor, step, throughput, growth, parallel, replay, recovery, memory
-    #[arg(long, value_delimiter = ',')]
-    pub only: Vec<String>,
-    /// What a child process of the bench does.
-    #[arg(long, hide = true, num_args = 3, value_names = ["WHAT", "DIR", "COUNT"])]
-    pub child: Option<Vec<String>>,
-}
-
-/// One figure: its key in the JSON, its value, and what it means.
-pub(super) struct Figure {
-    key: &'static str,
-    value: f64,
-    meaning: &'static str,
-}
-
-pub(super) type Figures = Vec<Figure>;
-
-pub(super) fn figure(key: &'static str, value: f64, meaning: &'static str) -> Figure {
-    Figure { key, value, meaning }
-}
+use crate::note::note;
+use crate::output::Out;
 
 /// Runs the bench in a folder of its own below the data folder, which is removed afterwards.
-pub async fn run(args: BenchArgs, data: &Path, out: &Out) -> Result<Exit, Fail> {
-    if let Some(child) = &args.child {
-        let [what, dir, count] = &child[..] else { return Err(Fail::new(Exit::Usage, "--child takes three values")) };
+pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
+    if let Some(words) = &args.child {
+        let [what, dir, count] = &words[..] else { return Err(Fail::new(Exit::Usage, "--child takes three values")) };
         let count = count.parse().map_err(|_| Fail::new(Exit::Usage, format!("{count:?} is no number")))?;
-        return child_process(what, Path::new(dir), count).await.map(|()| Exit::Done).map_err(failed);
+        return child::run(what, Path::new(dir), count).await.map(|()| Exit::Done).map_err(failed);
     }
     let dir = Scratch::new(data).map_err(failed)?;
     let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
     let mut figures = Figures::new();
-    let before = floor::append(&dir.path("floor")).map_err(failed)?;
+    let before = append(&dir)?;
     let mut step = None;
     if wanted("step") {
         note("one run of sequential steps …");
         step = Some(live::step(&dir.path("step")).await.map_err(failed)?);
     }
     // Disks have moods: the better of two moments is the floor.
-    let floor = before.min(floor::append(&dir.path("floor")).map_err(failed)?);
+    let floor = before.min(append(&dir)?);
     figures.push(figure("floor_append_p50_us", micros(floor), "append 256 bytes to a file, fdatasync"));
     if let Some(step) = step {
         figures.extend(step.figures(floor));
@@ -82,11 +54,11 @@ pub async fn run(args: BenchArgs, data: &Path, out: &Out) -> Result<Exit, Fail> 
     }
     if wanted("recovery") {
         note("kill -9 and recovery …");
-        figures.extend(recovery::measure(&dir.path("recovery")).map_err(failed)?);
+        figures.extend(recovery::measure(&dir.path("recovery"), &start).map_err(failed)?);
     }
     if wanted("memory") {
         note("waiting runs …");
-        figures.extend(memory::measure(&dir.path("memory"), args.waiting).map_err(failed)?);
+        figures.extend(memory::measure(&dir.path("memory"), args.waiting, &start).map_err(failed)?);
     }
     if out.json {
         let map: Map<String, Value> =
@@ -100,30 +72,19 @@ pub async fn run(args: BenchArgs, data: &Path, out: &Out) -> Result<Exit, Fail> 
     Ok(Exit::Done)
 }
 
-async fn child_process(what: &str, dir: &Path, count: usize) -> anyhow::Result<()> {
-    match what {
-        "prepare" | "recover" => recovery::child(what == "prepare", dir, count).await,
-        "live" | "evict" => memory::child(what == "evict", dir, count).await,
-        other => anyhow::bail!("there is no child {other:?}"),
-    }
+fn append(dir: &Scratch) -> Result<std::time::Duration, Fail> {
+    floor::append(&dir.path("floor")).map_err(|error| failed(error.into()))
+}
+
+/// This program again, as a child of the bench.
+fn start(what: &str, dir: &Path, count: usize) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench", "--child", what]).arg(dir).arg(count.to_string());
+    Ok(command)
 }
 
 fn failed(error: anyhow::Error) -> Fail {
     Fail::new(Exit::Unreachable, format!("the bench failed: {error:#}"))
-}
-
-pub(super) fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
-
-pub(super) fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-/// The middle one.
-pub(super) fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// Three digits that count.

@@ -1,20 +1,13 @@
-//! `durhai resume` and `durhai hook`: what a run waits for from outside.
+//! `durhai hook`: a request to an open hook.
 
 use serde_json::json;
 
-use super::act::told;
-use crate::args::{Globals, Hook, Resume};
+use crate::args::{Globals, Hook};
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::input;
-use crate::output::{Out, note};
-
-pub async fn resume(globals: &Globals, args: Resume, out: &Out) -> Outcome {
-    let data = input::json(args.answer.as_deref(), "the answer")?;
-    let client = Client::connect(&globals.data).await?;
-    let done = client.resume(&args.run, args.label.as_deref(), &data).await;
-    told(client, &args.run, done, "answered", out).await
-}
+use crate::note::note;
+use crate::output::Out;
 
 pub async fn hook(globals: &Globals, args: Hook, out: &Out) -> Outcome {
     let body = input::json(args.body.as_deref(), "the body")?;

@@ -2,18 +2,19 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use durhai::{Host, Query, SledWorld, Status};
 
-use super::{Figures, figure};
+use crate::child::Child;
+use crate::figures::{Figures, figure};
 
 /// Counts in processes of their own, so that nothing else is counted. What a process takes for itself (threads, caches,
 /// what its allocator keeps) is there after the first quarter of the runs; the rest is what runs cost.
-pub fn measure(dir: &Path, runs: usize) -> anyhow::Result<Figures> {
-    let live = report("live", &dir.join("live"), runs)?;
-    let evicted = report("evict", &dir.join("evicted"), runs)?;
+pub fn measure(dir: &Path, runs: usize, child: Child<'_>) -> anyhow::Result<Figures> {
+    let live = report(child, "live", &dir.join("live"), runs)?;
+    let evicted = report(child, "evict", &dir.join("evicted"), runs)?;
     let per_run = |memory: &Memory| memory.grown / (runs - runs / 4) as f64;
     Ok(vec![
         figure("resident_bytes_per_waiting_run", per_run(&live), "a run that waits with its fiber in memory"),
@@ -30,14 +31,9 @@ struct Memory {
     disk: f64,
 }
 
-fn report(what: &str, dir: &Path, runs: usize) -> anyhow::Result<Memory> {
+fn report(child: Child<'_>, what: &str, dir: &Path, runs: usize) -> anyhow::Result<Memory> {
     std::fs::create_dir_all(dir)?;
-    let output = Command::new(std::env::current_exe()?)
-        .args(["bench", "--child", what])
-        .arg(dir)
-        .arg(runs.to_string())
-        .stderr(Stdio::inherit())
-        .output()?;
+    let output = child(what, dir, runs)?.stderr(Stdio::inherit()).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     match numbers[..] {
@@ -48,7 +44,7 @@ fn report(what: &str, dir: &Path, runs: usize) -> anyhow::Result<Memory> {
 
 /// Starts runs that wait for a signal, and drops their fibers if that is wanted; prints resident bytes, by how much they
 /// grew after the first quarter of the runs, and the bytes on disk.
-pub async fn child(evict: bool, dir: &Path, runs: usize) -> anyhow::Result<()> {
+pub(crate) async fn run(evict: bool, dir: &Path, runs: usize) -> anyhow::Result<()> {
     let host = Host::builder()
         .world(SledWorld::open(dir)?)
         // Runs are spread over the workers by chance, so each needs some room to spare.
