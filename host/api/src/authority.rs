@@ -18,7 +18,7 @@ pub(crate) struct Origin {
 }
 
 impl Authority {
-    /// Strict: what is not written plainly (user names, dots at the end, ports that are none) names nobody.
+    /// Strict: what is not written plainly (user names, dots at the end, ports that are none) names no host.
     pub fn parse(text: &str) -> Option<Authority> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {

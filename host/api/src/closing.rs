@@ -29,7 +29,7 @@ impl Closing {
         Closing::default()
     }
 
-    /// Ends what is followed now, and what anybody begins to follow later.
+    /// Ends what is followed now, and what a client begins to follow later.
     pub fn close(&self) {
         self.0.send_replace(true);
     }

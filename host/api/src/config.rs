@@ -23,7 +23,7 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Shown by `/healthz`, so that a client can tell whether it found the server it looked for.
     pub instance: Option<String>,
-    /// Runs that are started are recorded, and left to whoever serves the world next: for a process that will not stay.
+    /// Runs that are started are recorded, and left to the host that serves the world next: for a process that will not stay.
     pub leave_starts: bool,
     /// Whether the page is served beside the API, at `/` and below `/page`.
     pub page: bool,

@@ -14,9 +14,9 @@ use durhai::view::QueryValue;
 use durhai::{Run, Status, json};
 use serde::de::DeserializeOwned;
 
+use crate::app::Shared;
 use crate::pace::TooSlow;
 use crate::problem::{Problem, ProblemKind};
-use crate::routes::Shared;
 
 /// The largest number that every client can write and read.
 pub(crate) const WHOLE: u64 = (1 << 53) - 1;
@@ -165,7 +165,7 @@ impl Params {
         all
     }
 
-    /// Refuses what nobody took.
+    /// Refuses parameters that the route did not take.
     pub fn done(self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),

@@ -6,9 +6,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::app::Shared;
 use crate::authority::{Authority, Origin};
 use crate::problem::{Problem, ProblemKind};
-use crate::routes::Shared;
 
 /// What pages of allowed origins may send and read, beside what any page may.
 const METHODS: &str = "GET, HEAD, POST, DELETE";
@@ -58,13 +58,13 @@ fn is_page(path: &str) -> bool {
     path == "/" || path.starts_with("/page/")
 }
 
-/// Whoever knows a hook's token may use it, from wherever he comes.
+/// A client that knows a hook's token may use it, wherever it comes from.
 fn is_hook(path: &str) -> bool {
     path.starts_with("/hooks/")
 }
 
-/// The host that the request names. It must be this one, so that no name which was bound to this address by somebody else
-/// makes his page one of ours.
+/// The host that the request names. It must be this one, so that no name which a stranger bound to this address
+/// makes a page of his one of ours.
 fn host(app: &Shared, uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Problem> {
     let config = &app.config;
     let header = only(headers, header::HOST)?.map(|host| text(host).unwrap_or("?"));

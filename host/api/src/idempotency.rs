@@ -134,7 +134,7 @@ mod tests {
         ] {
             let problem = of_start(&headers(&[text.as_bytes()])).expect_err(text);
             assert!(problem.status == 400 && problem.detail.contains(part), "{text}: {problem:?}");
-            // Whoever delivers is not refused for it.
+            // The sender is not refused for it.
             assert!(of_delivery(&headers(&[text.as_bytes()])).is_ok(), "{text}");
         }
         assert!(of_start(&headers(&[b"a", b"b"])).is_err());

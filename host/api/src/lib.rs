@@ -9,24 +9,27 @@
 //! # }
 //! ```
 //!
-//! What keeps strangers out: without a token only loopback is served, and a request must name this host in its `Host`
+//! Who is refused: without a token only loopback is served, and a request must name this host in its `Host`
 //! header (so a web page cannot reach it by DNS rebinding), must not come from a page of another origin unless that was
-//! allowed, and must say `application/json` when it brings a body. No CORS header is sent to anybody else.
-//! [`Limits`] keep those out who ask too much, too slowly, or do not read the answer; those of connections are [`serve`]'s.
+//! allowed, and must say `application/json` when it brings a body. No other page is sent a CORS header.
+//! [`Limits`] refuse clients that ask too much, too slowly, or do not read the answer; those of connections are [`serve`]'s.
 //!
 //! `/hooks/TOKEN` is for strangers: there the hook's own token is all it takes, in any method and with any body.
 
-mod admission;
+mod app;
 mod authority;
+mod capacity;
 mod closing;
 mod config;
 mod cut;
 mod extract;
 mod feed;
+mod front;
 mod guard;
 mod idempotency;
 mod limits;
 mod openapi;
+mod overload;
 mod pace;
 mod page;
 mod problem;

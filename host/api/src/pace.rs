@@ -72,7 +72,7 @@ impl<S> Paced<S> {
         Paced { io, at_work, head_time: limits.head_time, stall_time: limits.stall_time, head, heads: 0, stall: None }
     }
 
-    /// What came of a try to write; too many in vain are an error.
+    /// The result of a try to write; too many in vain are an error.
     fn written<T>(&mut self, cx: &mut Context<'_>, tried: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if tried.is_ready() {
             self.stall = None;
@@ -167,7 +167,7 @@ impl TooSlow {
     }
 }
 
-/// A request body that must keep coming. Time counts while somebody wants it.
+/// A request body that must keep coming. Time counts while the handler waits for it.
 pub(crate) struct Timed {
     body: Body,
     pause: Duration,

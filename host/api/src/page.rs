@@ -2,7 +2,9 @@
 //! an edit shows without a build.
 //!
 //! The files hold no data, so they need no token. What they may do in a browser is in [`POLICY`]: scripts and styles are
-//! files from here, and nothing is asked of anybody else.
+//! files from here, and nothing is asked of another host.
+
+mod files;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,11 +21,10 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::Mutex;
-use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
+use crate::app::Shared;
 use crate::problem::{Problem, ProblemKind};
-use crate::routes::Shared;
 
 /// The Content-Security-Policy of the page.
 pub(crate) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -37,10 +38,6 @@ const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microp
 const WORTH_PACKING: usize = 512;
 
 const INDEX: &str = "index.html";
-
-#[derive(RustEmbed)]
-#[folder = "page/"]
-struct Files;
 
 /// Compressed files by path, each with the digest of what was compressed.
 type Packed = Arc<Mutex<HashMap<String, ([u8; 32], Bytes)>>>;
@@ -114,18 +111,14 @@ fn is_plain(path: &str) -> bool {
 
 /// `way`: from where the page is to its files, where it is not beside them.
 fn answer(packed: &Packed, path: &str, way: &str, asked: &HeaderMap) -> Response {
-    let Some(file) = Files::get(path) else { return missing() };
-    let mut digest = file.metadata.sha256_hash();
+    let Some(file) = files::get(path) else { return missing() };
     let (kind, packs) = kind(path);
-    let body = match file.data {
-        _ if !way.is_empty() => {
-            let led = lead(&file.data, way);
-            digest = Sha256::digest(&led).into();
-            led
-        }
+    let body = match file {
+        file if !way.is_empty() => lead(&file, way),
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => Bytes::from(bytes),
     };
+    let digest = Sha256::digest(&body).into();
     // What clients choose the form of is not kept.
     let packs = packs && way.is_empty();
     let zip = packs && body.len() >= WORTH_PACKING && accepts_gzip(asked);

@@ -127,7 +127,7 @@ async fn run(
             });
         }
     }
-    // From here on nobody can connect.
+    // From here on no client can connect.
     drop(listener);
     closing.close();
     // What is not done by then is cut.
@@ -194,7 +194,7 @@ mod tests {
     use tower_http::catch_panic::CatchPanicLayer;
 
     use super::*;
-    use crate::admission::broke;
+    use crate::overload::panicked;
 
     const NEVER: Duration = Duration::from_secs(3600);
 
@@ -289,7 +289,7 @@ mod tests {
             .route("/breaks", get(breaks))
             .route("/later", get(breaks_later))
             .route("/works", get(|| async { "works" }))
-            .layer(CatchPanicLayer::custom(broke));
+            .layer(CatchPanicLayer::custom(panicked));
         let limits = Limits { connections: 1, idle_time: NEVER, ..Limits::default() };
         let address = served(router, limits).await;
         for _ in 0..3 {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-/// One secret or several, kept as digests: whoever has one of them is let in. Several are for a change without a gap: add
+/// One secret or several, kept as digests: a client that has one of them is let in. Several are for a change without a gap: add
 /// the new one, give it to the clients, take the old one away.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {

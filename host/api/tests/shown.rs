@@ -322,6 +322,7 @@ fn whole(body: &Body) {
 }
 
 #[tokio::test]
+// Over 80 lines: what one host shows, all of it in turn.
 async fn workflows_and_the_host() {
     let contract = Contract::of(&plain().await, None).await;
     let workflow = WorkflowView {

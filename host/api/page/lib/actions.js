@@ -15,7 +15,7 @@ export { migrateRun, migrateWorkflow, startRun };
 const of = (run, what) => `/runs/${part(run.id)}${what ? `/${what}` : ""}`;
 const naming = (run) => h("p", { class: "soft" }, "Run ", h("span", { class: "mono" }, run.id), ` of ${run.workflow}`);
 
-/** Does it without asking; says what came of it. */
+/** Does it without asking; says the result. */
 async function atOnce(done, call) {
   try {
     const answer = await call();

@@ -3,7 +3,7 @@
 import { Problem } from "./api.js";
 import { fill, h } from "./dom.js";
 
-/** What somebody has to put right before it can be sent: its text is shown as it is. */
+/** What the user has to put right before it can be sent: its text is shown as it is. */
 export class Wrong extends Error {}
 
 /** What `done` of a dialog gives when it is to stay open all the same. */

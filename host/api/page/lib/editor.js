@@ -63,7 +63,7 @@ export function editor({ text = "", label = "Script", readonly = false, change, 
   const changed = () => {
     read();
     caret();
-    // In the same frame as the letter that was typed.
+    // In the same frame as the character that was typed.
     draw();
     change?.(area.value);
   };

@@ -215,7 +215,7 @@ function choice(found, context) {
   return self;
 }
 
-/** A group that is missing until somebody adds it. */
+/** A group that is missing until the user adds it. */
 function optional(found, context) {
   const title = found.schema.title ?? context.name;
   const element = h("div", { class: "optional" });

@@ -1,4 +1,4 @@
-// Keys. Single letters work where nobody types; everything they do can be done with Tab and Enter too.
+// Keys. Single letters work where no text is typed; everything they do can be done with Tab and Enter too.
 
 import { api } from "./api.js";
 import { h } from "./dom.js";

@@ -1,5 +1,5 @@
-// Moving runs to another version of their workflow. A trial comes first: nothing is moved before somebody has seen what
-// would come of it.
+// Moving runs to another version of their workflow. A trial comes first: nothing is moved before the user has seen what
+// would happen.
 
 import { api, part } from "./api.js";
 import { STAY, dialog } from "./dialog.js";

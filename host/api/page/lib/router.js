@@ -1,4 +1,4 @@
-// The address is the state: `#/runs?status=failed&workflow=order`. What one sees can be sent to somebody else.
+// The address is the state: `#/runs?status=failed&workflow=order`. What one sees can be sent to other people.
 
 /** `{ path: ["runs", "r1"], query: URLSearchParams }` of the address. */
 export function here() {

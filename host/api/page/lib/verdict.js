@@ -1,4 +1,4 @@
-// What came of running a log against a text, as it is shown wherever somebody asks for it.
+// The result of running a log against a text, as it is shown in dialogs and reports.
 
 import { h } from "./dom.js";
 import { brief } from "./format.js";
@@ -31,7 +31,7 @@ export function failing(error) {
     place?.source ? h("pre", { class: "cut" }, place.source.trim()) : null);
 }
 
-/** The `verdict` of a migration or of a run in a gate's report. */
+/** The `verdict` of a migration or of a run in a compatibility report. */
 export function verdict(found) {
   switch (found.verdict) {
     case "compatible": return h("p", {}, "The whole log fits.");

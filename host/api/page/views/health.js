@@ -1,4 +1,4 @@
-// How the host is: whether it does its work, how much of it, and what needs somebody.
+// How the host is: whether it does its work, how much of it, and what needs an operator.
 
 import { api, follow, pause } from "../lib/api.js";
 import { problem } from "../lib/dialog.js";

@@ -173,7 +173,7 @@ export function view({ query, signal }) {
     while (!source.complete && !source.error && source.runs.length < MOST && !signal.aborted) {
       await source.more();
       text(button, `${number(source.runs.length)} …`);
-      // Somebody else may be loading.
+      // Another call may be loading.
       if (source.loading) await new Promise((done) => source.addEventListener("change", done, { once: true }));
     }
     pickAll(true);

@@ -1,4 +1,4 @@
-// Workflows that start by themselves: when, what came of the last time, and whether they are held.
+// Workflows that start by themselves: when, how the last start ended, and whether they are held.
 
 import { api, follow, part } from "../lib/api.js";
 import { problem } from "../lib/dialog.js";

@@ -1,4 +1,4 @@
-// One workflow: what its header says, its runs, its source, its versions and what differs between them, and what came of the last save.
+// One workflow: what its header says, its runs, its source, its versions and what differs between them, and the result of the last save.
 
 import { api, follow, part } from "../lib/api.js";
 import { problem } from "../lib/dialog.js";
@@ -7,7 +7,7 @@ import { LIVE, number, short, time, whole } from "../lib/format.js";
 import { key } from "../lib/keys.js";
 import { link } from "../lib/router.js";
 import { facts } from "./workflow/facts.js";
-import { gateLine, gateReport } from "./workflow/gate.js";
+import { compatLine, compatReport } from "./workflow/compat.js";
 import { recentRuns } from "./workflow/recent.js";
 import { sourcePanel } from "./workflow/source.js";
 import { versionsPanel } from "./workflow/versions.js";
@@ -44,7 +44,7 @@ export function view({ params, query, signal }) {
         h("p", {}, shown.version ? "The last save does not load; the version before it serves on. Save the file again when it is put right." : "The text in the folder does not load, so nothing can be started. Save the file again when it is put right."),
         h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": "What the compiler says" }, shown.error)) : null,
       tab() !== "report" && shown.gate && (!shown.gate.served || shown.gate.diverging + shown.gate.failing + shown.gate.unreadable > 0)
-        ? h("div", { class: `notice ${shown.gate.served ? "ask" : "bad"}` }, h("p", {}, gateLine(shown.gate), " ", h("a", { href: link(["workflows", name], { tab: "report" }) }, "Report"))) : null);
+        ? h("div", { class: `notice ${shown.gate.served ? "ask" : "bad"}` }, h("p", {}, compatLine(shown.gate), " ", h("a", { href: link(["workflows", name], { tab: "report" }) }, "Report"))) : null);
     fill(tabs, TABS.map(([one, label]) => h("a", { href: link(["workflows", name], { tab: one }), "aria-current": one === tab() ? "page" : null }, label,
       one === "versions" && versions ? h("span", { class: "faint" }, ` ${number(versions.length)}`) : null)));
   };
@@ -79,7 +79,7 @@ export function view({ params, query, signal }) {
       let before;
       return { element: inside, update: () => {
         const now = JSON.stringify(shown.gate);
-        if (now !== before) fill(inside, gateReport(shown.gate, shown));
+        if (now !== before) fill(inside, compatReport(shown.gate, shown));
         before = now;
       } };
     },

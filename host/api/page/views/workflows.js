@@ -5,7 +5,7 @@ import { problem } from "../lib/dialog.js";
 import { fill, h, reconcile, text, throttle } from "../lib/dom.js";
 import { LIVE, number, relative, short, time } from "../lib/format.js";
 import { go, here, link } from "../lib/router.js";
-import { gateLine } from "./workflow/gate.js";
+import { compatLine } from "./workflow/compat.js";
 import { scheduleText } from "./workflow/facts.js";
 import { summary } from "../lib/prose.js";
 
@@ -14,8 +14,8 @@ export function view({ query, signal }) {
   let error = null;
   let census = [];
   const schedules = new Map();
-  /** The last report of the gate, by workflow. */
-  const gates = new Map();
+  /** The last compatibility report, by workflow. */
+  const reports = new Map();
 
   const search = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter by name or description", autocomplete: "off", value: query.get("q") ?? "",
     oninput: () => go(link(["workflows"], { q: search.value }), { replace: true }) });
@@ -30,7 +30,7 @@ export function view({ query, signal }) {
     if (!workflows) return void fill(below, h("p", { class: "busy" }, "Loading …"));
     const wanted = search.value.trim().toLowerCase();
     const found = workflows.filter((one) => `${one.name}\n${one.description}`.toLowerCase().includes(wanted));
-    // What does not load comes first: it is what somebody has to do something about.
+    // What does not load comes first: an operator has to mend it.
     found.sort((a, b) => Number(Boolean(b.error)) - Number(Boolean(a.error)) || (a.name < b.name ? -1 : 1));
     text(total, number(workflows.length));
     reconcile(list, found, (one) => one.name, () => h("li", { class: "card flow" }), change);
@@ -46,9 +46,9 @@ export function view({ query, signal }) {
 
   const change = (node, one) => {
     const counts = census.filter((entry) => entry.workflow === one.name);
-    const gate = gates.get(one.name);
+    const report = reports.get(one.name);
     const next = schedules.get(one.name);
-    const now = JSON.stringify([one, counts, gate, next]);
+    const now = JSON.stringify([one, counts, report, next]);
     if (node.dataset.now === now) return;
     node.dataset.now = now;
     const place = link(["workflows", one.name]);
@@ -62,7 +62,7 @@ export function view({ query, signal }) {
       h("div", { class: "row flow-facts" }, liveText(one, counts), countText(one, counts), next ? scheduled(next) : one.header?.schedule ? h("span", {}, scheduleText(one.header.schedule)) : null),
       one.error ? h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": `What the compiler says about ${one.name}` }, one.error) : null,
       one.warnings?.length ? h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": `What a check finds in ${one.name}` }, one.warnings.join("\n")) : null,
-      gate ? h("p", { class: "gate-line" }, gateLine(gate), " ", h("a", { href: link(["workflows", one.name], { tab: "report" }) }, "Report")) : null);
+      report ? h("p", { class: "compat-line" }, compatLine(report), " ", h("a", { href: link(["workflows", one.name], { tab: "report" }) }, "Report")) : null);
   };
 
   async function start(one) {
@@ -86,11 +86,11 @@ export function view({ query, signal }) {
     schedules.clear();
     for (const one of all?.schedules ?? []) schedules.set(one.workflow, one);
     draw();
-    // Only those with runs on another version can have stood before a gate that matters still.
-    for (const one of workflows.filter(({ name, live }) => !gates.has(name) && (live ?? []).some((entry) => !entry.serving)).slice(0, 40)) {
+    // Only for those with runs on another version does a report still matter.
+    for (const one of workflows.filter(({ name, live }) => !reports.has(name) && (live ?? []).some((entry) => !entry.serving)).slice(0, 40)) {
       const detail = await api.get(`/workflows/${part(one.name)}`, { signal }).catch(() => null);
       if (signal.aborted) return;
-      gates.set(one.name, detail?.gate ?? null);
+      reports.set(one.name, detail?.gate ?? null);
     }
     draw();
   }
@@ -100,7 +100,7 @@ export function view({ query, signal }) {
   let hello = false;
   follow("/changes", { signal, on: ({ event, data }) => {
     if (event === "workflow") {
-      if (data.event === "gated") gates.set(data.workflow, data);
+      if (data.event === "gated") reports.set(data.workflow, data);
       soon();
     } else if (event === "runs") later();
     else if (hello) soon();

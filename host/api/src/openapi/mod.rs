@@ -32,7 +32,7 @@ const TAGS: [(&str, &str); 6] = [
     ("workflows", "What can be started, and its versions."),
     ("schedules", "Workflows that start by themselves."),
     ("steps", "What scripts can call."),
-    ("hooks", "Requests from outside, for whoever knows the token of a hook."),
+    ("hooks", "Requests from outside, for clients that know the token of a hook."),
     ("host", "The host and its store."),
 ];
 

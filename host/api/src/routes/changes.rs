@@ -16,7 +16,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::{Shared, json_data};
+use super::sse::json_data;
+use crate::app::Shared;
 use crate::extract::Params;
 use crate::problem::Problem;
 
@@ -57,7 +58,7 @@ struct Gathered {
     /// The latest of each run, with its place in the order of changes.
     runs: HashMap<RunId, (u64, String, Status)>,
     count: u64,
-    /// There were others that nobody told.
+    /// There were others that were not told.
     more: bool,
     /// When it is told; none while there is nothing.
     due: Option<Instant>,
@@ -87,7 +88,7 @@ pub(super) async fn changes(
     let workflow = params.one("workflow")?;
     let filter = Filter { workflow, status: params.statuses()? };
     params.done()?;
-    // Listening starts before the first message is sent: whoever reads the runs after it misses nothing.
+    // Listening starts before the first message is sent: a client that reads the runs after it misses nothing.
     let onlooker = Onlooker {
         filter,
         commits: app.host.commits(),

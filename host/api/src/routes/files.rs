@@ -13,7 +13,7 @@ use durhai::archive::{ExportOptions, ImportOptions, Imported};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::Shared;
+use crate::app::Shared;
 use crate::extract::{OfRun, Params};
 use crate::problem::Problem;
 
@@ -124,7 +124,7 @@ where
     let work = work(Outflow { tx });
     tokio::spawn(async move {
         if let Err(error) = work.await {
-            // Nobody may be there any more.
+            // The client may be gone.
             let _ = errors.send(Err(error)).await;
         }
     });

@@ -14,7 +14,7 @@ use durhai::view::HookRequest;
 use durhai::{HostError, Value};
 use serde_json::json;
 
-use super::Shared;
+use crate::app::Shared;
 use crate::extract::{Params, Raw};
 use crate::guard::bearer;
 use crate::idempotency;

@@ -11,7 +11,8 @@ use durhai::DEFAULT_STREAM;
 use futures_util::stream::{self, Stream};
 use serde_json::json;
 
-use super::{App, Shared, json_data};
+use super::sse::json_data;
+use crate::app::{App, Shared};
 use crate::cut::Cut;
 use crate::extract::{OfRun, Params, WHOLE};
 use crate::feed::{Feed, Item, Want};

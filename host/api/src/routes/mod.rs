@@ -9,48 +9,30 @@ mod people;
 mod runs;
 mod schedules;
 mod seeing;
+mod sse;
 mod system;
 mod versions;
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, OriginalUri, Request};
-use axum::http::{Extensions, HeaderMap, Method, StatusCode, Version, header};
-use axum::response::sse::Event as Message;
-use axum::{Router, middleware};
-use durhai::{Host, Millis};
-use serde::Serialize;
+use axum::Router;
+use axum::extract::{OriginalUri, Request};
+use axum::http::Method;
+use durhai::Host;
 use tower::Service;
-use tower_http::CompressionLevel;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{Predicate, SizeAbove};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use crate::Config;
-use crate::admission::{Admission, admit, broke};
-use crate::guard::guard;
+use crate::app::{App, Shared, now};
+use crate::capacity::Capacity;
+use crate::config::Config;
+use crate::front::guarded;
 use crate::openapi;
 use crate::page;
 use crate::problem::{Problem, ProblemKind};
 
 pub use runs::{Purging, Started};
 pub use versions::Migrating;
-
-/// What every route knows.
-pub(crate) struct App {
-    pub host: Host,
-    pub config: Config,
-    pub admission: Admission,
-    /// When the server started, in milliseconds since the Unix epoch.
-    pub started_at: Millis,
-    /// The description of the API, as JSON.
-    pub document: Bytes,
-}
-
-pub(crate) type Shared = Arc<App>;
 
 /// The API of a host with its page, for an app of one's own: to be merged, or nested below a path of its choice.
 ///
@@ -95,8 +77,8 @@ pub(crate) fn whole(host: Host, config: Config) -> Router {
     let page = if config.page { page::routes() } else { Router::new() };
     let (routes, described) = described(config.probes).split_for_parts();
     let document = openapi::document(described, config.token.is_some()).to_string().into();
-    let admission = Admission::new(&config.limits);
-    let app = Arc::new(App { host, config, admission, started_at: now(), document });
+    let capacity = Capacity::new(&config.limits);
+    let app = Arc::new(App { host, config, capacity, started_at: now(), document });
     guarded(routes.merge(page).fallback(unknown).method_not_allowed_fallback(not_there), app)
 }
 
@@ -149,38 +131,6 @@ fn described(probes: bool) -> OpenApiRouter<Shared> {
         true => all.routes(routes!(system::healthz)).routes(routes!(system::readyz)).routes(routes!(system::metrics)),
         false => all,
     }
-}
-
-/// Everything that stands in front of the routes: the last layer is the first to see a request.
-pub(crate) fn guarded(routes: Router<Shared>, app: Shared) -> Router {
-    routes
-        .layer(DefaultBodyLimit::max(app.config.limits.body_bytes))
-        .layer(compression())
-        .layer(middleware::from_fn_with_state(app.clone(), admit))
-        .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .layer(CatchPanicLayer::custom(broke))
-        .layer(middleware::map_response(page::harden))
-        .with_state(app)
-}
-
-/// Long lists take a fifth of the time over slow lines. What is streamed goes out as it comes.
-fn compression() -> CompressionLayer<impl Predicate> {
-    let json = |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
-        headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
-    };
-    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(1024).and(json))
-}
-
-/// A message of a stream with this as its data.
-fn json_data<T: Serialize>(message: Message, data: &T) -> Message {
-    // These types have string keys only, so they are always JSON, and JSON text holds no line break.
-    message.data(serde_json::to_string(data).expect("views are always JSON"))
-}
-
-/// In milliseconds since the Unix epoch.
-pub(crate) fn now() -> Millis {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// The path is not said again: it may have the token of a hook.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::Shared;
+use crate::app::Shared;
 use crate::cut::Cut;
 use crate::extract::{Body, OfRun, Params, WHOLE};
 use crate::idempotency;
@@ -106,7 +106,7 @@ pub(super) async fn start(
     };
     let mut start = app.host.run(body.workflow).input(&body.input).priority(body.priority);
     let mut tags = body.tags;
-    // Whoever knows the key finds the run by it. It takes no place that the client's own tags need.
+    // A client that knows the key finds the run by it. It takes no place that the client's own tags need.
     if let (Some(key), true) = (key, tags.len() < durhai::tags::MOST) {
         tags.entry(idempotency::TAG.into()).or_insert(key);
     }

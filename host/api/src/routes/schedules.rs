@@ -8,7 +8,7 @@ use durhai::{RunView, Value};
 use serde_json::json;
 
 use super::actions::Nothing;
-use super::{App, Shared};
+use crate::app::{App, Shared};
 use crate::extract::{Body, Named};
 use crate::problem::{Problem, ProblemKind};
 

@@ -29,7 +29,7 @@ const PIECE: usize = 256;
     tag = "runs",
     request_body(content = ref("#/components/schemas/ReplayOptions"), content_type = "application/json", description = "With what changed, and where to stop."),
     responses(
-        (status = 200, description = "What came of it.", body = ref("#/components/schemas/Replay")),
+        (status = 200, description = "The result.", body = ref("#/components/schemas/Replay")),
         (status = 422, description = "The script is wrong."),
     ),
 )]
@@ -39,7 +39,7 @@ pub(super) async fn replay(OfRun(run): OfRun, Body(options): Body<ReplayOptions>
 
 /// Runs the log of a run again and tells each thing that is seen.
 ///
-/// The last line has the type `end` and what came of the replay, or `error` and the reason.
+/// The last line has the type `end` and the result of the replay, or `error` and the reason.
 #[utoipa::path(
     get,
     path = "/runs/{id}/trace",

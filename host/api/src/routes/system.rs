@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Shared, now};
+use crate::app::{Shared, now};
 use crate::extract::{Body, Named};
 use crate::problem::{Problem, ProblemKind};
 
@@ -68,7 +68,7 @@ pub(super) async fn workflows(State(app): State<Shared>) -> Result<Json<Value>, 
     Ok(Json(json!({ "workflows": app.host.workflow_list().await? })))
 }
 
-/// Shows a workflow, and what came of the last new version that live runs stood before.
+/// Shows a workflow, and the report of the last new version that was checked against live runs.
 #[utoipa::path(
     get,
     path = "/workflows/{name}",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::Shared;
+use crate::app::Shared;
 use crate::extract::{Body, Named, OfRun};
 use crate::problem::{Problem, ProblemKind};
 
@@ -57,7 +57,7 @@ pub(super) async fn source(
     Ok(Json(app.host.source(&version).await?))
 }
 
-/// Shows what came of the last new version that live runs stood before.
+/// Shows the report of the last new version that was checked against live runs.
 #[utoipa::path(
     get,
     path = "/workflows/{name}/gate",
@@ -82,7 +82,7 @@ pub(super) async fn gate(State(app): State<Shared>, Named(name): Named<String>) 
     tag = "workflows",
     request_body(content = Migrating, content_type = "application/json", description = "Where to."),
     responses(
-        (status = 200, description = "What came of it.", body = ref("#/components/schemas/MigrateReport")),
+        (status = 200, description = "The report.", body = ref("#/components/schemas/MigrateReport")),
         (status = 422, description = "The text of the version does not compile here."),
     ),
 )]
@@ -104,7 +104,7 @@ pub(super) async fn migrate_all(
     tag = "runs",
     request_body(content = Migrating, content_type = "application/json", description = "Where to."),
     responses(
-        (status = 200, description = "What came of it, moved or not.", body = ref("#/components/schemas/Migration")),
+        (status = 200, description = "The result, moved or not.", body = ref("#/components/schemas/Migration")),
         (status = 409, description = "It has ended, or another host holds it."),
         (status = 422, description = "The text of the version does not compile here."),
     ),

@@ -33,6 +33,7 @@ async fn requests_in_a_row_are_answered_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+// Over 80 lines: a table of cases.
 async fn nothing_is_read_in_two_ways() {
     // Some wait for more of what they take for a body.
     let short = Duration::from_millis(100);

@@ -8,7 +8,7 @@ import { LIVE } from "../../lib/format.js";
 const PAGE = 1000;
 /** Pages asked for at a time. */
 const ABREAST = 3;
-/** Values of events are cut: rows show their beginning, whoever opens one loads the whole. */
+/** Values of events are cut: rows show their beginning, and opening one loads the whole. */
 const BRIEF = 240;
 /** Input, output and state as the head of the view shows them. */
 const SHOWN = 8192;

@@ -1,4 +1,4 @@
-// What came of running a log again, in words: it fits and what comes next, or where it parts.
+// The result of running a log again, in words: it fits and what comes next, or where it parts.
 
 import { h } from "../../lib/dom.js";
 import { brief, duration, number } from "../../lib/format.js";

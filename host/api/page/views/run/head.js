@@ -76,7 +76,7 @@ export function head({ feed, signal }) {
     }));
   }
 
-  // Children are known from the log; detached ones belong to nobody.
+  // Children are known from the log; detached ones belong to no run.
   const found = new Map();
   let seen = 0;
   let cutBytes = 0;
@@ -117,7 +117,7 @@ export function head({ feed, signal }) {
   return node;
 }
 
-/** What ticks shows whole seconds: a changing third digit tells nobody anything. */
+/** What ticks shows whole seconds: a changing third digit tells a reader nothing. */
 export const coarse = (ms) => (ms < 1000 ? Math.max(ms, 0) : ms - (ms % 1000));
 
 /** A fact: its name, what it is made of, and how it is shown. */
@@ -144,9 +144,9 @@ function known(run, lasted, events) {
 }
 
 /** A place of its workflow's concurrency: how far it is, and who is inside. */
-function placeText({ gate, limit, ahead, inside, holders }) {
+function placeText({ gate: of, limit, ahead, inside, holders }) {
   const before = ahead === 0 ? "it is the next" : `${number(ahead)} before it`;
-  return [`a place of ${gate} (concurrency ${number(limit)}), ${before}; inside: `,
+  return [`a place of ${of} (concurrency ${number(limit)}), ${before}; inside: `,
     holders.slice(0, NAMED).map((id, at) => [at ? ", " : "", h("a", { class: "mono", href: link(["runs", id]) }, id)]),
     inside > NAMED ? ` and ${number(inside - Math.min(NAMED, holders.length))} more` : null];
 }

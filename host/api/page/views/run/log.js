@@ -136,7 +136,7 @@ export function panel({ feed, signal, query }) {
   for (const field of [step, words_]) field.addEventListener("input", typed);
   jump.addEventListener("change", () => reach(Number(jump.value)));
   followed.addEventListener("change", () => followed.checked && toEnd(rows));
-  // Whoever scrolls away from the end wants to read there.
+  // A user who scrolls away from the end wants to read there.
   rows.element.addEventListener("wheel", (event) => event.deltaY < 0 && (followed.checked = false), { passive: true });
   const soon = throttle(120, () => {
     take();

@@ -7,7 +7,7 @@ import { relative, time, whole } from "../../lib/format.js";
 import { json } from "../../lib/json.js";
 import { placeLink } from "./place.js";
 
-/** Keeps `place` showing the open questions of a run. What somebody has typed stays while others come and go. */
+/** Keeps `place` showing the open questions of a run. What the user has typed stays while others come and go. */
 export function questions({ feed, signal, place }) {
   let asked = null;
   async function look() {

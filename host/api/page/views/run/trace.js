@@ -228,7 +228,7 @@ export function panel({ id, feed, signal, query }) {
       const found = /^(?:.+:)?(\d+):\d+$/.exec(site);
       if (found) say(`Line ${found[1]}`);
     } });
-    fill(outcome, h("h3", {}, "What came of it"), node);
+    fill(outcome, h("h3", {}, "Result"), node);
   }
 
   async function alter(step) {

@@ -13,7 +13,7 @@ export function waitText(wait) {
   return `${WAITS[wait.kind] ?? wait.kind}${name ? ` ${name}` : ""}${until}`;
 }
 
-/** What there is to know of a run at once: why it stands, what it waits for, what came of it. `[kind, text]` each. */
+/** What there is to know of a run at once: why it stands, what it waits for, how it ended. `[kind, text]` each. */
 function news(run) {
   const found = [];
   if (run.status_text !== null && run.status_text !== undefined) found.push(["said", String(run.status_text)]);

@@ -1,4 +1,4 @@
-// The runs that fit a filter: loaded by pages as far as somebody has scrolled, and kept up to date while they are looked at.
+// The runs that fit a filter: loaded by pages as far as the user has scrolled, and kept up to date while they are looked at.
 
 import { api, follow, part, pause } from "../../lib/api.js";
 import { throttle } from "../../lib/dom.js";
@@ -212,7 +212,7 @@ export class RunSource extends EventTarget {
       const page = await api.get("/runs", { query, signal: this.#signal }).catch(() => null);
       const found = new Map(page?.runs.map((run) => [run.id, run]));
       for (const run of wanted) if (found.has(run.id)) this.#take(run, found.get(run.id));
-      // Somebody deleted them, or the host has another store now.
+      // They were deleted, or the host has another store now.
       if (page && !page.next) this.remove(wanted.filter((run) => !found.has(run.id)).map((run) => run.id));
     }
     if (mine === this.#asking && !this.#signal.aborted) this.#say("change");

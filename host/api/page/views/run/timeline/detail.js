@@ -54,7 +54,7 @@ export function outside(model, { feed, close }) {
       : h("p", { class: "soft" }, "Nothing: no signal, no request to cancel, no move to another version."));
 }
 
-/** Each attempt with what came of it; the middle ones of many are left out. */
+/** Each attempt with its result; the middle ones of many are left out. */
 function attempts(call, run) {
   const list = call.attempts.length > 12 ? [...call.attempts.slice(0, 4), null, ...call.attempts.slice(-8)] : call.attempts;
   return h("section", {}, h("h3", {}, `${call.attempts.length} attempts`), h("ol", { class: "tl-attempts" }, list.map((one) => one === null

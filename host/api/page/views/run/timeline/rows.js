@@ -8,7 +8,7 @@ const FEW_CALLS = 30;
 
 /**
  * `{ key, kind, depth, … }` in the order they are shown; `kind` is "run", "call" (with `call`; `task` where it is all that
- * its task did), "group" (with `group`) or "task" (with `task`). `chosen` says by key what somebody opened or closed.
+ * its task did), "group" (with `group`) or "task" (with `task`). `chosen` says by key what the user opened or closed.
  */
 export function rows(model, chosen) {
   const list = [{ key: "run", kind: "run", depth: 0 }];
@@ -42,7 +42,7 @@ export function above(id) {
   return parts.slice(0, -1).map((_, at) => parts.slice(0, at + 1).join("."));
 }
 
-/** From when to when a group or a task was at work, how many calls it made, and what became of it. */
+/** From when to when a group or a task was at work, how many calls it made, and how it ended. */
 export function extent(node, now) {
   let from = Infinity;
   let to = 0;

@@ -85,7 +85,7 @@ export function moment({ id, search, alter, redraw }) {
       seen.delete(one.name);
       seen.set(one.name, one);
     }
-    // The header of the workflow is in its text; nobody looks for it here.
+    // The header of the workflow is in its text; it is not looked for here.
     const rows = [...seen.values()].filter((one) => one.name !== "WORKFLOW").reverse();
     fill(variables, h("h3", {}, "Variables"), rows.length ? h("table", {}, h("tbody", {}, rows.map((one) => {
       const changed = one.at > since;
