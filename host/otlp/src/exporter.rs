@@ -5,14 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use durhai::Host;
 use durhai::observe::{AttemptEnded, Observer, RunEnded, TraceContext, TraceId};
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use parking_lot::Mutex;
-use prost::Message;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -20,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::config::{Config, Target};
 use crate::metrics;
 use crate::post::Post;
+use crate::proto::{Field, Fields, Message};
 use crate::queue::Queue;
 use crate::sampler::Sampler;
 use crate::spans;
@@ -27,7 +21,8 @@ use crate::spans;
 /// Sends spans and metrics of a host, until it is [shut down](Exporter::shutdown). Dropped without that, it sends no more.
 pub struct Exporter {
     watcher: Arc<Watcher>,
-    resource: Resource,
+    /// A `Resource`, in bytes.
+    resource: Arc<[u8]>,
     metrics: Option<(Target, Duration)>,
     ending: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -155,7 +150,7 @@ impl Drop for OnTheWay<'_> {
 async fn send_spans(
     watcher: Arc<Watcher>,
     mut post: Post,
-    resource: Resource,
+    resource: Arc<[u8]>,
     delay: Duration,
     mut ended: watch::Receiver<bool>,
 ) {
@@ -180,33 +175,42 @@ async fn send_spans(
             }
         }
         let mut on_the_way = OnTheWay(queue, spans.len());
-        if let Some(answer) = post.send(traces(spans, &resource)).await {
+        if let Some(answer) = post.send(request(&resource, spans)).await {
             on_the_way.1 = rejected(&answer);
         }
     }
 }
 
-/// How many spans the collector says it did not take.
+/// How many spans the collector says it did not take: an `ExportTraceServiceResponse`.
 fn rejected(answer: &[u8]) -> usize {
-    let partial = ExportTraceServiceResponse::decode(answer).ok().and_then(|answer| answer.partial_success);
-    let Some(partial) = partial.filter(|partial| partial.rejected_spans > 0) else { return 0 };
-    tracing::debug!("the collector rejected {} spans: {}", partial.rejected_spans, partial.error_message);
-    usize::try_from(partial.rejected_spans).unwrap_or(0)
+    let (mut count, mut why) = (0, "".into());
+    for (_, partial_success) in Fields(answer).filter(|(number, _)| *number == 1) {
+        let Field::Bytes(partial_success) = partial_success else { continue };
+        for field in Fields(partial_success) {
+            match field {
+                (1, Field::Number(rejected)) => count = usize::try_from(rejected as i64).unwrap_or(0),
+                (2, Field::Bytes(message)) => why = String::from_utf8_lossy(message),
+                _ => {}
+            }
+        }
+    }
+    if count > 0 {
+        tracing::debug!("the collector rejected {count} spans: {why}");
+    }
+    count
 }
 
-fn traces(spans: Vec<Span>, resource: &Resource) -> Vec<u8> {
-    let scope_spans = vec![ScopeSpans { scope: Some(scope()), spans, ..ScopeSpans::default() }];
-    let resource = Some(resource.clone());
-    ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
-    }
-    .encode_to_vec()
+/// `ExportTraceServiceRequest` and `ExportMetricsServiceRequest` have the same form: of one resource, in one scope.
+fn request(resource: &[u8], items: Vec<Message>) -> Vec<u8> {
+    let scope = Message::default().text(1, "durhai").text(2, env!("CARGO_PKG_VERSION"));
+    let scoped = Message::default().message(1, scope).messages(2, items);
+    Message::default().message(1, Message::default().bytes(1, resource).message(2, scoped)).into_bytes()
 }
 
 async fn send_metrics(
     host: Host,
     mut post: Post,
-    resource: Resource,
+    resource: Arc<[u8]>,
     interval: Duration,
     mut ended: watch::Receiver<bool>,
 ) {
@@ -219,22 +223,15 @@ async fn send_metrics(
         }
         let ending = *ended.borrow();
         let metrics = metrics::all(&host.metrics().await, start, now());
-        let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, ..ScopeMetrics::default() }];
-        let resource = Some(resource.clone());
-        let resource_metrics = vec![ResourceMetrics { resource, scope_metrics, ..ResourceMetrics::default() }];
         // One that is lost is made up for by the next: what is counted is counted from the start.
-        let _ = post.send(ExportMetricsServiceRequest { resource_metrics }.encode_to_vec()).await;
+        let _ = post.send(request(&resource, metrics)).await;
         if ending {
             return;
         }
     }
 }
 
-fn scope() -> InstrumentationScope {
-    InstrumentationScope { name: "durhai".into(), version: env!("CARGO_PKG_VERSION").into(), ..Default::default() }
-}
-
-fn resource(config: &Config) -> Result<Resource, StartError> {
+fn resource(config: &Config) -> Result<Arc<[u8]>, StartError> {
     let mut named = config.resource.clone();
     if !named.contains_key("service.instance.id") {
         // Hosts that share a name must not count into one another's series.
@@ -250,8 +247,8 @@ fn resource(config: &Config) -> Result<Resource, StartError> {
     ] {
         named.insert(key.into(), value.into());
     }
-    let attributes = named.iter().map(|(key, value)| spans::text(key, value)).collect();
-    Ok(Resource { attributes, ..Resource::default() })
+    let attributes = named.iter().map(|(key, value)| spans::text(key, value));
+    Ok(Message::default().messages(1, attributes).into_bytes().into())
 }
 
 /// In nanoseconds since the Unix epoch.

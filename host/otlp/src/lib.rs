@@ -31,6 +31,7 @@ mod config;
 mod exporter;
 mod metrics;
 mod post;
+mod proto;
 mod queue;
 mod sampler;
 mod spans;

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::proto::Message;
+
 /// Never waits: what does not fit is dropped and counted.
 pub(crate) struct Queue {
-    spans: Mutex<VecDeque<Span>>,
+    spans: Mutex<VecDeque<Message>>,
     most: usize,
     batch: usize,
     /// A batch is full.
@@ -22,7 +23,7 @@ impl Queue {
         Queue { spans: Mutex::default(), most, batch, full: Notify::new(), dropped: AtomicU64::new(0) }
     }
 
-    pub fn push(&self, span: Span) {
+    pub fn push(&self, span: Message) {
         let mut spans = self.spans.lock();
         if spans.len() >= self.most {
             drop(spans);
@@ -36,7 +37,7 @@ impl Queue {
     }
 
     /// The oldest, as many as go into one request.
-    pub fn take(&self) -> Vec<Span> {
+    pub fn take(&self) -> Vec<Message> {
         let mut spans = self.spans.lock();
         let count = spans.len().min(self.batch);
         spans.drain(..count).collect()

@@ -9,7 +9,7 @@ pub enum Sampler {
     AlwaysOff,
     /// This share of all traces, by their ids; from 0 to 1.
     Ratio(f64),
-    /// As whoever started the run decided; this one where nobody did.
+    /// As the caller that started the run decided; this one where none did.
     ParentBased(Root),
 }
 

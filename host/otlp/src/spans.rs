@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use durhai::observe::{AttemptEnded, AttemptOutcome, ObservedError, RunEnded, TraceContext};
 use durhai::{Millis, Status as RunStatus};
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
-use opentelemetry_proto::tonic::trace::v1::{Span, Status, status::StatusCode};
+
+use crate::proto::Message;
 
 /// Of a message, in bytes.
 const MOST: usize = 4 * 1024;
@@ -16,7 +14,14 @@ const PARENT_KNOWN: u32 = 0x100;
 /// … and it is not here.
 const PARENT_REMOTE: u32 = 0x200;
 
-pub(crate) fn of_attempt(attempt: &AttemptEnded) -> Span {
+// Of `SpanKind` and `StatusCode`.
+const INTERNAL: i64 = 1;
+const SERVER: i64 = 2;
+const CLIENT: i64 = 3;
+const STATUS_ERROR: i64 = 2;
+
+/// A `Span`: its fields by their numbers, as in `opentelemetry/proto/trace/v1/trace.proto`.
+pub(crate) fn of_attempt(attempt: &AttemptEnded) -> Message {
     let mut attributes = vec![
         text("durhai.run_id", attempt.run.as_str()),
         text("durhai.workflow", &attempt.workflow),
@@ -29,24 +34,20 @@ pub(crate) fn of_attempt(attempt: &AttemptEnded) -> Span {
     let began = nanos(attempt.began);
     let took = u64::try_from(attempt.took.as_nanos()).unwrap_or(u64::MAX);
     let end = nanos(attempt.ended).max(began.saturating_add(took));
-    let (status, events) = failure(attempt.error.as_ref(), end, &mut attributes);
     // What goes to another service by itself.
-    let kind = if attempt.step.starts_with("http.") { SpanKind::Client } else { SpanKind::Internal };
-    Span {
-        parent_span_id: attempt.parent.bytes().to_vec(),
-        flags: u32::from(attempt.context.flags) | PARENT_KNOWN,
-        name: attempt.step.to_string(),
-        kind: kind.into(),
-        start_time_unix_nano: began,
-        end_time_unix_nano: end,
-        attributes,
-        events,
-        status,
-        ..named(&attempt.context)
-    }
+    let kind = if attempt.step.starts_with("http.") { CLIENT } else { INTERNAL };
+    let span = named(&attempt.context)
+        .bytes(4, attempt.parent.bytes())
+        .text(5, &attempt.step)
+        .number(6, kind)
+        .fixed64(7, began)
+        .fixed64(8, end)
+        .fixed32(16, u32::from(attempt.context.flags) | PARENT_KNOWN);
+    failed(span, attempt.error.as_ref(), end, &mut attributes).messages(9, attributes)
 }
 
-pub(crate) fn of_run(run: &RunEnded) -> Span {
+/// The same of a run.
+pub(crate) fn of_run(run: &RunEnded) -> Message {
     let mut attributes = vec![
         text("durhai.run_id", run.run.as_str()),
         text("durhai.workflow", &run.workflow),
@@ -63,60 +64,56 @@ pub(crate) fn of_run(run: &RunEnded) -> Span {
     let start = run.started_at.unwrap_or(run.created_at);
     let end = nanos(run.ended_at.max(start));
     let error = run.error.as_ref().filter(|_| run.status == RunStatus::Failed);
-    let (status, events) = failure(error, end, &mut attributes);
     if let (Some(reason), RunStatus::Cancelled) = (&run.error, run.status) {
         attributes.push(text("durhai.reason", &reason.message));
     }
-    // Somebody else asked for it, from another process.
+    // Another process asked for it.
     let remote = run.starter.is_some() && run.parent.is_none();
     let parent = match (&run.starter, remote) {
         (None, _) => 0,
         (Some(_), false) => PARENT_KNOWN,
         (Some(_), true) => PARENT_KNOWN | PARENT_REMOTE,
     };
-    Span {
-        parent_span_id: run.starter.map(|starter| starter.span.bytes().to_vec()).unwrap_or_default(),
-        flags: u32::from(run.context.flags) | parent,
-        name: run.workflow.clone(),
-        kind: (if remote { SpanKind::Server } else { SpanKind::Internal }).into(),
-        start_time_unix_nano: nanos(start),
-        end_time_unix_nano: end,
-        attributes,
-        events,
-        status,
-        ..named(&run.context)
+    let mut span = named(&run.context);
+    if let Some(starter) = &run.starter {
+        span = span.bytes(4, starter.span.bytes());
     }
+    span = span
+        .text(5, &run.workflow)
+        .number(6, if remote { SERVER } else { INTERNAL })
+        .fixed64(7, nanos(start))
+        .fixed64(8, end)
+        .fixed32(16, u32::from(run.context.flags) | parent);
+    failed(span, error, end, &mut attributes).messages(9, attributes)
 }
 
 /// An attribute with a text.
-pub(crate) fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(cut(value)))
+pub(crate) fn text(key: &str, value: &str) -> Message {
+    attribute(key, Message::default().bytes_of_choice(1, cut(value).as_bytes()))
 }
 
-fn number(key: &str, value: i64) -> KeyValue {
-    attribute(key, Value::IntValue(value))
+fn number(key: &str, value: i64) -> Message {
+    attribute(key, Message::default().number_of_choice(3, value))
 }
 
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+/// `KeyValue` with an `AnyValue`.
+fn attribute(key: &str, value: Message) -> Message {
+    Message::default().text(1, key).message(2, value)
 }
 
-fn named(context: &TraceContext) -> Span {
-    Span { trace_id: context.trace.bytes().to_vec(), span_id: context.span.bytes().to_vec(), ..Span::default() }
+fn named(context: &TraceContext) -> Message {
+    Message::default().bytes(1, context.trace.bytes()).bytes(2, context.span.bytes())
 }
 
-/// An error as the conventions want it: a status, `error.type`, and an event with the exception.
-fn failure(error: Option<&ObservedError>, at: u64, attributes: &mut Vec<KeyValue>) -> (Option<Status>, Vec<Event>) {
-    let Some(ObservedError { kind, message }) = error else { return (None, Vec::new()) };
+/// An error as the conventions want it: a status and an event with the exception, and `error.type` among the attributes.
+fn failed(span: Message, error: Option<&ObservedError>, at: u64, attributes: &mut Vec<Message>) -> Message {
+    let Some(ObservedError { kind, message }) = error else { return span };
     let kind = kind.to_string();
     attributes.push(text("error.type", &kind));
-    let event = Event {
-        time_unix_nano: at,
-        name: "exception".into(),
-        attributes: vec![text("exception.type", &kind), text("exception.message", message)],
-        dropped_attributes_count: 0,
-    };
-    (Some(Status { message: cut(message), code: StatusCode::Error.into() }), vec![event])
+    let exception = [text("exception.type", &kind), text("exception.message", message)];
+    let event = Message::default().fixed64(1, at).text(2, "exception").messages(3, exception);
+    let status = Message::default().text(2, &cut(message)).number(3, STATUS_ERROR);
+    span.message(11, event).message(15, status)
 }
 
 fn outcome(outcome: AttemptOutcome) -> &'static str {
