@@ -11,6 +11,7 @@ mod folder;
 mod fork;
 mod gate;
 mod guide;
+mod house;
 mod inbox;
 mod kill;
 mod layers;

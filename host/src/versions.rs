@@ -5,12 +5,15 @@ pub(crate) mod catalog;
 pub(crate) mod compat;
 pub(crate) mod history;
 pub(crate) mod known;
+pub(crate) mod lifecycle;
 pub(crate) mod migrate;
 pub(crate) mod moves;
 pub(crate) mod reload;
+pub(crate) mod scan;
 pub(crate) mod scripts;
 pub(crate) mod serving;
 pub(crate) mod stamp;
+pub(crate) mod texts;
 pub(crate) mod watcher;
 
 pub use self::compat::report::{CompatReport, CompatVerdict, MigrateReport, Migration, Misfit};

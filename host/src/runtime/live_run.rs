@@ -48,26 +48,42 @@ pub(crate) struct LiveRun {
     /// Lines that steps wrote.
     pub lines: Vec<LogLine>,
     pub heartbeats: HashMap<StepId, Value>,
-    pub dirty: bool,
     /// How long it has been built from its log, until its script stands where the log ends.
     pub building: Option<Duration>,
-    /// Its number in the worker's list of waiting runs; 0: it is in none.
-    pub idle: u64,
     /// The claim counts crashes before it, which the next commit resets.
     suspect: bool,
+    /// Where it stands with its worker.
+    pub place: Place,
     /// It is to move to another version.
     pub moving: Option<Moving>,
-    /// Its turn is not over, and a part of it is on its way to the disk: the script goes on when that is there.
-    pub storing: bool,
-    /// Nothing is given to the script until all that was committed is durable; what came meanwhile.
-    pub frozen: bool,
-    pub held: Vec<(Millis, Input, Option<u64>)>,
     /// It has moved: the row says so with the next commit, and then whoever wanted it is told.
     rewrite: bool,
     moved: Option<oneshot::Sender<MoveReply>>,
 }
 
-/// A move that somebody waits for.
+/// Where a live run stands with its worker.
+pub(crate) enum Place {
+    /// In the worker's queue for a turn.
+    Dirty,
+    /// In its turn.
+    Busy,
+    /// Between two turns: all it did is handed to the committer, and nothing is to be done. The number is that of its entry
+    /// among the runs that wait and may be evicted, if it has one.
+    Idle(Option<u64>),
+    /// Its turn is not over, and a part of it is on its way to the disk: the script goes on when that is there.
+    Storing,
+    /// Nothing is given to the script until all that was committed is durable; what came meanwhile.
+    Frozen { held: Vec<HeldInput> },
+}
+
+/// An input that waits, and the index of the message it came by.
+pub(crate) struct HeldInput {
+    pub at: Millis,
+    pub input: Input,
+    pub message: Option<u64>,
+}
+
+/// A move that a caller waits for.
 pub(crate) struct Moving {
     pub to: Version,
     pub reply: oneshot::Sender<MoveReply>,
@@ -108,36 +124,35 @@ impl LiveRun {
             terminated: None,
             lines: Vec::new(),
             heartbeats: HashMap::new(),
-            dirty: false,
             building: None,
-            idle: 0,
             suspect: claim.tries > 0,
+            place: Place::Idle(None),
             moving: None,
-            storing: false,
-            frozen: false,
-            held: Vec::new(),
             rewrite: false,
             moved: None,
         }
     }
 
-    /// Whether it stands between two turns, all it did is handed to the committer, and nothing is to be done.
     pub fn is_idle(&self) -> bool {
-        !self.dirty && !self.frozen && !self.storing
+        matches!(self.place, Place::Idle(_))
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        matches!(self.place, Place::Frozen { .. })
     }
 
     pub fn deliver(&mut self, at: Millis, input: Input) {
-        match self.frozen {
-            true => self.held.push((at, input, None)),
-            false => self.exec.replay_mut().deliver(at, input),
+        match &mut self.place {
+            Place::Frozen { held } => held.push(HeldInput { at, input, message: None }),
+            _ => self.exec.replay_mut().deliver(at, input),
         }
     }
 
-    /// What the letter of this index says.
-    pub fn deliver_letter(&mut self, at: Millis, input: Input, index: u64) {
-        match self.frozen {
-            true => self.held.push((at, input, Some(index))),
-            false => self.exec.replay_mut().deliver_message(at, input, index),
+    /// What the message of this index says.
+    pub fn deliver_message(&mut self, at: Millis, input: Input, index: u64) {
+        match &mut self.place {
+            Place::Frozen { held } => held.push(HeldInput { at, input, message: Some(index) }),
+            _ => self.exec.replay_mut().deliver_message(at, input, index),
         }
     }
 

@@ -24,8 +24,9 @@ use crate::steps::rules::Rules;
 use crate::store::access::Store;
 use crate::store::random;
 use crate::store::retrying::Retrying;
-use crate::versions::catalog::{self, Catalog};
+use crate::versions::catalog::Catalog;
 use crate::versions::reload;
+use crate::versions::scan::{self, Scanner};
 use crate::versions::watcher::{Look, Watcher};
 
 /// Where the threads hear of work.
@@ -42,9 +43,10 @@ pub(crate) async fn start(setup: HostSetup) -> Result<Arc<Shared>, HostError> {
     // host is up.
     let first = host.clone();
     let load = move || -> Result<(), WorldError> {
-        let sandbox = catalog::sandbox(&first.config.sandbox);
+        let sandbox = scan::sandbox(&first.config.sandbox);
         import::clean_up(&first)?;
-        first.versions.scan(&*first.store.world, &sandbox, first.store.clock.now(), &mut || Ok(true)).map(drop)
+        let (catalog, world, now) = (&first.versions, &*first.store.world, first.store.clock.now());
+        Scanner { catalog, world, sandbox: &sandbox, now }.scan(&mut || Ok(true)).map(drop)
     };
     host.tokio.spawn_blocking(load).await.map_err(|_| HostError::Closed)??;
     listen(&host);

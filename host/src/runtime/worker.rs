@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use crate::error::Unready;
 use crate::runtime::command::WorkerCommand;
 use crate::runtime::job::Then;
-use crate::runtime::live_run::LiveRun;
+use crate::runtime::live_run::{LiveRun, Place};
 use crate::runtime::run_shared::RunShared;
 use crate::runtime::take_up_later;
 use crate::shared::Shared;
@@ -204,7 +204,7 @@ impl Worker {
             WorkerCommand::Migrate { run, to, reply } => self.migrate(&run, to, reply),
             WorkerCommand::Stored { run } => {
                 if let Some(live) = self.live_runs.get_mut(&run.id).filter(|live| Arc::ptr_eq(&live.shared, &run)) {
-                    live.storing = false;
+                    live.place = Place::Idle(None);
                     self.touch(run.id.clone());
                 }
             }
@@ -216,10 +216,9 @@ impl Worker {
 
     fn touch(&mut self, run: RunId) {
         if let Some(live) = self.live_runs.get_mut(&run)
-            && !live.frozen
-            && !live.storing
-            && !std::mem::replace(&mut live.dirty, true)
+            && live.is_idle()
         {
+            live.place = Place::Dirty;
             self.dirty.push_back(run);
         }
     }
@@ -421,7 +420,7 @@ impl Worker {
         let now = self.host.store.clock.now();
         let old = self.host.config.evict_after.as_millis() as Millis;
         while let Some((since, number, run)) = self.idle.front() {
-            let valid = self.live_runs.get(run).is_some_and(|live| live.idle == *number && live.is_idle());
+            let valid = self.live_runs.get(run).is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == *number));
             if valid && since + old > now {
                 break;
             }
@@ -438,7 +437,7 @@ impl Worker {
             return;
         }
         while let Some((_, number, run)) = self.idle.pop_front() {
-            if self.live_runs.get(&run).is_some_and(|live| live.idle == number && live.is_idle()) {
+            if self.live_runs.get(&run).is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == number)) {
                 return self.release(&run);
             }
         }

@@ -1,4 +1,4 @@
-//! The gate: before a new version of a workflow serves, the logs of its live runs are replayed against it.
+//! Before a new version of a workflow serves, the logs of its live runs are replayed against it.
 //!
 //! Nothing is written and nothing is started by that; logs are read one at a time, on threads of their own, so the runs go
 //! on meanwhile. `on_reload` of the new text decides what follows: `pin` serves it and leaves the runs where they are,
@@ -22,56 +22,57 @@ use crate::shared::Shared;
 use crate::store::meta;
 use crate::versions::candidate::{Blocking, Candidate, last_event, note_upgrade};
 use crate::versions::compat::report::CompatVerdict;
+use crate::versions::lifecycle::Change;
 use crate::versions::moves::Aim;
 use crate::view::Report;
 
-/// Takes a candidate through the gate, and says what happened; `None` if `stopped` said so before it was through.
-pub(crate) fn pass(
+/// Checks the live runs of a candidate and does what its header says of the answer; says what happened. `None` if `stopped`
+/// said so before it was over.
+pub(crate) fn decide(
     host: &Arc<Shared>,
     candidate: &Candidate,
     stopped: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Vec<Report>>, WorldError> {
-    let Candidate { workflow, from, version, bundle, header, .. } = candidate;
+    let Candidate { workflow, from, version, bundle, header, served, .. } = candidate;
+    let world = &*host.store.world;
+    if !served {
+        host.versions.apply(workflow, Change::CheckBegins);
+    }
     let began = Instant::now();
     let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
     let Some(tally) = walk(host, (version, bundle), query, Aim::Look, stopped)? else { return Ok(None) };
-    if tally.live > 0 {
-        let Tally { compatible, diverging, failing, unreadable, .. } = tally;
-        host.observe.meters.gated(workflow, [compatible, diverging, failing, unreadable, 0], began.elapsed());
-    }
-    let micros = began.elapsed().as_micros() as u64;
-    let world = &*host.store.world;
-    if tally.live == 0 && candidate.served {
-        return Ok(Some(Vec::new()));
-    }
     if tally.live == 0 {
-        return Ok(Some(vec![host.versions.serve(world, candidate)?]));
+        if *served {
+            return Ok(Some(Vec::new()));
+        }
+        host.versions.serve(world, candidate)?;
+        return Ok(Some(host.versions.apply(workflow, Change::Checked { version: version.clone(), report: None })));
     }
+    let Tally { compatible, diverging, failing, unreadable, .. } = tally;
+    host.observe.meters.gated(workflow, [compatible, diverging, failing, unreadable, 0], began.elapsed());
+    let micros = began.elapsed().as_micros() as u64;
     let refused = header.on_reload == OnReload::Refuse && tally.misfits() > 0;
-    let upgrade = header.on_reload == OnReload::Upgrade;
     let mut report = report(candidate, tally, host.store.clock.now(), !refused, micros);
     report.from = Some(from.clone());
-    let last = if refused {
+    let key = meta::compat_report(workflow);
+    let stored = |report: &CompatReport| serde_json::to_vec(report).expect("a report is JSON");
+    let change = if refused {
         let blocking = blocking(world, &report)?;
-        host.versions.refuse(candidate, refusal(&report), blocking)
+        world.put_meta(&key, &stored(&report))?;
+        Change::Refused { version: version.clone(), error: refusal(&report), blocking, report: Box::new(report) }
     } else {
         note_upgrade(world, candidate)?;
-        let served = match candidate.served {
-            true => Report::Loaded { workflow: workflow.clone(), version: version.clone() },
-            false => host.versions.serve(world, candidate)?,
-        };
-        if upgrade {
+        if !served {
+            host.versions.serve(world, candidate)?;
+        }
+        if header.on_reload == OnReload::Upgrade {
             // Those that came or went on since are looked at as they are now.
             report.moved = move_all(host, candidate, stopped)?.unwrap_or(0);
         }
-        served
+        world.put_meta(&key, &stored(&report))?;
+        Change::Checked { version: version.clone(), report: Some(Box::new(report)) }
     };
-    let bytes = serde_json::to_vec(&report).expect("a report is JSON");
-    world.put_meta(&meta::compat_report(workflow), &bytes)?;
-    let gated = Report::Gated(Box::new(report));
-    let _ = host.versions.reports.send(gated.clone());
-    let _ = host.versions.reports.send(last.clone());
-    Ok(Some(vec![gated, last]))
+    Ok(Some(host.versions.apply(workflow, change)))
 }
 
 /// Goes on with what a host could not finish: runs that are to move to the version that serves.

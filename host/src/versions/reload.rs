@@ -1,4 +1,4 @@
-//! The thread that keeps the catalog true: it hears of saves, looks at what changed, and takes new versions through the gate.
+//! The thread that keeps the catalog true: it hears of saves, looks at what changed, and has new versions checked.
 //!
 //! The system tells of changes in a folder, not in a path: a folder that is moved away, made again or led elsewhere by a link is
 //! another one, and nothing is told of it. So what the path leads to is looked at all the time, and every file now and then.
@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 use crate::error::HostError;
 use crate::shared::Shared;
 use crate::versions::candidate::Candidate;
-use crate::versions::catalog::Taken;
 use crate::versions::compat;
+use crate::versions::scan::Scanner;
 use crate::versions::stamp::{Identity, Stamp};
 use crate::versions::watcher::Look;
 use crate::view::Report;
@@ -75,7 +75,7 @@ pub(crate) fn run(host: &Arc<Shared>, looks: &mpsc::Receiver<Look>, live: bool) 
     let mut watch = Watch {
         host: host.clone(),
         looks,
-        sandbox: Rc::new(crate::versions::catalog::sandbox(&host.config.sandbox)),
+        sandbox: Rc::new(crate::versions::scan::sandbox(&host.config.sandbox)),
         eye,
         replies: Vec::new(),
         asked: Vec::new(),
@@ -162,11 +162,11 @@ struct Watch<'a> {
     eye: Option<Eye>,
     /// Those who want to hear what changed.
     replies: Vec<oneshot::Sender<Vec<Report>>>,
-    /// Those who wait until a version is through the gate.
+    /// Those who wait until a version was checked.
     asked: Vec<oneshot::Sender<()>>,
     /// What changed since somebody was answered.
     reports: Vec<Report>,
-    /// What was found beside a look at everything, and has to go through the gate.
+    /// What was found beside a look at everything, and has to be checked.
     candidates: Vec<Candidate>,
     /// Versions that were looked at for mistakes.
     checked: BTreeMap<String, Version>,
@@ -178,6 +178,15 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    fn scanner<'b>(&'b self, host: &'b Shared) -> Scanner<'b> {
+        Scanner {
+            catalog: &host.versions,
+            world: &*host.store.world,
+            sandbox: &self.sandbox,
+            now: host.store.clock.now(),
+        }
+    }
+
     /// Sleeps until there is a reason to look at everything.
     fn wait(&mut self) -> Result<(), WorldError> {
         loop {
@@ -251,21 +260,19 @@ impl Watch<'_> {
         {
             rest(&file);
         }
-        match host.versions.look_at(&*host.store.world, &self.sandbox, host.store.clock.now(), workflow)? {
-            Taken::Nothing => {}
-            Taken::Told(report) => {
-                host.observe.meters.reloaded(std::slice::from_ref(&report));
-                host.runtime.scheduler.wake();
-                self.reports.push(report);
-            }
-            Taken::Candidate(candidate) => {
-                self.candidates.retain(|other| other.workflow != candidate.workflow);
-                self.candidates.push(*candidate);
-                self.asked.push(reply);
-                return Ok(());
-            }
+        let found = self.scanner(&host).look_at(workflow)?;
+        if !found.reports.is_empty() {
+            host.observe.meters.reloaded(&found.reports);
+            host.runtime.scheduler.wake();
+            self.reports.extend(found.reports);
         }
-        // Whoever asked may have gone.
+        if let Some(candidate) = found.candidates.into_iter().next() {
+            self.candidates.retain(|other| other.workflow != candidate.workflow);
+            self.candidates.push(candidate);
+            self.asked.push(reply);
+            return Ok(());
+        }
+        // The caller may have gone.
         let _ = reply.send(());
         Ok(())
     }
@@ -284,23 +291,30 @@ impl Watch<'_> {
         }
     }
 
-    /// Looks at every text and takes what is new through the gate; `false`: a newer save came in between.
+    /// Looks at every text and has what is new checked; `false`: a newer save came in between.
     fn look(&mut self, unmoved: &mut BTreeSet<String>) -> Result<bool, WorldError> {
         let host = self.host.clone();
         self.looked = Instant::now();
         let sandbox = self.sandbox.clone();
-        let (told, found) = host.versions.scan(&*host.store.world, &sandbox, host.store.clock.now(), &mut || {
+        let scanner = Scanner {
+            catalog: &host.versions,
+            world: &*host.store.world,
+            sandbox: &sandbox,
+            now: host.store.clock.now(),
+        };
+        let found = scanner.scan(&mut || {
             self.hear_all()?;
             Ok(!self.stop)
         })?;
-        host.observe.meters.reloaded(&told);
-        self.reports.extend(told);
+        host.observe.meters.reloaded(&found.reports);
+        self.reports.extend(found.reports);
+        let found = found.candidates;
         let asked = std::mem::take(&mut self.candidates);
         let asked = asked.into_iter().filter(|one| !found.iter().any(|other| other.workflow == one.workflow));
-        let candidates: Vec<_> = host.versions.take_served().into_iter().chain(asked.collect::<Vec<_>>()).collect();
+        let candidates: Vec<_> = host.versions.take_unchecked().into_iter().chain(asked.collect::<Vec<_>>()).collect();
         for candidate in candidates.into_iter().chain(found) {
             let name = &candidate.workflow;
-            match compat::pass(&host, &candidate, &mut || self.is_outdated(name, &candidate.version))? {
+            match compat::decide(&host, &candidate, &mut || self.is_outdated(name, &candidate.version))? {
                 Some(told) => {
                     host.observe.meters.reloaded(&told);
                     self.reports.extend(told);
@@ -324,7 +338,7 @@ impl Watch<'_> {
         Ok(true)
     }
 
-    /// Asked while a gate is at work: whether the workflow's text is another one by now, or the host stops.
+    /// Asked while live runs are checked: whether the workflow's text is another one by now, or the host stops.
     fn is_outdated(&mut self, workflow: &str, version: &Version) -> bool {
         let mut changed = false;
         loop {
@@ -338,7 +352,7 @@ impl Watch<'_> {
                     changed = true;
                     self.asked.push(reply);
                 }
-                // An error of the world comes to the gate as well.
+                // An error of the world comes to the check as well.
                 Ok(Look::At(other, reply)) => changed |= self.look_at(&other, reply).is_err(),
                 Ok(Look::Stop) | Err(mpsc::TryRecvError::Disconnected) => self.stop = true,
                 Err(mpsc::TryRecvError::Empty) => break,
@@ -349,7 +363,7 @@ impl Watch<'_> {
         }
         // What is half written does not compile, and counts when it does.
         self.again |= changed;
-        changed && self.host.versions.current(&self.sandbox, workflow).is_some_and(|now| now != *version)
+        changed && self.scanner(&self.host).current(workflow).is_some_and(|now| now != *version)
     }
 
     /// Everything was looked at: whoever wants to know hears of it.

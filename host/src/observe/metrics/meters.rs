@@ -39,7 +39,7 @@ pub(crate) struct Meters {
     pub signals: Counter,
     pub hooks: Counter,
     pub resumes: Counter,
-    pub gate: Histogram,
+    pub compat: Histogram,
     pub reloads: [Counter; Reload::ALL.len()],
     pub purged: Counter,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Step {
 /// The statuses with which a run ends.
 pub(crate) const ENDS: [Status; 4] = [Status::Completed, Status::Failed, Status::Cancelled, Status::Continued];
 
-/// What a gate says of a run.
+/// What the check of a live run against a new version finds.
 pub(crate) const VERDICTS: [&str; 5] = ["compatible", "diverges", "fails", "unreadable", "moved"];
 
 /// How an attempt ended.
@@ -114,7 +114,7 @@ impl Outcome {
 pub(crate) enum Reload {
     Loaded,
     Broken,
-    /// The gate kept it from serving.
+    /// Live runs that do not fit kept it from serving.
     Refused,
     Removed,
 }
@@ -158,7 +158,7 @@ impl Meters {
             signals: Counter::default(),
             hooks: Counter::default(),
             resumes: Counter::default(),
-            gate: Histogram::new(&QUICK),
+            compat: Histogram::new(&QUICK),
             reloads: Default::default(),
             purged: Counter::default(),
         }
@@ -181,13 +181,13 @@ impl Meters {
         workflow.lasted[at].record(lasted);
     }
 
-    /// The runs that a gate has looked at; `counts` as in [`VERDICTS`].
+    /// The live runs that were checked; `counts` as in [`VERDICTS`].
     pub fn gated(&self, workflow: &str, counts: [u64; VERDICTS.len()], took: Duration) {
         let workflow = self.workflow(workflow);
         for (counter, runs) in workflow.gated.iter().zip(counts) {
             counter.add(runs);
         }
-        self.gate.time(took);
+        self.compat.time(took);
     }
 
     /// Runs that went over to another version by themselves.

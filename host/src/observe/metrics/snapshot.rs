@@ -91,7 +91,7 @@ fn runs(host: &Shared, list: &mut List, counts: Option<Vec<Count>>) {
         let runs = of.gated.iter().zip(VERDICTS);
         runs.map(|(runs, verdict)| number(&[("workflow", name), ("verdict", verdict)], runs.get() as f64))
     });
-    let help = "Runs that the gate held against a new version, by what it said; moved: they went over.";
+    let help = "Live runs checked against a new version, by what was found; moved: they went over to it.";
     list.add(("durhai_gate_runs_total", help, "", COUNTER), gated.collect());
 }
 
@@ -164,7 +164,7 @@ fn memory(host: &Shared, list: &mut List) {
 
 fn texts(host: &Shared, list: &mut List) {
     let help = "Holding a new version against the live runs of its workflow.";
-    list.histogram(("durhai_gate_seconds", help, "seconds"), &host.observe.meters.gate);
+    list.histogram(("durhai_gate_seconds", help, "seconds"), &host.observe.meters.compat);
     let results = Reload::ALL.iter().zip(&host.observe.meters.reloads);
     let reloads = results.map(|(result, count)| number(&[("result", result.as_str())], count.get() as f64));
     let help = "Workflows whose text changed while the host ran, by what came of it.";

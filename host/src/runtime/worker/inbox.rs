@@ -51,7 +51,7 @@ impl Worker {
                         },
                         Message::into_input,
                     );
-                    live.deliver_letter(letter.at, input, letter.index);
+                    live.deliver_message(letter.at, input, letter.index);
                 }
             }
             live.looked_at = live.looked_at.max(last);

@@ -16,7 +16,7 @@ use super::Worker;
 use crate::error::Unready;
 use crate::runtime::command::MoveReply;
 use crate::runtime::job::Then;
-use crate::runtime::live_run::{LiveRun, Moving};
+use crate::runtime::live_run::{HeldInput, LiveRun, Moving, Place};
 use crate::runtime::run_shared::RunShared;
 use crate::shared::Shared;
 use crate::versions::compat::fit::{Fit, fit};
@@ -47,7 +47,7 @@ impl Worker {
     /// All that the run has committed is durable.
     pub(super) fn all_durable(&mut self, run: &Arc<RunShared>) {
         let Some(mut live) = self.live_runs.remove(&run.id) else { return };
-        if !Arc::ptr_eq(&live.shared, run) || !live.frozen {
+        if !Arc::ptr_eq(&live.shared, run) || !live.is_frozen() {
             self.live_runs.insert(run.id.clone(), live);
             return;
         }
@@ -84,7 +84,7 @@ impl Worker {
         let now = self.host.store.clock.now();
         for live in self.live_runs.values_mut() {
             live.moving = None;
-            if live.frozen {
+            if live.is_frozen() {
                 live.thaw(now);
             }
         }
@@ -93,8 +93,7 @@ impl Worker {
 
 /// From now on nothing is given to the script, until all it has committed is durable.
 pub(super) fn freeze(host: &Shared, live: &mut LiveRun) {
-    live.frozen = true;
-    live.idle = 0;
+    live.place = Place::Frozen { held: Vec::new() };
     let write = Write::Commit(Box::new(Commit::new(live.shared.id.clone(), live.fence)));
     host.store.write(write, Then::Durable(live.shared.clone()));
 }
@@ -102,12 +101,12 @@ pub(super) fn freeze(host: &Shared, live: &mut LiveRun) {
 impl LiveRun {
     /// What comes is given to the script again, first of all what came meanwhile.
     fn thaw(&mut self, now: u64) {
-        self.frozen = false;
+        let Place::Frozen { held } = std::mem::replace(&mut self.place, Place::Idle(None)) else { return };
         // Nothing, unless the new script asks for something that the host answers.
         self.deliver(now, Input::TakeUp);
-        for (at, input, letter) in std::mem::take(&mut self.held) {
-            match letter {
-                Some(index) => self.deliver_letter(at, input, index),
+        for HeldInput { at, input, message } in held {
+            match message {
+                Some(index) => self.deliver_message(at, input, index),
                 None => self.deliver(at, input),
             }
         }

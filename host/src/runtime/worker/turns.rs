@@ -12,7 +12,7 @@ use std::time::Instant;
 use durhai_engine::Turn;
 
 use super::{Worker, switch_version};
-use crate::runtime::live_run::LiveRun;
+use crate::runtime::live_run::{LiveRun, Place};
 
 /// Runs that begin with one commit, and events of a turn that was answered again and again, about.
 const NEW_RUNS: usize = 256;
@@ -28,7 +28,7 @@ impl Worker {
         for _ in 0..self.dirty.len() {
             let Some(run) = self.dirty.pop_front() else { break };
             let Some(mut live) = self.live_runs.remove(&run) else { continue };
-            live.dirty = false;
+            live.place = Place::Busy;
             live.exec.replay_mut().set_wall(self.host.store.clock.now());
             if let Some(reason) = live.terminated.take() {
                 live.exec.terminate(reason);
@@ -68,7 +68,7 @@ impl Worker {
                 continue;
             }
             if turn == Turn::Preempted {
-                live.dirty = true;
+                live.place = Place::Dirty;
                 self.dirty.push_back(run.clone());
                 self.live_runs.insert(run, live);
                 continue;
@@ -78,7 +78,7 @@ impl Worker {
                     Ok(job) => job.into_iter().for_each(|job| self.host.store.submit(job)),
                     Err(error) => return self.host.fail(Arc::new(error)),
                 }
-                (live.storing, live.idle) = (true, 0);
+                live.place = Place::Storing;
                 self.live_runs.insert(run, live);
                 continue;
             }
@@ -105,10 +105,10 @@ impl Worker {
         }
         if live.is_quiet() {
             self.idle_count += 1;
-            live.idle = self.idle_count;
-            self.idle.push_back((now, live.idle, live.shared.id.clone()));
+            live.place = Place::Idle(Some(self.idle_count));
+            self.idle.push_back((now, self.idle_count, live.shared.id.clone()));
         } else {
-            live.idle = 0;
+            live.place = Place::Idle(None);
         }
         if live.moving.is_some() {
             switch_version::freeze(&self.host, &mut live);
@@ -134,6 +134,7 @@ impl Worker {
         if live.exec.replay().is_over() {
             self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
         } else if live.has_running_attempts() && self.host.life.failure().is_none() {
+            live.place = Place::Idle(None);
             self.live_runs.insert(live.shared.id.clone(), live);
         } else {
             self.give_back(live);

@@ -1,4 +1,4 @@
-//! What a gate found, as it is stored and shown.
+//! What a check of live runs found, as it is stored and shown.
 
 use std::fmt;
 

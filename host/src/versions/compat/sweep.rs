@@ -81,7 +81,7 @@ pub(crate) fn walk(
                     }
                 }
             };
-            match std::thread::Builder::new().name(format!("durhai-gate-{number}")).spawn_scoped(scope, body) {
+            match std::thread::Builder::new().name(format!("durhai-compat-{number}")).spawn_scoped(scope, body) {
                 Ok(hand) => hands.push(hand),
                 // Fewer will do. Without any, the machine may have room for one in a moment.
                 Err(_) if !hands.is_empty() => break,
@@ -90,7 +90,7 @@ pub(crate) fn walk(
                     std::thread::sleep(LOOK);
                 }
                 Err(error) => {
-                    return Err(WorldError::Unavailable(format!("cannot start the thread durhai-gate-0: {error}")));
+                    return Err(WorldError::Unavailable(format!("cannot start the thread durhai-compat-0: {error}")));
                 }
             }
         }

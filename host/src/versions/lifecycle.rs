@@ -1,0 +1,266 @@
+//! The life of one workflow's text in a host: a state machine, and the one place that reports.
+//!
+//! ```text
+//!                 Gone                    Broken(why)
+//!   every stage ───────► Absent   every ─────────────► Broken
+//!
+//!   every stage ─ Compiled, no live run on another version ─ Serves ─► Serving
+//!
+//!   every stage ─ Compiled ─► Candidate ─ CheckBegins ─► Checking ─┬ Serves, Checked ─► Serving
+//!                                 ▲                                └ Refused ─► Refused
+//!                                 └──── Compiled again, and the runs in its way are not any more
+//! ```
+//!
+//! What *serves* is kept beside the stage: a text that does not compile, is being checked or is refused leaves the version
+//! before it serving. Only without a text nothing starts.
+
+use durhai_core::Version;
+
+use crate::versions::candidate::Blocking;
+use crate::versions::compat::report::CompatReport;
+use crate::versions::serving::{Missing, Serving};
+use crate::versions::stamp::Stamp;
+use crate::view::Report;
+
+/// One workflow, by what is known of its text.
+#[derive(Clone, Default)]
+pub(crate) struct Workflow {
+    pub stage: Stage,
+    /// What new starts get, while there is a text.
+    pub serving: Option<Serving>,
+    pub description: String,
+    /// What `check` finds wrong in the text that serves.
+    pub findings: Vec<String>,
+    /// The files that were looked at for the stage.
+    pub stamps: Vec<Stamp>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) enum Stage {
+    /// There is no text, or none any more.
+    #[default]
+    Absent,
+    /// The text does not compile, or cannot be read.
+    Broken { error: String },
+    /// It compiles, and live runs of the workflow have another version: they are to be checked against it.
+    Candidate,
+    /// They are being checked.
+    Checking,
+    /// It serves.
+    Serving { version: Version },
+    /// It compiles, its header refuses what live runs do not fit, and these runs do not.
+    Refused { version: Version, error: String, blocking: Vec<Blocking> },
+}
+
+/// What happened.
+pub(crate) enum Change {
+    Gone,
+    Broken {
+        error: String,
+    },
+    Compiled,
+    CheckBegins,
+    /// The version is the one that starts get; the world knows.
+    Serves {
+        serving: Serving,
+        description: String,
+    },
+    /// What the check of live runs said of a version that serves; `None`: there was no live run any more.
+    Checked {
+        version: Version,
+        report: Option<Box<CompatReport>>,
+    },
+    Refused {
+        version: Version,
+        error: String,
+        blocking: Vec<Blocking>,
+        report: Box<CompatReport>,
+    },
+}
+
+impl Workflow {
+    /// The only way from one stage to another, and the only one to report.
+    pub fn transition(&mut self, name: &str, change: Change) -> Vec<Report> {
+        let workflow = name.to_owned();
+        match change {
+            Change::Gone if !self.is_present() => Vec::new(),
+            Change::Gone => {
+                self.stage = Stage::Absent;
+                self.findings.clear();
+                vec![Report::Removed { workflow }]
+            }
+            Change::Broken { error } => {
+                let known = matches!(&self.stage, Stage::Broken { error: before } if *before == error);
+                self.stage = Stage::Broken { error: error.clone() };
+                if known { Vec::new() } else { vec![Report::Broken { workflow, error }] }
+            }
+            Change::Compiled => {
+                self.stage = Stage::Candidate;
+                Vec::new()
+            }
+            Change::CheckBegins => {
+                self.stage = Stage::Checking;
+                Vec::new()
+            }
+            Change::Serves { serving, description } => {
+                let version = serving.version.clone();
+                // It is told with what the check of live runs says.
+                let checked = matches!(self.stage, Stage::Checking);
+                self.stage = Stage::Serving { version: version.clone() };
+                self.serving = Some(serving);
+                self.description = description;
+                self.findings.clear();
+                if checked { Vec::new() } else { vec![Report::Loaded { workflow, version }] }
+            }
+            Change::Checked { version, report } => {
+                let checked = report.map(Report::Gated);
+                checked.into_iter().chain([Report::Loaded { workflow, version }]).collect()
+            }
+            Change::Refused { version, error, blocking, report } => {
+                self.stage = Stage::Refused { version, error: error.clone(), blocking };
+                vec![Report::Gated(report), Report::Broken { workflow, error }]
+            }
+        }
+    }
+
+    /// Whether there is a text: without one nothing starts.
+    pub fn is_present(&self) -> bool {
+        !matches!(self.stage, Stage::Absent)
+    }
+
+    /// A version of it is on its way to serve: a start waits a moment for it.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.stage, Stage::Candidate | Stage::Checking)
+    }
+
+    /// Whether this version is what the text came to, so that there is nothing to do about it again.
+    pub fn is_settled_at(&self, version: &Version) -> bool {
+        match &self.stage {
+            Stage::Serving { version: settled } | Stage::Refused { version: settled, .. } => settled == version,
+            Stage::Absent | Stage::Broken { .. } | Stage::Candidate | Stage::Checking => false,
+        }
+    }
+
+    /// The runs that a refused version waits for.
+    pub fn blocking(&self) -> Option<&[Blocking]> {
+        match &self.stage {
+            Stage::Refused { blocking, .. } => Some(blocking),
+            _ => None,
+        }
+    }
+
+    /// Why the text that is there does not serve.
+    pub fn error(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Broken { error } | Stage::Refused { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What a start gets. `None`: nothing is known of the workflow.
+    pub fn for_start(&self) -> Option<Result<Serving, Missing>> {
+        match (&self.serving, self.error()) {
+            _ if !self.is_present() => None,
+            (Some(serving), _) => Some(Ok(serving.clone())),
+            (None, Some(error)) => Some(Err(Missing::Broken(error.to_owned()))),
+            (None, None) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Change, Stage, Workflow};
+    use crate::versions::serving::Serving;
+    use durhai_core::Version;
+
+    fn serves(version: &str) -> Change {
+        let serving = Serving { version: Version::from_digest(version), header: Arc::default() };
+        Change::Serves { serving, description: String::new() }
+    }
+
+    fn checked(version: &str) -> Change {
+        Change::Checked { version: Version::from_digest(version), report: None }
+    }
+
+    fn refused(version: &str) -> Change {
+        let report = serde_json::from_value(serde_json::json!({
+            "workflow": "w", "from": null, "to": version, "policy": "refuse", "at": 0, "live": 1, "compatible": 0,
+            "diverging": 1, "failing": 0, "unreadable": 0, "first": null, "runs": [], "moved": 0, "served": false, "micros": 0,
+        }));
+        Change::Refused {
+            version: Version::from_digest(version),
+            error: "run a stands in its way".into(),
+            blocking: Vec::new(),
+            report: Box::new(report.expect("a report")),
+        }
+    }
+
+    fn broken(error: &str) -> Change {
+        Change::Broken { error: error.into() }
+    }
+
+    fn stage(workflow: &Workflow) -> String {
+        match &workflow.stage {
+            Stage::Absent => "absent".into(),
+            Stage::Broken { error } => format!("broken {error}"),
+            Stage::Candidate => "candidate".into(),
+            Stage::Checking => "checking".into(),
+            Stage::Serving { version } => format!("serving {}", version.as_str()),
+            Stage::Refused { version, .. } => format!("refused {}", version.as_str()),
+        }
+    }
+
+    /// Each line: what happens, the stage after it, how many reports, and the version that starts get (`-`: none).
+    #[test]
+    fn stages_follow_each_other() {
+        let steps: Vec<(Change, &str, usize, &str)> = vec![
+            (Change::Gone, "absent", 0, "-"),
+            (broken("no"), "broken no", 1, "-"),
+            (broken("no"), "broken no", 0, "-"),
+            (broken("not yet"), "broken not yet", 1, "-"),
+            (serves("1"), "serving 1", 1, "1"),
+            (Change::Compiled, "candidate", 0, "1"),
+            (Change::CheckBegins, "checking", 0, "1"),
+            // Another save came before the check was over.
+            (Change::Compiled, "candidate", 0, "1"),
+            (Change::CheckBegins, "checking", 0, "1"),
+            (serves("2"), "serving 2", 0, "2"),
+            (checked("2"), "serving 2", 1, "2"),
+            (Change::Compiled, "candidate", 0, "2"),
+            (Change::CheckBegins, "checking", 0, "2"),
+            (refused("3"), "refused 3", 2, "2"),
+            (broken("no"), "broken no", 1, "2"),
+            (serves("2"), "serving 2", 1, "2"),
+            (Change::Gone, "absent", 1, "-"),
+            (Change::Gone, "absent", 0, "-"),
+            (serves("2"), "serving 2", 1, "2"),
+        ];
+        let mut workflow = Workflow::default();
+        for (number, (change, after, reports, start)) in steps.into_iter().enumerate() {
+            let told = workflow.transition("w", change).len();
+            let gets = match workflow.for_start() {
+                Some(Ok(serving)) => serving.version.as_str().to_owned(),
+                _ => "-".into(),
+            };
+            assert_eq!((stage(&workflow).as_str(), told, gets.as_str()), (after, reports, start), "change {number}");
+        }
+    }
+
+    #[test]
+    fn what_is_settled_is_not_done_again() {
+        let mut workflow = Workflow::default();
+        let one = Version::from_digest("1");
+        assert!(!workflow.is_settled_at(&one));
+        workflow.transition("w", serves("1"));
+        assert!(workflow.is_settled_at(&one) && !workflow.is_under_way());
+        workflow.transition("w", Change::Compiled);
+        assert!(!workflow.is_settled_at(&one) && workflow.is_under_way());
+        workflow.transition("w", refused("2"));
+        assert!(workflow.is_settled_at(&Version::from_digest("2")) && workflow.blocking().is_some());
+        workflow.transition("w", broken("no"));
+        assert_eq!((workflow.error(), workflow.blocking().is_some()), (Some("no"), false));
+    }
+}

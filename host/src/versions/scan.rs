@@ -1,0 +1,235 @@
+//! Looking at texts: what is in the folder is read and compiled, and the catalog is told what that means.
+
+use std::path::Path;
+
+use durhai_core::{Millis, Version};
+use durhai_engine::header::OnReload;
+use durhai_engine::{Bundle, Program, Sandbox, SandboxConfig};
+use durhai_world::{World, WorldError};
+
+use crate::error::Unready;
+use crate::versions::candidate::{self, Candidate};
+use crate::versions::catalog::Catalog;
+use crate::versions::lifecycle::Change;
+use crate::versions::serving::Serving;
+use crate::versions::stamp::Stamp;
+use crate::versions::{known, scripts};
+use crate::view::Report;
+
+/// What a look at texts brought.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub reports: Vec<Report>,
+    /// Versions that are to be checked against live runs before they serve.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A workflow's text as it is found.
+enum Text {
+    /// There is none (any more).
+    Gone,
+    There(String),
+    /// There is one, and this is why it cannot be read.
+    Unreadable(String),
+}
+
+/// One thread's look at texts.
+pub(crate) struct Scanner<'a> {
+    pub catalog: &'a Catalog,
+    pub world: &'a dyn World,
+    pub sandbox: &'a Sandbox,
+    pub now: Millis,
+}
+
+/// A sandbox only to compile with.
+pub(crate) fn sandbox(config: &SandboxConfig) -> Sandbox {
+    Sandbox::new(config)
+}
+
+impl Scanner<'_> {
+    /// Looks at every text: what changed, and which versions have to be checked. `between` is called between two of them;
+    /// `false` ends it.
+    pub fn scan(&self, between: &mut dyn FnMut() -> Result<bool, WorldError>) -> Result<Found, WorldError> {
+        let (catalog, mut found) = (self.catalog, Found::default());
+        for (name, source) in &catalog.own {
+            // It never changes: it is looked at until it serves.
+            let waits = catalog
+                .workflow(name)
+                .is_none_or(|known| !known.is_present() || known.is_under_way() || known.blocking().is_some());
+            if waits {
+                self.take(name, (Text::There(source.clone()), Vec::new()), &mut found)?;
+            }
+        }
+        let Some(folder) = &catalog.folder else { return Ok(found) };
+        let listed = match scripts::workflows(folder) {
+            Ok(listed) => listed,
+            Err(error) => {
+                // A folder that cannot be read says nothing about the workflows in it.
+                let why = format!("the folder {} cannot be read: {error}", folder.display());
+                found.reports.extend(catalog.set_gone(Some(why)));
+                return Ok(found);
+            }
+        };
+        found.reports.extend(catalog.set_gone(None));
+        let is_own = |name: &String| catalog.own.contains_key(name);
+        for gone in catalog.known_names() {
+            if listed.workflows.contains_key(&gone) || is_own(&gone) {
+                continue;
+            }
+            let text = match listed.unlisted(&gone) {
+                Some(why) => Text::Unreadable(why.clone()),
+                None => Text::Gone,
+            };
+            self.take(&gone, (text, Vec::new()), &mut found)?;
+        }
+        for (name, file) in listed.workflows.into_iter().filter(|(name, _)| !is_own(name)) {
+            if !between()? {
+                break;
+            }
+            if self.is_settled(&name) {
+                continue;
+            }
+            let text = match file {
+                Ok(file) => self.read(&file),
+                Err(why) => (Text::Unreadable(why), Vec::new()),
+            };
+            self.take(&name, text, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Looks at one workflow of the folder, as `scan` looks at all.
+    pub fn look_at(&self, name: &str) -> Result<Found, WorldError> {
+        let mut found = Found::default();
+        let Some(folder) = self.catalog.folder.as_ref().filter(|_| !self.catalog.own.contains_key(name)) else {
+            return Ok(found);
+        };
+        // A folder that is not there says nothing about the workflows in it.
+        let Some(file) = scripts::file_of(folder, name).filter(|_| folder.is_dir()) else { return Ok(found) };
+        self.take(name, self.read(&file), &mut found)?;
+        Ok(found)
+    }
+
+    /// The version that a workflow's text has now, if it compiles.
+    pub fn current(&self, name: &str) -> Option<Version> {
+        let source = match self.catalog.own.get(name) {
+            Some(source) => source.clone(),
+            None => {
+                let folder = self.catalog.folder.as_ref()?;
+                scripts::read_script(folder, &folder.join(format!("{name}.rhai"))).ok()??
+            }
+        };
+        Some(self.compile(name, &source, &mut Vec::new()).ok()?.0.version())
+    }
+
+    /// Takes a workflow's text (or its absence) as it is now. `stamps` are those of the files that were looked at so far.
+    fn take(&self, name: &str, (text, mut stamps): (Text, Vec<Stamp>), found: &mut Found) -> Result<(), WorldError> {
+        let compiled = match text {
+            Text::Gone => {
+                self.catalog.set_stamps(name, stamps);
+                found.reports.extend(self.catalog.apply(name, Change::Gone));
+                return Ok(());
+            }
+            Text::There(source) => self.compile(name, &source, &mut stamps),
+            Text::Unreadable(why) => Err(why),
+        };
+        self.catalog.set_stamps(name, stamps);
+        match compiled {
+            Ok((bundle, program)) => self.take_version(name, bundle, &program, found),
+            Err(error) => {
+                self.serve_last(name)?;
+                found.reports.extend(self.catalog.apply(name, Change::Broken { error }));
+                Ok(())
+            }
+        }
+    }
+
+    /// A text compiled: it serves at once, unless live runs have another version.
+    fn take_version(&self, name: &str, bundle: Bundle, program: &Program, found: &mut Found) -> Result<(), WorldError> {
+        let (catalog, world) = (self.catalog, self.world);
+        let version = bundle.version();
+        let before = catalog.workflow(name).unwrap_or_default();
+        if before.is_settled_at(&version) {
+            let free = before.blocking().map(|blocking| candidate::out_of_the_way(world, blocking)).transpose()?;
+            if free != Some(true) {
+                return Ok(());
+            }
+        }
+        if world.program(&version)?.is_none() {
+            let bytes = serde_json::to_vec(&bundle).expect("texts are JSON");
+            world.put_program(&version, &bytes)?;
+        }
+        known::note(world, self.now, name, &version)?;
+        let comes_up = before.serving.is_none();
+        self.serve_last(name)?;
+        let from = catalog.workflow(name).and_then(|known| known.serving).map(|serving| serving.version);
+        let mut candidate = Candidate {
+            workflow: name.into(),
+            from: from.unwrap_or_else(|| version.clone()),
+            version: version.clone(),
+            bundle: catalog.texts.keep(version.clone(), bundle),
+            header: program.header().clone(),
+            description: program.description().to_owned(),
+            served: false,
+        };
+        if candidate.from == version || !candidate::any_live(world, name)? {
+            found.reports.extend(catalog.serve(world, &candidate)?);
+            return Ok(());
+        }
+        catalog.apply(name, Change::Compiled);
+        // A host that comes up has nothing to wait for where the check decides over runs only.
+        if comes_up && candidate.header.on_reload != OnReload::Refuse {
+            candidate.served = true;
+            candidate::note_upgrade(world, &candidate)?;
+            catalog.apply(name, Change::CheckBegins);
+            catalog.serve(world, &candidate)?;
+            catalog.check_later(candidate);
+        } else {
+            found.candidates.push(candidate);
+        }
+        Ok(())
+    }
+
+    /// The version that served when the host was last up still does.
+    fn serve_last(&self, name: &str) -> Result<(), WorldError> {
+        if self.catalog.workflow(name).is_some_and(|known| known.serving.is_some()) {
+            return Ok(());
+        }
+        let Some(version) = known::pointed(self.world, name)? else { return Ok(()) };
+        let bundle = match self.catalog.bundle(self.world, &version) {
+            Ok(bundle) => bundle,
+            Err(Unready::World(error)) => return Err(error),
+            Err(Unready::Wrong(_)) => return Ok(()),
+        };
+        if let Ok(program) = self.sandbox.compile(&bundle) {
+            let serving = Serving { version, header: program.header().clone() };
+            self.catalog.serve_as_before(name, serving, program.description().to_owned());
+        }
+        Ok(())
+    }
+
+    /// What was looked at last is what is there, and waits for nothing.
+    fn is_settled(&self, name: &str) -> bool {
+        let known = self.catalog.workflow(name).filter(|known| known.is_present() && known.blocking().is_none());
+        known.is_some_and(|known| !known.stamps.is_empty() && known.stamps.iter().all(Stamp::is_current))
+    }
+
+    fn read(&self, file: &Path) -> (Text, Vec<Stamp>) {
+        let stamps = vec![Stamp::of(file.to_path_buf())];
+        let text = match self.catalog.folder.as_ref().map(|folder| scripts::read_script(folder, file)) {
+            Some(Ok(Some(text))) => Text::There(text),
+            Some(Err(why)) => Text::Unreadable(why),
+            Some(Ok(None)) | None => Text::Gone,
+        };
+        (text, stamps)
+    }
+
+    fn compile(&self, name: &str, source: &str, stamps: &mut Vec<Stamp>) -> Result<(Bundle, Program), String> {
+        let all = |diagnostics: Vec<durhai_engine::Diagnostic>| {
+            diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        let bundle = scripts::gather(self.catalog.folder.as_deref(), name, source, stamps).map_err(all)?;
+        let program = self.sandbox.compile(&bundle).map_err(all)?;
+        Ok((bundle, program))
+    }
+}
