@@ -86,7 +86,9 @@ fn expand(before: &str, tree: &str, found: &mut Vec<String>) {
         found.push(format!("{before}{}", tree.split(" as ").next().unwrap_or_default()));
         return;
     };
-    let (head, body) = (&tree[..open], &tree[open + 1..tree.rfind('}').unwrap_or(tree.len())]);
+    // What is no import, but a sentence in a text, may have no end.
+    let Some(end) = tree.rfind('}').filter(|end| *end > open) else { return };
+    let (head, body) = (&tree[..open], &tree[open + 1..end]);
     let (mut depth, mut start) = (0, 0);
     for (at, c) in body.char_indices().chain([(body.len(), ',')]) {
         match c {
