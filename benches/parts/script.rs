@@ -9,7 +9,7 @@ use durhai_bench::hosts::SEQUENCE;
 use durhai_bench::logs::{self, START};
 use durhai_core::replay::{Command, Input, Limits};
 use durhai_core::{Event, Replay, StepId};
-use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn, rhai};
+use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Yield, rhai};
 use serde_json::json;
 
 const ENDLESS: &str = r#"let x = 0; loop { x = use_step("add", x); }"#;
@@ -80,7 +80,7 @@ fn calls(criterion: &mut Criterion, sandbox: &Sandbox) {
     for (name, source, log) in scripts {
         let program = compile(sandbox, source);
         let whole = |mut execution: Execution| {
-            assert_eq!(execution.turn(sandbox, &|| false), Turn::Stopped, "the run waits");
+            assert_eq!(execution.turn(sandbox, &|| false), Yield::Stopped, "the run waits");
             execution
         };
         group.bench_function(name, |b| {
@@ -106,7 +106,7 @@ fn execution(program: &Rc<Program>, log: Vec<Event>) -> Execution {
 /// A run that waits for its first step.
 fn begin(sandbox: &Sandbox, program: &Rc<Program>) -> Execution {
     let mut execution = execution(program, vec![logs::created(0)]);
-    assert_eq!(execution.turn(sandbox, &|| false), Turn::Idle);
+    assert_eq!(execution.turn(sandbox, &|| false), Yield::Idle);
     execution
 }
 

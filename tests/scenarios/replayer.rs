@@ -6,7 +6,7 @@ use std::rc::Rc;
 use durhai::{Body, Event, Limits};
 use durhai_core::Replay;
 use durhai_core::replay::Verdict;
-use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn};
+use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Yield};
 
 use super::show;
 
@@ -50,7 +50,7 @@ impl Replayer {
     pub fn replay(&self, log: Vec<Event>) -> Execution {
         let replay = Replay::new(log, Limits::default()).unwrap_or_else(|bad| panic!("{bad}"));
         let mut execution = Execution::new(self.program.clone(), replay);
-        while execution.turn(&self.sandbox, &|| false) == Turn::Preempted {}
+        while execution.turn(&self.sandbox, &|| false) == Yield::Preempted {}
         execution
     }
 

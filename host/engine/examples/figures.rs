@@ -6,7 +6,7 @@ use std::time::Instant;
 use durhai_core::event::Created;
 use durhai_core::replay::{Command, Input, Limits};
 use durhai_core::{Body, Event, Replay, RunId, Value};
-use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn};
+use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Yield};
 
 const RUNS: usize = 2_000;
 
@@ -23,7 +23,7 @@ fn main() {
         let program = compile(&sandbox, script);
         let mut execution = execution(&program, 0);
         let begun = Instant::now();
-        while execution.turn(&sandbox, &|| false) != Turn::Stopped {}
+        while execution.turn(&sandbox, &|| false) != Yield::Stopped {}
         println!("{what}: {:.1?}", begun.elapsed());
     }
 }

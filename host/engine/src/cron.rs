@@ -10,7 +10,7 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan};
 
 use self::field::{Days, Set};
-use crate::suggest::near;
+use crate::errors::suggest::near;
 
 /// A cron expression in a time zone.
 ///

@@ -1,18 +1,17 @@
 //! `const WORKFLOW = #{ … }`: what a workflow says about itself, read without running it.
 
 mod literal;
+mod reader;
 mod schedule;
 
-use std::collections::BTreeSet;
+use durhai_core::{Millis, RetryPolicy, Value};
+use rhai::AST;
 
-use durhai_core::{Millis, RetryPolicy, Value, duration};
-use rhai::{AST, Position};
-
-use self::literal::{Entry, Kind, Literal};
+use self::literal::{Kind, Literal};
+use self::reader::Reader;
 pub use self::schedule::{Missed, Overlap, Schedule};
-use crate::diagnostic::Diagnostic;
-use crate::schema::{self, Schema};
-use crate::suggest::near;
+use crate::errors::diagnostic::Diagnostic;
+use crate::schema::Schema;
 
 /// What a workflow says about itself.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,9 +54,6 @@ pub enum OnReload {
 
 const KEYS: &[&str] = &["input", "output", "timeout", "retry", "schedule", "concurrency", "retain", "on_reload"];
 
-/// How many mistakes are told.
-const MOST: usize = 20;
-
 impl Header {
     /// The whole header as JSON, as it was written; null if there is none.
     pub fn raw(&self) -> &Value {
@@ -86,7 +82,7 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str, edition: u32) -> Result<
     let mut reader = Reader { file, source, edition, wrong: Vec::new() };
     let header = match literal::find(ast) {
         Ok(None) => Header::default(),
-        Ok(Some(literal)) => reader.header(&literal),
+        Ok(Some(literal)) => read_header(&mut reader, &literal),
         Err((position, message, help)) => {
             reader.refuse::<()>(position, message, help);
             Header::default()
@@ -95,220 +91,110 @@ pub(crate) fn read(ast: &AST, file: &str, source: &str, edition: u32) -> Result<
     if reader.wrong.is_empty() { Ok(header) } else { Err(reader.wrong) }
 }
 
-/// Turns literals into what they stand for, and collects what is wrong.
-struct Reader<'a> {
-    file: &'a str,
-    source: &'a str,
-    edition: u32,
-    wrong: Vec<Diagnostic>,
+fn read_header(reader: &mut Reader<'_>, literal: &Literal) -> Header {
+    let mut header = Header { raw: literal.to_value(), ..Header::default() };
+    let mut schedule = None;
+    for entry in reader.entries("WORKFLOW", literal, KEYS) {
+        let value = &entry.value;
+        match entry.key.as_str() {
+            "input" => header.input = schema(reader, "input", value),
+            "output" => header.output = schema(reader, "output", value),
+            "timeout" => header.timeout = reader.longer_than_nothing("timeout", value),
+            "retry" => header.retry = retry(reader, value),
+            "schedule" => schedule = Some(value),
+            "concurrency" => header.concurrency = concurrency(reader, value),
+            "retain" => header.retain = reader.millis("retain", value),
+            _ => {
+                let known = [("pin", OnReload::Pin), ("upgrade", OnReload::Upgrade), ("refuse", OnReload::Refuse)];
+                header.on_reload = reader.choice("on_reload", value, &known).unwrap_or_default();
+            }
+        }
+    }
+    // The input of a schedule must fit the schema, which may come later.
+    header.schedule = schedule.and_then(|value| schedule::read(reader, value, header.input.as_ref()));
+    header
 }
 
-impl Reader<'_> {
-    fn header(&mut self, literal: &Literal) -> Header {
-        let mut header = Header { raw: literal.to_value(), ..Header::default() };
-        let mut schedule = None;
-        for entry in self.entries("WORKFLOW", literal, KEYS) {
-            let value = &entry.value;
-            match entry.key.as_str() {
-                "input" => header.input = self.schema("input", value),
-                "output" => header.output = self.schema("output", value),
-                "timeout" => header.timeout = self.longer_than_nothing("timeout", value),
-                "retry" => header.retry = self.retry(value),
-                "schedule" => schedule = Some(value),
-                "concurrency" => header.concurrency = self.concurrency(value),
-                "retain" => header.retain = self.millis("retain", value),
-                _ => {
-                    let known = [("pin", OnReload::Pin), ("upgrade", OnReload::Upgrade), ("refuse", OnReload::Refuse)];
-                    header.on_reload = self.choice("on_reload", value, &known).unwrap_or_default();
-                }
-            }
-        }
-        // The input of a schedule must fit the schema, which may come later.
-        header.schedule = schedule.and_then(|value| self.schedule(value, header.input.as_ref()));
-        header
+fn schema(reader: &mut Reader<'_>, what: &str, value: &Literal) -> Option<Schema> {
+    if !matches!(value.kind, Kind::Map(_) | Kind::Bool(_)) {
+        return reader.refuse(
+            value.position,
+            format!("`{what}` must be a JSON Schema like #{{ type: \"object\" }}, found {}", value.found()),
+            None,
+        );
     }
+    match Schema::compile(&value.to_value()) {
+        Ok(schema) => Some(schema),
+        Err(why) => {
+            let position = value.at_path(why.split(": ").next().unwrap_or(""));
+            reader.refuse(position, format!("`{what}` is no JSON Schema: {why}"), None)
+        }
+    }
+}
 
-    fn schema(&mut self, what: &str, value: &Literal) -> Option<Schema> {
-        if !matches!(value.kind, Kind::Map(_) | Kind::Bool(_)) {
-            return self.refuse(
-                value.position,
-                format!("`{what}` must be a JSON Schema like #{{ type: \"object\" }}, found {}", value.found()),
-                None,
+fn retry(reader: &mut Reader<'_>, value: &Literal) -> Option<RetryPolicy> {
+    let mut policy = RetryPolicy::default();
+    match value.kind {
+        Kind::Bool(false) => return Some(RetryPolicy::never()),
+        Kind::Bool(true) => return Some(policy),
+        Kind::Map(_) => {}
+        _ => {
+            let message =
+                format!("`retry` must be false or a map like #{{ max_attempts: 5 }}, found {}", value.found());
+            return reader.refuse(value.position, message, None);
+        }
+    }
+    let (mut initial, mut max) = (None, None);
+    for entry in reader.entries("retry", value, &["max_attempts", "initial", "factor", "max", "jitter"]) {
+        let what = format!("retry.{}", entry.key);
+        let value = &entry.value;
+        match entry.key.as_str() {
+            "max_attempts" => policy.max_attempts = reader.count(&what, value).unwrap_or(1),
+            "initial" => initial = reader.millis(&what, value),
+            "factor" => policy.factor = reader.number(&what, value, 1.0, f64::INFINITY).unwrap_or(1.0),
+            "max" => max = reader.millis(&what, value),
+            _ => policy.jitter = reader.number(&what, value, 0.0, 1.0).unwrap_or(0.0),
+        }
+    }
+    policy.say_waits(initial, max);
+    Some(policy)
+}
+
+fn concurrency(reader: &mut Reader<'_>, value: &Literal) -> Option<Concurrency> {
+    match value.kind {
+        Kind::Int(_) => {
+            return Some(Concurrency { limit: reader.count("concurrency", value)?, key: None });
+        }
+        Kind::Map(_) => {}
+        _ => {
+            let message = format!(
+                "`concurrency` must be a number or a map like #{{ limit: 10, key: \"input.tenant\" }}, found {}",
+                value.found()
             );
-        }
-        match Schema::compile(&value.to_value()) {
-            Ok(schema) => Some(schema),
-            Err(why) => {
-                let position = value.at_path(why.split(": ").next().unwrap_or(""));
-                self.refuse(position, format!("`{what}` is no JSON Schema: {why}"), None)
-            }
+            return reader.refuse(value.position, message, None);
         }
     }
-
-    fn retry(&mut self, value: &Literal) -> Option<RetryPolicy> {
-        let mut policy = RetryPolicy::default();
-        match value.kind {
-            Kind::Bool(false) => return Some(RetryPolicy::never()),
-            Kind::Bool(true) => return Some(policy),
-            Kind::Map(_) => {}
+    let (mut limit, mut key, before) = (None, None, reader.wrong.len());
+    for entry in reader.entries("concurrency", value, &["limit", "key"]) {
+        match entry.key.as_str() {
+            "limit" => limit = reader.count("concurrency.limit", &entry.value),
             _ => {
-                let message =
-                    format!("`retry` must be false or a map like #{{ max_attempts: 5 }}, found {}", value.found());
-                return self.refuse(value.position, message, None);
-            }
-        }
-        let (mut initial, mut max) = (None, None);
-        for entry in self.entries("retry", value, &["max_attempts", "initial", "factor", "max", "jitter"]) {
-            let what = format!("retry.{}", entry.key);
-            let value = &entry.value;
-            match entry.key.as_str() {
-                "max_attempts" => policy.max_attempts = self.count(&what, value).unwrap_or(1),
-                "initial" => initial = self.millis(&what, value),
-                "factor" => policy.factor = self.number(&what, value, 1.0, f64::INFINITY).unwrap_or(1.0),
-                "max" => max = self.millis(&what, value),
-                _ => policy.jitter = self.number(&what, value, 0.0, 1.0).unwrap_or(0.0),
-            }
-        }
-        policy.say_waits(initial, max);
-        Some(policy)
-    }
-
-    fn concurrency(&mut self, value: &Literal) -> Option<Concurrency> {
-        match value.kind {
-            Kind::Int(_) => {
-                return Some(Concurrency { limit: self.count("concurrency", value)?, key: None });
-            }
-            Kind::Map(_) => {}
-            _ => {
-                let message = format!(
-                    "`concurrency` must be a number or a map like #{{ limit: 10, key: \"input.tenant\" }}, found {}",
-                    value.found()
-                );
-                return self.refuse(value.position, message, None);
-            }
-        }
-        let (mut limit, mut key, before) = (None, None, self.wrong.len());
-        for entry in self.entries("concurrency", value, &["limit", "key"]) {
-            match entry.key.as_str() {
-                "limit" => limit = self.count("concurrency.limit", &entry.value),
-                _ => {
-                    let text = self.text("concurrency.key", &entry.value);
-                    key = text.and_then(|text| match input_path(&text) {
-                        Ok(path) => Some(path),
-                        Err(why) => self.refuse(
-                            entry.value.position,
-                            format!("`concurrency.key`: {text:?} is no path into the input: {why}"),
-                            Some(
-                                "write it like \"input.tenant\", \"input.user.id\" or \"input[\\\"a b\\\"].c\"".into(),
-                            ),
-                        ),
-                    });
-                }
-            }
-        }
-        match limit {
-            Some(limit) => Some(Concurrency { limit, key }),
-            None if self.wrong.len() > before => None,
-            None => self.refuse(value.position, "`concurrency` has no `limit`".into(), None),
-        }
-    }
-
-    // ---- plain values
-
-    /// The entries of a map whose keys are all known. What is not known is reported and left out.
-    fn entries<'l>(&mut self, what: &str, value: &'l Literal, known: &[&str]) -> Vec<&'l Entry> {
-        let Kind::Map(entries) = &value.kind else {
-            let message = format!("`{what}` must be a map like #{{ {}: … }}, found {}", known[0], value.found());
-            self.refuse::<()>(value.position, message, None);
-            return Vec::new();
-        };
-        let mut fits = Vec::new();
-        for entry in entries {
-            if known.contains(&entry.key.as_str()) {
-                fits.push(entry);
-                continue;
-            }
-            let close = near(&entry.key, known.iter().copied());
-            let close = close.map_or_else(String::new, |close| format!("; did you mean `{close}`?"));
-            let message = format!("`{what}` has no key `{}`{close}", entry.key);
-            self.refuse::<()>(entry.position, message, Some(format!("there are: {}", known.join(", "))));
-        }
-        fits
-    }
-
-    fn text(&mut self, what: &str, value: &Literal) -> Option<String> {
-        match &value.kind {
-            Kind::Text(text) => Some(text.clone()),
-            _ => self.refuse(value.position, format!("`{what}` must be a string, found {}", value.found()), None),
-        }
-    }
-
-    fn millis(&mut self, what: &str, value: &Literal) -> Option<Millis> {
-        let parsed = match &value.kind {
-            Kind::Text(text) => duration::parse(text),
-            Kind::Int(seconds) => duration::from_seconds(*seconds as f64),
-            Kind::Float(seconds) => duration::from_seconds(*seconds),
-            _ => Err(format!("it must be a number of seconds or a string like \"1h 30m\", found {}", value.found())),
-        };
-        parsed.map_or_else(|why| self.refuse(value.position, format!("`{what}`: {why}"), None), Some)
-    }
-
-    fn longer_than_nothing(&mut self, what: &str, value: &Literal) -> Option<Millis> {
-        match self.millis(what, value)? {
-            0 => self.refuse(value.position, format!("`{what}` must be longer than nothing"), None),
-            ms => Some(ms),
-        }
-    }
-
-    fn count(&mut self, what: &str, value: &Literal) -> Option<u32> {
-        match value.kind {
-            Kind::Int(count @ 1..=0xffff_ffff) => u32::try_from(count).ok(),
-            _ => {
-                let message = format!("`{what}` must be a whole number from 1, found {}", value.found());
-                self.refuse(value.position, message, None)
+                let text = reader.text("concurrency.key", &entry.value);
+                key = text.and_then(|text| match input_path(&text) {
+                    Ok(path) => Some(path),
+                    Err(why) => reader.refuse(
+                        entry.value.position,
+                        format!("`concurrency.key`: {text:?} is no path into the input: {why}"),
+                        Some("write it like \"input.tenant\", \"input.user.id\" or \"input[\\\"a b\\\"].c\"".into()),
+                    ),
+                });
             }
         }
     }
-
-    fn number(&mut self, what: &str, value: &Literal, least: f64, most: f64) -> Option<f64> {
-        let number = match value.kind {
-            Kind::Int(int) => Some(int as f64),
-            Kind::Float(float) => Some(float),
-            _ => None,
-        };
-        number.filter(|number| (least..=most).contains(number)).or_else(|| {
-            let to = if most.is_infinite() { String::new() } else { format!(" to {most}") };
-            let message = format!("`{what}` must be a number from {least}{to}, found {}", value.found());
-            self.refuse(value.position, message, None)
-        })
-    }
-
-    fn choice<T: Copy>(&mut self, what: &str, value: &Literal, known: &[(&str, T)]) -> Option<T> {
-        let text = self.text(what, value)?;
-        if let Some((_, choice)) = known.iter().find(|(name, _)| *name == text) {
-            return Some(*choice);
-        }
-        let names: BTreeSet<String> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
-        let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        let close = near(&text, known.iter().map(|(name, _)| *name));
-        let close = close.map_or_else(String::new, |close| format!("; did you mean {close:?}?"));
-        self.refuse(value.position, format!("`{what}` cannot be {text:?}{close}"), Some(format!("there are: {names}")))
-    }
-
-    /// Notes what is wrong.
-    fn refuse<T>(&mut self, position: Position, message: String, help: Option<String>) -> Option<T> {
-        if self.wrong.len() < MOST {
-            let mut diagnostic = Diagnostic::new(self.file, self.source, position, message);
-            diagnostic.help = help;
-            self.wrong.push(diagnostic);
-        }
-        None
-    }
-
-    /// Notes that a value does not fit a schema.
-    fn misfit<T>(&mut self, position: Position, what: &str, problems: &[schema::Problem]) -> Option<T> {
-        let message = format!("{what} does not fit the `input` schema: {}", schema::list(problems));
-        self.refuse(position, message, None)
+    match limit {
+        Some(limit) => Some(Concurrency { limit, key }),
+        None if reader.wrong.len() > before => None,
+        None => reader.refuse(value.position, "`concurrency` has no `limit`".into(), None),
     }
 }
 

@@ -6,32 +6,35 @@
 //! async in here.
 
 mod bindings;
+mod calls;
 pub mod check;
-mod convert;
 pub mod cron;
-mod current;
-pub mod diagnostic;
-mod execution;
+mod errors;
 mod fiber;
 pub mod graph;
 pub mod header;
+mod limits;
 mod memory;
 mod meter;
 mod natives;
 mod program;
+mod run;
 mod sandbox;
-mod show;
-mod suggest;
 pub mod trace;
+mod values;
 
-pub use bindings::{CALLS, CallDoc};
+pub use calls::{CALLS, CallDoc};
 pub use cron::Cron;
-pub use diagnostic::Diagnostic;
 pub use durhai_stdlib::schema;
-pub use execution::{Execution, Turn};
+pub use errors::diagnostic::Diagnostic;
 pub use header::Header;
+pub use limits::{Extension, SandboxConfig, ScriptLimits};
 pub use memory::{CountingAllocator, memory_is_counted};
 pub use meter::{Pool, ScriptMemory};
-pub use program::{Bundle, MAX_SOURCE, Program, Texts};
+pub use program::Program;
+pub use program::bundle::Bundle;
+pub use program::parse::MAX_SOURCE;
+pub use program::texts::{Texts, source_line};
 pub use rhai;
-pub use sandbox::{Extension, Sandbox, SandboxConfig, ScriptLimits};
+pub use run::execution::{Execution, Yield};
+pub use sandbox::Sandbox;

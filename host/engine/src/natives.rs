@@ -17,10 +17,10 @@ use std::any::TypeId;
 use durhai_core::{Failure, Kind, json};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position};
 
-use crate::bindings::throw;
-use crate::convert::{self, Budget};
-use crate::current::{Thrown, spend};
-use crate::show;
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::operations::spend;
+use crate::values::convert::{self, Budget};
+use crate::values::show;
 
 /// Bytes of a value as text or JSON.
 const TEXT: usize = 4 << 20;

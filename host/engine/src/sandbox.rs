@@ -10,91 +10,22 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
     BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{
-    AST, ASTNode, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope, Shared,
-    Stmt,
-};
+use rhai::{AST, ASTNode, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared, Stmt};
 
-use crate::bindings::caught;
-use crate::convert::Budget;
-use crate::current::{self, Modules};
-use crate::diagnostic::{self, Diagnostic};
+use crate::bindings::caught::caught;
+use crate::errors::diagnostic::{self, Diagnostic};
 use crate::fiber;
+use crate::limits::{SandboxConfig, ScriptLimits};
 use crate::meter::{Pool, ScriptMemory};
-use crate::program::{self, Bundle, Program, Texts, file_name};
+use crate::program::Program;
+use crate::program::bundle::Bundle;
+use crate::program::modules::{self, Modules};
+use crate::program::parse::{imports, parse};
+use crate::program::texts::{Texts, file_name};
+use crate::run::{current, operations};
+use crate::trace::{Sink, Tracer, TracerOptions};
+use crate::values::convert::Budget;
 use crate::{bindings, header, natives, trace};
-
-/// Limits of the language, the same in debug and release builds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptLimits {
-    /// Operations between two durable calls of a task.
-    pub operations: u64,
-    /// Levels of function calls, those through closures, `map` and tasks included.
-    pub call_levels: usize,
-    /// Levels of nesting in an expression or statement of the text.
-    pub expression_depth: usize,
-    /// Bytes of strings in one value, all that is nested in it included.
-    pub string: usize,
-    /// Elements of arrays in one value, all that is nested in it included. A larger limit takes larger stacks: see
-    /// `RESERVE` in `fiber.rs`.
-    pub array: usize,
-    /// Entries of maps in one value, likewise.
-    pub map: usize,
-    /// Variables in scope at a time.
-    pub variables: usize,
-    /// Functions and closures in one file.
-    pub functions: usize,
-    /// Imports that are evaluated.
-    pub modules: usize,
-}
-
-impl Default for ScriptLimits {
-    fn default() -> Self {
-        ScriptLimits {
-            operations: 200_000_000,
-            call_levels: 64,
-            expression_depth: 64,
-            string: 8 << 20,
-            array: 100_000,
-            map: 100_000,
-            variables: 1_000,
-            functions: 2_000,
-            modules: 256,
-        }
-    }
-}
-
-impl ScriptLimits {
-    pub(crate) fn apply(&self, engine: &mut Engine) {
-        engine
-            .set_max_call_levels(self.call_levels)
-            .set_max_expr_depths(self.expression_depth, self.expression_depth)
-            .set_max_string_size(self.string)
-            .set_max_array_size(self.array)
-            .set_max_map_size(self.map)
-            .set_max_variables(self.variables)
-            .set_max_functions(self.functions)
-            .set_max_modules(self.modules)
-            // Counted by `current::progress`: Rhai starts its count anew in each callback.
-            .set_max_operations(0)
-            // Folding constants would evaluate calls while parsing; positions and order stay as written.
-            .set_optimization_level(OptimizationLevel::None);
-    }
-}
-
-/// Adds pure functions to the engine. It must not add effects, clocks or randomness: a replay would see other results.
-pub type Extension = Arc<dyn Fn(&mut Engine) + Send + Sync>;
-
-/// How sandboxes are made; the same for every thread of a host.
-#[derive(Clone, Default)]
-pub struct SandboxConfig {
-    pub limits: ScriptLimits,
-    pub extend: Vec<Extension>,
-    /// Memory of the scripts, where a [`CountingAllocator`](crate::CountingAllocator) counts it.
-    pub memory: ScriptMemory,
-    /// What counts for the budget of all.
-    pub pool: Arc<Pool>,
-}
 
 /// A Rhai engine in which workflows run. It belongs to one thread, like all that is compiled with it.
 pub struct Sandbox {
@@ -147,7 +78,7 @@ impl Sandbox {
         engine.set_module_resolver(Resolver);
 
         config.limits.apply(&mut engine);
-        engine.on_progress(|_| (!current::progress()).then_some(Dynamic::UNIT));
+        engine.on_progress(|_| (!operations::progress()).then_some(Dynamic::UNIT));
         if traced {
             trace::register(&mut engine);
         }
@@ -162,6 +93,11 @@ impl Sandbox {
             (info.script.is_none()).then(|| (info.metadata.name.to_string(), info.metadata.param_types.to_vec()))
         };
         self.engine.collect_fn_metadata(None, native, true)
+    }
+
+    /// What watches a run of a program that this sandbox compiled, see [`Execution::traced`](crate::Execution::traced).
+    pub fn tracer(&self, program: &Program, options: TracerOptions, sink: Sink) -> Tracer {
+        Tracer::new(&self.engine, program, options, sink)
     }
 
     /// Compiles a workflow with its modules. The modules' top level is run here, once, outside any run.
@@ -179,7 +115,7 @@ impl Sandbox {
         let mut asts = Vec::new();
         let texts = bundle.modules.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         for (path, text) in [(bundle.name.as_str(), bundle.source.as_str())].into_iter().chain(texts) {
-            match program::parse(&self.engine, &file_name(path), text) {
+            match parse(&self.engine, &file_name(path), text) {
                 Ok(mut ast) => {
                     ast.set_source(path);
                     asts.push((path, text, ast));
@@ -190,14 +126,16 @@ impl Sandbox {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let texts = Rc::new(Texts::new(bundle, asts.iter().map(|(.., ast)| ast)));
+        let mut sources = bundle.modules.clone();
+        sources.insert(bundle.name.clone(), bundle.source.clone());
+        let texts = Rc::new(Texts::new(&bundle.name, sources, asts.iter().map(|(.., ast)| ast)));
         let (_, _, main) = asts.remove(0);
         let header = header::read(&main, &file_name(&bundle.name), &bundle.source, bundle.edition)?;
         let mut modules = Modules::new();
         while !asts.is_empty() {
             // Those whose imports are all there already; a bundle that was gathered has no circle.
             let ready = |(.., ast): &(&str, &str, AST)| {
-                program::imports(ast).iter().all(|import| {
+                imports(ast).iter().all(|import| {
                     import
                         .path
                         .as_ref()
@@ -291,6 +229,6 @@ impl ModuleResolver for Resolver {
         path: &str,
         position: Position,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        current::module(path).ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.into(), position).into())
+        modules::module(path).ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.into(), position).into())
     }
 }

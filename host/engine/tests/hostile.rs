@@ -9,7 +9,7 @@ use driver::{compile, created, run};
 use durhai_core::replay::{Input, Limits, Verdict};
 use durhai_core::{Body, Kind, Replay};
 use durhai_engine::rhai::{Dynamic, Map};
-use durhai_engine::{Execution, Sandbox, SandboxConfig, ScriptLimits, Turn};
+use durhai_engine::{Execution, Sandbox, SandboxConfig, ScriptLimits, Yield};
 
 /// Runs a script that may catch what it likes; gives the failure that ended the run.
 fn fails(script: &str) -> durhai_core::Failure {
@@ -207,7 +207,7 @@ fn a_script_that_spins_gives_way() {
     while execution.turn(&sandbox, &|| {
         asked.set(asked.get() + 1);
         asked.get() % 2 == 0
-    }) == Turn::Preempted
+    }) == Yield::Preempted
     {
         turns += 1;
     }

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use durhai_core::replay::{Command, Limits, Side, Verdict};
 use durhai_core::{Body, Event, Replay, RunId, Site, StepId, Value, Version};
-use durhai_engine::diagnostic::source_line;
-use durhai_engine::trace::{Sink, Snapshot, Stop, TraceEvent, Tracer, TracerOptions};
+use durhai_engine::source_line;
+use durhai_engine::trace::{Sink, Snapshot, Stop, TraceEvent, TracerOptions};
 use durhai_engine::{Bundle, Diagnostic, Execution, Header, Program, Sandbox, SandboxConfig};
 use durhai_world::WorldError;
 use serde::{Deserialize, Serialize};
@@ -248,7 +248,7 @@ impl Again {
         let mut exec = match trace {
             None => Execution::new(self.program.clone(), replay),
             Some((options, sink)) => {
-                let tracer = Tracer::new(&self.sandbox, &self.program, options, sink);
+                let tracer = self.sandbox.tracer(&self.program, options, sink);
                 Execution::traced(self.program.clone(), replay, tracer)
             }
         };

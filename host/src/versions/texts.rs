@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai_core::{Site, Version};
-use durhai_engine::{Bundle, diagnostic};
+use durhai_engine::{Bundle, source_line};
 use durhai_world::World;
 use parking_lot::Mutex;
 
@@ -41,7 +41,7 @@ impl Texts {
                 module => bundle.modules.get(module).map(String::as_str),
             },
         };
-        text.map(|text| diagnostic::source_line(text, site.line).trim().to_owned()).unwrap_or_default()
+        text.map(|text| source_line(text, site.line).trim().to_owned()).unwrap_or_default()
     }
 
     /// Keeps the texts of a version in memory no longer.

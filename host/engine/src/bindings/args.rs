@@ -1,13 +1,17 @@
-//! Reading arguments and options of durable calls. What is wrong is named, with what was expected instead.
+//! Reading arguments and options of durable calls, and giving their answers. What is wrong is named, with what was
+//! expected instead.
 
+use std::collections::BTreeMap;
+
+use durhai_core::replay::Answer;
 use durhai_core::{Failure, Kind, Millis, duration};
-use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
+use rhai::{Dynamic, FnPtr, Identifier, Map, NativeCallContext};
 
-use super::throw;
-use crate::convert::{self, Budget};
-use crate::current::{self, Thrown};
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::current;
 use crate::schema::Schema;
-use crate::show::found;
+use crate::values::convert::{self, Budget};
+use crate::values::show::found;
 
 /// An error of kind `invalid_input`.
 pub fn invalid<T>(message: String) -> Result<T, Thrown> {
@@ -96,5 +100,39 @@ pub fn options(call: &str, value: &Dynamic, known: &[&str]) -> Result<Map, Throw
     match map.keys().find(|key| !known.contains(&key.as_str())) {
         None => Ok(map.clone()),
         Some(key) => invalid(format!("{call} has no option `{key}`; there are: {}", known.join(", "))),
+    }
+}
+
+/// A length of time that is not nothing.
+pub fn positive(what: &str, value: &Dynamic) -> Result<Millis, Thrown> {
+    match millis(what, value)? {
+        0 => invalid(format!("{what} must be longer than nothing, found {}", found(value))),
+        ms => Ok(ms),
+    }
+}
+
+/// The tags of a run: a map of strings.
+pub fn tags(what: &str, value: &Dynamic) -> Result<BTreeMap<String, String>, Thrown> {
+    let Ok(map) = value.as_map_ref() else {
+        return invalid(format!(
+            "{what} must be a map of strings like #{{ customer: \"42\" }}, found {}",
+            found(value)
+        ));
+    };
+    let tag = |(key, value): (&Identifier, &Dynamic)| match value.as_immutable_string_ref() {
+        Ok(text) => Ok((key.to_string(), text.to_string())),
+        Err(_) => {
+            let message = format!("{what}: the tag `{key}` must be a string, found {}", found(value));
+            Err(throw(Failure::new(Kind::InvalidInput, message)))
+        }
+    };
+    map.iter().map(tag).collect()
+}
+
+/// The value of calls that are answered with one.
+pub fn value_of(answer: Answer) -> Dynamic {
+    match answer {
+        Answer::Value(value) => convert::into_dynamic(value),
+        _ => Dynamic::UNIT,
     }
 }

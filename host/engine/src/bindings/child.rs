@@ -2,16 +2,16 @@
 
 use durhai_core::options::ChildOptions;
 use durhai_core::replay::Call;
-use durhai_core::{Failure, Kind, RunId, Value};
+use durhai_core::{RunId, Value};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args::{self, invalid};
-use super::step::{positive, value_of};
-use super::throw;
-use crate::convert::{self, Budget};
-use crate::current::{self, Thrown};
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::ask::ask;
+use crate::run::current;
 use crate::schema;
-use crate::show::found;
+use crate::values::convert::{self, Budget};
+use crate::values::show::found;
 
 #[derive(Clone, Copy)]
 struct Form {
@@ -57,7 +57,7 @@ fn child(
         true => Call::Start { workflow, input, options },
         false => Call::Child { workflow, input, options },
     };
-    current::ask(ctx, call, |_, _| ()).map(value_of)
+    ask(ctx, call, |_, _| ()).map(args::value_of)
 }
 
 /// The input must fit the workflow's own header, so that the mistake is told where it is made.
@@ -70,7 +70,7 @@ fn continue_as_new(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Dynam
             invalid(format!("continue_as_new: the input does not fit: {}", schema::list(&problems)))
         })?,
     };
-    current::ask(ctx, Call::Continue { input }, |_, _| ()).map(value_of)
+    ask(ctx, Call::Continue { input }, |_, _| ()).map(args::value_of)
 }
 
 fn stored(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Value, Thrown> {
@@ -90,8 +90,8 @@ fn child_options(form: Form, value: &Dynamic) -> Result<ChildOptions, Thrown> {
                 let id = RunId::new(args::text(&what, &value)?);
                 options.id = Some(id.or_else(|why| invalid(format!("{what}: {why}")))?);
             }
-            "tags" => options.tags = tags(&what, &value)?,
-            "timeout" => options.timeout = Some(positive(&what, &value)?),
+            "tags" => options.tags = args::tags(&what, &value)?,
+            "timeout" => options.timeout = Some(args::positive(&what, &value)?),
             "priority" => match value.as_int().map(i32::try_from) {
                 Ok(Ok(priority)) => options.priority = priority,
                 _ => {
@@ -107,21 +107,4 @@ fn child_options(form: Form, value: &Dynamic) -> Result<ChildOptions, Thrown> {
         }
     }
     Ok(options)
-}
-
-pub fn tags(what: &str, value: &Dynamic) -> Result<std::collections::BTreeMap<String, String>, Thrown> {
-    let Ok(map) = value.as_map_ref() else {
-        return invalid(format!(
-            "{what} must be a map of strings like #{{ customer: \"42\" }}, found {}",
-            found(value)
-        ));
-    };
-    let tag = |(key, value): (&rhai::Identifier, &Dynamic)| match value.as_immutable_string_ref() {
-        Ok(text) => Ok((key.to_string(), text.to_string())),
-        Err(_) => {
-            let message = format!("{what}: the tag `{key}` must be a string, found {}", found(value));
-            Err(throw(Failure::new(Kind::InvalidInput, message)))
-        }
-    };
-    map.iter().map(tag).collect()
 }

@@ -5,76 +5,17 @@ use std::rc::Rc;
 
 use durhai_core::replay::{Answer, Call, GroupKey, GroupKind, Outcome};
 use durhai_core::{Failure, Kind};
-#[allow(deprecated)] // Rhai marks what may change between its versions that way.
-use rhai::NativeCallContextStore;
 use rhai::{Array, Dynamic, Engine, FnPtr, Map, NativeCallContext};
 
 use super::args::{self, invalid};
-use super::{failure_to_error, failure_to_map};
-use crate::convert;
-use crate::current::{self, State, Thrown};
+use crate::errors::thrown::{Thrown, failure_to_map};
 use crate::meter;
-use crate::show::found;
-
-/// Branches that were opened by one call.
-#[allow(deprecated)]
-pub struct Group {
-    work: Work,
-    results: Vec<Option<Result<Dynamic, Failure>>>,
-    /// The surroundings of the call, in which the closures run.
-    context: Rc<NativeCallContextStore>,
-}
-
-enum Work {
-    Closures(Vec<FnPtr>),
-    /// The closure takes the item, and its index too if `indexed`.
-    Items {
-        closure: FnPtr,
-        items: Array,
-        indexed: bool,
-    },
-}
-
-/// What `task()` gives.
-#[derive(Debug, Clone, Copy)]
-pub struct TaskHandle(GroupKey);
-
-impl Group {
-    pub fn set_result(&mut self, index: usize, result: Result<Dynamic, Failure>) {
-        if let Some(slot) = self.results.get_mut(index) {
-            *slot = Some(result);
-        }
-    }
-
-    fn size(&self) -> usize {
-        self.results.len()
-    }
-
-    /// What branch `index` came to. One that was cancelled before it began has left nothing.
-    fn result(&mut self, index: usize) -> Result<Dynamic, Failure> {
-        let result = self.results.get_mut(index).and_then(Option::take);
-        result.unwrap_or_else(|| Err(Failure::cancelled("it was cancelled before it began")))
-    }
-}
-
-/// Runs a branch to its end, in the fiber of its task.
-#[allow(deprecated)]
-pub fn run_branch(engine: &Engine, key: GroupKey, index: usize) -> Result<Dynamic, Thrown> {
-    let work = current::with(|state| {
-        let group = state.groups.get_mut(&key)?;
-        let (closure, args) = match &mut group.work {
-            Work::Closures(closures) => (closures.get(index)?.clone(), Vec::new()),
-            Work::Items { closure, items, indexed } => {
-                let mut args = vec![items.get_mut(index)?.clone()];
-                args.extend(indexed.then_some(Dynamic::from(index as i64)));
-                (closure.clone(), args)
-            }
-        };
-        Some((closure, args, group.context.clone()))
-    });
-    let Some((closure, args, context)) = work.flatten() else { return Ok(Dynamic::UNIT) };
-    closure.call_raw(&context.create_context(engine), None, args).map(Dynamic::flatten)
-}
+use crate::run::ask::ask;
+use crate::run::branches::{Group, Work};
+use crate::run::current::{self, State, throw_with_place};
+use crate::values::convert;
+use crate::values::handles::TaskHandle;
+use crate::values::show::found;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -163,7 +104,7 @@ fn race(ctx: &NativeCallContext<'_>, work: &Dynamic) -> Result<Dynamic, Thrown> 
         Outcome::Won(index) | Outcome::Failed(index) => index,
         Outcome::All => 0,
     };
-    let value = group.result(winner).map_err(failure_to_error)?;
+    let value = group.result(winner).map_err(throw_with_place)?;
     let name = match keys.and_then(|keys| keys.into_iter().nth(winner)) {
         Some(key) => key.into(),
         None => Dynamic::from(winner as i64),
@@ -175,14 +116,14 @@ fn with_timeout(ctx: &NativeCallContext<'_>, length: &Dynamic, closure: &Dynamic
     let length = args::millis("with_timeout: the duration", length)?;
     let closure = args::closure("with_timeout: the second argument", closure)?;
     let (mut group, _) = open(ctx, GroupKind::Timeout(length), Work::Closures(vec![closure]), 1)?;
-    group.result(0).map_err(failure_to_error)
+    group.result(0).map_err(throw_with_place)
 }
 
 fn task(ctx: &NativeCallContext<'_>, closure: &Dynamic) -> Result<TaskHandle, Thrown> {
     let work = Work::Closures(vec![args::closure("task: the argument", closure)?]);
     let call = Call::Open { kind: GroupKind::Spawn, size: 1, concurrency: 1 };
     let mut opened = None;
-    current::ask(ctx, call, |state, key| {
+    ask(ctx, call, |state, key| {
         keep(ctx, state, key, work, 1);
         opened = Some(key);
     })?;
@@ -190,14 +131,14 @@ fn task(ctx: &NativeCallContext<'_>, closure: &Dynamic) -> Result<TaskHandle, Th
 }
 
 fn join(ctx: &NativeCallContext<'_>, handle: TaskHandle) -> Result<Dynamic, Thrown> {
-    current::ask(ctx, Call::Join(handle.0), |_, _| ())?;
+    ask(ctx, Call::Join(handle.0), |_, _| ())?;
     // It may be joined again, so the result stays.
     let result = current::run(ctx, |state| {
         state.groups.get(&handle.0).and_then(|group| group.results.first().cloned()).flatten()
     })?;
     result
         .unwrap_or_else(|| Err(Failure::cancelled("the task was cancelled before it began")))
-        .map_err(failure_to_error)
+        .map_err(throw_with_place)
 }
 
 /// Opens a group and waits until it is decided.
@@ -212,7 +153,7 @@ fn open(
         Work::Items { items, .. } => items.len(),
     };
     let mut opened = None;
-    let answer = current::ask(ctx, Call::Open { kind, size, concurrency }, |state, key| {
+    let answer = ask(ctx, Call::Open { kind, size, concurrency }, |state, key| {
         keep(ctx, state, key, work, size);
         opened = Some(key);
     });
@@ -232,13 +173,13 @@ fn keep(ctx: &NativeCallContext<'_>, state: &mut State, key: GroupKey, work: Wor
 /// The values of all branches, or the error of the one that failed.
 fn all(group: &mut Group, outcome: Outcome) -> Result<Array, Thrown> {
     match outcome {
-        Outcome::Failed(index) | Outcome::Won(index) => Err(failure_to_error(
+        Outcome::Failed(index) | Outcome::Won(index) => Err(throw_with_place(
             group
                 .result(index)
                 .err()
                 .unwrap_or_else(|| Failure::new(Kind::Script, format!("branch {index} failed and left no error"))),
         )),
-        Outcome::All => (0..group.size()).map(|index| group.result(index).map_err(failure_to_error)).collect(),
+        Outcome::All => (0..group.size()).map(|index| group.result(index).map_err(throw_with_place)).collect(),
     }
 }
 

@@ -1,19 +1,15 @@
 //! `hook`: an address that the outside can send payloads to.
 
-use std::sync::Arc;
-
-use durhai_core::replay::{Answer, Call, HookRef};
+use durhai_core::replay::{Answer, Call};
 use rhai::{Dynamic, Engine, NativeCallContext};
 use serde_json::json;
 
 use super::args::{self, invalid};
-use super::step::value_of;
-use crate::convert::{self, Budget};
-use crate::current::{self, Thrown};
-
-/// What `hook()` gives.
-#[derive(Debug, Clone)]
-pub struct HookHandle(Arc<HookRef>);
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::ask::ask;
+use crate::run::current;
+use crate::values::convert::{self, Budget};
+use crate::values::handles::HookHandle;
 
 /// The longest token, in bytes.
 const TOKEN: usize = 128;
@@ -31,7 +27,7 @@ pub fn register(engine: &mut Engine) {
             wait(&ctx, &hook, &options)
         })
         .register_fn("close", |ctx: NativeCallContext<'_>, hook: HookHandle| -> Result<(), Thrown> {
-            current::ask(&ctx, Call::CloseHook { hook: hook.0.id.clone() }, |_, _| ()).map(drop)
+            ask(&ctx, Call::CloseHook { hook: hook.0.id.clone() }, |_, _| ()).map(drop)
         });
 }
 
@@ -45,12 +41,12 @@ fn hook(ctx: &NativeCallContext<'_>, options: &Dynamic) -> Result<HookHandle, Th
                 "schema" => info["schema"] = args::schema(ctx, "hook: option `schema`", &value)?.document().clone(),
                 _ => {
                     let budget = current::run(ctx, |state| Budget::from(state.replay.limits()))?;
-                    info["metadata"] = convert::to_value(&value, "metadata", budget).map_err(super::throw)?;
+                    info["metadata"] = convert::to_value(&value, "metadata", budget).map_err(throw)?;
                 }
             }
         }
     }
-    match current::ask(ctx, Call::Hook { token, info }, |_, _| ())? {
+    match ask(ctx, Call::Hook { token, info }, |_, _| ())? {
         Answer::Hook(hook) => Ok(HookHandle(hook.into())),
         answer => unreachable!("a hook was answered with {answer:?}"),
     }
@@ -64,7 +60,7 @@ fn wait(ctx: &NativeCallContext<'_>, hook: &HookHandle, options: &Dynamic) -> Re
         }
     }
     let call = Call::WaitHook { hook: hook.0.id.clone(), timeout };
-    current::ask(ctx, call, |_, _| ()).map(value_of)
+    ask(ctx, call, |_, _| ()).map(args::value_of)
 }
 
 /// A token stands in an address as it is.

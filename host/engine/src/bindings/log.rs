@@ -4,11 +4,12 @@ use durhai_core::{Failure, Kind, Value};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args::{self, invalid};
-use super::throw;
-use crate::convert::{self, Budget};
-use crate::current::{self, State, Thrown};
+use crate::errors::thrown::{Thrown, throw};
 use crate::meter;
-use crate::show;
+use crate::run::current::{self, State};
+use crate::run::operations;
+use crate::values::convert::{self, Budget};
+use crate::values::show;
 
 /// Bytes of one line; longer ones are cut.
 pub const LINE: usize = 16 << 10;
@@ -68,12 +69,12 @@ pub fn write(state: &mut State, level: &str, message: String, fields: Value) -> 
 pub fn written(size: Result<usize, Failure>) -> Result<(), Failure> {
     match size {
         Ok(size) => {
-            current::shown(size);
+            operations::shown(size);
             Ok(())
         }
         Err(failure) => {
             if failure.kind == Kind::Limit {
-                current::doom(failure.clone());
+                operations::doom(failure.clone());
             }
             Err(failure)
         }

@@ -5,9 +5,10 @@ use durhai_core::replay::Call;
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args;
-use super::step::value_of;
-use crate::convert::{self, Budget};
-use crate::current::{self, Thrown};
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::ask::ask;
+use crate::run::current;
+use crate::values::convert::{self, Budget};
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -19,7 +20,7 @@ pub fn register(engine: &mut Engine) {
 
 fn suspend(ctx: &NativeCallContext<'_>, payload: &Dynamic, options: &Dynamic) -> Result<Dynamic, Thrown> {
     let budget = current::run(ctx, |state| Budget::from(state.replay.limits()))?;
-    let payload = convert::to_value(payload, "payload", budget).map_err(super::throw)?;
+    let payload = convert::to_value(payload, "payload", budget).map_err(throw)?;
     let (mut label, mut schema, mut timeout) = (None, Value::Null, None);
     if !options.is_unit() {
         for (key, value) in args::options("suspend", options, &["schema", "label", "timeout"])? {
@@ -32,5 +33,5 @@ fn suspend(ctx: &NativeCallContext<'_>, payload: &Dynamic, options: &Dynamic) ->
         }
     }
     let call = Call::Suspend { payload, label, schema, timeout };
-    current::ask(ctx, call, |_, _| ()).map(value_of)
+    ask(ctx, call, |_, _| ()).map(args::value_of)
 }

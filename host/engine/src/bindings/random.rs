@@ -8,7 +8,8 @@ use rand_chacha::rand_core::RngCore;
 use rhai::{Array, Dynamic, Engine, NativeCallContext};
 
 use super::args::invalid;
-use crate::current::{self, Thrown};
+use crate::errors::thrown::Thrown;
+use crate::run::current;
 
 type Ctx<'a> = NativeCallContext<'a>;
 

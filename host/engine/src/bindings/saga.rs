@@ -8,36 +8,12 @@ use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
 
 use super::args::{self, invalid};
 use super::log::{LINE, write};
-use crate::convert::Budget;
-use crate::current::{self, State, Thrown};
-use crate::diagnostic;
-
-/// What the block of `saga::run` is given: the number of its saga in this run.
-#[derive(Debug, Clone, Copy)]
-pub struct SagaHandle(u32);
-
-/// A saga whose block has begun and has not ended well.
-#[derive(Default)]
-pub struct Saga {
-    phase: Phase,
-    compensations: Vec<Compensation>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
-    #[default]
-    Open,
-    /// Compensations run.
-    Undoing,
-    Undone,
-}
-
-#[derive(Clone)]
-struct Compensation {
-    closure: FnPtr,
-    /// What its action gave; none for `undo`.
-    value: Option<Dynamic>,
-}
+use crate::errors::diagnostic;
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::current::{self, State};
+use crate::run::sagas::{Compensation, Phase, Saga};
+use crate::values::convert::Budget;
+use crate::values::handles::SagaHandle;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -112,7 +88,7 @@ fn keep(ctx: &NativeCallContext<'_>, saga: SagaHandle, compensation: Compensatio
     })?;
     let Some(compensation) = late else { return Ok(()) };
     compensate(ctx, &compensation);
-    Err(super::throw(Failure::cancelled("the saga was undone meanwhile")))
+    Err(throw(Failure::cancelled("the saga was undone meanwhile")))
 }
 
 /// Runs the compensations, last first, those included that are added meanwhile.

@@ -6,10 +6,10 @@ use durhai_core::replay::{Answer, Call};
 use durhai_core::{Failure, Kind, Value};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
-use super::step::value_of;
-use super::{args, throw};
-use crate::convert;
-use crate::current::{self, Thrown};
+use super::args;
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::ask::ask;
+use crate::values::convert;
 use crate::{meter, schema};
 
 pub fn register(engine: &mut Engine) {
@@ -20,7 +20,7 @@ pub fn register(engine: &mut Engine) {
         })
         .register_fn("poll_signal", |ctx: NativeCallContext<'_>, name: Dynamic| -> Result<Dynamic, Thrown> {
             let signal = args::name("poll_signal: the name of the signal", &name)?.into();
-            current::ask(&ctx, Call::PollSignal { signal }, |_, _| ()).map(value_of)
+            ask(&ctx, Call::PollSignal { signal }, |_, _| ()).map(args::value_of)
         });
 }
 
@@ -37,10 +37,10 @@ fn wait_for(ctx: &NativeCallContext<'_>, name: &Dynamic, options: &Dynamic) -> R
     }
     let shown = schema.as_ref().map(|schema| Arc::new(schema.document().clone()));
     let call = Call::WaitFor { signal: signal.as_str().into(), timeout, schema: shown };
-    let answer = current::ask(ctx, call, |_, _| ())?;
+    let answer = ask(ctx, call, |_, _| ())?;
     let (schema, payload) = match (schema, answer) {
         (Some(schema), Answer::Value(payload)) => (schema, payload),
-        (_, answer) => return Ok(value_of(answer)),
+        (_, answer) => return Ok(args::value_of(answer)),
     };
     let payload = own(payload);
     if timeout.is_some() && payload.is_null() {

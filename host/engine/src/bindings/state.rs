@@ -2,9 +2,11 @@
 
 use rhai::{Dynamic, Engine, NativeCallContext};
 
-use super::{args, log, throw};
-use crate::convert::{self, Budget};
-use crate::current::{self, State, Thrown};
+use super::{args, log};
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::current::{self, State};
+use crate::run::operations;
+use crate::values::convert::{self, Budget};
 use durhai_core::Value;
 
 /// The stream of `emit(value)`.
@@ -16,7 +18,7 @@ pub fn register(engine: &mut Engine) {
             let key = args::name("set_state: the key", &key)?;
             let value = stored(&ctx, &value)?;
             let size = current::run(&ctx, |state| state.replay.set_state(&key, value))?.map_err(throw)?;
-            current::shown(size);
+            operations::shown(size);
             Ok(())
         })
         .register_fn("get_state", |ctx: NativeCallContext<'_>, key: Dynamic| -> Result<Dynamic, Thrown> {

@@ -1,14 +1,15 @@
 //! `use_step`.
 
 use durhai_core::options::{RetryPolicy, StepOptions};
-use durhai_core::replay::{Answer, Call};
+use durhai_core::replay::Call;
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args::{self, invalid};
-use super::throw;
-use crate::convert::{self, Budget};
-use crate::current::{self, Thrown};
-use crate::show::found;
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::ask::ask;
+use crate::run::current;
+use crate::values::convert::{self, Budget};
+use crate::values::show::found;
 
 pub fn register(engine: &mut Engine) {
     engine
@@ -37,16 +38,8 @@ fn use_step(
     })?;
     let policy = current::run(ctx, |state| state.program.header().retry.clone())?;
     let options = step_options(options, policy)?;
-    let answer = current::ask(ctx, Call::Step { name: name.into(), input, options }, |_, _| ())?;
-    Ok(value_of(answer))
-}
-
-/// The value of calls that are answered with one.
-pub fn value_of(answer: Answer) -> Dynamic {
-    match answer {
-        Answer::Value(value) => convert::into_dynamic(value),
-        _ => Dynamic::UNIT,
-    }
+    let answer = ask(ctx, Call::Step { name: name.into(), input, options }, |_, _| ())?;
+    Ok(args::value_of(answer))
 }
 
 /// `()` stands for no options. `policy` is what the header says.
@@ -63,8 +56,8 @@ fn step_options(value: &Dynamic, policy: Option<RetryPolicy>) -> Result<StepOpti
                 options.retry = retry(&value, &options.retry)?;
                 options.asked_retry = true;
             }
-            "timeout" => options.timeout = Some(positive(&what, &value)?),
-            "deadline" => options.deadline = Some(positive(&what, &value)?),
+            "timeout" => options.timeout = Some(args::positive(&what, &value)?),
+            "deadline" => options.deadline = Some(args::positive(&what, &value)?),
             "once" => options.once = args::boolean(&what, &value)?,
             _ => options.label = Some(args::name(&what, &value)?),
         }
@@ -102,12 +95,4 @@ fn retry(value: &Dynamic, header: &RetryPolicy) -> Result<RetryPolicy, Thrown> {
     }
     policy.say_waits(initial, max);
     Ok(policy)
-}
-
-/// A length of time that is not nothing.
-pub fn positive(what: &str, value: &Dynamic) -> Result<durhai_core::Millis, Thrown> {
-    match args::millis(what, value)? {
-        0 => invalid(format!("{what} must be longer than nothing, found {}", found(value))),
-        ms => Ok(ms),
-    }
 }

@@ -1,44 +1,24 @@
 //! Timers and the run's clock.
 
-use std::fmt;
-
 use durhai_core::replay::{Call, Wake};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args::{self, invalid};
-use crate::current::{self, Thrown};
-use crate::show::found;
-
-/// A moment on the run's clock, in Unix milliseconds. What `timestamp()` gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(i64);
-
-impl Timestamp {
-    fn plus(self, seconds: f64) -> Self {
-        Timestamp(self.0.saturating_add((seconds * 1_000.0).round() as i64))
-    }
-
-    /// Seconds from `earlier` to this one.
-    fn since(self, earlier: Self) -> f64 {
-        self.0.saturating_sub(earlier.0) as f64 / 1_000.0
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "timestamp({})", self.0)
-    }
-}
+use crate::errors::thrown::Thrown;
+use crate::run::ask::ask;
+use crate::run::current;
+use crate::values::handles::Timestamp;
+use crate::values::show::found;
 
 pub fn register(engine: &mut Engine) {
     engine
         .register_fn("sleep", |ctx: NativeCallContext<'_>, length: Dynamic| -> Result<(), Thrown> {
             let wake = Wake::After(args::millis("sleep: the duration", &length)?);
-            current::ask(&ctx, Call::Sleep(wake), |_, _| ()).map(drop)
+            ask(&ctx, Call::Sleep(wake), |_, _| ()).map(drop)
         })
         .register_fn("sleep_until", |ctx: NativeCallContext<'_>, at: Dynamic| -> Result<(), Thrown> {
             let wake = Wake::At(moment(&at)?);
-            current::ask(&ctx, Call::Sleep(wake), |_, _| ()).map(drop)
+            ask(&ctx, Call::Sleep(wake), |_, _| ()).map(drop)
         })
         .register_fn("now", |ctx: NativeCallContext<'_>| now(&ctx))
         .register_fn("timestamp", |ctx: NativeCallContext<'_>| now(&ctx).map(Timestamp));

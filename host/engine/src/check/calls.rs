@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use rhai::Position;
 
+use super::code::Code;
+use super::options;
 use super::project::{File, Parsed, Project};
+use super::report::Report;
 use super::texts::mentions;
 use super::tree::{Call, Kind, Node, Tree};
-use super::{Code, Report, options};
-use crate::suggest::near;
+use crate::errors::suggest::near;
 
 pub fn check(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     let own: HashSet<&str> = tree.functions.iter().map(|function| function.name.as_str()).collect();
@@ -79,7 +81,7 @@ fn closures(call: &Call, report: &mut Report<'_>) {
             let help = format!("put two bars in front: `|| {}(…)`", inner.name);
             report.help(Code::NotAClosure, node.at, message, help);
         } else if let Some(value) = node.literal() {
-            let found = crate::show::found(&value);
+            let found = crate::values::show::found(&value);
             let message = format!("{}: a closure is needed here, found {found}", call.name);
             report.help(Code::NotAClosure, node.at, message, "a closure is written `|| use_step(…)`");
         }

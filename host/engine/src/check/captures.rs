@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use rhai::Position;
 
+use super::code::Code;
+use super::report::Report;
 use super::tree::{Kind, Node, Tree};
-use super::{Code, Report};
 
 pub fn check(tree: &Tree, report: &mut Report<'_>) {
     tree.each(&mut |node| {

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::code::Code;
+use super::names;
 use super::project::{File, Project};
+use super::report::Report;
 use super::tree::{Call, Kind, Node, Tree};
-use super::{Code, Report, names};
 
 pub fn check(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     let flow = Flow { project, file };

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use durhai_stdlib::foreign;
 use rhai::Position;
 
+use super::code::Code;
 use super::project::{File, Project, STEP_MODULES, own_functions};
+use super::report::Report;
 use super::tree::{Call, Function, Kind, Node, Tree};
-use super::{Code, Report};
-use crate::bindings::CALLS;
-use crate::suggest;
+use crate::calls::CALLS;
+use crate::errors::suggest;
 
 pub fn check(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     let mut names = Names {

@@ -1,8 +1,9 @@
 //! Numbers that are not what they say: Rhai makes a float of a whole number that is too long.
 
+use super::code::Code;
 use super::project::File;
+use super::report::Report;
 use super::tree::{Kind, Node, Tree};
-use super::{Code, Report};
 
 pub fn check(file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     // Lines are looked up where there is such a number, which is hardly ever.

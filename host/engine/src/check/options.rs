@@ -2,13 +2,14 @@
 
 use rhai::Dynamic;
 
+use super::code::Code;
+use super::report::Report;
 use super::tree::{Call, Entry, Kind, Node};
-use super::{Code, Report};
-use crate::bindings::{args, map_to_failure};
-use crate::convert::Budget;
-use crate::current::Thrown;
+use crate::bindings::args;
+use crate::errors::suggest::near;
+use crate::errors::thrown::{Thrown, map_to_failure};
 use crate::schema::Schema;
-use crate::suggest::near;
+use crate::values::convert::Budget;
 
 /// An option, and what it must be.
 type Option_ = (&'static str, Must);
@@ -128,7 +129,7 @@ fn value(what: &str, must: Must, node: &Node, report: &mut Report<'_>) {
             }
         }
         Must::Duration => wrong(args::millis(what, &value), node, report),
-        Must::Positive => wrong(crate::bindings::positive(what, &value), node, report),
+        Must::Positive => wrong(args::positive(what, &value), node, report),
         Must::Bool => wrong(args::boolean(what, &value), node, report),
         Must::Count => wrong(args::count(what, &value), node, report),
         Must::Name => wrong(args::name(what, &value), node, report),
@@ -137,19 +138,19 @@ fn value(what: &str, must: Must, node: &Node, report: &mut Report<'_>) {
         Must::Schema => schema(what, &value, node, report),
         Must::Retry if value.is_bool() => {}
         Must::Retry => {
-            let found = crate::show::found(&value);
+            let found = crate::values::show::found(&value);
             let message =
                 format!("use_step: option `retry` must be false or a map like #{{ max_attempts: 5 }}, found {found}");
             report.add(Code::WrongValue, node.at, message);
         }
         Must::Tags => {
-            let tags = crate::bindings::tags(what, &value);
+            let tags = args::tags(what, &value);
             let kept = |tags| durhai_core::tags::check(&tags).or_else(|why| args::invalid(format!("{what}: {why}")));
             wrong(tags.and_then(kept), node, report);
         }
         Must::Priority => {
             if !value.as_int().is_ok_and(|int| i32::try_from(int).is_ok()) {
-                let (least, most, found) = (i32::MIN, i32::MAX, crate::show::found(&value));
+                let (least, most, found) = (i32::MIN, i32::MAX, crate::values::show::found(&value));
                 let message = format!("{what} must be a whole number from {least} to {most}, found {found}");
                 report.add(Code::WrongValue, node.at, message);
             }
@@ -159,11 +160,11 @@ fn value(what: &str, must: Must, node: &Node, report: &mut Report<'_>) {
 
 fn schema(what: &str, value: &Dynamic, node: &Node, report: &mut Report<'_>) {
     if !value.is_map() && !value.is_bool() {
-        let found = crate::show::found(value);
+        let found = crate::values::show::found(value);
         let message = format!("{what} must be a JSON Schema like #{{ type: \"object\" }}, found {found}");
         return report.add(Code::WrongValue, node.at, message);
     }
-    let Ok(document) = crate::convert::to_value(value, "schema", BUDGET) else { return };
+    let Ok(document) = crate::values::convert::to_value(value, "schema", BUDGET) else { return };
     if let Err(why) = Schema::compile(&document) {
         report.add(Code::WrongValue, node.at, format!("{what} is no JSON Schema: {why}"));
     }
@@ -207,7 +208,7 @@ pub fn arguments(call: &Call, report: &mut Report<'_>) {
         }
         "sleep_until" => {
             if let Some((node, value)) = argument(0).filter(|(_, value)| !value.is_int()) {
-                let found = crate::show::found(&value);
+                let found = crate::values::show::found(&value);
                 let message = format!(
                     "sleep_until: the moment must be Unix milliseconds (an integer, like now() gives) or a timestamp, \
                      found {found}"

@@ -4,12 +4,29 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rhai::{Engine, ParseError, Position};
 
+use super::code::Code;
+use super::report::Report;
 use super::tree::{Kind, Node, Tree};
-use super::{Code, Folder, Report};
-use crate::diagnostic::Diagnostic;
-use crate::program::{self, Bundle, MAX_SOURCE};
-use crate::sandbox::{Sandbox, SandboxConfig};
-use crate::{header, suggest};
+use crate::errors::diagnostic::Diagnostic;
+use crate::errors::suggest;
+use crate::header;
+use crate::limits::SandboxConfig;
+use crate::program::bundle::Bundle;
+use crate::program::parse::{MAX_SOURCE, bad_path};
+use crate::sandbox::Sandbox;
+
+/// What a folder holds, and what its host has beside it.
+pub struct Folder<'a> {
+    /// The texts by their path from the folder: `billing/invoice.rhai`, `lib/money.rhai`, `steps/mail.rhai`,
+    /// `order.test.rhai`.
+    pub files: &'a BTreeMap<String, String>,
+    /// Whether a workflow may call this step.
+    pub knows_step: &'a dyn Fn(&str) -> bool,
+    /// The steps that are known by name, for what was probably meant.
+    pub steps: &'a [String],
+    /// Workflows of the host that are no files.
+    pub workflows: &'a [String],
+}
 
 pub struct Project<'a> {
     pub folder: &'a Folder<'a>,
@@ -198,7 +215,7 @@ impl<'a> Project<'a> {
                 );
                 continue;
             };
-            if let Some(why) = program::bad_path(path) {
+            if let Some(why) = bad_path(path) {
                 report.add(Code::ImportMissing, import.at, format!("{path:?} cannot be imported: {why}"));
             } else if let Some(target) = import.target {
                 if let Some(circle) = self.way(target, file.index) {

@@ -3,9 +3,10 @@
 use durhai_stdlib::foreign;
 use rhai::{ParseError, ParseErrorType, Position};
 
+use super::code::Code;
 use super::project::File;
-use super::{Code, Report};
-use crate::diagnostic::Diagnostic;
+use super::report::Report;
+use crate::errors::diagnostic::Diagnostic;
 
 pub fn explain(file: &File<'_>, error: &ParseError, report: &mut Report<'_>) {
     let at = error.position();

@@ -2,8 +2,9 @@
 
 use rhai::Position;
 
+use super::code::Code;
 use super::project::File;
-use super::{Code, Report};
+use super::report::Report;
 
 /// A piece of text in quotes.
 struct Quoted<'a> {

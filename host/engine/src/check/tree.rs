@@ -462,3 +462,14 @@ impl Node {
         }
     }
 }
+
+/// The closure that makes the tasks in something like `list.map(|x| || …)`.
+pub fn innermost(node: &Node) -> Option<&Node> {
+    let mut found = None;
+    node.each(&mut |node| {
+        if matches!(node.kind, Kind::Closure { .. }) {
+            found = Some(node);
+        }
+    });
+    found
+}

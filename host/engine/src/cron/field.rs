@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use crate::suggest::near;
+use crate::errors::suggest::near;
 
 /// What a field counts.
 pub struct Field {

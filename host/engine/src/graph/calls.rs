@@ -1,8 +1,8 @@
 //! Calls in a graph: what waits, what opens tasks, functions drawn where they are called, closures.
 
-use super::build::{Builder, DEEP, Frame, MANY, Open, Source, WIDTH};
+use super::builder::{Builder, DEEP, Frame, MANY, Open, Source, WIDTH};
 use super::code::short;
-use super::{Shape, Way};
+use super::model::{Shape, Way};
 use crate::check::tree::{self, Call, Function, Kind};
 
 impl<'t> Builder<'t> {
@@ -167,7 +167,7 @@ impl<'t> Builder<'t> {
         let branches: Vec<(String, &'t tree::Node)> = match work.map(|work| &work.kind) {
             Some(Kind::Array(items)) => items.iter().map(|item| (String::new(), item)).collect(),
             Some(Kind::Map(entries)) => entries.iter().map(|entry| (entry.key.clone(), &entry.value)).collect(),
-            Some(_) => work.and_then(innermost).map(|closure| ("each".into(), closure)).into_iter().collect(),
+            Some(_) => work.and_then(tree::innermost).map(|closure| ("each".into(), closure)).into_iter().collect(),
             None => Vec::new(),
         };
         let words = if call.name == "race" { "the first of" } else { "all of" };
@@ -260,15 +260,4 @@ fn goes_on(label: &mut String) {
     } else if let Some(at) = label.find(": return") {
         label.truncate(at);
     }
-}
-
-/// The closure that makes the tasks in something like `list.map(|x| || …)`.
-pub fn innermost(node: &tree::Node) -> Option<&tree::Node> {
-    let mut found = None;
-    node.each(&mut |node| {
-        if matches!(node.kind, Kind::Closure { .. }) {
-            found = Some(node);
-        }
-    });
-    found
 }

@@ -1,7 +1,7 @@
 //! Script code on one line, for labels.
 
 use crate::check::tree::{Kind, Node};
-use crate::show;
+use crate::values::show;
 
 /// A node of the tree as a script writes it, cut where it gets longer than `width` characters.
 pub fn short(node: &Node, width: usize) -> String {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::mermaid::{class, label};
-use super::{Graph, Node, Shape, Way};
+use super::model::{Graph, Node, Shape, Way};
 
 impl Graph {
     /// As a DOT digraph.

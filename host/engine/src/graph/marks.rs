@@ -4,23 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use durhai_core::{Body, Event, Site, StepId};
 
-use super::{Graph, Shape};
-
-/// What became of the calls at one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Mark {
-    pub done: u32,
-    pub failed: u32,
-    /// Begun and not ended: it waits.
-    pub open: u32,
-}
-
-impl Mark {
-    /// Nothing came here.
-    pub fn is_untouched(self) -> bool {
-        self == Mark::default()
-    }
-}
+use super::model::{Graph, Mark, Shape};
 
 impl Graph {
     /// Marks every call by the events of a run, in their order, and by where it waits now. The events must be of the text the

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Graph, Mark, Node, Shape, Way};
+use super::model::{Graph, Mark, Node, Shape, Way};
 
 impl Graph {
     /// As a Mermaid flowchart.

@@ -3,7 +3,7 @@
 use durhai_core::Value;
 use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, Position, Stmt};
 
-use crate::show::article;
+use crate::values::show::article;
 
 /// A value that is written out in the text.
 pub struct Literal {

@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position};
 
-use super::Thrown;
-use crate::current::spend;
+use crate::errors::thrown::Thrown;
+use crate::run::operations::spend;
 
 type Ctx<'a> = NativeCallContext<'a>;
 type Exclusive = std::ops::Range<i64>;

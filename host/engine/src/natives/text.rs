@@ -6,9 +6,8 @@
 use durhai_core::{Failure, Kind};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
-use super::Thrown;
-use crate::bindings::throw;
-use crate::current::spend;
+use crate::errors::thrown::{Thrown, throw};
+use crate::run::operations::spend;
 
 type Ctx<'a> = NativeCallContext<'a>;
 type Text = ImmutableString;

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rhai::{Dynamic, Scope};
+use rhai::Scope;
 
+use super::event::{Pass, StackFrame};
 use super::peek;
 use super::places::{Place, Places};
-use super::{Pass, StackFrame};
 
 /// A task whose fiber has begun.
 pub struct TaskFrames {
@@ -41,13 +41,6 @@ pub struct Change {
     pub name: String,
     pub old: Option<String>,
     pub new: String,
-}
-
-/// The variables of a scope as they were declared; Rhai gives the last one first.
-pub fn in_order<'a>(scope: &'a Scope<'_>) -> Vec<(&'a str, bool, &'a Dynamic)> {
-    let mut variables: Vec<_> = scope.iter_raw().collect();
-    variables.reverse();
-    variables
 }
 
 impl TaskFrames {
@@ -105,7 +98,7 @@ impl Frame {
     /// What the scope holds that it did not hold, or not like this, when it was last looked at.
     pub fn changes(&mut self, scope: &Scope<'_>, limit: usize) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (at, (name, _, value)) in in_order(scope).into_iter().enumerate() {
+        for (at, (name, _, value)) in peek::in_order(scope).into_iter().enumerate() {
             let fingerprint = peek::fingerprint(value);
             match self.seen.get_mut(at) {
                 Some(seen) if seen.name == name && seen.fingerprint == fingerprint => {}

@@ -4,15 +4,22 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rhai::{Caches, Dynamic, EvalContext, FnPtr, Scope};
 
-use super::frames;
-use crate::current;
-use crate::show;
+use crate::program::modules::modules;
+use crate::run::current;
+use crate::values::show;
 
 /// Parts of a value that its fingerprint covers; of what is behind them only the size.
 const PARTS: usize = 512;
 
 /// Bytes of one text that a fingerprint covers.
 const BYTES: usize = 1024;
+
+/// The variables of a scope as they were declared; Rhai gives the last one first.
+pub fn in_order<'a>(scope: &'a Scope<'_>) -> Vec<(&'a str, bool, &'a Dynamic)> {
+    let mut variables: Vec<_> = scope.iter_raw().collect();
+    variables.reverse();
+    variables
+}
 
 /// A number that changes, as a rule, when the value does; in bounded time however large the value is.
 pub fn fingerprint(value: &Dynamic) -> u64 {
@@ -77,18 +84,17 @@ pub fn evaluate(context: &EvalContext<'_, '_, '_, '_, '_, '_>, text: &str, limit
     let engine = context.engine();
     let ast = engine.compile_expression(text).map_err(|error| format!("{error}"))?;
     let mut scope = Scope::new();
-    for (name, _, value) in frames::in_order(context.scope()) {
+    for (name, _, value) in in_order(context.scope()) {
         scope.push_dynamic(name, unshared(value));
     }
     let mut global = context.global_runtime_state().clone();
     // Its closures.
     global.lib.push(ast.shared_lib().clone());
-    let modules = current::modules();
     let run = || {
         #[allow(deprecated)] // Rhai marks what may change between its versions that way.
         engine.eval_statements_raw(&mut global, &mut Caches::new(), &mut scope, ast.statements())
     };
-    match current::load(modules, run) {
+    match current::load(modules(), run) {
         Ok(value) => Ok(brief(&value, limit)),
         Err(error) if error.to_string().contains("needs a run") => {
             Err("an expression can make no durable call: it is evaluated without effects".into())
@@ -97,7 +103,7 @@ pub fn evaluate(context: &EvalContext<'_, '_, '_, '_, '_, '_>, text: &str, limit
     }
 }
 
-/// A copy that nobody else can change through it.
+/// A copy through which the variable cannot be changed.
 fn unshared(value: &Dynamic) -> Dynamic {
     if value.is_locked() { Dynamic::UNIT } else { value.flatten_clone() }
 }

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use durhai_core::replay::{Answer, Call, GroupKind, TaskKey};
 use durhai_core::{Site, StepId, Value};
 use durhai_stdlib::mend;
-use rhai::debugger::{CallStackFrame, DebuggerCommand, DebuggerEvent};
-use rhai::{ASTNode, Engine, EvalAltResult, EvalContext, Expr, Position, Stmt};
+use rhai::debugger::{CallStackFrame, DebuggerEvent};
+use rhai::{ASTNode, Engine, EvalAltResult, EvalContext, Expr, Stmt};
 
-use super::frames::{self, Frame, TaskFrames};
+use super::event::{Snapshot, SourceLine, Stop, TraceEvent, Traced, Variable};
+use super::frames::{Frame, TaskFrames};
 use super::peek;
-use super::places::{Place, Places, place};
-use super::{Snapshot, SourceLine, Stop, TraceEvent, Traced, Variable};
-use crate::current::{self, State};
-use crate::fiber;
-use crate::program::{self, Program};
-use crate::sandbox::Sandbox;
-use crate::suggest;
+use super::places::{Place, Places};
+use crate::errors::suggest;
+use crate::program::Program;
+use crate::program::parse::parse;
+use crate::program::texts::file_name;
+use crate::run::current;
 
 /// What a trace is to show.
 #[derive(Debug, Clone)]
@@ -61,53 +61,18 @@ pub struct Tracer {
     over: bool,
 }
 
-/// Has an engine tell the tracer of the run, at each node.
-pub(crate) fn register(engine: &mut Engine) {
-    #[allow(deprecated)] // Rhai marks what may change between its versions that way.
-    engine.register_debugger(
-        |_, debugger| debugger,
-        |context, event, node, source, position| {
-            if observe(&context, event, node, source, position) && fiber::inside() {
-                current::stop();
-            }
-            Ok(DebuggerCommand::StepInto)
-        },
-    );
-}
-
-/// `true`: the script must not go on.
-fn observe(
-    context: &EvalContext<'_, '_, '_, '_, '_, '_>,
-    event: DebuggerEvent<'_>,
-    node: ASTNode<'_>,
-    source: Option<&str>,
-    position: Position,
-) -> bool {
-    let Some((mut tracer, task)) = current::with(|state| Some((state.tracer.take()?, state.task))).flatten() else {
-        return false;
-    };
-    if !tracer.tasks.contains_key(&task) {
-        let path = current::with(|state| Arc::from(state.replay.task_path(task))).unwrap_or_else(|| Arc::from(""));
-        tracer.begin(task, path);
-    }
-    tracer.node(task, context, event, node, source, place(position));
-    let over = tracer.over;
-    current::with(|state| state.tracer = Some(tracer));
-    over
-}
-
 impl Tracer {
-    /// `sandbox` must be the one that compiled the program.
-    pub fn new(sandbox: &Sandbox, program: &Program, options: TracerOptions, sink: Sink) -> Self {
+    /// `engine` must be the one that compiled the program: see [`Sandbox::tracer`](crate::Sandbox::tracer).
+    pub(crate) fn new(engine: &Engine, program: &Program, options: TracerOptions, sink: Sink) -> Self {
         let files = program.texts().all().map(|(name, text)| {
-            let file = program::file_name(name);
-            let ast = program::parse(&sandbox.engine, &file, text).ok();
+            let file = file_name(name);
+            let ast = parse(engine, &file, text).ok();
             (name.to_owned(), Rc::new(Places::new(&file, text, ast.as_ref())))
         });
         Tracer {
             options,
             sink,
-            main: program::file_name(program.name()),
+            main: file_name(program.name()),
             files: files.collect(),
             tasks: HashMap::new(),
             n: 0,
@@ -117,7 +82,11 @@ impl Tracer {
         }
     }
 
-    /// It was stopped: by its options, or by whoever gets the events.
+    pub(super) fn is_new(&self, task: TaskKey) -> bool {
+        !self.tasks.contains_key(&task)
+    }
+
+    /// It was stopped: by its options, or by the sink of the events.
     pub fn is_over(&self) -> bool {
         self.over
     }
@@ -136,7 +105,7 @@ impl Tracer {
         self.snapshot.take()
     }
 
-    fn begin(&mut self, task: TaskKey, path: Arc<str>) {
+    pub(super) fn begin(&mut self, task: TaskKey, path: Arc<str>) {
         // `4.1.2.1` was opened by the call 2 of the task `4.1`.
         let opener = path.rsplitn(3, '.').nth(2).unwrap_or("");
         let around = match path.is_empty() {
@@ -149,7 +118,7 @@ impl Tracer {
         self.tasks.insert(task, TaskFrames::new(path, around));
     }
 
-    fn node(
+    pub(super) fn node(
         &mut self,
         task: TaskKey,
         context: &EvalContext<'_, '_, '_, '_, '_, '_>,
@@ -279,7 +248,7 @@ impl Tracer {
         let Some(known) = self.tasks.get(&task) else { return };
         let Some(top) = known.frames.last() else { return };
         let mut variables: Vec<Variable> = Vec::new();
-        for (name, constant, value) in frames::in_order(context.scope()) {
+        for (name, constant, value) in peek::in_order(context.scope()) {
             variables.retain(|variable| variable.name != name);
             variables.push(Variable { name: name.into(), value: peek::brief(value, SNAPSHOT_VALUE), constant });
         }
@@ -310,7 +279,7 @@ impl Tracer {
     }
 
     /// A durable call is made; `new`: the log does not have it.
-    fn called(&mut self, task: TaskKey, id: Option<StepId>, call: &Call, site: &Site, new: bool) {
+    pub(super) fn called(&mut self, task: TaskKey, id: Option<StepId>, call: &Call, site: &Site, new: bool) {
         let at = self.tasks.get(&task).map(|task| task.n);
         match (&self.options.stop, &id, at) {
             (Some(Stop::Step { step_id }), Some(id), Some(at)) if step_id == id => self.found = Some(at),
@@ -326,7 +295,7 @@ impl Tracer {
         self.emit(task, Traced::Called { step_id: id, call, input, site: site.to_string(), new });
     }
 
-    fn answered(&mut self, task: TaskKey, step_id: Option<StepId>, answer: &Answer) {
+    pub(super) fn answered(&mut self, task: TaskKey, step_id: Option<StepId>, answer: &Answer) {
         let limit = self.options.limit;
         let value = match answer {
             Answer::Value(value) => shorten(&value.to_string(), limit),
@@ -361,28 +330,6 @@ impl Tracer {
 
     fn top(&self, task: TaskKey) -> Option<&Frame> {
         self.tasks.get(&task)?.frames.last()
-    }
-}
-
-/// A durable call that was shown.
-pub(crate) struct Shown {
-    pub step_id: Option<StepId>,
-    /// The script must not go on.
-    pub stop: bool,
-}
-
-/// The task that runs has made a call; `before`: the number of the last event then.
-pub(crate) fn note_call(state: &mut State, call: &Call, site: &Site, before: u64) -> Option<Shown> {
-    let tracer = state.tracer.as_mut()?;
-    let numbered = !matches!(call, Call::PollSignal { .. } | Call::Join(_) | Call::CloseHook { .. });
-    let step_id = numbered.then(|| StepId::parse(&state.replay.step_id(state.task))).flatten();
-    tracer.called(state.task, step_id.clone(), call, site, state.replay.last_seq() > before);
-    Some(Shown { step_id, stop: tracer.over })
-}
-
-pub(crate) fn note_answer(state: &mut State, step_id: Option<StepId>, answer: &Answer) {
-    if let Some(tracer) = &mut state.tracer {
-        tracer.answered(state.task, step_id, answer);
     }
 }
 

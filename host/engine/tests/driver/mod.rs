@@ -7,7 +7,7 @@ use std::rc::Rc;
 use durhai_core::event::Created;
 use durhai_core::replay::{AttemptError, Command, Input, Limits, LogLine, StartChild, Verdict};
 use durhai_core::{Body, Event, Failure, Kind, Millis, Replay, RunId, Value};
-use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Turn};
+use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Yield};
 use serde_json::json;
 
 pub const START: Millis = 1_700_000_000_000;
@@ -136,7 +136,7 @@ pub fn drive_with(sandbox: &Sandbox, program: &Rc<Program>, events: Vec<Event>, 
     let mut idle = 0;
     loop {
         let turn = execution.turn(sandbox, &|| false);
-        assert_ne!(turn, Turn::Preempted);
+        assert_ne!(turn, Yield::Preempted);
         let new = execution.replay_mut().take();
         outcome.lines.extend(new.lines);
         outcome.state.extend(new.state);
@@ -152,13 +152,13 @@ pub fn drive_with(sandbox: &Sandbox, program: &Rc<Program>, events: Vec<Event>, 
             }
         }
         outcome.events.extend(new.events);
-        if turn == Turn::Stopped {
+        if turn == Yield::Stopped {
             break;
         }
         let answered = !answers.is_empty();
         execution.replay_mut().answer(answers);
         // What it has shown was taken: it goes on.
-        if turn != Turn::Full && inputs.is_empty() && !answered {
+        if turn != Yield::Full && inputs.is_empty() && !answered {
             idle += 1;
             if outside.cancel_at == Some(idle) {
                 inputs.push(Input::Cancel { reason: "enough".into() });

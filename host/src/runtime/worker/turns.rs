@@ -1,15 +1,15 @@
 //! Turns: each run that something came for goes on until its tasks wait, and what that brought is one commit.
 //!
-//! A turn can be interrupted. A script that computes gives way to others after a slice of operations ([`Turn::Preempted`]),
+//! A turn can be interrupted. A script that computes gives way to others after a slice of operations ([`Yield::Preempted`]),
 //! and nothing is committed. One that shows more than should wait in memory has a part of its turn committed
-//! ([`Turn::Full`]) and goes on when that is durable: so a script writes no faster than the disk.
+//! ([`Yield::Full`]) and goes on when that is durable: so a script writes no faster than the disk.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use durhai_engine::Turn;
+use durhai_engine::Yield;
 
 use super::{Worker, switch_version};
 use crate::runtime::live_run::{LiveRun, Place};
@@ -42,13 +42,13 @@ impl Worker {
                     || host.life.is_stopping()
             };
             let began = Instant::now();
-            let mut turn = live.exec.turn(&self.sandbox, &preempt);
-            while matches!(turn, Turn::Idle | Turn::Stopped) && !self.draining {
+            let mut yielded = live.exec.turn(&self.sandbox, &preempt);
+            while matches!(yielded, Yield::Idle | Yield::Stopped) && !self.draining {
                 match live.answer(&self.host) {
                     // A script can ask and be answered without end.
-                    Ok(true) if turn == Turn::Idle && is_much(&live) => turn = Turn::Full,
-                    Ok(true) if turn == Turn::Idle && preempt() => turn = Turn::Preempted,
-                    Ok(true) => turn = live.exec.turn(&self.sandbox, &preempt),
+                    Ok(true) if yielded == Yield::Idle && is_much(&live) => yielded = Yield::Full,
+                    Ok(true) if yielded == Yield::Idle && preempt() => yielded = Yield::Preempted,
+                    Ok(true) => yielded = live.exec.turn(&self.sandbox, &preempt),
                     Ok(false) => break,
                     Err(error) => return self.host.fail(Arc::new(error)),
                 }
@@ -58,22 +58,22 @@ impl Worker {
             if let Some(built) = &mut live.building {
                 *built += took;
             }
-            if matches!(turn, Turn::Idle | Turn::Stopped)
+            if matches!(yielded, Yield::Idle | Yield::Stopped)
                 && let Some(built) = live.building.take()
             {
                 self.host.observe.meters.replay.time(built);
             }
             if self.draining {
-                self.finish_draining(live, turn);
+                self.finish_draining(live, yielded);
                 continue;
             }
-            if turn == Turn::Preempted {
+            if yielded == Yield::Preempted {
                 live.place = Place::Dirty;
                 self.dirty.push_back(run.clone());
                 self.live_runs.insert(run, live);
                 continue;
             }
-            if turn == Turn::Full {
+            if yielded == Yield::Full {
                 match live.commit_part(&self.host, self.host.store.clock.now()) {
                     Ok(job) => job.into_iter().for_each(|job| self.host.store.submit(job)),
                     Err(error) => return self.host.fail(Arc::new(error)),
@@ -123,8 +123,8 @@ impl Worker {
     }
 
     /// Records the results that came; what the script asks for next is left to whoever takes the run up.
-    fn finish_draining(&mut self, mut live: LiveRun, turn: Turn) {
-        if matches!(turn, Turn::Preempted | Turn::Full) || live.divergence(&self.host).is_some() {
+    fn finish_draining(&mut self, mut live: LiveRun, yielded: Yield) {
+        if matches!(yielded, Yield::Preempted | Yield::Full) || live.divergence(&self.host).is_some() {
             return self.give_back(live);
         }
         match live.commit_draining(&self.host, self.host.store.clock.now()) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use durhai_core::replay::Verdict;
 use durhai_core::{Event, Replay, Version};
-use durhai_engine::{Bundle, Execution, Program, Sandbox, Turn};
+use durhai_engine::{Bundle, Execution, Program, Sandbox, Yield};
 use durhai_world::{Row, WorldError};
 
 use super::report::CompatVerdict;
@@ -79,11 +79,11 @@ pub(crate) fn fit(
     loop {
         match exec.turn(sandbox, stop) {
             // It shows more than one commit takes, beyond its log: a run that moves goes on from there.
-            Turn::Full if exec.replay().is_live() => break,
-            Turn::Full => exec.replay_mut().drop_outputs(),
-            Turn::Preempted if stop() => return Fit::Stopped,
-            Turn::Preempted => {}
-            Turn::Idle | Turn::Stopped => break,
+            Yield::Full if exec.replay().is_live() => break,
+            Yield::Full => exec.replay_mut().drop_outputs(),
+            Yield::Preempted if stop() => return Fit::Stopped,
+            Yield::Preempted => {}
+            Yield::Idle | Yield::Stopped => break,
         }
     }
     let replay = exec.replay();

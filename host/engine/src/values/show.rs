@@ -5,7 +5,7 @@ use std::fmt::Write;
 pub use durhai_stdlib::words::{article, nice_type};
 use rhai::{Array, Dynamic, FnPtr, Map};
 
-use crate::bindings::{HookHandle, SagaHandle, TaskHandle, Timestamp};
+use super::handles::{HookHandle, SagaHandle, TaskHandle, Timestamp};
 
 /// Writes a value as a script would: `[1, "a", #{"b": ()}]`. Whatever the value is, this ends: nesting over 32 levels
 /// and text over `limit` bytes are cut with `…`.

@@ -8,13 +8,13 @@ use durhai_core::{Failure, Kind, Value};
 use durhai_stdlib::foreign;
 use rhai::{Dynamic, EvalAltResult, ParseError, Position};
 
-use crate::bindings::map_to_failure;
-use crate::check::Code;
-use crate::convert::{self, Budget};
-use crate::current;
-use crate::program::Texts;
-use crate::show;
-use crate::suggest;
+use super::suggest;
+use super::thrown::map_to_failure;
+use crate::check::code::Code;
+use crate::program::modules::edition;
+use crate::program::texts::{Texts, source_line};
+use crate::values::convert::{self, Budget};
+use crate::values::show;
 
 /// Something wrong in a script, found without running it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,14 +96,6 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
-/// The line a place is on, without its end.
-pub fn source_line(source: &str, line: u32) -> &str {
-    match line {
-        0 => "",
-        _ => source.lines().nth(line as usize - 1).unwrap_or("").trim_end(),
-    }
-}
-
 /// What a script's error means: kind, message, place and call stack. `file` is the text that was run, as Rhai knows it;
 /// `thrown` is what a durable call threw last.
 pub fn failure(error: &EvalAltResult, file: &str, texts: &Texts, thrown: Option<&Failure>, budget: Budget) -> Failure {
@@ -138,7 +130,7 @@ pub fn failure(error: &EvalAltResult, file: &str, texts: &Texts, thrown: Option<
     };
     match &mut failure.place {
         // An error of the script that was caught and thrown on: it stays where it was, and these calls led to it too.
-        Some(place) if place.source.is_empty() && current::edition() > 1 => {
+        Some(place) if place.source.is_empty() && edition() > 1 => {
             place.source = source_line(texts.of_file(&place.file).unwrap_or(""), place.line).to_string();
             stack.truncate(FRAMES.saturating_sub(place.stack.len()));
             place.stack.append(&mut stack);
@@ -187,7 +179,7 @@ fn thrown_value(value: &Dynamic, thrown: Option<&Failure>, budget: Budget) -> Fa
 
 /// The error that a script has put as `cause` into the map it throws.
 fn cause(value: &Dynamic, budget: Budget) -> Option<Failure> {
-    if current::edition() < 2 {
+    if edition() < 2 {
         return None;
     }
     let map = value.as_map_ref().ok()?;

@@ -8,16 +8,18 @@ use durhai_core::replay::{BODY, GroupKey, Next, TaskKey};
 use durhai_core::{Failure, Kind, Replay, Value};
 use rhai::{Dynamic, Engine, EvalAltResult, Scope};
 
-use crate::bindings::group::run_branch;
-use crate::convert::{self, Budget};
-use crate::current::{self, Pause, State, Thrown};
-use crate::diagnostic;
+use super::branches::Work;
+use super::current::{self, Pause, State};
+use super::operations;
+use crate::errors::diagnostic;
+use crate::errors::thrown::Thrown;
 use crate::fiber::{self, Fiber};
 use crate::meter;
 use crate::program::Program;
 use crate::sandbox::Sandbox;
 use crate::schema;
-use crate::trace::Tracer;
+use crate::trace::{self, Tracer};
+use crate::values::convert::{self, Budget};
 
 /// A run under way. Dropping it unwinds its fibers; the run itself is in its log.
 pub struct Execution {
@@ -26,11 +28,13 @@ pub struct Execution {
     fibers: HashMap<TaskKey, Fiber>,
     /// The task that was interrupted, to go on first.
     preempted: Option<TaskKey>,
+    /// There except during a turn, in an execution that is watched.
+    tracer: Option<Box<Tracer>>,
 }
 
-/// Why a turn is over.
+/// Why a turn of the script is over. (What a turn brought is [`durhai_core::replay::Turn`].)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Yield {
     /// Every task waits for something from outside.
     Idle,
     /// The script computes on; others go first.
@@ -44,45 +48,45 @@ pub enum Turn {
 impl Execution {
     pub fn new(program: Rc<Program>, replay: Replay) -> Self {
         let state = State::new(program, replay, u64::MAX);
-        Execution { state: Some(Box::new(state)), fibers: HashMap::new(), preempted: None }
+        Execution { state: Some(Box::new(state)), fibers: HashMap::new(), preempted: None, tracer: None }
     }
 
-    /// One that `tracer` watches; it needs a traced sandbox. Its log is all it gets: nobody delivers anything.
+    /// One that `tracer` watches; it needs a traced sandbox. Its log is all it gets: no input is delivered to it.
     pub fn traced(program: Rc<Program>, replay: Replay, tracer: Tracer) -> Self {
         let mut execution = Execution::new(program, replay);
-        if let Some(state) = &mut execution.state {
-            state.tracer = Some(Box::new(tracer));
-        }
+        execution.tracer = Some(Box::new(tracer));
         execution
     }
 
     pub fn tracer_mut(&mut self) -> Option<&mut Tracer> {
-        self.state.as_mut()?.tracer.as_deref_mut()
+        self.tracer.as_deref_mut()
     }
 
     /// Runs the script until every task waits, or until it has had a slice of operations and `should_yield` says that
     /// others wait. `sandbox` must be the one that compiled the program.
-    pub fn turn(&mut self, sandbox: &Sandbox, should_yield: &dyn Fn() -> bool) -> Turn {
+    pub fn turn(&mut self, sandbox: &Sandbox, should_yield: &dyn Fn() -> bool) -> Yield {
         let state = self.state();
         let modules = state.program.modules.clone();
-        let Execution { state, fibers, preempted } = self;
+        let Execution { state, fibers, preempted, tracer } = self;
         if let Some(state) = state {
             state.max_operations = sandbox.limits.operations;
             state.account.open(&sandbox.pool, sandbox.memory);
         }
-        let mut turn = Turn::Idle;
-        current::enter(state, modules, || turn = run(sandbox, fibers, preempted, should_yield));
-        turn
+        let mut why = Yield::Idle;
+        trace::watch(tracer, || {
+            current::enter(state, modules, || why = run(sandbox, fibers, preempted, should_yield));
+        });
+        why
     }
 
     /// Runs the script of somebody who looks at what a log comes to and commits nothing. `stop` is asked now and then:
-    /// [`Turn::Preempted`] if it said yes.
-    pub fn rehearse(&mut self, sandbox: &Sandbox, stop: &dyn Fn() -> bool) -> Turn {
+    /// [`Yield::Preempted`] if it said yes.
+    pub fn rehearse(&mut self, sandbox: &Sandbox, stop: &dyn Fn() -> bool) -> Yield {
         loop {
             match self.turn(sandbox, stop) {
-                Turn::Full => self.replay_mut().drop_outputs(),
-                Turn::Preempted if !stop() => {}
-                turn => return turn,
+                Yield::Full => self.replay_mut().drop_outputs(),
+                Yield::Preempted if !stop() => {}
+                why => return why,
             }
         }
     }
@@ -132,21 +136,21 @@ fn run(
     fibers: &mut HashMap<TaskKey, Fiber>,
     preempted: &mut Option<TaskKey>,
     should_yield: &dyn Fn() -> bool,
-) -> Turn {
-    current::begin_slice();
+) -> Yield {
+    operations::begin_slice();
     loop {
         let (over, full) =
             current::with(|state| (state.replay.end_if_terminated(), state.replay.is_full())).unwrap_or_default();
         if over {
             *preempted = None;
         } else if full {
-            return Turn::Full;
+            return Yield::Full;
         }
         let task = match preempted.take() {
             Some(task) => task,
             None => match next(sandbox, fibers) {
                 Ok(task) => task,
-                Err(turn) => return turn,
+                Err(why) => return why,
             },
         };
         let Some(fiber) = fibers.get_mut(&task) else { continue };
@@ -155,13 +159,13 @@ fn run(
             state.pause = Pause::Call;
         });
         let stack = fiber.stack_in_use();
-        current::enter_fiber();
+        operations::enter_fiber();
         let resumed = catch_unwind(AssertUnwindSafe(|| fiber.resume()));
-        let deepest = current::leave_fiber(fiber.stack_in_use() as i64 - stack as i64);
+        let deepest = operations::leave_fiber(fiber.stack_in_use() as i64 - stack as i64);
         fiber.give_back_below(deepest);
-        if current::with(|state| state.tracer.as_ref().is_some_and(|tracer| tracer.is_over())) == Some(true) {
+        if trace::is_over() {
             fibers.clear();
-            return Turn::Stopped;
+            return Yield::Stopped;
         }
         match resumed {
             Ok(true) => drop(fibers.remove(&task)),
@@ -169,9 +173,9 @@ fn run(
                 if current::with(|state| state.pause) == Some(Pause::Slice) {
                     *preempted = Some(task);
                     if should_yield() {
-                        return Turn::Preempted;
+                        return Yield::Preempted;
                     }
-                    current::begin_slice();
+                    operations::begin_slice();
                 }
             }
             Err(panic) => {
@@ -186,14 +190,14 @@ fn run(
 }
 
 /// The task that is to run now, with its fiber in `fibers`.
-fn next(sandbox: &Sandbox, fibers: &mut HashMap<TaskKey, Fiber>) -> Result<TaskKey, Turn> {
+fn next(sandbox: &Sandbox, fibers: &mut HashMap<TaskKey, Fiber>) -> Result<TaskKey, Yield> {
     let next = current::with(|state| state.replay.next()).unwrap_or(Next::Idle);
     let engine = sandbox.engine.clone();
     let (task, fiber) = match next {
-        Next::Idle => return Err(Turn::Idle),
+        Next::Idle => return Err(Yield::Idle),
         Next::Stop => {
             fibers.clear();
-            return Err(Turn::Stopped);
+            return Err(Yield::Stopped);
         }
         Next::Resume { task, answer } => {
             current::with(|state| {
@@ -252,6 +256,25 @@ fn branch(engine: &Engine, task: TaskKey, group: GroupKey, index: usize) {
     });
     drop(unwanted);
     current::with(|state| state.replay.ended(task, told));
+}
+
+/// Runs a branch to its end, in the fiber of its task.
+#[allow(deprecated)]
+fn run_branch(engine: &Engine, key: GroupKey, index: usize) -> Result<Dynamic, Thrown> {
+    let work = current::with(|state| {
+        let group = state.groups.get_mut(&key)?;
+        let (closure, args) = match &mut group.work {
+            Work::Closures(closures) => (closures.get(index)?.clone(), Vec::new()),
+            Work::Items { closure, items, indexed } => {
+                let mut args = vec![items.get_mut(index)?.clone()];
+                args.extend(indexed.then_some(Dynamic::from(index as i64)));
+                (closure.clone(), args)
+            }
+        };
+        Some((closure, args, group.context.clone()))
+    });
+    let Some((closure, args, context)) = work.flatten() else { return Ok(Dynamic::UNIT) };
+    closure.call_raw(&context.create_context(engine), None, args).map(Dynamic::flatten)
 }
 
 const SMALL: Budget = Budget { bytes: 16 << 10, depth: 16 };

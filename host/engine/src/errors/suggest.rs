@@ -3,15 +3,15 @@
 use durhai_stdlib::words;
 use rhai::{EvalAltResult, ParseErrorType};
 
-use crate::bindings::CALLS;
-use crate::current;
-use crate::program::Texts;
-use crate::show::nice_type;
+use crate::calls::CALLS;
+use crate::program::modules::edition;
+use crate::program::texts::Texts;
+use crate::values::show::nice_type;
 
 /// An error of the script itself, explained.
 pub fn message(error: &EvalAltResult, texts: &Texts) -> String {
     // A script may have put the words of an error that it caught into what it asked for: runs of the first edition keep them.
-    if current::edition() > 1
+    if edition() > 1
         && let Some(words) = words::of(error)
     {
         return words;
@@ -72,7 +72,7 @@ fn function_not_found(signature: &str, texts: &Texts) -> String {
     if name.starts_with("anon$") {
         return format!("the closure cannot be called with {} arguments ({})", arguments.len(), arguments.join(", "));
     }
-    if current::edition() > 1
+    if edition() > 1
         && let Some(words) = words::function(signature)
     {
         return words;

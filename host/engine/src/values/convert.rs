@@ -7,8 +7,8 @@ use durhai_core::{Failure, Kind, Value};
 use rhai::Dynamic;
 use serde_json::Number;
 
+use super::show;
 use crate::meter;
-use crate::show;
 
 /// How large one stored value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

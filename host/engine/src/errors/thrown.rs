@@ -2,12 +2,13 @@
 
 use durhai_core::failure::{Frame, SourcePlace};
 use durhai_core::{Failure, Kind, StepId};
-use durhai_stdlib::words;
 use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
 
-use crate::convert::{self, Budget};
-use crate::current::{self, Thrown};
-use crate::diagnostic;
+use crate::program::modules::edition;
+use crate::values::convert::{self, Budget};
+
+/// What a native function or a step of the interpreter gives back when it fails.
+pub type Thrown = Box<EvalAltResult>;
 
 /// The fields of the map, all of them there in each; absent ones are `()`.
 const FIELDS: [&str; 7] = ["kind", "message", "step", "step_id", "attempts", "data", "cause"];
@@ -17,32 +18,14 @@ pub fn throw(failure: Failure) -> Thrown {
     EvalAltResult::ErrorRuntime(failure_to_map(&failure).into(), Position::NONE).into()
 }
 
-/// [`throw`] for a failure that may have a place of its own: it is kept aside, for when nobody catches the map.
-pub fn failure_to_error(failure: Failure) -> Thrown {
-    let error = throw_ref(&failure);
-    current::with(|state| state.thrown = Some(failure));
-    error
-}
-
-fn throw_ref(failure: &Failure) -> Thrown {
+/// The error that a script is given for a failure that a durable call came to.
+pub fn error_of(failure: &Failure) -> Thrown {
     // What a branch of the script threw arrives as it was thrown.
     let value = match failure.kind {
         Kind::Thrown => convert::to_dynamic(&failure.data),
         _ => failure_to_map(failure).into(),
     };
     EvalAltResult::ErrorRuntime(value, Position::NONE).into()
-}
-
-/// What a `catch` is given for an error of the script itself. `file` is the text the `try` stands in, as Rhai knows it.
-pub fn caught(file: &str, error: &EvalAltResult) -> Dynamic {
-    let told = current::with(|state| {
-        let texts = state.program.texts();
-        let file = if file.is_empty() { texts.main() } else { file };
-        diagnostic::failure(error, file, texts, None, Budget::from(state.replay.limits()))
-    });
-    // Without a run a module is being loaded.
-    let failure = told.unwrap_or_else(|| Failure::new(Kind::Script, words::plain(error.unwrap_inner())));
-    failure_to_map(&failure).into()
 }
 
 /// Errors of the script also have `file`, `line`, `column` and `stack`, so that they keep their place wherever the map goes.
@@ -59,7 +42,7 @@ pub fn failure_to_map(failure: &Failure) -> Map {
         failure.cause.as_deref().map_or(Dynamic::UNIT, |cause| failure_to_map(cause).into()),
     ];
     let mut map: Map = FIELDS.into_iter().map(Into::into).zip(values).collect();
-    if failure.kind == Kind::Script && current::edition() > 1 {
+    if failure.kind == Kind::Script && edition() > 1 {
         let place = failure.place.as_deref();
         let number = |number: Option<u32>| number.map_or(Dynamic::UNIT, |number| i64::from(number).into());
         map.insert("file".into(), place.map_or(Dynamic::UNIT, |place| text(&place.file)));
@@ -109,7 +92,7 @@ fn map_to_failure_within(map: &Map, budget: Budget, levels: usize) -> Option<Fai
     failure.step_id = text("step_id").and_then(|id| StepId::parse(&id));
     failure.attempts = map["attempts"].as_int().ok().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     failure.data = convert::to_value(&map["data"], "data", budget).unwrap_or_default();
-    if failure.kind == Kind::Script && current::edition() > 1 {
+    if failure.kind == Kind::Script && edition() > 1 {
         failure.place = map_to_place(map).map(Box::new);
     }
     if let Ok(cause) = map["cause"].as_map_ref() {
