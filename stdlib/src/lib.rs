@@ -8,6 +8,7 @@ pub mod mend;
 mod native;
 pub mod schema;
 pub mod value;
+pub mod walk;
 pub mod words;
 
 /// Part of the version of every workflow: raise it whenever a result of the library changes.

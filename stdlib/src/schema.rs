@@ -5,15 +5,20 @@
 
 mod defaults;
 mod graph;
+mod problem;
 
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
 
+use durhai_core::json;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use self::graph::Graph;
+pub use self::graph::MAX_VALUE_DEPTH;
+use self::problem::at;
+pub use self::problem::{Problem, list};
 
 /// A compiled schema; cloning is cheap.
 #[derive(Clone)]
@@ -25,9 +30,6 @@ pub const MAX_SIZE: usize = 64 << 10;
 /// Levels of arrays and maps in a schema.
 pub const MAX_DEPTH: usize = 32;
 
-/// Levels of arrays and maps in a value that is checked.
-pub const MAX_VALUE_DEPTH: usize = 64;
-
 /// How many problems are told.
 const MAX_PROBLEMS: usize = 100;
 
@@ -36,14 +38,6 @@ const MAX_MESSAGE: usize = 200;
 
 /// Bytes of one compiled pattern.
 const PATTERN_SIZE: usize = 256 << 10;
-
-/// Something in a value that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, as a JSON pointer; empty: the whole value.
-    pub path: String,
-    pub message: String,
-}
 
 struct Inner {
     document: Value,
@@ -57,7 +51,7 @@ impl Schema {
     /// `$ref` may point into the schema itself only. `format` is checked where it is one that 2020-12 defines. Patterns
     /// know neither look-around nor back references.
     pub fn compile(schema: &Value) -> Result<Schema, String> {
-        if depth(schema, MAX_DEPTH + 1) > MAX_DEPTH {
+        if json::depth(schema, MAX_DEPTH + 1) > MAX_DEPTH {
             return Err(format!("the schema nests more than {MAX_DEPTH} levels deep"));
         }
         let size = schema.to_string().len();
@@ -126,22 +120,6 @@ impl PartialEq for Schema {
     }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&at(&self.path, &self.message))
-    }
-}
-
-/// Problems in one line; at most 20 of them.
-pub fn list(problems: &[Problem]) -> String {
-    const TOLD: usize = 20;
-    let told: Vec<_> = problems.iter().take(TOLD).map(ToString::to_string).collect();
-    match problems.len().checked_sub(TOLD) {
-        Some(more @ 1..) => format!("{} and {more} more", told.join("; ")),
-        _ => told.join("; "),
-    }
-}
-
 /// The order of a value: elements of arrays by number, keys by name; then by what they break.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Order(Vec<Piece>, String);
@@ -157,10 +135,6 @@ fn pieces(path: &str) -> Vec<Piece> {
     parts.map(|part| part.parse().map_or_else(|_| Piece::Key(part.into()), Piece::Index)).collect()
 }
 
-fn at(path: &str, message: &str) -> String {
-    if path.is_empty() { message.to_string() } else { format!("{path}: {message}") }
-}
-
 /// Messages of the validator hold the value they are about.
 fn shorten(message: String) -> String {
     match message.char_indices().nth(MAX_MESSAGE) {
@@ -171,18 +145,5 @@ fn shorten(message: String) -> String {
             let head = message.char_indices().nth(MAX_MESSAGE / 2).map_or(end, |(end, _)| end);
             format!("{}…{}", &message[..head], &message[tail..])
         }
-    }
-}
-
-/// Levels of arrays and maps; counts no further than `most`.
-fn depth(value: &Value, most: usize) -> usize {
-    if most == 0 {
-        return 0;
-    }
-    let deepest = |inner: Option<usize>| 1 + inner.unwrap_or(0);
-    match value {
-        Value::Array(items) => deepest(items.iter().map(|item| depth(item, most - 1)).max()),
-        Value::Object(fields) => deepest(fields.values().map(|field| depth(field, most - 1)).max()),
-        _ => 0,
     }
 }

@@ -1,9 +1,10 @@
 //! Between what a script holds and JSON, for every engine there is. Whole numbers and floats stay apart.
 
 use rhai::{Array, Dynamic, Engine, Map};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use crate::native;
+use crate::walk::{Path, Piece, Rules, Wrong, walk};
 
 /// Nesting beyond this is refused: JSON readers stop at about the same depth.
 const MAX_DEPTH: usize = 100;
@@ -36,55 +37,32 @@ pub fn parse(text: &str, engine: &Engine) -> Result<Dynamic, serde_json::Error> 
 
 /// A script's value as JSON. What JSON cannot hold is named with its path: `$.items[3].when: a timestamp …`.
 pub fn to_json(value: &Dynamic) -> Result<Value, String> {
-    let mut path = Vec::new();
-    nested(value, MAX_DEPTH, &mut path).map_err(|found| {
-        let path: String = path.iter().rev().map(String::as_str).collect();
-        format!("${path}: {found} cannot be stored; use maps, arrays, strings, numbers, booleans and ()")
-    })
+    walk(value, &mut Plain)
 }
 
-/// On an error `path` holds the way to it, innermost first.
-fn nested(value: &Dynamic, depth: usize, path: &mut Vec<String>) -> Result<Value, String> {
-    if depth == 0 {
-        return Err(format!("a value nested more than {MAX_DEPTH} levels deep"));
+/// Anything that JSON can hold, whatever its size.
+struct Plain;
+
+impl Rules for Plain {
+    type Error = String;
+
+    fn levels(&self) -> usize {
+        MAX_DEPTH
     }
-    if value.is_shared() {
-        return nested(&value.flatten_clone(), depth, path);
+
+    fn take(&mut self, _: Piece<'_>, _: &Path<'_>) -> Result<(), String> {
+        Ok(())
     }
-    if value.is_unit() {
-        return Ok(Value::Null);
+
+    fn refuse(&self, wrong: Wrong<'_>, path: &Path<'_>) -> String {
+        let found = match wrong {
+            Wrong::TooDeep => format!("a value nested more than {MAX_DEPTH} levels deep"),
+            Wrong::Locked => "a value that a function is changing".into(),
+            Wrong::Number(number) => format!("the number {number}"),
+            Wrong::Type(value) => format!("a value of type {}", value.type_name()),
+        };
+        format!("${path}: {found} cannot be stored; use maps, arrays, strings, numbers, booleans and ()")
     }
-    if let Ok(flag) = value.as_bool() {
-        return Ok(flag.into());
-    }
-    if let Ok(int) = value.as_int() {
-        return Ok(int.into());
-    }
-    if let Ok(float) = value.as_float() {
-        return Number::from_f64(float).map(Value::Number).ok_or_else(|| format!("the number {float}"));
-    }
-    if let Ok(letter) = value.as_char() {
-        return Ok(letter.to_string().into());
-    }
-    if let Ok(text) = value.as_immutable_string_ref() {
-        return Ok(text.as_str().into());
-    }
-    if let Ok(items) = value.as_array_ref() {
-        let mut list = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            list.push(nested(item, depth - 1, path).inspect_err(|_| path.push(format!("[{index}]")))?);
-        }
-        return Ok(Value::Array(list));
-    }
-    if let Ok(fields) = value.as_map_ref() {
-        let mut object = serde_json::Map::new();
-        for (key, item) in fields.iter() {
-            let item = nested(item, depth - 1, path).inspect_err(|_| path.push(format!(".{key}")))?;
-            object.insert(key.to_string(), item);
-        }
-        return Ok(Value::Object(object));
-    }
-    Err(format!("a value of type {}", value.type_name()))
 }
 
 #[cfg(test)]

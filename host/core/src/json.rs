@@ -93,6 +93,31 @@ pub fn as_text(value: &mut Value) {
     }
 }
 
+/// The size as JSON, near enough: escapes in strings are counted as one byte.
+pub fn size(value: &Value) -> usize {
+    match value {
+        Value::Null => 4,
+        Value::Bool(_) => 5,
+        Value::Number(number) => number.as_u64().map_or(12, |n| n.checked_ilog10().unwrap_or(0) as usize + 1),
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => 2 + items.iter().map(|item| size(item) + 1).sum::<usize>(),
+        Value::Object(fields) => 2 + fields.iter().map(|(key, item)| key.len() + 4 + size(item)).sum::<usize>(),
+    }
+}
+
+/// Levels of arrays and objects; counts no further than `most`.
+pub fn depth(value: &Value, most: usize) -> usize {
+    if most == 0 {
+        return 0;
+    }
+    let deepest = |inner: Option<usize>| 1 + inner.unwrap_or(0);
+    match value {
+        Value::Array(items) => deepest(items.iter().map(|item| depth(item, most - 1)).max()),
+        Value::Object(fields) => deepest(fields.values().map(|field| depth(field, most - 1)).max()),
+        _ => 0,
+    }
+}
+
 struct Place<'a>(&'a str);
 
 impl fmt::Display for Place<'_> {
@@ -323,6 +348,15 @@ mod tests {
                     assert_eq!(has_row(&text), length >= DIGITS, "{length} behind {before}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn sizes_are_near_the_text() {
+        for value in [json!(null), json!([1, 22, "abc"]), json!({ "a": { "b": [true, false] }, "c": "x".repeat(100) })]
+        {
+            let text = value.to_string().len();
+            assert!(size(&value).abs_diff(text) <= 8, "{value}: {} for {text}", size(&value));
         }
     }
 

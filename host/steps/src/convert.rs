@@ -2,29 +2,16 @@
 
 use std::time::Duration;
 
-use durhai::{Value, duration};
+use durhai::{Value, duration, json};
+use durhai_stdlib::value;
 pub use durhai_stdlib::value::to_json;
-use rhai::{Array, Dynamic, FLOAT, INT, Map};
+use rhai::Dynamic;
 
 /// JSON as a script sees it. `null` is `()`. Fails for whole numbers that do not fit 64 bits with a sign.
 pub fn to_dynamic(value: Value) -> Result<Dynamic, String> {
-    Ok(match value {
-        Value::Null => Dynamic::UNIT,
-        Value::Bool(flag) => flag.into(),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(int), _) => Dynamic::from_int(int as INT),
-            (None, Some(float)) if number.is_f64() => Dynamic::from_float(float as FLOAT),
-            _ => return Err(format!("the number {number} is too large: whole numbers end at {}", i64::MAX)),
-        },
-        Value::String(text) => text.into(),
-        Value::Array(items) => Dynamic::from_array(items.into_iter().map(to_dynamic).collect::<Result<Array, _>>()?),
-        Value::Object(fields) => Dynamic::from_map(
-            fields
-                .into_iter()
-                .map(|(key, value)| Ok((key.into(), to_dynamic(value)?)))
-                .collect::<Result<Map, String>>()?,
-        ),
-    })
+    json::check(&value, "")
+        .map_err(|number| format!("the number {} is too large: whole numbers end at {}", number.found, i64::MAX))?;
+    Ok(value::to_dynamic(&value))
 }
 
 /// A length of time as scripts write it.

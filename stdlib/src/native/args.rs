@@ -57,8 +57,12 @@ impl Room {
 
 /// An error with a text. Rhai adds the place of the call.
 pub fn fail<T>(message: impl Into<String>) -> Result<T, Thrown> {
+    Err(error(message))
+}
+
+pub fn error(message: impl Into<String>) -> Thrown {
     let message: ImmutableString = message.into().into();
-    Err(EvalAltResult::ErrorRuntime(message.into(), Position::NONE).into())
+    EvalAltResult::ErrorRuntime(message.into(), Position::NONE).into()
 }
 
 /// Text that a function works on: a string, or what else has a plain text form (numbers, booleans, characters).

@@ -5,111 +5,73 @@ use std::fmt;
 
 use rhai::{Array, Dynamic, Map};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::Thrown;
-use super::args::{Room, fail, found};
+use super::args::{Room, error, found};
 use crate::cost;
+use crate::walk::{Path, Piece, Rules, Wrong, walk};
 
 /// Levels of arrays and maps.
 pub const DEPTH: usize = 64;
 
 /// A value as JSON. `what` is like `json::stringify: the value`; the error names the path below it.
 pub fn to_json(what: &str, value: &Dynamic, room: Room) -> Result<Value, Thrown> {
-    let mut walk = Walk { left: room.text, path: Vec::new(), work: cost::Work::default(), ended: None };
-    let made = walk.value(value);
-    if let Some(ended) = walk.ended {
-        return Err(ended);
-    }
-    match made {
-        Ok(value) => Ok(value),
-        Err(why) => {
-            let path: String = walk.path.concat();
-            let at = if path.is_empty() { String::new() } else { format!(" at {path}") };
-            fail(format!("{what}{at} {why}"))
-        }
-    }
+    walk(value, &mut Written { what, left: room.text, work: cost::Work::default() })
 }
 
-struct Walk {
+/// What fits into a string, paid for in operations.
+struct Written<'a> {
+    what: &'a str,
     /// Bytes.
     left: usize,
-    path: Vec<String>,
     work: cost::Work,
-    /// The script is over.
-    ended: Option<Thrown>,
 }
 
-impl Walk {
-    fn value(&mut self, value: &Dynamic) -> Result<Value, String> {
-        if value.is_shared() {
-            if value.is_locked() {
-                return Err("is being changed; copy it to a variable first".into());
-            }
-            return self.value(&value.flatten_clone());
-        }
-        if value.is_unit() {
-            self.charge(4)?;
-            return Ok(Value::Null);
-        }
-        if let Ok(yes) = value.as_bool() {
-            self.charge(4)?;
-            return Ok(yes.into());
-        }
-        if let Ok(int) = value.as_int() {
-            self.charge(1)?;
-            return Ok(int.into());
-        }
-        if let Ok(float) = value.as_float() {
-            self.charge(8)?;
-            return Number::from_f64(float).map(Value::Number).ok_or_else(|| format!("is {float}, which is not JSON"));
-        }
-        if let Ok(text) = value.as_immutable_string_ref() {
-            self.charge(text.len() + 2)?;
-            return Ok(Value::String(text.to_string()));
-        }
-        if let Ok(character) = value.as_char() {
-            self.charge(6)?;
-            return Ok(Value::String(character.into()));
-        }
-        if let Ok(items) = value.as_array_ref() {
-            self.deeper()?;
-            self.charge(2 + items.len())?;
-            let mut array = Vec::with_capacity(items.len());
-            for (index, item) in items.iter().enumerate() {
-                self.path.push(format!("[{index}]"));
-                array.push(self.value(item)?);
-                self.path.pop();
-            }
-            return Ok(Value::Array(array));
-        }
-        if let Ok(fields) = value.as_map_ref() {
-            self.deeper()?;
-            let mut object = serde_json::Map::new();
-            for (key, field) in fields.iter() {
-                self.charge(key.len() + 4)?;
-                self.path.push(if rhai::is_valid_identifier(key) { format!(".{key}") } else { format!("[{key:?}]") });
-                object.insert(key.to_string(), self.value(field)?);
-                self.path.pop();
-            }
-            return Ok(Value::Object(object));
-        }
-        Err(format!("must be null, a boolean, a number, a string, an array or a map, found {}", found(value)))
+impl Written<'_> {
+    fn wrong(&self, path: &Path<'_>, why: &str) -> Thrown {
+        let path = path.to_string();
+        let at = if path.is_empty() { path } else { format!(" at {path}") };
+        error(format!("{}{at} {why}", self.what))
+    }
+}
+
+impl Rules for Written<'_> {
+    type Error = Thrown;
+
+    fn levels(&self) -> usize {
+        DEPTH
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), String> {
-        self.left = self.left.checked_sub(bytes).ok_or("is larger than a string may be")?;
-        self.work.done(bytes + 16).map_err(|ended| {
-            self.ended = Some(ended);
-            "takes too long".into()
-        })
+    fn take(&mut self, piece: Piece<'_>, path: &Path<'_>) -> Result<(), Thrown> {
+        let bytes = match piece {
+            Piece::Null | Piece::Bool => 4,
+            Piece::Int(_) => 1,
+            Piece::Float => 8,
+            Piece::Text(text) => text.len() + 2,
+            Piece::Char(_) => 6,
+            Piece::Array(items) => 2 + items,
+            // Its entries pay.
+            Piece::Map(_) => return Ok(()),
+            Piece::Key(key) => key.len() + 4,
+        };
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => return Err(self.wrong(path, "is larger than a string may be")),
+        }
+        self.work.done(bytes + 16)
     }
 
-    fn deeper(&self) -> Result<(), String> {
-        match self.path.len() < DEPTH {
-            true => Ok(()),
-            false => Err(format!("nests more than {DEPTH} levels deep")),
-        }
+    fn refuse(&self, wrong: Wrong<'_>, path: &Path<'_>) -> Thrown {
+        let why = match wrong {
+            Wrong::TooDeep => format!("nests more than {DEPTH} levels deep"),
+            Wrong::Locked => "is being changed; copy it to a variable first".into(),
+            Wrong::Number(number) => format!("is {number}, which is not JSON"),
+            Wrong::Type(value) => {
+                format!("must be null, a boolean, a number, a string, an array or a map, found {}", found(value))
+            }
+        };
+        self.wrong(path, &why)
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{MAX_VALUE_DEPTH, Problem};
+use super::graph::MAX_VALUE_DEPTH;
+use super::problem::Problem;
 
 /// Bytes, as JSON, that defaults may add to one value.
 const MAX_ADDED: usize = 2 << 20;

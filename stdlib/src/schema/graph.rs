@@ -6,9 +6,13 @@
 
 use std::collections::HashMap;
 
+use durhai_core::json;
 use serde_json::{Map, Value};
 
-use super::{MAX_VALUE_DEPTH, Problem, at, depth};
+use super::problem::{Problem, at};
+
+/// Levels of arrays and maps in a value that is checked.
+pub const MAX_VALUE_DEPTH: usize = 64;
 
 /// Checks that one part of a value may take, of a value without arrays and maps in it.
 const MAX_FLAT: u64 = 10_000;
@@ -92,7 +96,7 @@ impl Graph {
     /// Refuses a value whose check could take too long.
     pub fn affords(&self, value: &Value) -> Result<(), Problem> {
         let refuse = |message: String| Err(Problem { path: String::new(), message });
-        let deep = depth(value, MAX_VALUE_DEPTH + 1);
+        let deep = json::depth(value, MAX_VALUE_DEPTH + 1);
         if deep > MAX_VALUE_DEPTH {
             return refuse(format!("the value nests more than {MAX_VALUE_DEPTH} levels deep"));
         }

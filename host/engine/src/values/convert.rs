@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 
 use durhai_core::replay::Limits;
 use durhai_core::{Failure, Kind, Value};
+use durhai_stdlib::walk::{Path, Piece, Rules, Wrong, walk};
 use rhai::Dynamic;
-use serde_json::Number;
 
 use super::show;
 use crate::meter;
@@ -31,10 +31,7 @@ impl From<&Limits> for Budget {
 /// [`Kind::NotStorable`]; a value over the budget is [`Kind::Limit`].
 pub fn to_value(value: &Dynamic, name: &str, budget: Budget) -> Result<Value, Failure> {
     // It goes to the log, and lives and dies there.
-    meter::apart(|| {
-        let mut walk = Walk { name, budget, used: 0, path: Vec::new() };
-        walk.value(value)
-    })
+    meter::apart(|| walk(value, &mut Stored { name, budget, used: 0 }))
 }
 
 /// [`to_dynamic`] of a value that the host lets go of: the script pays for what it is given, and is not credited with
@@ -49,116 +46,62 @@ pub fn into_dynamic(value: impl Borrow<Value>) -> Dynamic {
 /// float.
 pub use durhai_stdlib::value::to_dynamic;
 
-struct Walk<'a> {
+/// What the log takes.
+struct Stored<'a> {
     name: &'a str,
     budget: Budget,
     used: usize,
-    path: Vec<Part>,
 }
 
-enum Part {
-    Index(usize),
-    Key(String),
-}
+impl Rules for Stored<'_> {
+    type Error = Failure;
 
-impl Walk<'_> {
-    /// Recurses at most `budget.depth` levels.
-    fn value(&mut self, value: &Dynamic) -> Result<Value, Failure> {
-        if value.is_shared() {
-            if value.is_locked() {
-                return Err(
-                    self.refuse("is being changed by the function that waits here; copy it to a variable first")
-                );
-            }
-            return self.value(&value.flatten_clone());
-        }
-        if value.is_unit() {
-            self.charge(4)?;
-            return Ok(Value::Null);
-        }
-        if let Ok(yes) = value.as_bool() {
-            self.charge(5)?;
-            return Ok(Value::Bool(yes));
-        }
-        if let Ok(int) = value.as_int() {
-            self.charge(int.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1)?;
-            return Ok(Value::from(int));
-        }
-        if let Ok(float) = value.as_float() {
-            self.charge(8)?;
-            return match Number::from_f64(float) {
-                Some(number) => Ok(Value::Number(number)),
-                None if float.is_nan() => Err(self.refuse("is not a number (NaN)")),
-                None => Err(self.refuse("is infinite")),
-            };
-        }
-        if let Ok(text) = value.as_immutable_string_ref() {
-            self.charge(text.len() + 2)?;
-            return Ok(Value::String(text.to_string()));
-        }
-        if let Ok(character) = value.as_char() {
-            self.charge(character.len_utf8() + 2)?;
-            return Ok(Value::String(character.to_string()));
-        }
-        if let Ok(items) = value.as_array_ref() {
-            self.deeper()?;
-            self.charge(2 + items.len())?;
-            let mut array = Vec::with_capacity(items.len());
-            for (index, item) in items.iter().enumerate() {
-                self.path.push(Part::Index(index));
-                array.push(self.value(item)?);
-                self.path.pop();
-            }
-            return Ok(Value::Array(array));
-        }
-        if let Ok(fields) = value.as_map_ref() {
-            self.deeper()?;
-            self.charge(2 + fields.len())?;
-            let mut object = serde_json::Map::new();
-            for (key, field) in fields.iter() {
-                self.charge(key.len() + 3)?;
-                self.path.push(Part::Key(key.to_string()));
-                object.insert(key.to_string(), self.value(field)?);
-                self.path.pop();
-            }
-            return Ok(Value::Object(object));
-        }
-        Err(self.refuse(&format!("is {}", show::article(show::type_name(value)))))
+    fn levels(&self) -> usize {
+        self.budget.depth
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), Failure> {
-        self.used += bytes;
-        if self.used <= self.budget.bytes {
-            return Ok(());
-        }
+    #[inline]
+    fn take(&mut self, piece: Piece<'_>, _: &Path<'_>) -> Result<(), Failure> {
+        self.used += match piece {
+            Piece::Null => 4,
+            Piece::Bool => 5,
+            Piece::Int(int) => int.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1,
+            Piece::Float => 8,
+            Piece::Text(text) => text.len() + 2,
+            Piece::Char(character) => character.len_utf8() + 2,
+            Piece::Array(length) | Piece::Map(length) => 2 + length,
+            Piece::Key(key) => key.len() + 3,
+        };
+        if self.used <= self.budget.bytes { Ok(()) } else { Err(self.too_large()) }
+    }
+
+    fn refuse(&self, wrong: Wrong<'_>, path: &Path<'_>) -> Failure {
+        let Stored { name, budget, .. } = self;
+        let why = match wrong {
+            Wrong::TooDeep => {
+                let message = format!("{name} nests more than {} levels deep (the limit `depth`)", budget.depth);
+                return Failure::new(Kind::Limit, message);
+            }
+            Wrong::Locked => "is being changed by the function that waits here; copy it to a variable first".into(),
+            Wrong::Number(number) if number.is_nan() => "is not a number (NaN)".into(),
+            Wrong::Number(_) => "is infinite".into(),
+            Wrong::Type(value) => format!("is {}", show::article(show::type_name(value))),
+        };
+        let message = format!(
+            "{name}{path} {why}; only null, booleans, numbers, strings, arrays and maps can be stored in the run's log"
+        );
+        Failure::new(Kind::NotStorable, message)
+    }
+}
+
+impl Stored<'_> {
+    #[cold]
+    fn too_large(&self) -> Failure {
         let message = format!(
             "{} is larger than {} bytes as JSON (the limit `payload`); keep large data outside the run and pass a reference",
             self.name, self.budget.bytes
         );
-        Err(Failure::new(Kind::Limit, message))
-    }
-
-    fn deeper(&self) -> Result<(), Failure> {
-        if self.path.len() < self.budget.depth {
-            return Ok(());
-        }
-        let message = format!("{} nests more than {} levels deep (the limit `depth`)", self.name, self.budget.depth);
-        Err(Failure::new(Kind::Limit, message))
-    }
-
-    fn refuse(&self, why: &str) -> Failure {
-        let mut place = self.name.to_string();
-        for part in &self.path {
-            match part {
-                Part::Index(index) => place.push_str(&format!("[{index}]")),
-                Part::Key(key) if rhai::is_valid_identifier(key) => place.push_str(&format!(".{key}")),
-                Part::Key(key) => place.push_str(&format!("[{key:?}]")),
-            }
-        }
-        let message = format!(
-            "{place} {why}; only null, booleans, numbers, strings, arrays and maps can be stored in the run's log"
-        );
-        Failure::new(Kind::NotStorable, message)
+        Failure::new(Kind::Limit, message)
     }
 }
 
