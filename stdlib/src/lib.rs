@@ -4,6 +4,7 @@
 pub mod cost;
 pub mod docs;
 pub mod foreign;
+pub mod language;
 pub mod mend;
 mod native;
 pub mod schema;

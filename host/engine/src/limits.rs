@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use rhai::{Engine, OptimizationLevel};
+use durhai_stdlib::language::Limits;
+use rhai::Engine;
 
 use crate::meter::{Pool, ScriptMemory};
 
@@ -47,20 +48,18 @@ impl Default for ScriptLimits {
 }
 
 impl ScriptLimits {
-    pub(crate) fn apply(&self, engine: &mut Engine) {
-        engine
-            .set_max_call_levels(self.call_levels)
-            .set_max_expr_depths(self.expression_depth, self.expression_depth)
-            .set_max_string_size(self.string)
-            .set_max_array_size(self.array)
-            .set_max_map_size(self.map)
-            .set_max_variables(self.variables)
-            .set_max_functions(self.functions)
-            .set_max_modules(self.modules)
-            // Counted by `current::progress`: Rhai starts its count anew in each callback.
-            .set_max_operations(0)
-            // Folding constants would evaluate calls while parsing; positions and order stay as written.
-            .set_optimization_level(OptimizationLevel::None);
+    /// Those that Rhai keeps. Operations are counted by `operations::progress`: Rhai starts its count anew in each callback.
+    pub(crate) fn of_language(&self) -> Limits {
+        Limits {
+            call_levels: self.call_levels,
+            expression_depth: self.expression_depth,
+            string: self.string,
+            array: self.array,
+            map: self.map,
+            variables: self.variables,
+            functions: self.functions,
+            modules: self.modules,
+        }
     }
 }
 

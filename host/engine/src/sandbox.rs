@@ -1,16 +1,13 @@
-//! What a workflow script may do: the one list of what is in and what is off.
+//! The engine that workflows run on: the language, the durable calls, and how a bundle becomes a program.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use durhai_stdlib::language::{self, Imported, Imports, Scripts};
 use durhai_stdlib::mend;
-use rhai::packages::{
-    ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
-    BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
-};
-use rhai::{AST, ASTNode, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared, Stmt};
+use rhai::{AST, ASTNode, Dynamic, Engine, Module, Position, Scope, Shared, Stmt};
 
 use crate::bindings::caught::caught;
 use crate::errors::diagnostic::{self, Diagnostic};
@@ -47,37 +44,16 @@ impl Sandbox {
     }
 
     fn make(config: &SandboxConfig, traced: bool) -> Self {
-        let mut engine = Engine::new_raw();
-
-        // In: what computes and nothing else. Left out are BasicTimePackage (the system's clock) and LanguageCorePackage
-        // (`sleep` that blocks the thread); what is useful in the latter is in `natives`.
-        ArithmeticPackage::new().register_into_engine(&mut engine);
-        LogicPackage::new().register_into_engine(&mut engine);
-        BasicMathPackage::new().register_into_engine(&mut engine);
-        BitFieldPackage::new().register_into_engine(&mut engine);
-        BasicStringPackage::new().register_into_engine(&mut engine);
-        MoreStringPackage::new().register_into_engine(&mut engine);
-        BasicArrayPackage::new().register_into_engine(&mut engine);
-        BasicBlobPackage::new().register_into_engine(&mut engine);
-        BasicMapPackage::new().register_into_engine(&mut engine);
-        BasicIteratorPackage::new().register_into_engine(&mut engine);
-        BasicFnPackage::new().register_into_engine(&mut engine);
+        let mut engine = language::engine(Scripts::Workflows, &config.limits.of_language(), caught);
         natives::register(&mut engine);
-        durhai_stdlib::register(&mut engine);
-        mend::register(&mut engine, caught);
         for extend in &config.extend {
             extend(&mut engine);
         }
         // After the extensions, so that none of them takes the place of a durable call.
         bindings::register(&mut engine);
 
-        // Off: text that becomes code, files behind `import`.
-        engine.disable_symbol("eval");
-        // What a function pointer holds counts towards no limit: a few steps of doubling it would take all memory.
-        engine.disable_symbol("curry");
-        engine.set_module_resolver(Resolver);
-
-        config.limits.apply(&mut engine);
+        // Files are behind no import: modules are those of the program that runs.
+        engine.set_module_resolver(Imports(|_: &Engine, path: &str| Ok(modules::module(path).map(Imported::Module))));
         engine.on_progress(|_| (!operations::progress()).then_some(Dynamic::UNIT));
         if traced {
             trace::register(&mut engine);
@@ -216,19 +192,4 @@ fn captures(ast: &AST) -> Option<Position> {
         found.is_none()
     });
     found
-}
-
-/// Finds modules among those of the program that runs.
-struct Resolver;
-
-impl ModuleResolver for Resolver {
-    fn resolve(
-        &self,
-        _: &Engine,
-        _: Option<&str>,
-        path: &str,
-        position: Position,
-    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        modules::module(path).ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.into(), position).into())
-    }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::effects::{Bounds, ScriptAttempt, StepEngine};
 use crate::fair_queue::FairQueue;
 
-/// Room for [`crate::effects::MAX_CALLS`] calls inside calls, also in a debug build, where each may take some 100 KB.
+/// Room for [`crate::program::MAX_CALLS`] calls inside calls, also in a debug build, where each may take some 100 KB.
 /// Mapped, and only what is touched takes memory.
 const STACK: usize = 64 * 1024 * 1024;
 

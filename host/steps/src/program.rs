@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use durhai_stdlib::language::{self, Limits, Scripts};
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, Position, Stmt};
 
 /// A longer script is refused.
@@ -42,7 +43,13 @@ pub struct Stamp {
 /// what is wrong, with file, line, column and the line itself.
 pub fn load(root: &Path, file: &str) -> (Result<Program, String>, Vec<Stamp>) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let mut loader = Loader { root, engine: parser(), texts: BTreeMap::new(), stamps: Vec::new(), open: Vec::new() };
+    let mut loader = Loader {
+        root,
+        engine: language::parser(Scripts::Steps, &LIMITS),
+        texts: BTreeMap::new(),
+        stamps: Vec::new(),
+        open: Vec::new(),
+    };
     let loaded = loader.load(file).map(|ast| {
         let text = loader.texts[file].clone();
         let functions = functions(&ast, &text);
@@ -72,15 +79,22 @@ pub fn point(file: &str, text: Option<&str>, position: Position, message: &str) 
     shown
 }
 
-/// Limits of the text, the same for parsing and running.
-pub fn limit_text(engine: &mut Engine) {
-    engine.set_max_expr_depths(64, 64);
-    engine.set_max_functions(1_000);
-    engine.set_max_modules(100);
-    engine.set_max_variables(1_000);
-    // What a function pointer holds counts towards no limit: doubled again and again it takes all memory between two looks.
-    engine.disable_symbol("curry");
-}
+/// Limits of texts and values, the same for parsing and running. Values so that a mistake in a script does not take the
+/// memory of the whole host; together they are held by [`Bounds::memory`](crate::effects::Bounds::memory).
+pub const LIMITS: Limits = Limits {
+    call_levels: MAX_CALLS,
+    expression_depth: 64,
+    string: 16 * 1024 * 1024,
+    array: 1_000_000,
+    map: 1_000_000,
+    variables: 1_000,
+    functions: 1_000,
+    modules: 100,
+};
+
+/// Calls inside calls, the same in debug and release builds, so that a step behaves the same. The threads have the
+/// stack for it, see [`crate::pool`].
+pub const MAX_CALLS: usize = 100;
 
 impl Stamp {
     pub fn of(path: PathBuf) -> Self {
@@ -227,13 +241,6 @@ fn descriptions(text: &str) -> BTreeMap<&str, String> {
         lines.clear();
     }
     found
-}
-
-/// An engine that only parses.
-fn parser() -> Engine {
-    let mut engine = Engine::new_raw();
-    limit_text(&mut engine);
-    engine
 }
 
 #[cfg(test)]

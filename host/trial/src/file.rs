@@ -6,15 +6,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use durhai_stdlib::language::{self, Imported, Imports, Limits, Scripts};
 use durhai_stdlib::mend;
-use rhai::packages::{
-    ArithmeticPackage, BasicArrayPackage, BasicBlobPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage,
-    BasicMathPackage, BasicStringPackage, BitFieldPackage, LogicPackage, MoreStringPackage, Package,
-};
-use rhai::{
-    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope,
-    Shared,
-};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Scope};
 
 use durhai::check::AssumedFunction;
 
@@ -208,28 +202,12 @@ fn tests(source: &str, ast: &AST, crashes: bool) -> Result<Vec<TestInfo>, Findin
 }
 
 fn engine(hand: &Hand, deadline: &Rc<RefCell<Option<Instant>>>, folder: &Path) -> Engine {
-    let mut engine = Engine::new_raw();
-    // As in a workflow: what computes, and no clock of the machine.
-    ArithmeticPackage::new().register_into_engine(&mut engine);
-    LogicPackage::new().register_into_engine(&mut engine);
-    BasicMathPackage::new().register_into_engine(&mut engine);
-    BitFieldPackage::new().register_into_engine(&mut engine);
-    BasicStringPackage::new().register_into_engine(&mut engine);
-    MoreStringPackage::new().register_into_engine(&mut engine);
-    BasicArrayPackage::new().register_into_engine(&mut engine);
-    BasicBlobPackage::new().register_into_engine(&mut engine);
-    BasicMapPackage::new().register_into_engine(&mut engine);
-    BasicIteratorPackage::new().register_into_engine(&mut engine);
-    BasicFnPackage::new().register_into_engine(&mut engine);
-    durhai_stdlib::register(&mut engine);
-    mend::register(&mut engine, |file, error| mend::told(file, error).into());
+    let caught = |file: &str, error: &EvalAltResult| mend::told(file, error).into();
+    let mut engine = language::engine(Scripts::Tests, &Limits::default(), caught);
     api::register(&mut engine, hand);
     expect::register(&mut engine, hand);
-    engine.disable_symbol("eval");
-    // The same in debug and release builds.
-    engine.set_max_call_levels(64).set_max_expr_depths(64, 64).set_max_operations(0);
-    engine.set_optimization_level(OptimizationLevel::None);
-    engine.set_module_resolver(Resolver { folder: folder.into() });
+    let folder = folder.to_owned();
+    engine.set_module_resolver(Imports(move |_: &Engine, path: &str| import(&folder, path)));
     let stop = deadline.clone();
     engine.on_progress(move |operations| {
         let late = || stop.borrow().is_some_and(|deadline| Instant::now() > deadline);
@@ -251,37 +229,19 @@ fn engine(hand: &Hand, deadline: &Rc<RefCell<Option<Instant>>>, folder: &Path) -
 }
 
 /// `lib/…` in the scripts folder, and the standard library.
-struct Resolver {
-    folder: PathBuf,
-}
-
-impl ModuleResolver for Resolver {
-    fn resolve(
-        &self,
-        engine: &Engine,
-        _: Option<&str>,
-        path: &str,
-        at: Position,
-    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
-        let missing = || -> Box<EvalAltResult> { EvalAltResult::ErrorModuleNotFound(path.into(), at).into() };
-        let inside = !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "..");
-        let text = match path.strip_prefix("std/") {
-            Some(name) => durhai_stdlib::source(name).map(ToOwned::to_owned).ok_or_else(missing)?,
-            None if inside => {
-                let file = self.folder.join(format!("{path}.rhai"));
-                durhai::text::read_text(&file, MAX_TEXT).map_err(|error| -> Box<EvalAltResult> {
-                    match error.kind() {
-                        std::io::ErrorKind::NotFound => missing(),
-                        _ => format!("{} cannot be read: {error}", file.display()).into(),
-                    }
-                })?
+fn import(folder: &Path, path: &str) -> Result<Option<Imported>, Box<EvalAltResult>> {
+    let inside = !path.starts_with('/') && path.split('/').all(|part| !part.is_empty() && part != "..");
+    let text = match path.strip_prefix("std/") {
+        Some(name) => durhai_stdlib::source(name).map(ToOwned::to_owned),
+        None if inside => {
+            let file = folder.join(format!("{path}.rhai"));
+            match durhai::text::read_text(&file, MAX_TEXT) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(error) => return Err(format!("{} cannot be read: {error}", file.display()).into()),
             }
-            None => return Err(missing()),
-        };
-        let in_module = |error: Box<EvalAltResult>| EvalAltResult::ErrorInModule(path.into(), error, at);
-        let mut ast = engine.compile(&text).map_err(|error| in_module(error.into()))?;
-        ast.set_source(path);
-        let module = Module::eval_ast_as_new(Scope::new(), &mend::mend(&ast), engine).map_err(in_module)?;
-        Ok(module.into())
-    }
+        }
+        None => None,
+    };
+    Ok(text.map(|text| Imported::Text(path.into(), text)))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use rhai::{Engine, ParseError, Position};
+use rhai::{Engine, OptimizationLevel, ParseError, Position};
 
 use super::code::Code;
 use super::report::Report;
@@ -418,7 +418,8 @@ pub const STEP_MODULES: &[&str] = &["file", "http", "exec", "env", "hash", "json
 
 fn step_engine(config: &SandboxConfig) -> Engine {
     let mut engine = Engine::new();
-    config.limits.apply(&mut engine);
+    config.limits.of_language().apply(&mut engine);
+    engine.set_optimization_level(OptimizationLevel::None);
     durhai_stdlib::register(&mut engine);
     engine
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use durhai_core::Version;
-use rhai::Engine;
+use durhai_stdlib::language::{self, Scripts};
+use rhai::{Engine, OptimizationLevel};
 use serde::{Deserialize, Serialize};
 
 use super::parse::{bad_path, imports, parse};
@@ -48,8 +49,9 @@ impl Bundle {
     ) -> Result<Bundle, Vec<Diagnostic>> {
         // What some editors put in front of a text is no part of it.
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-        let mut engine = Engine::new_raw();
-        ScriptLimits::default().apply(&mut engine);
+        let mut engine = language::parser(Scripts::Workflows, &ScriptLimits::default().of_language());
+        // An import stands where it is written, also where a folded condition would leave it out.
+        engine.set_optimization_level(OptimizationLevel::None);
         let mut gather = Gather { engine, read, modules: BTreeMap::new(), open: Vec::new(), wrong: Vec::new() };
         gather.visit(&format!("{name}.rhai"), source);
         match gather.wrong.is_empty() {

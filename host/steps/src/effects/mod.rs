@@ -20,29 +20,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use durhai::{StepError, Value};
+use durhai_stdlib::language::{self, Imported, Imports, Scripts};
 use durhai_stdlib::{mend, words};
 use parking_lot::Mutex;
-use rhai::{
-    AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, Position, Scope,
-    Shared,
-};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Module, Position, Scope, Shared};
 use tokio::runtime::Handle;
 
 use crate::attempt::{Caller, End, Stop};
 use crate::convert::{to_dynamic, to_json};
-use crate::program::{Program, limit_text, module_file, point};
+use crate::program::{LIMITS, Program, module_file, point};
 use crate::step_env::StepEnv;
 use current::{CurrentAttempt, RunningAttempt};
 use thrown::{Fallible, ThrownStepError, in_words};
-
-/// Calls inside calls, the same in debug and release builds, so that a step behaves the same. The threads have the
-/// stack for it, see [`crate::pool`].
-pub const MAX_CALLS: usize = 100;
-
-/// Values of this size at most, so that a mistake in a script does not take the memory of the whole host; together they are
-/// held by [`Bounds::memory`].
-const MAX_STRING: usize = 16 * 1024 * 1024;
-const MAX_ITEMS: usize = 1_000_000;
 
 /// What an attempt may take of the host.
 #[derive(Debug, Clone, Copy)]
@@ -80,16 +69,8 @@ type Cache = Arc<Mutex<HashMap<String, (u64, HashMap<String, AST>)>>>;
 impl StepEngine {
     pub fn new(bounds: Bounds) -> Self {
         let (current, cache) = (CurrentAttempt::default(), Cache::default());
-        let mut engine = Engine::new();
-        limit_text(&mut engine);
-        // What folds constants drops the value of a `catch`, too.
-        engine.set_optimization_level(OptimizationLevel::None);
-        mend::register(&mut engine, |file, error| mend::told(file, error).into());
-        engine.set_max_call_levels(MAX_CALLS);
-        engine.set_max_string_size(MAX_STRING);
-        engine.set_max_array_size(MAX_ITEMS);
-        engine.set_max_map_size(MAX_ITEMS);
-        durhai_stdlib::register(&mut engine);
+        let caught = |file: &str, error: &EvalAltResult| mend::told(file, error).into();
+        let mut engine = language::engine(Scripts::Steps, &LIMITS, caught);
         // Rhai's own makes a float of a number that is too long.
         engine.register_fn("parse_json", |text: &str| -> Fallible<Dynamic> {
             let value = durhai::json::from_str(text, "").map_err(|error| format!("parse_json: {error}"))?;
@@ -101,7 +82,13 @@ impl StepEngine {
                 engine.register_static_module(name, module.clone());
             }
         }
-        engine.set_module_resolver(Imports { current: current.clone(), cache: cache.clone(), library });
+        let (attempt, texts) = (current.clone(), cache.clone());
+        engine.set_module_resolver(Imports(move |engine: &Engine, path: &str| {
+            if let Some(module) = library.get(path) {
+                return Ok(Some(Imported::Module(module.clone())));
+            }
+            import(engine, &attempt, &texts, path)
+        }));
         context::add_context(&mut engine, &current);
         context::add_time(&mut engine, &current);
         thrown::add_step_errors(&mut engine);
@@ -167,37 +154,15 @@ impl StepEngine {
     }
 }
 
-/// Resolves imports within the texts of the program that runs.
-struct Imports {
-    current: CurrentAttempt,
-    cache: Cache,
-    /// The standard library, as far as steps can use it.
-    library: HashMap<String, Shared<Module>>,
-}
-
-impl ModuleResolver for Imports {
-    fn resolve(
-        &self,
-        engine: &Engine,
-        _source: Option<&str>,
-        path: &str,
-        position: Position,
-    ) -> Fallible<Shared<Module>> {
-        let missing = || Box::new(EvalAltResult::ErrorModuleNotFound(path.into(), position));
-        if let Some(module) = self.library.get(path) {
-            return Ok(module.clone());
-        }
-        let program = current::find(&self.current).ok_or_else(missing)?.program;
-        let file = module_file(path);
-        if !program.texts.contains_key(&file) {
-            return Err(missing());
-        }
-        let ast = compiled(engine, &self.cache, &program, &file)?;
-        // Evaluated for each attempt: an attempt must not see what another one left in a module.
-        Module::eval_ast_as_new(Scope::new(), &ast, engine)
-            .map(Shared::new)
-            .map_err(|error| Box::new(EvalAltResult::ErrorInModule(file, error, position)))
-    }
+/// What a path leads to within the texts of the program that runs. Evaluated for each attempt: an attempt must not see what
+/// another one left in a module.
+fn import(engine: &Engine, current: &CurrentAttempt, cache: &Cache, path: &str) -> Fallible<Option<Imported>> {
+    let file = module_file(path);
+    let Some(program) = current::find(current).map(|attempt| attempt.program).filter(|it| it.texts.contains_key(&file)) else {
+        return Ok(None);
+    };
+    let ast = compiled(engine, cache, &program, &file)?;
+    Ok(Some(Imported::Compiled(file, ast)))
 }
 
 fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fallible<AST> {
@@ -212,9 +177,7 @@ fn compiled(engine: &Engine, cache: &Cache, program: &Program, file: &str) -> Fa
     if let Some(ast) = cached(cache) {
         return Ok(ast);
     }
-    let mut ast = engine.compile(&*program.texts[file])?;
-    ast.set_source(file);
-    let ast = mend::mend(&ast);
+    let ast = language::compile(engine, file, &program.texts[file])?;
     let mut cache = cache.lock();
     if let Some((_, texts)) = cache.get_mut(&program.file) {
         texts.insert(file.into(), ast.clone());

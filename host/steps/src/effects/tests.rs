@@ -3,6 +3,7 @@ use crate::attempt::Progress;
 use crate::folder::Folder;
 use crate::permissions::{PathGrant, Permissions};
 use crate::pool::Pool;
+use crate::program::MAX_CALLS;
 use crate::step_env::StepEnvHandle;
 use serde_json::json;
 use std::fs;
