@@ -3,8 +3,8 @@
 //! - Rhai writes each element of a `for` into one variable, so closures made in the loop all see the last one. Here a turn
 //!   whose variable was captured leaves it to the closure, and the next turn gets a new one.
 //! - Rhai drops the value of a `catch` block, while that of its `try` counts. Here both count.
-//! - Rhai shows a `catch` its own words for an error of the script, without the calls that led to it. Here whoever
-//!   [registers](register) says what it is given.
+//! - Rhai shows a `catch` its own words for an error of the script, without the calls that led to it. Here the engine that
+//!   [registers](register) it says what it is given.
 //!
 //! [`mend`] puts nodes into the tree that only [`register`] can name; no text can. The text must have been parsed without
 //! optimization: that would drop the value of a `catch` already.
@@ -71,7 +71,7 @@ pub fn mend(ast: &AST) -> AST {
     mended
 }
 
-/// What a `catch` may be given of an error of the script, where nobody knows more: `#{ kind: "script", message, file, line,
+/// What a `catch` may be given of an error of the script, where the engine knows no more: `#{ kind: "script", message, file, line,
 /// column }`.
 #[must_use]
 pub fn told(file: &str, error: &EvalAltResult) -> Map {
@@ -318,7 +318,7 @@ fn body(context: &mut EvalContext<'_, '_, '_, '_, '_, '_>, _: &[Expression<'_>],
             let statements = statements.0.clone();
             context.eval_expression_tree(&Expression::from(&*statements))
         }
-        // Somebody has a variable of this name.
+        // The script has a variable of this name.
         None => Err(EvalAltResult::ErrorVariableNotFound(BODY.into(), Position::NONE).into()),
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of scripts in the words of the language, where Rhai tells of its own inside.
+//! The words of messages: errors of scripts where Rhai tells of its own inside, types, texts that are cut.
 
 use rhai::EvalAltResult;
 
@@ -107,6 +107,15 @@ pub fn plain(error: &EvalAltResult) -> String {
     match text.rfind(" (line ") {
         Some(at) => text[..at].to_string(),
         None => text,
+    }
+}
+
+/// A text on one line, cut where it gets longer than `width` characters.
+pub fn one_line(text: &str, width: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(width) {
+        None => line,
+        Some(_) => line.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
     }
 }
 

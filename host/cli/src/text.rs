@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use durhai::Value;
+pub use durhai_stdlib::words::one_line as cut;
 
 /// Text as a terminal may have it: with colours, and with control characters shown instead of obeyed. What scripts print
 /// and clients send must not move the cursor, rename the window or fill the clipboard.
@@ -48,15 +49,6 @@ pub fn short(value: &Value, width: usize) -> String {
     match text.char_indices().nth(width) {
         None => text,
         Some((at, _)) => format!("{}… ({} more characters)", &text[..at], text[at..].chars().count()),
-    }
-}
-
-/// Text on one line, cut where it gets longer than `width` characters.
-pub fn cut(text: &str, width: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(width) {
-        None => line,
-        Some(_) => line.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
     }
 }
 

@@ -23,7 +23,7 @@ pub const STACK_SIZE: usize = if cfg!(debug_assertions) { 256 << 20 } else { 64 
 
 /// Bytes that must be left when a script makes an operation; with less the run ends with a clean error.
 ///
-/// Copying, measuring, printing and dropping nested data recurse once a level in Rhai, without asking anybody. Measured
+/// Copying, measuring, printing and dropping nested data recurse once a level in Rhai, without a look at the stack. Measured
 /// with Rhai 1.27, bytes a level: arrays 191 copied, 112 measured, 256 printed; maps 319, 95, 143 (release); 768 and
 /// 1408 copied, 896 and 1264 printed (no optimisation at all). With at most 100 000 elements of each kind in one value
 /// (`ScriptLimits`) that comes to 51 MB and 218 MB.
@@ -205,7 +205,7 @@ fn was_used_deeply(stack: &DefaultStack) -> bool {
     const WORDS: usize = 4096 / size_of::<usize>();
     let page: *const usize = ptr::with_exposed_provenance(stack.base().get() - SHALLOW);
     // SAFETY: the page lies inside the mapping that `stack` owns (it is far larger than `SHALLOW`) and above its guard
-    // page, it is aligned because the base is, nobody runs on the stack any more, and an anonymous mapping is
+    // page, it is aligned because the base is, no fiber runs on the stack any more, and an anonymous mapping is
     // initialised memory (zeroes).
     (0..WORDS).any(|word| unsafe { page.add(word).read_volatile() } != 0)
 }

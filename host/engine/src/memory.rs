@@ -1,7 +1,7 @@
 //! An allocator that tells the [`meter`] of each thread what is allocated and freed on it.
 //!
 //! Rhai has no place where all values are made, grown and copied but the allocator, and nothing else can say what a script
-//! holds. Whoever embeds durhai puts [`CountingAllocator`] around the allocator of the program; without it the limits of
+//! holds. An embedder puts [`CountingAllocator`] around the allocator of the program; without it the limits of
 //! single values hold, and nothing counts their sum.
 //!
 //! Beside `fiber.rs` this file holds the only unsafe code of durhai: an allocator cannot be written without.

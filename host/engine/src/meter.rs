@@ -28,7 +28,7 @@ const SLOW: Duration = Duration::from_millis(1);
 /// Time on the processor that a script may take between two durable calls for each operation it may make.
 const TIME_PER_OPERATION: Duration = Duration::from_micros(1);
 
-/// The least that comes of it, however few operations are allowed.
+/// The least such time, however few operations are allowed.
 const LEAST_TIME: Duration = Duration::from_secs(60);
 
 /// What one operation may allocate before it counts as more than one, in operations: 32 blocks, or 16 KB.
@@ -128,7 +128,7 @@ pub fn refill(operations: i64) {
     });
 }
 
-/// The slice ends with the next operation, so that somebody looks at what is up.
+/// The slice ends with the next operation, so that limits are looked at.
 pub fn cut_short() {
     METER.with(Meter::cut);
 }
@@ -222,7 +222,7 @@ pub fn apart<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Makes what the host gave a script's own: whoever frees it must have allocated it, or it would be credit.
+/// Makes what the host gave a script's own: a script that frees it must have allocated it, or it would be credit.
 pub fn owned<T: Clone>(value: T) -> T {
     if !METER.with(|meter| meter.script.get()) {
         return value;
@@ -249,7 +249,7 @@ pub fn bounded<R>(operations: i64, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// ScriptMemory of memory, in bytes.
+/// How much memory scripts may hold, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScriptMemory {
     /// For one run.
@@ -389,7 +389,7 @@ impl Account {
         }
         let budget = i64::try_from(self.budgets.all).unwrap_or(i64::MAX);
         let runs = self.pool.as_ref().map_or(1, |pool| pool.runs.load(Ordering::Relaxed).max(1));
-        // Whoever asks for more is not necessarily who has too much.
+        // The run that asks for more is not necessarily the one that has too much.
         let share = budget / i64::try_from(runs).unwrap_or(i64::MAX).max(1);
         if all > budget && held > share {
             return Some(format!(

@@ -93,7 +93,7 @@ fn nothing_gives_a_script_credit() {
     }
 }
 
-/// The budget of all is kept by ending whoever has more than its share, not whoever asks next.
+/// The budget of all is kept by ending a run that has more than its share, not the one that asks next.
 #[test]
 fn all_runs_together_are_bounded() {
     let config = config(64 << 20, 64 << 20);

@@ -1,6 +1,6 @@
 //! The documentation as Markdown, and as plain text for terminals.
 
-use super::{Function, Module, docs};
+use super::module::{Function, Module, docs};
 
 const HEAD: &str = "\
 # The standard library of durhai scripts

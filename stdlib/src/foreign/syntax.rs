@@ -202,6 +202,7 @@ impl Line<'_> {
         }
     }
 
+    // Long because it is a table: an arm for each word, the first that fits counts.
     fn word(&self, at: usize, word: &str) -> Option<&'static str> {
         let (before, next, last) = (self.before(at), self.text(at + 1), at + 1 == self.tokens.len());
         let first = at == 0 || before == "}" || before == ";" || before == "{";

@@ -143,7 +143,7 @@ pub fn options(function: &str, value: &Dynamic, known: &[&str]) -> Result<rhai::
     }
 }
 
-/// What was compiled lately, by its text: pure, so that nobody can tell that it is kept.
+/// What was compiled lately, by its text: pure, so that no script can tell that it is kept.
 pub struct Cache<T>(Arc<Mutex<HashMap<String, T>>>);
 
 impl<T> Clone for Cache<T> {

@@ -18,7 +18,7 @@ pub fn register(engine: &mut Engine) {
         .register_fn("__text_case", |ctx: Ctx<'_>, name: &str, source: Dynamic| -> Result<String, Thrown> {
             let function = format!("text::{name}");
             let source = args::plain(&format!("{function}: the text"), &source)?;
-            // What comes of it is at most three times as long.
+            // The result is at most three times as long.
             Room::of(&ctx).bytes(&function, source.len())?;
             // The functions behind the library are there for every script.
             words::case(name, &source)?.map_or_else(|| fail(format!("{function}: there is no such case")), Ok)

@@ -74,7 +74,7 @@ pub fn written(size: Result<usize, Failure>) -> Result<(), Failure> {
         }
         Err(failure) => {
             if failure.kind == Kind::Limit {
-                operations::doom(failure.clone());
+                operations::break_limit(failure.clone());
             }
             Err(failure)
         }

@@ -1,4 +1,4 @@
-//! Durable calls: steps and workflows that nobody has, arguments that cannot be, names that nothing answers.
+//! Durable calls: steps and workflows that no host has, arguments that cannot be, names that nothing answers.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -129,7 +129,7 @@ fn labels(tree: &Tree, report: &mut Report<'_>) {
     tree.functions.iter().for_each(|function| scope(&function.body, report));
 }
 
-/// What is read from the state of a run and set by nobody: in this file, or in one it imports.
+/// What is read from the state of a run and never set: in this file, or in one it imports.
 fn state(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     let mut set = HashSet::new();
     let mut computed = false;
@@ -144,7 +144,7 @@ fn state(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Repor
         });
     };
     seen(tree);
-    // A module and those that import it are one program: all modules count, whoever imports them.
+    // A module and those that import it are one program: all modules count, whichever file imports them.
     for other in project.files().filter(|other| other.role.module || file.role.module) {
         if let Parsed::Good { tree, .. } = &other.parsed {
             seen(tree);

@@ -107,7 +107,7 @@ impl<'a> Names<'a, '_, '_> {
         !self.in_function && self.scope.iter().any(|variable| variable.what == What::Input)
     }
 
-    /// Ends the scopes above a height, and tells which variables nobody has read.
+    /// Ends the scopes above a height, and tells which variables were never read.
     fn leave(&mut self, height: usize) {
         let ended: Vec<_> = self.scope.drain(height..).collect();
         for variable in ended {
@@ -315,7 +315,7 @@ impl<'a> Names<'a, '_, '_> {
     // ---- functions
 
     fn call(&mut self, at: Position, call: &'a Call) {
-        // A method that changes its variable reads it too: whoever calls it may look at what it gives.
+        // A method that changes its variable reads it too: its caller may look at what it gives.
         call.receiver.iter().chain(&call.args).for_each(|node| self.node(node));
         if call.operator || call.receiver.as_ref().is_some_and(|receiver| self.is_foreign(receiver)) {
             return;

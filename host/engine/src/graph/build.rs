@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use durhai_stdlib::words::one_line;
 use rhai::Position;
 
 use super::builder::{Builder, Frame, Open, Source, WIDTH};
-use super::code::{cut, short};
+use super::code::short;
 use super::model::{Graph, Shape, Way};
 use crate::check::tree::{self, Kind, Tree};
 use crate::errors::diagnostic::Diagnostic;
@@ -87,21 +88,7 @@ impl<'t> Builder<'t> {
                     out
                 })
             }
-            Kind::Switch { on, cases } => {
-                let open = self.node(on, open);
-                let label = format!("switch {}", short(on, WIDTH));
-                self.choice(label, open, &mut |this, choice| {
-                    let mut out = Vec::new();
-                    for case in cases {
-                        let label = this.case(case);
-                        out.extend(this.node(&case.body, vec![Open::labelled(choice, label)]));
-                    }
-                    if !cases.iter().any(|case| case.default) {
-                        out.push(Open::labelled(choice, "else"));
-                    }
-                    out
-                })
-            }
+            Kind::Switch { on, cases } => self.switch(on, cases, open),
             Kind::While { condition, body } => {
                 let label = condition.as_ref().map_or("loop".into(), |c| format!("while {}", short(c, WIDTH)));
                 self.repeat(label, condition.as_deref(), body, open)
@@ -119,25 +106,8 @@ impl<'t> Builder<'t> {
             Kind::Try { body, name, handler } => {
                 self.attempt(body, name.as_ref().map(|(n, _)| n.as_str()), handler, open)
             }
-            Kind::Return(value) => {
-                let open = value.iter().fold(open, |open, value| self.node(value, open));
-                let label = value.as_ref().map_or("return".into(), |value| format!("return {}", short(value, 24)));
-                let named = open.into_iter().map(|open| match open.label.as_str() {
-                    "" => Open { label: label.clone(), ..open },
-                    before => Open { label: format!("{before}: {label}"), ..open },
-                });
-                let named: Vec<_> = named.collect();
-                self.frame().returned.extend(named);
-                Vec::new()
-            }
-            Kind::Throw(value) => {
-                let open = value.iter().fold(open, |open, value| self.node(value, open));
-                let label = value.as_ref().map_or("throw".into(), |value| format!("throw {}", short(value, WIDTH)));
-                let thrown = self.add(Shape::Throw, label, None);
-                self.lead(open, thrown);
-                self.may_fail(thrown);
-                Vec::new()
-            }
+            Kind::Return(value) => self.returns(value.as_deref(), open),
+            Kind::Throw(value) => self.throws(value.as_deref(), open),
             Kind::Break(_) => {
                 if let Some((broken, _)) = self.frame().loops.last_mut() {
                     broken.extend(open);
@@ -155,6 +125,43 @@ impl<'t> Builder<'t> {
                 false => self.node(child, open),
             }),
         }
+    }
+
+    fn switch(&mut self, on: &'t tree::Node, cases: &'t [tree::Case], open: Vec<Open>) -> Vec<Open> {
+        let open = self.node(on, open);
+        let label = format!("switch {}", short(on, WIDTH));
+        self.choice(label, open, &mut |this, choice| {
+            let mut out = Vec::new();
+            for case in cases {
+                let label = this.case(case);
+                out.extend(this.node(&case.body, vec![Open::labelled(choice, label)]));
+            }
+            if !cases.iter().any(|case| case.default) {
+                out.push(Open::labelled(choice, "else"));
+            }
+            out
+        })
+    }
+
+    fn returns(&mut self, value: Option<&'t tree::Node>, open: Vec<Open>) -> Vec<Open> {
+        let open = value.iter().fold(open, |open, value| self.node(value, open));
+        let label = value.as_ref().map_or("return".into(), |value| format!("return {}", short(value, 24)));
+        let named = open.into_iter().map(|open| match open.label.as_str() {
+            "" => Open { label: label.clone(), ..open },
+            before => Open { label: format!("{before}: {label}"), ..open },
+        });
+        let named: Vec<_> = named.collect();
+        self.frame().returned.extend(named);
+        Vec::new()
+    }
+
+    fn throws(&mut self, value: Option<&'t tree::Node>, open: Vec<Open>) -> Vec<Open> {
+        let open = value.iter().fold(open, |open, value| self.node(value, open));
+        let label = value.as_ref().map_or("throw".into(), |value| format!("throw {}", short(value, WIDTH)));
+        let thrown = self.add(Shape::Throw, label, None);
+        self.lead(open, thrown);
+        self.may_fail(thrown);
+        Vec::new()
     }
 
     /// A branching; one whose branches have nothing to show is left out.
@@ -265,6 +272,6 @@ fn pattern(text: &str, case: &tree::Case) -> String {
     let begin = front.rfind(['{', ',', '}', ';']).map_or(0, |at| at + 1);
     match front[begin..].trim() {
         "" => "…".into(),
-        pattern => cut(pattern, WIDTH),
+        pattern => one_line(pattern, WIDTH),
     }
 }

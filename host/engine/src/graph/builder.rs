@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use durhai_core::Site;
+use durhai_stdlib::words::one_line;
 use rhai::Position;
 
-use super::code::cut;
 use super::model::{Edge, Graph, Group, Node, Shape, Way};
 use crate::check::tree::{self, Function, Tree};
 
@@ -84,7 +84,7 @@ pub struct Before {
 
 impl<'t> Builder<'t> {
     pub fn add(&mut self, shape: Shape, label: impl Into<String>, site: Option<Site>) -> usize {
-        let label = cut(&label.into(), 2 * WIDTH);
+        let label = one_line(&label.into(), 2 * WIDTH);
         self.graph.nodes.push(Node { shape, label, group: self.group, site, mark: None });
         self.graph.nodes.len() - 1
     }
@@ -108,7 +108,7 @@ impl<'t> Builder<'t> {
 
     pub fn group<T>(&mut self, label: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.group;
-        self.graph.groups.push(Group { label: cut(label, 2 * WIDTH), parent: outer });
+        self.graph.groups.push(Group { label: one_line(label, 2 * WIDTH), parent: outer });
         self.group = Some(self.graph.groups.len() - 1);
         let result = work(self);
         self.group = outer;

@@ -1,19 +1,13 @@
 //! Script code on one line, for labels.
 
+use durhai_stdlib::words::one_line;
+
 use crate::check::tree::{Kind, Node};
 use crate::values::show;
 
 /// A node of the tree as a script writes it, cut where it gets longer than `width` characters.
 pub fn short(node: &Node, width: usize) -> String {
-    cut(&code(node, 6), width)
-}
-
-pub fn cut(text: &str, width: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.chars().count() > width {
-        true => line.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-        false => line,
-    }
+    one_line(&code(node, 6), width)
 }
 
 /// What nests deeper than `depth` is left out.

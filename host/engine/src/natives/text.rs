@@ -1,6 +1,6 @@
 //! Functions of texts, as Rhai has them: the same names, arguments and results. Rhai's own take what they take in one
 //! operation, and some of them far too much: a list of all letters to cut three of them out, a result of any size before
-//! anybody looks how large it is, for ever where a text is padded with nothing. These count what they read as operations,
+//! its size is looked at, for ever where a text is padded with nothing. These count what they read as operations,
 //! and refuse a result that is too large before they make it.
 
 use durhai_core::{Failure, Kind};

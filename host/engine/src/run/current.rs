@@ -40,9 +40,9 @@ pub struct State {
     /// What was thrown into the script last, with the place it came from, which the map a script catches does not hold.
     pub thrown: Option<Failure>,
     /// A limit was broken: the next operation fails, and the run with it.
-    pub doom: Option<Failure>,
+    pub limit_broken: Option<Failure>,
     /// The operation has failed: the run fails with this, whatever the script does.
-    pub doomed: Option<Failure>,
+    pub limit_thrown: Option<Failure>,
 }
 
 /// Why a fiber stopped.
@@ -82,8 +82,8 @@ impl State {
             inputs: 0,
             account: Account::default(),
             thrown: None,
-            doom: None,
-            doomed: None,
+            limit_broken: None,
+            limit_thrown: None,
         }
     }
 }

@@ -79,7 +79,7 @@ impl Execution {
         why
     }
 
-    /// Runs the script of somebody who looks at what a log comes to and commits nothing. `stop` is asked now and then:
+    /// Runs the script for a caller that looks where a log leads and commits nothing. `stop` is asked now and then:
     /// [`Yield::Preempted`] if it said yes.
     pub fn rehearse(&mut self, sandbox: &Sandbox, stop: &dyn Fn() -> bool) -> Yield {
         loop {
@@ -246,7 +246,7 @@ fn body(engine: &Engine) {
 fn branch(engine: &Engine, task: TaskKey, group: GroupKey, index: usize) {
     let result = settle(run_branch(engine, group, index));
     let told = meter::apart(|| result.as_ref().map(|_| Value::Null).map_err(Clone::clone));
-    // A group that was decided without this branch is gone, and nobody wants the value.
+    // A group that was decided without this branch is gone, and no call wants the value.
     let unwanted = current::with(|state| match state.groups.get_mut(&group) {
         Some(group) => {
             group.set_result(index, result);
@@ -291,9 +291,9 @@ fn settle(result: Result<Dynamic, Thrown>) -> Result<Dynamic, Failure> {
             let texts = state.program.texts();
             diagnostic::failure(error, texts.main(), texts, state.thrown.as_ref(), budget)
         });
-        if let Some(mut doomed) = state.doomed.take() {
-            doomed.place = failure.as_ref().and_then(|failure| failure.place.clone());
-            state.replay.fail(doomed);
+        if let Some(mut thrown) = state.limit_thrown.take() {
+            thrown.place = failure.as_ref().and_then(|failure| failure.place.clone());
+            state.replay.fail(thrown);
         }
         failure
     });

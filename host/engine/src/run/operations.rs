@@ -75,10 +75,10 @@ pub fn shown(bytes: usize) {
 }
 
 /// A limit was broken: the next operation fails with this, and the run, also if the script catches it.
-pub fn doom(failure: Failure) {
+pub fn break_limit(failure: Failure) {
     with(|state| {
-        if state.doomed.is_none() {
-            state.doom.get_or_insert(failure);
+        if state.limit_thrown.is_none() {
+            state.limit_broken.get_or_insert(failure);
         }
     });
     meter::cut_short();
@@ -90,7 +90,7 @@ pub fn doom(failure: Failure) {
 #[cold]
 fn look_up() -> bool {
     let used = meter::take_used();
-    let doom = if is_loading() {
+    let broken = if is_loading() {
         return false;
     } else if fiber::stack_is_low() {
         let message = "the script calls itself too deeply, or its data nests too deeply: the stack is full; use a loop, or \
@@ -102,7 +102,7 @@ fn look_up() -> bool {
             stop();
         }
         match spent {
-            Some(Some(doom)) => doom,
+            Some(Some(broken)) => broken,
             Some(None) if fiber::inside() => {
                 pause(Pause::Slice);
                 return true;
@@ -110,13 +110,13 @@ fn look_up() -> bool {
             _ => return true,
         }
     };
-    let second = with(|state| match state.doomed.take() {
-        Some(doomed) => {
-            state.replay.fail(doomed);
+    let second = with(|state| match state.limit_thrown.take() {
+        Some(thrown) => {
+            state.replay.fail(thrown);
             true
         }
         None => {
-            state.doomed = Some(doom);
+            state.limit_thrown = Some(broken);
             false
         }
     });
@@ -136,14 +136,14 @@ fn spent(state: &mut State, used: u64) -> Option<Failure> {
     state.operations += used;
     state.reaction += used;
     if state.reaction >= BEYOND && state.replay.only_terminated() {
-        // Where it stood when it was terminated nobody knows.
+        // Where it stood when it was terminated is not recorded.
         state.replay.ends_here();
     }
     let (limit, all) = (state.max_operations, state.max_operations.saturating_mul(REACTION));
-    if let Some(doom) = state.doom.take() {
-        return Some(doom);
+    if let Some(broken) = state.limit_broken.take() {
+        return Some(broken);
     }
-    let message = if state.doomed.is_some() || state.operations >= limit {
+    let message = if state.limit_thrown.is_some() || state.operations >= limit {
         format!(
             "the script made more than {limit} operations without a durable call that waits (the limit `operations`): is there \
              a loop that does not end?"

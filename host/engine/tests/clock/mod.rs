@@ -105,7 +105,7 @@ struct Call {
     given: Vec<&'static str>,
     operations: u64,
     took: Duration,
-    /// The longest time in which nobody else could have a turn.
+    /// The longest time in which no other run could have a turn.
     held: Duration,
     /// What it threw.
     thrown: Option<String>,

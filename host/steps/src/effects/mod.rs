@@ -158,7 +158,8 @@ impl StepEngine {
 /// another one left in a module.
 fn import(engine: &Engine, current: &CurrentAttempt, cache: &Cache, path: &str) -> Fallible<Option<Imported>> {
     let file = module_file(path);
-    let Some(program) = current::find(current).map(|attempt| attempt.program).filter(|it| it.texts.contains_key(&file)) else {
+    let Some(program) = current::find(current).map(|attempt| attempt.program).filter(|it| it.texts.contains_key(&file))
+    else {
         return Ok(None);
     };
     let ast = compiled(engine, cache, &program, &file)?;

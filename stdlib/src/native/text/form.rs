@@ -131,7 +131,7 @@ fn fixed(what: &str, number: &Dynamic, decimals: usize) -> Result<String, Thrown
                 return wrong(what, "a finite number", &number);
             }
             let text = format!("{float:.decimals$}");
-            // Nobody wants to see -0.00.
+            // A reader takes -0.00 for a mistake.
             let zero = text.starts_with('-') && text.bytes().all(|byte| b"-0.".contains(&byte));
             Ok(if zero { text[1..].into() } else { text })
         }

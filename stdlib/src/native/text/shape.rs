@@ -25,34 +25,7 @@ pub fn register(engine: &mut Engine) {
             Room::of(&ctx).bytes("text::repeat", source.len().saturating_mul(times))?;
             Ok(source.repeat(times))
         })
-        .register_fn("__text_trim", |name: &str, source: Dynamic, characters: Dynamic| -> Result<String, Thrown> {
-            let source = args::plain(&format!("text::{name}: the text"), &source)?;
-            let mut work = Work::default();
-            // A text may have millions of letters on both sides.
-            let mut letters = None;
-            if !characters.is_unit() {
-                let all = letters.insert(HashSet::new());
-                for letter in args::text(&format!("text::{name}: the characters"), &characters)?.chars() {
-                    work.done(64)?;
-                    all.insert(letter);
-                }
-            }
-            let goes = |letter: char| letters.as_ref().map_or(letter.is_whitespace(), |all| all.contains(&letter));
-            let mut rest = source.as_str();
-            while name != "trim_end"
-                && let Some(letter) = rest.chars().next().filter(|letter| goes(*letter))
-            {
-                work.done(32)?;
-                rest = &rest[letter.len_utf8()..];
-            }
-            while name != "trim_start"
-                && let Some(letter) = rest.chars().next_back().filter(|letter| goes(*letter))
-            {
-                work.done(32)?;
-                rest = &rest[..rest.len() - letter.len_utf8()];
-            }
-            Ok(rest.into())
-        })
+        .register_fn("__text_trim", |name: &str, source: Dynamic, characters: Dynamic| trim(name, &source, &characters))
         .register_fn("__text_strip", |name: &str, source: Dynamic, part: Dynamic| -> Result<String, Thrown> {
             let source = args::plain(&format!("text::{name}: the text"), &source)?;
             let part = args::text(&format!("text::{name}: the part"), &part)?;
@@ -90,21 +63,54 @@ pub fn register(engine: &mut Engine) {
             Room::of(&ctx).bytes("text::wrap", source.len().saturating_mul(2))?;
             wrap(&source, width)
         })
-        .register_fn("__text_indent", |ctx: Ctx<'_>, source: Dynamic, prefix: Dynamic| -> Result<String, Thrown> {
-            let source = args::plain("text::indent: the text", &source)?;
-            let prefix = args::text("text::indent: the prefix", &prefix)?;
-            let lines = source.split_inclusive('\n').count();
-            let bytes = source.len().saturating_add(lines.saturating_mul(prefix.len()));
-            Room::of(&ctx).bytes("text::indent", bytes)?;
-            let mut out = String::with_capacity(bytes);
-            for line in source.split_inclusive('\n') {
-                if !line.trim().is_empty() {
-                    out.push_str(&prefix);
-                }
-                out.push_str(line);
-            }
-            Ok(out)
+        .register_fn("__text_indent", |ctx: Ctx<'_>, source: Dynamic, prefix: Dynamic| {
+            indent(Room::of(&ctx), &source, &prefix)
         });
+}
+
+fn trim(name: &str, source: &Dynamic, characters: &Dynamic) -> Result<String, Thrown> {
+    let source = args::plain(&format!("text::{name}: the text"), source)?;
+    let mut work = Work::default();
+    // A text may have millions of letters on both sides.
+    let mut letters = None;
+    if !characters.is_unit() {
+        let all = letters.insert(HashSet::new());
+        for letter in args::text(&format!("text::{name}: the characters"), characters)?.chars() {
+            work.done(64)?;
+            all.insert(letter);
+        }
+    }
+    let goes = |letter: char| letters.as_ref().map_or(letter.is_whitespace(), |all| all.contains(&letter));
+    let mut rest = source.as_str();
+    while name != "trim_end"
+        && let Some(letter) = rest.chars().next().filter(|letter| goes(*letter))
+    {
+        work.done(32)?;
+        rest = &rest[letter.len_utf8()..];
+    }
+    while name != "trim_start"
+        && let Some(letter) = rest.chars().next_back().filter(|letter| goes(*letter))
+    {
+        work.done(32)?;
+        rest = &rest[..rest.len() - letter.len_utf8()];
+    }
+    Ok(rest.into())
+}
+
+fn indent(room: Room, source: &Dynamic, prefix: &Dynamic) -> Result<String, Thrown> {
+    let source = args::plain("text::indent: the text", source)?;
+    let prefix = args::text("text::indent: the prefix", prefix)?;
+    let lines = source.split_inclusive('\n').count();
+    let bytes = source.len().saturating_add(lines.saturating_mul(prefix.len()));
+    room.bytes("text::indent", bytes)?;
+    let mut out = String::with_capacity(bytes);
+    for line in source.split_inclusive('\n') {
+        if !line.trim().is_empty() {
+            out.push_str(&prefix);
+        }
+        out.push_str(line);
+    }
+    Ok(out)
 }
 
 fn pad(side: &str, value: &Dynamic, width: &Dynamic, fill: &Dynamic) -> Result<String, Thrown> {
