@@ -205,9 +205,10 @@ fn functions_are_short_or_say_why_not() {
             let lines: Vec<&str> = text.lines().collect();
             for (at, line) in lines.iter().enumerate() {
                 let indent = line.len() - line.trim_start().len();
-                let words: Vec<&str> = line.split_whitespace().take_while(|word| !word.contains('(')).collect();
-                let is_function = line.split('(').next().is_some_and(|head| head.split_whitespace().any(|word| word == "fn"))
-                    && words.iter().all(|word| !word.starts_with("//"))
+                let head = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+                let head = head.split(['(', '"']).next().unwrap_or_default();
+                let is_function = head.split_whitespace().any(|word| word == "fn")
+                    && !head.starts_with("//")
                     && !line.trim_end().ends_with(';');
                 if !is_function {
                     continue;

@@ -1,5 +1,7 @@
 //! Errors, by who must act.
 
+use std::fmt;
+
 use durhai_core::{Failure, RunId, Status};
 use durhai_world::{Refused, WorldError};
 
@@ -49,6 +51,15 @@ impl From<WorldError> for Unready {
         match error {
             WorldError::Unavailable(_) | WorldError::Locked(_) => Unready::World(error),
             WorldError::Corrupt(text) | WorldError::Invalid(text) => Unready::Wrong(text),
+        }
+    }
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unready::World(error) => error.fmt(f),
+            Unready::Wrong(text) => f.write_str(text),
         }
     }
 }

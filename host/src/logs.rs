@@ -8,6 +8,7 @@ pub(crate) mod read;
 pub(crate) mod rebase;
 pub(crate) mod replay;
 pub(crate) mod retry;
+pub(crate) mod session;
 
 pub use durhai_core::replay::Divergence;
 

@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use durhai_core::replay::{Command, Limits, Side, Verdict};
-use durhai_core::{Body, Event, Replay, RunId, Site, StepId, Value, Version};
-use durhai_engine::source_line;
+use durhai_core::{Body, Event, RunId, Site, StepId, Value, Version};
 use durhai_engine::trace::{Sink, Snapshot, Stop, TraceEvent, TracerOptions};
-use durhai_engine::{Bundle, Diagnostic, Execution, Header, Program, Sandbox, SandboxConfig};
+use durhai_engine::{Bundle, Diagnostic, Execution, Header, Program, Sandbox, SandboxConfig, source_line};
 use durhai_world::WorldError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::HostError;
-use crate::logs::overrides;
+use crate::logs::{overrides, session};
 use crate::shared::Shared;
 use crate::view::{NextCall, ReplayView};
 
@@ -243,8 +242,8 @@ impl Again {
     pub fn run(&mut self, log: Vec<Event>, trace: Option<(TracerOptions, Sink)>) -> Result<Ran, HostError> {
         let events = log.len() as u64;
         let began = Instant::now();
-        let replay = Replay::new(log, self.limits.clone())
-            .map_err(|error| HostError::World(WorldError::Corrupt(format!("damaged log: {error}"))))?;
+        let replay =
+            session::open(log, &self.limits).map_err(|why| HostError::World(WorldError::Corrupt(why.to_string())))?;
         let mut exec = match trace {
             None => Execution::new(self.program.clone(), replay),
             Some((options, sink)) => {
@@ -343,13 +342,7 @@ impl Ran {
     /// Fills in the lines of the script: what was recorded, from the version that ran then.
     pub fn add_lines(&self, view: &mut ReplayView, bundle: &Bundle, lines: Lines<'_>) {
         if let Some(divergence) = &mut view.divergence {
-            let version = self.exec.replay().version_at(divergence.seq);
-            if let Some(side) = &mut divergence.recorded {
-                side.source = lines(version, &side.site);
-            }
-            if let Some(side) = &mut divergence.asked {
-                side.source = line_of(bundle, &side.site);
-            }
+            session::add_lines(divergence, self.exec.replay(), &|site| line_of(bundle, site), lines);
         }
         for call in &mut view.next {
             call.source = line_of(bundle, &call.site);

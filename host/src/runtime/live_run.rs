@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use crate::logs::session;
 use crate::messages::message::{Message, to_parent};
 use crate::runtime::command::MoveReply;
 use crate::runtime::in_turn::is_question;
@@ -411,12 +412,8 @@ impl LiveRun {
     pub fn divergence(&self, host: &Shared) -> Option<String> {
         let Some(Verdict::Diverged(divergence)) = self.exec.replay().verdict() else { return None };
         let mut divergence = divergence.clone();
-        let recorded = self.exec.replay().version_at(divergence.seq);
-        for (side, version) in [(&mut divergence.asked, &self.row.version), (&mut divergence.recorded, recorded)] {
-            if let Some(side) = side {
-                side.source = host.versions.source_line(&*host.store.world, version, &side.site);
-            }
-        }
+        let line = |version: &Version, site: &str| host.versions.source_line(&*host.store.world, version, site);
+        session::add_lines(&mut divergence, self.exec.replay(), &|site| line(&self.row.version, site), &line);
         Some(format!("diverged: {divergence}"))
     }
 

@@ -15,12 +15,13 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::Input;
-use durhai_core::{Event, Millis, Replay, RunId, Version};
+use durhai_core::{Event, Millis, RunId, Version};
 use durhai_engine::{Execution, Program, Sandbox};
 use durhai_world::{Claim, Write};
 use parking_lot::Mutex;
 
 use crate::error::Unready;
+use crate::logs::session;
 use crate::runtime::command::WorkerCommand;
 use crate::runtime::job::Then;
 use crate::runtime::live_run::{LiveRun, Place};
@@ -375,8 +376,7 @@ impl Worker {
             None => crate::logs::read::read(&*self.host.store.world, &claim.run)?,
         };
         let program = self.program(&claim.row.version)?;
-        let mut replay = Replay::new(history, self.host.config.limits.clone())
-            .map_err(|error| Unready::Wrong(format!("damaged log: {error}")))?;
+        let mut replay = session::open(history, &self.host.config.limits)?;
         replay.begin_again(self.host.store.clock.now());
         Ok((Execution::new(program, replay), bytes))
     }
@@ -386,11 +386,7 @@ impl Worker {
             return Ok(program.clone());
         }
         let bundle = self.host.versions.bundle(&*self.host.store.world, version)?;
-        let program = self.sandbox.compile(&bundle).map_err(|diagnostics| {
-            let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-            let all = all.join("\n");
-            Unready::Wrong(format!("the script of version {} does not compile here: {all}", version.short()))
-        })?;
+        let program = session::compile(&self.sandbox, version, &bundle)?;
         if self.programs.len() >= PROGRAMS {
             self.programs.retain(|_, program| Rc::strong_count(program) > 1);
         }
@@ -420,7 +416,10 @@ impl Worker {
         let now = self.host.store.clock.now();
         let old = self.host.config.evict_after.as_millis() as Millis;
         while let Some((since, number, run)) = self.idle.front() {
-            let valid = self.live_runs.get(run).is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == *number));
+            let valid = self
+                .live_runs
+                .get(run)
+                .is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == *number));
             if valid && since + old > now {
                 break;
             }
@@ -437,7 +436,11 @@ impl Worker {
             return;
         }
         while let Some((_, number, run)) = self.idle.pop_front() {
-            if self.live_runs.get(&run).is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == number)) {
+            if self
+                .live_runs
+                .get(&run)
+                .is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == number))
+            {
                 return self.release(&run);
             }
         }

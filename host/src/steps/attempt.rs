@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::{AttemptError, RunStep};
-use durhai_core::{Kind, StepId, Value};
+use durhai_core::{Kind, RetryPolicy, StepId, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::metrics::{Outcome, Raised, StepMeters};
@@ -72,163 +72,216 @@ pub(crate) fn begin_all(host: &Arc<Shared>, mut attempts: Vec<PendingAttempt>) {
     }
 }
 
-/// Begins an attempt: the future that makes it. Its result, unless nobody waits for it any more, reaches the run's
+/// Begins an attempt: the future that makes it. Its result, unless the run does not wait for it any more, reaches the run's
 /// worker as [`WorkerCommand::Attempt`].
 fn begin(host: &Arc<Shared>, attempt: PendingAttempt) -> Option<impl Future<Output = ()> + Send + 'static> {
     let PendingAttempt { run, step, token, ruled: Ruled { place, retry, timeout: longest } } = attempt;
     if token.is_cancelled() && host.life.is_stopping() && step.once {
-        // Recorded as started, and it must be known that it never was: whoever takes the run up makes it.
+        // Recorded as started, and it must be known that it never was: the host that takes the run up makes it.
         let message = "the host stopped before the attempt began";
-        let (kind, retry_after) = (Kind::Interrupted, Some(0));
-        let error = AttemptError { kind, retry_after, ..AttemptError::new(message) };
-        done(host, &run, step.step_id, step.attempt, Err(error));
+        done(host, &run, step.step_id, step.attempt, Err(interrupted(message.into())));
         return None;
     }
     if token.is_cancelled() {
-        // Recorded as started; taken up as interrupted, if anybody still wants it.
+        // Recorded as started; taken up as interrupted, if the run still waits for it.
         lost(host, &run, &step.step_id);
         return None;
     }
     let Some(handler) = host.steps.registry.find(&step.name) else {
-        if step.attempt > 1 {
-            // It was there when the call was made: an operator forgot something, the script did nothing wrong.
-            let reason = format!("step {} is under way, but {}", step.step_id, host.steps.registry.unknown(&step.name));
-            park(host, &run, &step.step_id, reason);
-        } else {
-            let error = AttemptError {
-                kind: Kind::UnknownStep,
-                fatal: true,
-                ..AttemptError::new(host.steps.registry.unknown(&step.name))
-            };
-            Metered::begin(host, &step.name).ended(host, Outcome::Failed);
-            if let Some(watched) = Watched::begin(host, &run, &step.step_id, &step.name, step.attempt) {
-                watched.failed(host, AttemptOutcome::Failed, &error);
-            }
-            done(host, &run, step.step_id, step.attempt, Err(error));
-        }
+        missing(host, &run, step);
         return None;
     };
     let context = context(host, &run, &step, token.clone());
+    let timeout = step.timeout.or(longest.map(|longest| longest.as_millis() as u64));
     let host = host.clone();
-    Some(async move {
-        let RunStep { step_id, name, attempt, input, timeout, deadline, once, .. } = step;
-        let policed = |error: AttemptError| AttemptError { policy: retry.clone().map(Box::new), ..error };
-        let mut timeout = timeout.or(longest.map(|longest| longest.as_millis() as u64));
-        let (mut handler, mut place) = (handler, place);
+    Some(Making { host, run, step, token, retry, context, handler, place, timeout }.make())
+}
+
+/// The host has no such step.
+fn missing(host: &Arc<Shared>, run: &Arc<RunShared>, step: RunStep) {
+    let why = host.steps.registry.unknown(&step.name);
+    if step.attempt > 1 {
+        // It was there when the call was made: an operator forgot something, the script did nothing wrong.
+        return park(host, run, &step.step_id, format!("step {} is under way, but {why}", step.step_id));
+    }
+    let error = AttemptError { kind: Kind::UnknownStep, fatal: true, ..AttemptError::new(why) };
+    Metered::begin(host, &step.name).ended(host, Outcome::Failed);
+    if let Some(watched) = Watched::begin(host, run, &step.step_id, &step.name, step.attempt) {
+        watched.failed(host, AttemptOutcome::Failed, &error);
+    }
+    done(host, run, step.step_id, step.attempt, Err(error));
+}
+
+/// An attempt that is being made.
+struct Making {
+    host: Arc<Shared>,
+    run: Arc<RunShared>,
+    step: RunStep,
+    token: CancellationToken,
+    /// What the operator's rules say of its retries.
+    retry: Option<RetryPolicy>,
+    context: StepContext,
+    handler: Arc<dyn StepHandler>,
+    /// Its place among the attempts of a step whose number is limited.
+    place: Option<Place>,
+    /// Milliseconds it may take.
+    timeout: Option<u64>,
+}
+
+impl Making {
+    /// Until it has a result, or is not wanted any more. What only an operator can mend is waited for, and tried again.
+    async fn make(mut self) {
         let mut counted = false;
         loop {
-            // Misconfigured to the end, which for an attempt that took too long comes after its result.
-            let pass = match place.take() {
+            let pass = match self.place.take() {
                 None => None,
                 Some(place) => {
-                    let waits = host.observe.meters.waiting_for_limit.raise();
-                    let pass = turn(place, &token).await;
+                    let waits = self.host.observe.meters.waiting_for_limit.raise();
+                    let pass = turn(place, &self.token).await;
                     drop(waits);
                     match pass {
                         Some(pass) => Some(pass),
-                        None => return lost(&host, &run, &step_id),
+                        None => return self.lost(),
                     }
                 }
             };
             if !std::mem::replace(&mut counted, true) {
-                host.observe.counters.attempts.fetch_add(1, Ordering::Relaxed);
+                self.host.observe.counters.attempts.fetch_add(1, Ordering::Relaxed);
             }
-            let metered = Metered::begin(&host, &name);
-            let watched = Watched::begin(&host, &run, &step_id, &name, attempt);
-            let mut work = guarded(&handler, context.clone(), Value::clone(&input));
-            let result = match timeout {
-                None => watch(&mut work, &token, &host).await,
-                Some(ms) => {
-                    // Kept until the attempt is over: a clock that is told when to go on sees that somebody still reacts.
-                    let mut nap = host.store.clock.sleep(Duration::from_millis(ms));
-                    let ended = tokio::select! {
-                        biased;
-                        result = watch(&mut work, &token, &host) => Some(result),
-                        () = &mut nap => None,
-                    };
-                    if let Some(result) = ended {
-                        result
-                    } else {
-                        token.cancel();
-                        let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
-                        let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
-                        let _running = metered.ended(&host, Outcome::Timeout);
-                        if let Some(watched) = watched {
-                            watched.failed(&host, AttemptOutcome::TimedOut, &error);
-                        }
-                        done(&host, &run, step_id, attempt, Err(policed(error)));
-                        // It was told; it may still put its things in order.
-                        let _ = tokio::time::timeout(host.config.grace, work).await;
-                        return;
-                    }
-                }
-            };
-            if let Some(Err(error)) = &result
-                && error.is_misconfigured()
-            {
-                // What it waits for takes nobody's place.
-                drop((metered, pass));
-                if let Some(watched) = watched {
-                    watched.failed(&host, AttemptOutcome::Failed, &attempt_error(error.clone()));
-                }
-                let again = misconfigured::wait(&host, &token, &context, error, (deadline, once)).await;
-                match (again, host.steps.registry.find(&name)) {
-                    (Waited::Mended, Some(found)) => {
-                        handler = found;
-                        place = host.steps.rules.of(&name).place;
-                        let left = deadline.map(|deadline| deadline.saturating_sub(host.store.clock.now()).max(1));
-                        timeout = match (timeout, left) {
-                            (Some(timeout), Some(left)) => Some(timeout.min(left)),
-                            (timeout, left) => timeout.or(left),
-                        };
-                        continue;
-                    }
-                    (Waited::Mended, None) => {
-                        let why = host.steps.registry.unknown(&name);
-                        park(&host, &run, &step_id, format!("step {step_id} is under way, but {why}"));
-                    }
-                    (Waited::TooLong, _) => {
-                        let why = host.steps.mask.as_ref().and_then(|mask| mask(error.message()));
-                        let why = why.unwrap_or_else(|| error.message().to_owned());
-                        park(&host, &run, &step_id, format!("step {step_id} waits for an operator: {why}"));
-                    }
-                    (Waited::Late, _) => {
-                        let message = format!("the deadline was over while the attempt waited: {}", error.message());
-                        let late = StepError { mended: None, ..error.clone() };
-                        let late = AttemptError { kind: Kind::Timeout, fatal: true, message, ..attempt_error(late) };
-                        done(&host, &run, step_id, attempt, Err(late));
-                    }
-                    // Whoever takes the run up makes it, also where it may be made once only.
-                    (Waited::Unwanted, _) if host.life.is_stopping() => {
-                        let message = format!("the host stopped while the attempt waited: {}", error.message());
-                        let kind = Kind::Interrupted;
-                        let error = AttemptError { kind, retry_after: Some(0), ..AttemptError::new(message) };
-                        done(&host, &run, step_id, attempt, Err(error));
-                    }
-                    (Waited::Unwanted, _) => lost(&host, &run, &step_id),
-                }
+            let Some(error) = self.call(pass).await else { return };
+            if !self.is_mended(error).await {
                 return;
             }
-            if let Some(result) = result {
+        }
+    }
+
+    /// Calls the step, and sends its result. The error, if that is for an operator to mend: then there is no result yet.
+    /// The pass is held to the end, which for an attempt that took too long comes after its result.
+    async fn call(&mut self, pass: Option<Pass>) -> Option<StepError> {
+        let host = &self.host;
+        let metered = Metered::begin(host, &self.step.name);
+        let watched = Watched::begin(host, &self.run, &self.step.step_id, &self.step.name, self.step.attempt);
+        let mut work = guarded(&self.handler, self.context.clone(), Value::clone(&self.step.input));
+        let result = match self.timeout {
+            None => watch(&mut work, &self.token, host).await,
+            Some(ms) => {
+                // Kept until the attempt is over: a clock that is told when to go on sees that it still reacts.
+                let mut nap = host.store.clock.sleep(Duration::from_millis(ms));
+                let ended = tokio::select! {
+                    biased;
+                    result = watch(&mut work, &self.token, host) => Some(result),
+                    () = &mut nap => None,
+                };
+                let Some(result) = ended else {
+                    self.too_long(ms, metered, watched, work).await;
+                    return None;
+                };
+                result
+            }
+        };
+        match result {
+            Some(Err(error)) if error.is_misconfigured() => {
+                // What it waits for takes no other attempt's place.
+                drop((metered, pass));
+                if let Some(watched) = watched {
+                    watched.failed(host, AttemptOutcome::Failed, &attempt_error(error.clone()));
+                }
+                return Some(error);
+            }
+            Some(result) => {
                 let result = mask::result(host.steps.mask.as_ref(), result).map_err(attempt_error);
-                let result = result.and_then(|output| within_limit(&host, output));
-                metered.ended(&host, Outcome::of(&result));
+                let result = result.and_then(|output| within_limit(host, output));
+                metered.ended(host, Outcome::of(&result));
                 match (watched, &result) {
                     (None, _) => {}
-                    (Some(watched), Ok(_)) => watched.ended(&host, AttemptOutcome::Completed),
-                    (Some(watched), Err(error)) => watched.failed(&host, AttemptOutcome::Failed, error),
+                    (Some(watched), Ok(_)) => watched.ended(host, AttemptOutcome::Completed),
+                    (Some(watched), Err(error)) => watched.failed(host, AttemptOutcome::Failed, error),
                 }
-                done(&host, &run, step_id, attempt, result.map_err(policed));
-            } else {
-                metered.ended(&host, if host.life.is_stopping() { Outcome::Lost } else { Outcome::Cancelled });
-                if let Some(watched) = watched {
-                    watched.ended(&host, AttemptOutcome::Cancelled);
-                }
-                lost(&host, &run, &step_id);
+                self.done(result.map_err(|error| self.policed(error)));
             }
-            return;
+            None => {
+                metered.ended(host, if host.life.is_stopping() { Outcome::Lost } else { Outcome::Cancelled });
+                if let Some(watched) = watched {
+                    watched.ended(host, AttemptOutcome::Cancelled);
+                }
+                self.lost();
+            }
         }
-    })
+        None
+    }
+
+    /// The attempt is told to stop, and its timeout is the result.
+    async fn too_long(&self, ms: u64, metered: Metered, watched: Option<Watched>, work: Attempt) {
+        let host = &self.host;
+        self.token.cancel();
+        let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
+        let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
+        let _running = metered.ended(host, Outcome::Timeout);
+        if let Some(watched) = watched {
+            watched.failed(host, AttemptOutcome::TimedOut, &error);
+        }
+        self.done(Err(self.policed(error)));
+        // It was told; it may still put its things in order.
+        let _ = tokio::time::timeout(host.config.grace, work).await;
+    }
+
+    /// Waits until an operator has mended what the error complains about; `true`: the step is to be called again.
+    async fn is_mended(&mut self, error: StepError) -> bool {
+        let (host, step) = (&self.host, &self.step);
+        let bounds = (step.deadline, step.once);
+        let waited = misconfigured::wait(host, &self.token, &self.context, &error, bounds).await;
+        let id = &step.step_id;
+        match (waited, host.steps.registry.find(&step.name)) {
+            (Waited::Mended, Some(found)) => {
+                let left = step.deadline.map(|deadline| deadline.saturating_sub(host.store.clock.now()).max(1));
+                self.timeout = match (self.timeout, left) {
+                    (Some(timeout), Some(left)) => Some(timeout.min(left)),
+                    (timeout, left) => timeout.or(left),
+                };
+                self.place = host.steps.rules.of(&step.name).place;
+                self.handler = found;
+                return true;
+            }
+            (Waited::Mended, None) => {
+                let why = host.steps.registry.unknown(&step.name);
+                park(host, &self.run, id, format!("step {id} is under way, but {why}"));
+            }
+            (Waited::TooLong, _) => {
+                let why = host.steps.mask.as_ref().and_then(|mask| mask(error.message()));
+                let why = why.unwrap_or_else(|| error.message().to_owned());
+                park(host, &self.run, id, format!("step {id} waits for an operator: {why}"));
+            }
+            (Waited::Late, _) => {
+                let message = format!("the deadline was over while the attempt waited: {}", error.message());
+                let late = StepError { mended: None, ..error };
+                self.done(Err(AttemptError { kind: Kind::Timeout, fatal: true, message, ..attempt_error(late) }));
+            }
+            // The host that takes the run up makes it, also where it may be made once only.
+            (Waited::Unwanted, _) if host.life.is_stopping() => {
+                let message = format!("the host stopped while the attempt waited: {}", error.message());
+                self.done(Err(interrupted(message)));
+            }
+            (Waited::Unwanted, _) => self.lost(),
+        }
+        false
+    }
+
+    fn policed(&self, error: AttemptError) -> AttemptError {
+        AttemptError { policy: self.retry.clone().map(Box::new), ..error }
+    }
+
+    fn done(&self, result: Result<Value, AttemptError>) {
+        done(&self.host, &self.run, self.step.step_id.clone(), self.step.attempt, result);
+    }
+
+    fn lost(&self) {
+        lost(&self.host, &self.run, &self.step.step_id);
+    }
+}
+
+/// The host stops: the attempt is made by the host that takes the run up, and counts as none.
+fn interrupted(message: String) -> AttemptError {
+    AttemptError { kind: Kind::Interrupted, retry_after: Some(0), ..AttemptError::new(message) }
 }
 
 /// An operator has to do something about the run.

@@ -81,7 +81,8 @@ impl Phase {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::replay::recorded::Recorded;
+    use crate::{Body, Event, StepId};
 
     #[test]
     fn calls_are_found_in_whatever_order_they_are_made() {

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use durhai_core::replay::Verdict;
-use durhai_core::{Event, Replay, Version};
+use durhai_core::{Event, Version};
 use durhai_engine::{Bundle, Execution, Program, Sandbox, Yield};
 use durhai_world::{Row, WorldError};
 
 use super::report::CompatVerdict;
 use crate::error::Unready;
+use crate::logs::session;
 use crate::shared::Shared;
 
 /// A version, ready to run on one thread.
@@ -34,10 +35,7 @@ impl<'a> CompatCheck<'a> {
     /// A text that does not compile here is said of each run.
     pub fn new(host: &'a Shared, version: Version, bundle: &Bundle) -> Self {
         let sandbox = Sandbox::new(&host.config.sandbox);
-        let program = sandbox.compile(bundle).map(Rc::new).map_err(|diagnostics| {
-            let all: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-            format!("the script of version {} does not compile here: {}", version.short(), all.join("\n"))
-        });
+        let program = session::compile(&sandbox, &version, bundle).map(Rc::new).map_err(|why| why.to_string());
         CompatCheck { host, sandbox, version, program }
     }
 
@@ -68,34 +66,23 @@ pub(crate) fn fit(
     if history.last().is_some_and(|event| event.body.is_terminal()) {
         return Fit::Ended;
     }
-    let mut replay = match Replay::new(history, host.config.limits.clone()) {
+    let mut replay = match session::open(history, &host.config.limits) {
         Ok(replay) => replay,
-        Err(error) => return Fit::Not(CompatVerdict::Unreadable { reason: format!("damaged log: {error}") }),
+        Err(why) => return Fit::Not(CompatVerdict::Unreadable { reason: why.to_string() }),
     };
     if *version != row.version {
         replay.migrate(host.store.clock.now(), row.version.clone(), version.clone());
     }
     let mut exec = Execution::new(program, replay);
-    loop {
-        match exec.turn(sandbox, stop) {
-            // It shows more than one commit takes, beyond its log: a run that moves goes on from there.
-            Yield::Full if exec.replay().is_live() => break,
-            Yield::Full => exec.replay_mut().drop_outputs(),
-            Yield::Preempted if stop() => return Fit::Stopped,
-            Yield::Preempted => {}
-            Yield::Idle | Yield::Stopped => break,
-        }
+    if session::to_the_end(&mut exec, sandbox, stop) == Yield::Preempted {
+        return Fit::Stopped;
     }
     let replay = exec.replay();
     match replay.verdict() {
         Some(Verdict::Diverged(divergence)) => {
             let mut divergence = divergence.clone();
-            let recorded = replay.version_at(divergence.seq).clone();
-            for (side, version) in [(&mut divergence.asked, version), (&mut divergence.recorded, &recorded)] {
-                if let Some(side) = side {
-                    side.source = host.versions.source_line(&*host.store.world, version, &side.site);
-                }
-            }
+            let line = |version: &Version, site: &str| host.versions.source_line(&*host.store.world, version, site);
+            session::add_lines(&mut divergence, replay, &|site| line(version, site), &line);
             Fit::Not(CompatVerdict::Diverges { divergence }.shorten())
         }
         _ => match replay.new_failure() {
