@@ -9,7 +9,7 @@ use std::time::Duration;
 use durhai::metrics::{MetricKind, MetricValue, Metrics, OTHER};
 use durhai::view::{Committed, HookRequest, RunCount};
 use durhai::{Body, Host, HostBuilder, MemoryWorld, Run, Status, StepContext, StepError, StepRule, Value, World};
-use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock, Stage};
+use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock, StepDoubles};
 use serde_json::json;
 
 const MINUTE: u64 = 60_000;
@@ -242,14 +242,14 @@ async fn runs_that_leave_memory_and_come_back_are_counted() {
 async fn messages_schedules_and_limits_are_counted() {
     let place = Place::new();
     let pulse = Pulse::default();
-    let stage = Stage::new(pulse.clone());
+    let doubles = StepDoubles::new(pulse.clone());
     let scheduled = "const WORKFLOW = #{ schedule: #{ cron: \"0 * * * *\" } };\n1";
     let host = place
         .host()
         .workflow("w", "let h = hook(#{ token: \"t\" }); [wait_for(\"go\"), h.wait().body, suspend(1)]")
         .workflow("tick", scheduled)
         .workflow("two", "parallel([|| use_step(\"limited\", 1), || use_step(\"limited\", 2)])")
-        .steps(stage.source())
+        .steps(doubles.source())
         .step_rule("limited", StepRule { concurrency: Some(1), ..StepRule::default() })
         .start()
         .await
@@ -286,7 +286,7 @@ async fn messages_schedules_and_limits_are_counted() {
     })
     .await;
     for _ in 0..2 {
-        pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| stage.end(id, None)).map(drop), || "both").await;
+        pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| doubles.end(id, None)).map(drop), || "both").await;
     }
     two.wait().await.unwrap();
     let now = host.metrics().await;
@@ -295,7 +295,7 @@ async fn messages_schedules_and_limits_are_counted() {
 
     // What a host leaves behind when it stops.
     host.run("two").start().await.unwrap();
-    pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| stage.has(id)).map(drop), || "one").await;
+    pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| doubles.has(id)).map(drop), || "one").await;
     host.shutdown().await;
     let now = host.metrics().await;
     assert_eq!(count(&now, "durhai_step_attempts_total", &[("step", "limited"), ("outcome", "lost")]), 1);
@@ -377,12 +377,12 @@ async fn a_host_without_a_world_has_metrics() {
 async fn commits_tell_of_all_that_can_be_seen() {
     let place = Place::new();
     let pulse = Pulse::default();
-    let stage = Stage::new(pulse.clone());
+    let doubles = StepDoubles::new(pulse.clone());
     let host = place
         .host()
         .workflow("w", "set_status(\"first\"); use_step(\"a\"); set_state(\"k\", 1); run_workflow(\"c\"); suspend(1)")
         .workflow("c", "7")
-        .steps(stage.source())
+        .steps(doubles.source())
         .start()
         .await
         .unwrap();
@@ -397,7 +397,7 @@ async fn commits_tell_of_all_that_can_be_seen() {
     assert_eq!(created.version, host.workflows().iter().find(|of| of.name == "w").unwrap().version.clone().unwrap());
     let first = next().await;
     assert_eq!((first.events.len(), first.status), (2, Status::Running));
-    pulse.until(|| stage.end("1", None).then_some(()), || "the step").await;
+    pulse.until(|| doubles.end("1", None).then_some(()), || "the step").await;
     let mut told = Vec::new();
     while told.last().is_none_or(|last: &Committed| last.status != Status::Suspended) {
         told.push(next().await);

@@ -8,7 +8,7 @@ use durhai::clock::Clock;
 use durhai::{
     Body, Host, HostBuilder, HostError, MemoryWorld, Query, Run, RunError, Status, StepContext, StepError, Value, World,
 };
-use durhai_testkit::{Fault, FaultWorld, Pulse, Quiet, SimClock, Stage, quiet};
+use durhai_testkit::{Fault, FaultWorld, Pulse, Quiet, SimClock, StepDoubles, quiet};
 use serde_json::json;
 
 const SLEEPER: &str = "sleep(\"1 day\"); use_step(\"echo\", input)";
@@ -219,19 +219,19 @@ async fn a_run_that_crashes_its_host_again_and_again_is_parked() {
 async fn parked_runs_can_be_ended() {
     let (world, clock) = new();
     let pulse = Pulse::default();
-    let stage = Stage::new(pulse.clone());
+    let doubles = StepDoubles::new(pulse.clone());
     let script = "use_step(\"here\")";
-    let first = host(&world, &clock).steps(stage.source()).workflow("w", script).start().await.unwrap();
+    let first = host(&world, &clock).steps(doubles.source()).workflow("w", script).start().await.unwrap();
     for id in ["a", "b"] {
         first.run("w").id(id).start().await.unwrap();
         pulse
             .until(
-                || (stage.entrances().len() == ["a", "b"].iter().position(|at| *at == id).unwrap() + 1).then_some(()),
+                || (doubles.begun().len() == ["a", "b"].iter().position(|at| *at == id).unwrap() + 1).then_some(()),
                 || id,
             )
             .await;
     }
-    drop(stage);
+    drop(doubles);
     first.shutdown().await;
     // The next host lacks the step: somebody forgot it.
     let second = host(&world, &clock).workflow("w", script).start().await.unwrap();

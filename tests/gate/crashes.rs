@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durhai::{Host, MemoryWorld, Status};
-use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock, Stage};
+use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock, StepDoubles};
 use durhai_world::Query;
 use serde_json::json;
 
@@ -23,17 +23,17 @@ async fn once(fault: Fault) -> u64 {
     let host = |fault: Fault| {
         let shared: Arc<dyn World> = world.clone();
         let connection = Arc::new(FaultWorld::new(shared, fault, pulse.clone()));
-        let stage = Stage::new(pulse.clone());
+        let doubles = StepDoubles::new(pulse.clone());
         let builder = Host::builder().shared_world(connection.clone()).clock(clock.clone()).watch(false);
-        (connection, stage.clone(), builder.workers(2).workflows(folder.path()).steps(stage.source()))
+        (connection, doubles.clone(), builder.workers(2).workflows(folder.path()).steps(doubles.source()))
     };
     // Both stand in the middle: `b` is under way, `x` has not come.
-    let (_, stage, builder) = host(Fault::Never);
+    let (_, doubles, builder) = host(Fault::Never);
     let first = builder.start().await.unwrap();
     for id in ["one", "two"] {
         first.run("order").id(id).start().await.unwrap();
-        pulse.until(|| stage.end(&format!("{id}/1"), None).then_some(()), || id).await;
-        pulse.until(|| stage.has(&format!("{id}/2.1.1")).then_some(()), || id).await;
+        pulse.until(|| doubles.end(&format!("{id}/1"), None).then_some(()), || id).await;
+        pulse.until(|| doubles.has(&format!("{id}/2.1.1")).then_some(()), || id).await;
     }
     let old = serving(&first, "order");
     first.shutdown().await;
@@ -54,7 +54,7 @@ async fn once(fault: Fault) -> u64 {
     }
     world.crash();
 
-    let (_, stage, builder) = host(Fault::Never);
+    let (_, doubles, builder) = host(Fault::Never);
     let last = builder.start().await.unwrap();
     last.reload().await.unwrap();
     let new = serving(&last, "order");
@@ -62,14 +62,14 @@ async fn once(fault: Fault) -> u64 {
     for id in ["one", "two"] {
         let run = last.get(id).await.unwrap();
         run.signal("x", &9).await.unwrap();
-        pulse.until(|| stage.end(&format!("{id}/2.1.1"), None).then_some(()), || (what.clone(), id)).await;
+        pulse.until(|| doubles.end(&format!("{id}/2.1.1"), None).then_some(()), || (what.clone(), id)).await;
         // Moved, so it has the third step.
-        pulse.until(|| stage.end(&format!("{id}/3"), None).then_some(()), || (what.clone(), id)).await;
+        pulse.until(|| doubles.end(&format!("{id}/3"), None).then_some(()), || (what.clone(), id)).await;
         assert_eq!(run.output::<Value>().await.unwrap(), json!([1, [2, 9]]), "{what}");
         assert_eq!(run.status().await.unwrap(), Status::Completed);
         assert_eq!(versions_in(&world, run.id()), [old.clone(), new.clone()], "{what}: moved once");
     }
-    assert!(stage.entrances().iter().all(|(key, _)| !key.ends_with("/1")), "{what}: what was done was made again");
+    assert!(doubles.begun().iter().all(|(key, _)| !key.ends_with("/1")), "{what}: what was done was made again");
     last.shutdown().await;
     writes
 }

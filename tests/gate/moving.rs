@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::{HostError, MemoryWorld, Query, Run, Status};
-use durhai_testkit::{Ending, Pulse, SimClock, Stage};
+use durhai_testkit::{Ending, Pulse, SimClock, StepDoubles};
 use serde_json::json;
 
 use super::*;
 
-/// One workflow `w`, whose steps wait on a stage.
+/// One workflow `w`, whose steps wait.
 struct Scene {
     folder: tempfile::TempDir,
     world: Arc<MemoryWorld>,
     clock: Arc<SimClock>,
     pulse: Pulse,
-    stage: Arc<Stage>,
+    doubles: Arc<StepDoubles>,
     host: Host,
 }
 
@@ -28,13 +28,13 @@ impl Scene {
     async fn with(text: &str, change: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
-        let stage = Stage::new(pulse.clone());
+        let doubles = StepDoubles::new(pulse.clone());
         save(folder.path(), text);
         let shared: Arc<dyn World> = world.clone();
         let builder = Host::builder().shared_world(shared).clock(clock.clone()).workers(2).watch(false);
-        let builder = builder.workflows(folder.path()).steps(stage.source());
+        let builder = builder.workflows(folder.path()).steps(doubles.source());
         let host = change(builder).start().await.unwrap();
-        Scene { folder, world, clock, pulse, stage, host }
+        Scene { folder, world, clock, pulse, doubles, host }
     }
 
     async fn start(&self, id: &str) -> Run {
@@ -42,7 +42,7 @@ impl Scene {
     }
 
     async fn enters(&self, step: &str) {
-        self.pulse.until(|| self.stage.has(step).then_some(()), || step.to_owned()).await;
+        self.pulse.until(|| self.doubles.has(step).then_some(()), || step.to_owned()).await;
     }
 
     /// The new text serves; runs stay where they are.
@@ -82,16 +82,16 @@ async fn attempts_go_on_and_are_not_made_again() {
         scene.enters("r/1.2.1").await;
         scene.save(&text("use_step(\"after\", 3); [all, \"new\"]")).await;
         scene.move_it(&run).await;
-        assert!(scene.stage.end("1.1.1", None) && scene.stage.end("1.2.1", None));
+        assert!(scene.doubles.end("1.1.1", None) && scene.doubles.end("1.2.1", None));
         scene.enters("r/2").await;
         // And again, with the next one under way.
         scene.save(&text("use_step(\"after\", 3); [all, \"newer\"]")).await;
         scene.move_it(&run).await;
-        assert!(scene.stage.end("2", None));
+        assert!(scene.doubles.end("2", None));
         assert_eq!(run.output::<Value>().await.unwrap(), json!([[1, 2], "newer"]));
-        let mut entrances = scene.stage.entrances();
-        entrances.sort();
-        assert_eq!(entrances, [("r/1.1.1".into(), 1), ("r/1.2.1".into(), 1), ("r/2".into(), 1)], "{options}");
+        let mut begun = scene.doubles.begun();
+        begun.sort();
+        assert_eq!(begun, [("r/1.1.1".into(), 1), ("r/1.2.1".into(), 1), ("r/2".into(), 1)], "{options}");
         assert_eq!(versions_in(&scene.world, run.id()).len(), 3);
         scene.host.shutdown().await;
     }
@@ -106,7 +106,7 @@ async fn a_wait_between_attempts_goes_on_and_the_new_text_decides_over_later_one
     let run = scene.start("r").await;
     for attempt in 1..=3 {
         scene.enters("r/1").await;
-        scene.stage.end("1", Some(Ending::Error(StepError::retry("not yet"))));
+        scene.doubles.end("1", Some(Ending::Error(StepError::retry("not yet"))));
         scene.until_retry(&run, attempt).await;
         if attempt == 1 {
             scene.save(&text(9)).await;
@@ -115,7 +115,7 @@ async fn a_wait_between_attempts_goes_on_and_the_new_text_decides_over_later_one
         scene.clock.advance(600_000);
     }
     scene.enters("r/1").await;
-    scene.stage.end("1", None);
+    scene.doubles.end("1", None);
     assert_eq!(run.output::<i64>().await.unwrap(), 1);
     scene.host.shutdown().await;
 }
@@ -134,7 +134,7 @@ async fn what_does_not_fit_goes_on_as_if_nothing_had_happened() {
     let scene = Scene::new("let a = use_step(\"a\", 1);\nlet b = use_step(\"b\", 2);\n[a, b]").await;
     let run = scene.start("r").await;
     scene.enters("r/1").await;
-    scene.stage.end("1", None);
+    scene.doubles.end("1", None);
     scene.enters("r/2").await;
     let before = run.events(1, 100).await.unwrap();
     scene.save("let a = use_step(\"other\", 1);\nlet b = use_step(\"b\", 2);\n[a, b]").await;
@@ -143,9 +143,9 @@ async fn what_does_not_fit_goes_on_as_if_nothing_had_happened() {
     assert_eq!(stays.place, "w.rhai:1");
     assert!(stays.verdict.to_string().contains("asked    use_step(\"other\")"), "{}", stays.verdict);
     assert_eq!(run.events(1, 100).await.unwrap(), before);
-    scene.stage.end("2", None);
+    scene.doubles.end("2", None);
     assert_eq!(run.output::<Value>().await.unwrap(), json!([1, 2]));
-    assert_eq!(scene.stage.entrances().len(), 2);
+    assert_eq!(scene.doubles.begun().len(), 2);
     let ended = run.migrate(None, true).await.unwrap_err();
     assert!(matches!(&ended, HostError::Conflict(text) if text.contains("completed")), "{ended}");
     let unknown = run.migrate(Some(Version::from_digest("feed")), true).await.unwrap_err();
@@ -170,8 +170,8 @@ async fn the_new_text_may_want_more_at_once() {
     let log = run.events(1, 100).await.unwrap();
     let at = |wanted: fn(&Body) -> bool| log.iter().position(|event| wanted(&event.body)).unwrap();
     assert!(at(|body| matches!(body, Body::RunMigrated { .. })) < at(|body| matches!(body, Body::HookOpened { .. })));
-    scene.stage.end("1.1.1", None);
-    scene.stage.end("1.3.1", None);
+    scene.doubles.end("1.1.1", None);
+    scene.doubles.end("1.3.1", None);
     run.signal("x", &2).await.unwrap();
     let payload = durhai::view::HookRequest { method: "POST".into(), body: json!(4), ..Default::default() };
     scene.host.deliver_hook("t", payload, None).await.unwrap();
@@ -238,9 +238,9 @@ async fn children_that_run_are_waited_for_by_the_new_text() {
     scene.enters(&format!("{child}/1")).await;
     scene.save(&text("[x]")).await;
     scene.move_it(&run).await;
-    scene.stage.end(&format!("{child}/1"), None);
+    scene.doubles.end(&format!("{child}/1"), None);
     assert_eq!(run.output::<Value>().await.unwrap(), json!([1]));
-    assert_eq!(scene.stage.entrances().len(), 1);
+    assert_eq!(scene.doubles.begun().len(), 1);
     scene.host.shutdown().await;
 }
 
@@ -266,11 +266,11 @@ async fn runs_that_nobody_holds_move_too() {
     assert_eq!((again.live, again.moved, again.already), (4, 0, 4));
     assert_eq!(waits.status().await.unwrap(), Status::Pending);
     for (run, id) in [(inside, "asleep/2"), (parked, "parked/2"), (delayed, "delayed/2"), (waits, "waits/2")] {
-        while !scene.stage.has(id) {
+        while !scene.doubles.has(id) {
             scene.clock.advance(60_000);
             tokio::task::yield_now().await;
         }
-        scene.stage.end(id, None);
+        scene.doubles.end(id, None);
         assert_eq!(run.output::<i64>().await.unwrap(), 2);
         assert_eq!(versions_in(&scene.world, run.id()).len(), 2);
     }
@@ -282,23 +282,23 @@ async fn a_run_parked_for_its_text_goes_on_with_another() {
     let scene = Scene::new("let a = use_step(\"a\", 1);\nuse_step(\"b\", 2);\na").await;
     let run = scene.start("r").await;
     scene.enters("r/1").await;
-    scene.stage.end("1", None);
+    scene.doubles.end("1", None);
     scene.enters("r/2").await;
     scene.host.shutdown().await;
     let bad = durhai_engine::Bundle::single("w", "use_step(\"z\")");
     scene.world.put_program(&bad.version(), &serde_json::to_vec(&bad).unwrap()).unwrap();
     super::edits::force(&scene.world, run.id(), &bad.version());
     let shared: Arc<dyn World> = scene.world.clone();
-    let stage = Stage::new(scene.pulse.clone());
+    let doubles = StepDoubles::new(scene.pulse.clone());
     let builder =
         Host::builder().shared_world(shared).clock(scene.clock.clone()).workflows(scene.folder.path()).watch(false);
-    let host = builder.steps(stage.source()).start().await.unwrap();
+    let host = builder.steps(doubles.source()).start().await.unwrap();
     let run = host.get("r").await.unwrap();
     scene.until_status(&run, Status::Parked).await;
     let moved = run.migrate(None, false).await.unwrap();
     assert!(moved.moved);
-    scene.pulse.until(|| stage.has("r/2").then_some(()), || "the second step").await;
-    stage.end("2", None);
+    scene.pulse.until(|| doubles.has("r/2").then_some(()), || "the second step").await;
+    doubles.end("2", None);
     assert_eq!(run.output::<i64>().await.unwrap(), 1);
     host.shutdown().await;
 }
@@ -308,22 +308,22 @@ async fn a_run_that_moved_and_failed_is_tried_again_with_what_it_had_last() {
     let scene = Scene::new("let a = use_step(\"a\", 1);\nlet b = use_step(\"b\", 2, #{ retry: false });\n[a, b]").await;
     let run = scene.start("r").await;
     scene.enters("r/1").await;
-    scene.stage.end("1", None);
+    scene.doubles.end("1", None);
     scene.enters("r/2").await;
     scene.save("let a = use_step(\"a\", 1);\nlet b = use_step(\"b\", 2, #{ retry: false });\n[a, b, \"moved\"]").await;
     scene.move_it(&run).await;
     let moved = serving(&scene.host, "w");
     // What serves does not fit any more.
     scene.save("use_step(\"z\")").await;
-    scene.stage.end("2", Some(Ending::Error(StepError::fatal("no"))));
+    scene.doubles.end("2", Some(Ending::Error(StepError::fatal("no"))));
     run.output::<Value>().await.unwrap_err();
     let again = run.retry().await.unwrap();
     assert_eq!(again.view().await.unwrap().version, moved);
     // It has the keys of the run that failed.
-    let twice = || scene.stage.entrances().iter().filter(|(key, _)| key == "r/2").count() == 2;
+    let twice = || scene.doubles.begun().iter().filter(|(key, _)| key == "r/2").count() == 2;
     scene.pulse.until(|| twice().then_some(()), || "r/2 again").await;
-    scene.stage.end("r/2", None);
+    scene.doubles.end("r/2", None);
     assert_eq!(again.output::<Value>().await.unwrap(), json!([1, 2, "moved"]));
-    assert_eq!(scene.stage.entrances().iter().filter(|(key, _)| key.ends_with("/1")).count(), 1);
+    assert_eq!(scene.doubles.begun().iter().filter(|(key, _)| key.ends_with("/1")).count(), 1);
     scene.host.shutdown().await;
 }

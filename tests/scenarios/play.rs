@@ -10,7 +10,7 @@ use durhai::view::HookRequest;
 use durhai::{Body, Event, Host, HostError, MemoryWorld, Query, RunId, RunView, Status, StepError, Value, World};
 use durhai_core::{Replay, duration};
 use durhai_engine::Execution;
-use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, ReadFault, SimClock, Stage, events};
+use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, ReadFault, SimClock, StepDoubles, events};
 
 use durhai_world::Row;
 
@@ -57,7 +57,7 @@ struct Play<'a> {
     pulse: Pulse,
     run: RunId,
     connection: Arc<FaultWorld>,
-    stage: Arc<Stage>,
+    doubles: Arc<StepDoubles>,
     host: Host,
     /// Steps that were completed when a host crashed: no other may make them again.
     completed: HashSet<String>,
@@ -78,7 +78,7 @@ enum Settled {
 pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) -> Played {
     let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
     let run = RunId::new("run-1").expect("an id");
-    let (connection, stage, host) = host(scenario, trouble, &world, &clock, &pulse).await;
+    let (connection, doubles, host) = host(scenario, trouble, &world, &clock, &pulse).await;
     let writes = connection.clone();
     let (completed, crashes, refused) = (HashSet::new(), 0, Mutex::default());
     let mut play = Play {
@@ -90,7 +90,7 @@ pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) 
         pulse,
         run,
         connection,
-        stage,
+        doubles,
         host,
         completed,
         crashes,
@@ -154,20 +154,20 @@ async fn host(
     world: &Arc<MemoryWorld>,
     clock: &Arc<SimClock>,
     pulse: &Pulse,
-) -> (Arc<FaultWorld>, Arc<Stage>, Host) {
+) -> (Arc<FaultWorld>, Arc<StepDoubles>, Host) {
     let shared: Arc<dyn World> = world.clone();
     let connection = FaultWorld::new(shared, trouble.fault, pulse.clone());
     let connection = Arc::new(connection.notices(trouble.notices).reads_fail(trouble.reads));
-    let stage = Stage::new(pulse.clone());
+    let doubles = StepDoubles::new(pulse.clone());
     let mut builder =
-        Host::builder().shared_world(connection.clone()).clock(clock.clone()).steps(stage.source()).workers(1);
+        Host::builder().shared_world(connection.clone()).clock(clock.clone()).steps(doubles.source()).workers(1);
     for (name, script) in &scenario.scripts {
         builder = builder.workflow(name, script);
     }
     if trouble.evict {
         builder = builder.evict_after(Duration::ZERO).max_live_runs(32);
     }
-    (connection, stage, builder.start().await.expect("a host starts"))
+    (connection, doubles, builder.start().await.expect("a host starts"))
 }
 
 impl Play<'_> {
@@ -257,7 +257,7 @@ impl Play<'_> {
 
     fn look_at(&self, row: &Row) -> Option<Settled> {
         let log = events(&*self.world, &row.run);
-        // The log alone says what must still come: every attempt that is under way waits on the stage, no timer is due.
+        // The log alone says what must still come: every attempt that is under way waits on the doubles, no timer is due.
         let execution = self.replayers.of(&row.workflow).replay(log);
         let replay = execution.replay();
         if replay.started_at().is_none() {
@@ -268,7 +268,7 @@ impl Play<'_> {
         if !self.world.inbox(&row.run, 0, 1).expect("it answers").is_empty() {
             return None;
         }
-        let steps_wait = open_steps(&row.run, replay).iter().all(|id| self.stage.has(id));
+        let steps_wait = open_steps(&row.run, replay).iter().all(|id| self.doubles.has(id));
         let due = replay.wake_at().is_some_and(|at| at <= self.clock.now());
         (steps_wait && !due).then_some(Settled::Waits)
     }
@@ -286,7 +286,7 @@ impl Play<'_> {
     fn finish_first(&self) -> bool {
         let first =
             self.live().find_map(|(row, execution)| open_steps(&row.run, execution.replay()).into_iter().next());
-        first.is_some_and(|id| self.stage.end(&id, None))
+        first.is_some_and(|id| self.doubles.end(&id, None))
     }
 
     /// Goes to the next moment at which something happens by itself.
@@ -335,12 +335,12 @@ impl Play<'_> {
         }
         self.world.crash();
         let trouble = Trouble { fault: Fault::Never, ..self.trouble };
-        (self.connection, self.stage, self.host) =
+        (self.connection, self.doubles, self.host) =
             host(self.scenario, trouble, &self.world, &self.clock, &self.pulse).await;
     }
 
     fn check_entrances(&self) {
-        for (id, attempt) in self.stage.entrances() {
+        for (id, attempt) in self.doubles.begun() {
             let title = &self.scenario.title;
             assert!(!self.completed.contains(&id), "{title}: step {id} had ended, attempt {attempt} was made again");
         }
@@ -447,7 +447,7 @@ impl Play<'_> {
             }
             other => panic!("{}: what is {other:?}?", self.scenario.title),
         };
-        let ended = self.stage.end(&format!("{run}/{what}"), ending);
+        let ended = self.doubles.end(&format!("{run}/{what}"), ending);
         assert!(ended || self.crashes > 0, "{}: {action}: no such step is under way", self.scenario.title);
         if verb == "log" {
             // A line is written with the next turn; there is nothing else to see of it.
@@ -469,7 +469,7 @@ impl Play<'_> {
         };
         let mut words = action.split(' ');
         match (words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
-            ("ok" | "err" | "fatal" | "after" | "panic", id) => self.stage.has(&format!("{run}/{id}")),
+            ("ok" | "err" | "fatal" | "after" | "panic", id) => self.doubles.has(&format!("{run}/{id}")),
             ("signal" | "once" | "hook" | "resume" | "!", _) => true,
             ("cancel" | "terminate", _) => {
                 let log = events(&*self.world, &RunId::new(run).expect("an id"));

@@ -1,26 +1,22 @@
 //! A world that dies on demand, that is slow to tell, and whose reads fail for a moment.
 
 use std::cell::Cell;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use durhai_core::{Millis, RunId, Version};
-use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row, Snapshot,
-    Watcher, World, WorldError, Write, Written,
-};
+use durhai_core::{Millis, RunId, wire};
+use durhai_world::{Chunk, Claim, Forward, Holder, Notice, Refused, Watcher, World, WorldError, Write, Written};
 use parking_lot::Mutex;
 
 use crate::pulse::Pulse;
 
-/// When the world goes away, counted in calls of [`World::write`] from 1.
+/// When the world goes away, counted in calls of [`World::write`] from 1, or in [single writes](FaultWorld::singly).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Never,
     /// In front of that write: nothing of it is stored.
     Before(u64),
-    /// Behind it: it is stored, and nobody is told.
+    /// Behind it: it is stored, and the host does not learn of it.
     After(u64),
 }
 
@@ -51,11 +47,15 @@ pub enum ReadFault {
 pub struct FaultWorld {
     inner: Arc<dyn World>,
     fault: Fault,
+    singly: bool,
+    keeps: bool,
     notices: Notices,
     writes: AtomicU64,
+    messages: AtomicU64,
+    changes: AtomicU64,
     down: Arc<AtomicBool>,
-    struck: AtomicBool,
-    /// Held from before what the fault strikes is stored until everybody can see that the world is down.
+    struck: Mutex<Option<String>>,
+    /// Held while what the fault strikes is stored.
     striking: Mutex<()>,
     pulse: Pulse,
     refused: Mutex<Vec<String>>,
@@ -74,10 +74,14 @@ impl FaultWorld {
         FaultWorld {
             inner,
             fault,
+            singly: false,
+            keeps: false,
             notices: Notices::Prompt,
             writes: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             down: Arc::new(AtomicBool::new(false)),
-            struck: AtomicBool::new(false),
+            struck: Mutex::default(),
             striking: Mutex::default(),
             pulse,
             refused: Mutex::default(),
@@ -90,6 +94,21 @@ impl FaultWorld {
     #[must_use]
     pub fn notices(mut self, notices: Notices) -> Self {
         self.notices = notices;
+        self
+    }
+
+    /// Stores the writes of a batch one after the other, so that a crash can lie between any two, and counts only those at
+    /// which a crash makes a difference: runs that are created, turns that bring events, messages.
+    #[must_use]
+    pub fn singly(mut self) -> Self {
+        self.singly = true;
+        self
+    }
+
+    /// Tells the host of no run that has expired, so that none is purged.
+    #[must_use]
+    pub fn keeps_runs(mut self) -> Self {
+        self.keeps = true;
         self
     }
 
@@ -114,9 +133,19 @@ impl FaultWorld {
         self.failed_reads.load(Ordering::SeqCst)
     }
 
-    /// Calls of `write` so far.
+    /// Writes so far, as the [`Fault`] counts them.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Messages from outside that were stored.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::SeqCst)
+    }
+
+    /// Changes of the world so far: what was seen while this stayed the same is of one moment.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Why writes were refused, in order.
@@ -132,34 +161,70 @@ impl FaultWorld {
 
     /// Whether its fault came to pass.
     pub fn struck(&self) -> bool {
-        self.struck.load(Ordering::SeqCst)
+        self.struck.lock().is_some()
     }
 
-    /// Whether it is gone. Whoever has seen what was stored last gets the answer that holds after it.
+    /// What the write was that the fault struck: `run-1: step_completed 1, timer_started 2`
+    pub fn struck_write(&self) -> Option<String> {
+        self.struck.lock().clone()
+    }
+
+    /// Whether it is gone. What the fault struck is stored by then, or never.
     pub fn is_down(&self) -> bool {
         drop(self.striking.lock());
-        self.has_gone()
-    }
-
-    fn has_gone(&self) -> bool {
         self.down.load(Ordering::SeqCst)
     }
 
-    fn world(&self) -> Result<&dyn World, WorldError> {
-        if self.has_gone() {
-            return Err(WorldError::Unavailable("the world went away (a test made it)".into()));
+    /// Stores some writes together, and dies of it where that is wanted.
+    fn store(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
+        self.inner()?;
+        let mut number = 0;
+        if !self.singly || batch.iter().any(makes_a_difference) {
+            number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
+        }
+        let (before, after) = (self.fault == Fault::Before(number), self.fault == Fault::After(number));
+        let mut striking = None;
+        if number > 0 && (before || after) {
+            striking = Some(self.striking.lock());
+            *self.struck.lock() = Some(batch.iter().map(describe).collect::<Vec<_>>().join("; "));
+            // Down before it can be seen, so that no thread of the host acts on it.
+            self.down.store(true, Ordering::SeqCst);
+        }
+        if before && number > 0 {
+            self.inner()?;
+        }
+        let sent = batch.iter().filter(|write| matches!(write, Write::Send(_))).count() as u64;
+        let answers = self.inner.write(batch)?;
+        drop(striking);
+        let refused = answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string));
+        self.refused.lock().extend(refused);
+        if answers.iter().all(Result::is_ok) {
+            self.messages.fetch_add(sent, Ordering::SeqCst);
+        }
+        self.changed();
+        Ok(answers)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Forward for FaultWorld {
+    fn inner(&self) -> Result<&dyn World, WorldError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(WorldError::Unavailable("the host was killed by the test".into()));
         }
         Ok(&*self.inner)
     }
 
-    /// For the read of this name.
-    fn read(&self, name: &str) -> Result<&dyn World, WorldError> {
+    fn read<T>(&self, call: &'static str, read: impl Fn(&dyn World) -> Result<T, WorldError>) -> Result<T, WorldError> {
         let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
         let fails = match &mut *self.read_fault.lock() {
             ReadFault::Never => false,
             ReadFault::Once(at) => number == *at,
             ReadFault::EveryFirst => FAILED.replace(!FAILED.get()),
-            ReadFault::Next(of, left) if *of == name && *left > 0 => {
+            ReadFault::Next(of, left) if *of == call && *left > 0 => {
                 *left -= 1;
                 true
             }
@@ -168,150 +233,49 @@ impl FaultWorld {
         self.failed_reads.fetch_add(u64::from(fails), Ordering::SeqCst);
         match fails {
             true => Err(WorldError::Unavailable("the world does not answer at this moment (a test made it)".into())),
-            false => self.world(),
+            false => read(self.inner()?),
         }
     }
-}
 
-impl World for FaultWorld {
     fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
-        let number = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
-        let strikes = self.fault == Fault::Before(number) || self.fault == Fault::After(number);
-        let striking = strikes.then(|| self.striking.lock());
-        if strikes {
-            self.struck.store(true, Ordering::SeqCst);
-        }
-        if self.fault == Fault::Before(number) {
-            self.crash();
-        }
-        let result = self.world()?.write(batch);
-        if let Ok(answers) = &result {
-            let refused = answers.iter().filter_map(|answer| answer.as_ref().err().map(ToString::to_string));
-            self.refused.lock().extend(refused);
-        }
-        if self.fault == Fault::After(number) {
-            self.crash();
-        }
-        drop(striking);
+        let stored = match self.singly {
+            false => self.store(batch),
+            true => batch.into_iter().try_fold(Vec::new(), |mut answers, write| {
+                answers.extend(self.store(vec![write])?);
+                Ok(answers)
+            }),
+        };
         self.pulse.beat();
-        self.world()?;
-        result
+        self.inner()?;
+        stored
     }
 
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
-        self.world()?.claim(holder, now, limit)
+        let claims = self.inner()?.claim(holder, now, limit)?;
+        if !claims.is_empty() {
+            self.changed();
+            self.pulse.beat();
+        }
+        Ok(claims)
     }
 
     fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
-        self.world()?.claim_run(run, holder, now)
-    }
-
-    fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError> {
-        self.read("renew")?.renew(holder, now)
-    }
-
-    fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
-        self.read("next_wake")?.next_wake()
-    }
-
-    fn log(&self, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
-        self.read("log")?.log(run, from, limit_bytes)
-    }
-
-    fn log_tail(&self, run: &RunId) -> Result<Option<Chunk>, WorldError> {
-        self.read("log_tail")?.log_tail(run)
-    }
-
-    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
-        self.read("inbox")?.inbox(run, after, limit)
-    }
-
-    fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {
-        self.read("stream")?.stream(run, stream, from, limit)
-    }
-
-    fn streams(&self, run: &RunId) -> Result<Vec<(String, u64)>, WorldError> {
-        self.read("streams")?.streams(run)
-    }
-
-    fn values(&self, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, WorldError> {
-        self.read("values")?.values(run)
-    }
-
-    fn reserve(&self, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError> {
-        self.read("reserve")?.reserve(token, run, fence)
-    }
-
-    fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
-        self.read("hook")?.hook(token)
-    }
-
-    fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
-        self.read("snapshot")?.snapshot(runs)
-    }
-
-    fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
-        self.world()?.copy(take)
-    }
-
-    fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError> {
-        self.world()?.restore(next)
-    }
-
-    fn set_limit(&self, key: &str, limit: u32) -> Result<(), WorldError> {
-        self.world()?.set_limit(key, limit)
-    }
-
-    fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
-        self.read("waits")?.waits(run)
-    }
-
-    fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
-        self.read("queue")?.queue(run, most)
-    }
-
-    fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
-        self.read("row")?.row(run)
-    }
-
-    fn list(&self, query: &Query) -> Result<Page, WorldError> {
-        self.read("list")?.list(query)
-    }
-
-    fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
-        self.read("run_counts")?.run_counts()
-    }
-
-    fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {
-        self.world()?.put_program(version, bytes)
-    }
-
-    fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError> {
-        self.read("program")?.program(version)
-    }
-
-    fn programs(&self) -> Result<Vec<Version>, WorldError> {
-        self.read("programs")?.programs()
-    }
-
-    fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
-        self.world()?.drop_program(version)
+        let claim = self.inner()?.claim_run(run, holder, now)?;
+        self.changed();
+        self.pulse.beat();
+        Ok(claim)
     }
 
     fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {
-        self.read("expired")?.expired(now, limit)
+        let most = if self.keeps { 0 } else { limit };
+        self.read("expired", |world| world.expired(now, most))
     }
 
     fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError> {
-        self.world()?.put_meta(key, value)
-    }
-
-    fn remove_meta(&self, key: &str) -> Result<(), WorldError> {
-        self.world()?.remove_meta(key)
-    }
-
-    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {
-        self.read("meta")?.meta(key)
+        self.inner()?.put_meta(key, value)?;
+        self.changed();
+        self.pulse.beat();
+        Ok(())
     }
 
     fn watch(&self, watcher: Watcher) {
@@ -334,13 +298,36 @@ impl World for FaultWorld {
             }
         }));
     }
+}
 
-    fn size(&self) -> Result<Option<u64>, WorldError> {
-        self.read("size")?.size()
+/// Claims that are given back and rows that change alone leave nothing that a crash could tear apart.
+fn makes_a_difference(write: &Write) -> bool {
+    match write {
+        Write::Create(_) | Write::Send(_) => true,
+        Write::Commit(commit) => commit.events.is_some(),
+        Write::Release { .. } | Write::Delete { .. } => false,
     }
+}
 
-    fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
-        self.world()?.verify(report)
+/// `run-1: step_completed 1, timer_started 2`
+fn describe(write: &Write) -> String {
+    let events = |chunk: &Chunk| {
+        let mut events = Vec::new();
+        // What cannot be read is not described.
+        let _ = wire::decode(&chunk.bytes, &mut events);
+        let names = events.iter().map(|event| match &event.step_id {
+            Some(id) => format!("{} {id}", event.body.name()),
+            None => event.body.name().to_owned(),
+        });
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match write {
+        Write::Create(create) => format!("{}: {}", create.row.run, events(&create.events)),
+        Write::Commit(commit) => {
+            format!("{}: {}", commit.run, commit.events.as_ref().map(events).unwrap_or_default())
+        }
+        Write::Send(sent) => format!("{}: a message to it", sent.run),
+        Write::Release { run, .. } | Write::Delete { run } => run.to_string(),
     }
 }
 

@@ -5,15 +5,15 @@
 //! durable: see [`quiet`].
 
 mod clock;
+mod doubles;
 mod fault;
 mod generate;
 mod pulse;
 mod quiet;
-mod stage;
 
 pub use clock::{START, SimClock};
+pub use doubles::{Ending, StepDoubles, StepNames, WaitingAttempt};
 pub use fault::{Fault, FaultWorld, Notices, ReadFault};
 pub use generate::{Rng, Script, generate};
 pub use pulse::{PATIENCE, Pulse};
 pub use quiet::{Quiet, events, quiet};
-pub use stage::{Ending, Stage};

@@ -10,14 +10,14 @@ use std::rc::Rc;
 use durhai::{RunId, RunView, Value};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Position};
 
-use crate::scene::{Scene, Thrown};
+use crate::context::{TestContext, Thrown};
 use crate::values::{self, to_dynamic};
 use crate::waits;
 
 pub use seen::calls;
 
 /// The test that is being run with an engine.
-pub type Hand = Rc<RefCell<Option<Rc<Scene>>>>;
+pub type Hand = Rc<RefCell<Option<Rc<TestContext>>>>;
 
 /// A run, as a test holds it.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct RunRef {
     pub id: RunId,
 }
 
-pub fn scene(hand: &Hand, at: Position) -> Result<Rc<Scene>, Thrown> {
+pub fn context(hand: &Hand, at: Position) -> Result<Rc<TestContext>, Thrown> {
     hand.borrow().clone().ok_or_else(|| refuse(at, "this can be called in a test only, not at the top of the file"))
 }
 
@@ -68,10 +68,10 @@ fn list(values: Vec<Value>) -> Array {
 }
 
 /// A run in words, for a finding.
-pub fn describe(scene: &Scene, at: Position, run: &RunRef) -> Result<(RunView, String), Thrown> {
-    scene.with(at, |play| {
-        let view = play.view(&run.id)?;
-        let text = waits::describe(&view, play.now());
+pub fn describe(context: &TestContext, at: Position, run: &RunRef) -> Result<(RunView, String), Thrown> {
+    context.with(at, |test_run| {
+        let view = test_run.view(&run.id)?;
+        let text = waits::describe(&view, test_run.now());
         Ok((view, text))
     })
 }

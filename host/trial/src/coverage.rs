@@ -9,7 +9,7 @@ use durhai::trace::Traced;
 use parking_lot::Mutex;
 use rhai::{AST, ASTNode, Engine, Stmt};
 
-use crate::play::Play;
+use crate::test_run::TestRun;
 
 /// How often each line was run, by file (`order`, `lib/text`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,11 +27,11 @@ pub struct FileCoverage {
 
 impl Coverage {
     /// Runs the logs of all runs of a test again and counts.
-    pub fn watch(&mut self, play: &mut Play) {
-        let Ok(rows) = play.runs() else { return };
+    pub fn watch(&mut self, test_run: &mut TestRun) {
+        let Ok(rows) = test_run.runs() else { return };
         let hits = Arc::new(Mutex::new(std::mem::take(&mut self.hits)));
         for row in rows {
-            let ran = play.ask(|host| {
+            let ran = test_run.ask(|host| {
                 let (id, hits) = (row.run.clone(), hits.clone());
                 async move {
                     let count = move |event: durhai::trace::TraceEvent| {

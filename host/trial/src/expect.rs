@@ -3,8 +3,8 @@
 use durhai::{Kind, Status, Value};
 use rhai::{Dynamic, Engine, NativeCallContext, Position};
 
-use crate::api::{Hand, RunRef, calls, describe, refuse, run_of, scene, show};
-use crate::scene::{Finding, Thrown};
+use crate::api::{Hand, RunRef, calls, context, describe, refuse, run_of, show};
+use crate::context::{Finding, Thrown};
 use crate::values::{contains, diff, equal, to_json};
 
 /// What `expect(…)` gives: every method returns it again.
@@ -176,7 +176,7 @@ fn of_runs(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("waiting_for", move |ctx: NativeCallContext<'_>, it: &mut Expectation, wanted: &str| {
         let at = ctx.call_position();
-        let (view, text) = describe(&*scene(&h, at)?, at, &run(it, "waiting_for", at)?)?;
+        let (view, text) = describe(&*context(&h, at)?, at, &run(it, "waiting_for", at)?)?;
         let is =
             |wait: &Value| ["name", "kind", "run_id"].iter().any(|key| wait.get(key) == Some(&Value::from(wanted)));
         let holds = !view.status.is_terminal() && view.waiting_for.iter().any(is);
@@ -190,7 +190,7 @@ fn of_runs(engine: &mut Engine, hand: &Hand) {
     engine.register_fn("state", move |ctx: NativeCallContext<'_>, it: &mut Expectation, key: &str, wanted: Dynamic| {
         let at = ctx.call_position();
         let wanted = to_json(&wanted).map_err(|why| refuse(at, why))?;
-        let (view, text) = describe(&*scene(&h, at)?, at, &run(it, "state", at)?)?;
+        let (view, text) = describe(&*context(&h, at)?, at, &run(it, "state", at)?)?;
         let found = view.state.get(key).cloned().unwrap_or_default();
         check(&h, at, equal(&found, &wanted), || {
             let finding = Finding::new(format!("the state {key:?} of {} is not what was expected", view.id));
@@ -201,7 +201,7 @@ fn of_runs(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("status_text", move |ctx: NativeCallContext<'_>, it: &mut Expectation, wanted: &str| {
         let at = ctx.call_position();
-        let (view, text) = describe(&*scene(&h, at)?, at, &run(it, "status_text", at)?)?;
+        let (view, text) = describe(&*context(&h, at)?, at, &run(it, "status_text", at)?)?;
         check(&h, at, view.status_text.as_deref() == Some(wanted), || {
             let found = view.status_text.as_deref().unwrap_or("nothing");
             Finding::new(format!("expected the status text {wanted:?}, found {found:?}")).note(text)
@@ -218,9 +218,9 @@ fn is(
     status: Status,
 ) -> Result<(durhai::RunView, String), Thrown> {
     let at = ctx.call_position();
-    let scene = scene(hand, at)?;
-    scene.settle(ctx)?;
-    let (view, text) = describe(&scene, at, &run(it, method, at)?)?;
+    let context = context(hand, at)?;
+    context.settle(ctx)?;
+    let (view, text) = describe(&context, at, &run(it, method, at)?)?;
     check(hand, at, view.status == status, || {
         let finding =
             Finding::new(format!("expected {} to be {status}, it is {}", view.id, view.status)).note(text.clone());
@@ -234,5 +234,5 @@ fn is(
 }
 
 fn check(hand: &Hand, at: Position, holds: bool, finding: impl FnOnce() -> Finding) -> Result<(), Thrown> {
-    if holds { Ok(()) } else { Err(scene(hand, at)?.doom(at, finding())) }
+    if holds { Ok(()) } else { Err(context(hand, at)?.doom(at, finding())) }
 }

@@ -13,9 +13,9 @@ use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Scope};
 use durhai::check::AssumedFunction;
 
 use crate::api::{self, Hand};
+use crate::context::{Doomed, Finding, TestContext, of_error};
 use crate::expect;
-use crate::play::Setting;
-use crate::scene::{Doomed, Finding, Scene, of_error};
+use crate::test_run::Setting;
 
 /// Bytes of a script of tests, or of a module.
 const MAX_TEXT: u64 = 1 << 20;
@@ -89,10 +89,10 @@ impl TestFile {
         })
     }
 
-    /// Runs one test on a scene that is new.
-    pub fn play(&self, test: &str, scene: Rc<Scene>) -> Result<(), Finding> {
-        *self.deadline.borrow_mut() = Some(scene.play.borrow().limit());
-        *self.hand.borrow_mut() = Some(scene.clone());
+    /// Runs one test in a context that is new.
+    pub fn run(&self, test: &str, context: Rc<TestContext>) -> Result<(), Finding> {
+        *self.deadline.borrow_mut() = Some(context.test_run.borrow().limit());
+        *self.hand.borrow_mut() = Some(context.clone());
         let mut result = Ok(());
         let names = [("before_each", self.before), (test, true)];
         for name in names.into_iter().filter(|(_, there)| *there).map(|(name, _)| name) {
@@ -105,7 +105,7 @@ impl TestFile {
         }
         *self.hand.borrow_mut() = None;
         // What was found sticks, also where the script caught it.
-        if let Some(found) = scene.finding.borrow().clone() {
+        if let Some(found) = context.finding.borrow().clone() {
             let mut found = found;
             if let Err(error) = &result {
                 add_stack(&mut found, error);
@@ -216,8 +216,8 @@ fn engine(hand: &Hand, deadline: &Rc<RefCell<Option<Instant>>>, folder: &Path) -
     let print = |hand: &Hand| {
         let hand = hand.clone();
         move |text: &str| {
-            if let Some(scene) = &*hand.borrow() {
-                scene.printed.borrow_mut().push(text.into());
+            if let Some(context) = &*hand.borrow() {
+                context.printed.borrow_mut().push(text.into());
             }
         }
     };

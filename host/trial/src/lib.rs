@@ -14,18 +14,16 @@
 //! ```
 
 mod api;
-mod clock;
-mod connection;
+mod context;
 mod coverage;
+mod disturbance;
 mod expect;
 mod file;
 mod ledger;
-mod play;
-mod pulse;
+mod real_steps;
 pub mod report;
 mod run;
-mod scene;
-mod stage;
+mod test_run;
 mod values;
 mod waits;
 
@@ -36,16 +34,18 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use durhai::check::AssumedFunction;
-use durhai::{StepRule, StepSource};
+use durhai::{Millis, StepRule, StepSource};
 use parking_lot::Mutex;
 
-pub use clock::START;
-pub use connection::Disturbance;
+pub use context::Finding;
 pub use coverage::{Coverage, FileCoverage, lcov};
-pub use scene::Finding;
+pub use disturbance::Disturbance;
 
 use crate::file::TestFile;
-use crate::play::Setting;
+use crate::test_run::Setting;
+
+/// Where the time of every test begins: 2025-01-01T00:00:00Z, a Wednesday.
+pub const START: Millis = 1_735_689_600_000;
 
 /// How tests are run.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use durhai::Value;
 use serde_json::json;
 
-use crate::connection::Disturbance;
+use crate::context::{Finding, Seen, TestContext};
 use crate::coverage::Coverage;
+use crate::disturbance::Disturbance;
 use crate::file::{TestFile, TestInfo};
-use crate::play::{Play, Setting, Stuck};
-use crate::scene::{Finding, Scene, Seen};
+use crate::test_run::{Setting, Stuck, TestRun};
 use crate::values;
 use crate::{Options, Outcome};
 
@@ -90,43 +90,43 @@ fn repeat(
     let mut setting = setting.clone();
     // Those of the test come last, and so take the place of others.
     setting.functions.extend(file.stand_ins.iter().cloned());
-    let play = match Play::new(setting, disturbance, limit) {
-        Ok(play) => play,
+    let test_run = match TestRun::new(setting, disturbance, limit) {
+        Ok(test_run) => test_run,
         Err(Stuck::Refused(text) | Stuck::Fatal(text)) => {
             let result = Err(Finding::new(text));
             return Repetition { result, seen: Vec::new(), printed: Vec::new(), writes: 0, struck: None };
         }
     };
-    let scene = Rc::new(Scene::new(play, file.arities.clone()));
-    let mut result = file.play(&test.name, scene.clone()).map_err(|finding| match finding.line {
+    let context = Rc::new(TestContext::new(test_run, file.arities.clone()));
+    let mut result = file.run(&test.name, context.clone()).map_err(|finding| match finding.line {
         0 => Finding { line: test.line, column: 1, ..finding },
         _ => finding,
     });
     if result.is_ok() {
-        result = ends(&scene);
+        result = ends(&context);
     }
-    let mut play = scene.play.borrow_mut();
+    let mut test_run = context.test_run.borrow_mut();
     if let Some(coverage) = coverage {
-        coverage.watch(&mut play);
+        coverage.watch(&mut test_run);
     }
-    play.close();
+    test_run.close();
     Repetition {
         result,
-        seen: scene.seen.take(),
-        printed: scene.printed.take(),
-        writes: play.writes(),
-        struck: play.struck(),
+        seen: context.seen.take(),
+        printed: context.printed.take(),
+        writes: test_run.writes(),
+        struck: test_run.struck(),
     }
 }
 
 /// How all runs stand at the end of the test, also those it did not look at.
-fn ends(scene: &Scene) -> Result<(), Finding> {
+fn ends(context: &TestContext) -> Result<(), Finding> {
     let text = |stuck| match stuck {
         Stuck::Refused(text) | Stuck::Fatal(text) => Finding::new(text),
     };
-    let mut play = scene.play.borrow_mut();
-    for row in play.runs().map_err(text)? {
-        let view = play.ask(|host| {
+    let mut test_run = context.test_run.borrow_mut();
+    for row in test_run.runs().map_err(text)? {
+        let view = test_run.ask(|host| {
             let id = row.run.clone();
             async move { host.get(id.as_str()).await?.view().await }
         });
@@ -139,7 +139,7 @@ fn ends(scene: &Scene) -> Result<(), Finding> {
             "error": error,
             "state": view.state,
         });
-        scene.seen.borrow_mut().push(Seen { line: 0, what: format!("the end of {}", view.id), value: end });
+        context.seen.borrow_mut().push(Seen { line: 0, what: format!("the end of {}", view.id), value: end });
     }
     Ok(())
 }

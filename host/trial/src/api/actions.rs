@@ -3,9 +3,9 @@
 use durhai::view::HookRequest;
 use rhai::{Dynamic, Engine, Map, NativeCallContext, Position};
 
-use super::{Hand, RunRef, refuse, run_of, scene};
-use crate::play::Stuck;
-use crate::scene::{Thrown, duration, option, wait};
+use super::{Hand, RunRef, context, refuse, run_of};
+use crate::context::{Thrown, duration, option, wait};
+use crate::test_run::Stuck;
 use crate::values::to_json;
 
 pub fn register(engine: &mut Engine, hand: &Hand) {
@@ -53,26 +53,26 @@ pub fn register(engine: &mut Engine, hand: &Hand) {
     }
     let h = hand.clone();
     engine.register_fn("settle", move |ctx: NativeCallContext<'_>| {
-        scene(&h, ctx.call_position())?.settle(&ctx).map(drop)
+        context(&h, ctx.call_position())?.settle(&ctx).map(drop)
     });
     let h = hand.clone();
     engine.register_fn("advance", move |ctx: NativeCallContext<'_>, by: Dynamic| -> Result<(), Thrown> {
         let at = ctx.call_position();
         let by = duration(&by).map_err(|why| refuse(at, why))?;
-        let scene = scene(&h, at)?;
-        let now = scene.with(at, |play| Ok(play.now()))?;
-        scene.advance(&ctx, now.saturating_add(by))
+        let context = context(&h, at)?;
+        let now = context.with(at, |test_run| Ok(test_run.now()))?;
+        context.advance(&ctx, now.saturating_add(by))
     });
     let h = hand.clone();
     engine.register_fn("finish", move |ctx: NativeCallContext<'_>, run: Dynamic| -> Result<RunRef, Thrown> {
         let at = ctx.call_position();
-        let (scene, run) = (scene(&h, at)?, run_of(&run, at)?);
+        let (context, run) = (context(&h, at)?, run_of(&run, at)?);
         loop {
-            let next = scene.settle(&ctx)?;
-            let view = scene.with(at, |play| play.view(&run.id))?;
+            let next = context.settle(&ctx)?;
+            let view = context.with(at, |test_run| test_run.view(&run.id))?;
             match next.filter(|_| !view.status.is_terminal()) {
-                Some(next) => scene.with(at, |play| {
-                    play.set_time(next);
+                Some(next) => context.with(at, |test_run| {
+                    test_run.set_time(next);
                     Ok(())
                 })?,
                 None => return Ok(run),
@@ -82,9 +82,9 @@ pub fn register(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("schedule", move |ctx: NativeCallContext<'_>, workflow: &str| -> Result<(), Thrown> {
         let at = ctx.call_position();
-        let scene = scene(&h, at)?;
-        scene.with(at, |play| play.schedule(workflow))?;
-        scene.settle(&ctx).map(drop)
+        let context = context(&h, at)?;
+        context.with(at, |test_run| test_run.schedule(workflow))?;
+        context.settle(&ctx).map(drop)
     });
     engine.register_fn("sleep", |_: Dynamic| -> Result<(), Thrown> {
         Err(refuse(Position::NONE, "a test does not wait: advance(\"3 days\") moves the time of its runs"))
@@ -99,7 +99,7 @@ fn start(
     options: &Map,
 ) -> Result<RunRef, Thrown> {
     let at = ctx.call_position();
-    let scene = scene(hand, at)?;
+    let context = context(hand, at)?;
     let known = ["id", "tags", "timeout", "delay", "priority"];
     if let Some(wrong) = options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(refuse(at, format!("start() knows no option {wrong:?}; there are {}", known.join(", "))));
@@ -114,10 +114,10 @@ fn start(
     let tags = option(options, "tags").map(|tags| to_json(&tags)).transpose().map_err(bad)?.unwrap_or_default();
     let id = match id {
         Some(id) => id,
-        None => scene.with(at, |play| Ok(play.next_id()))?,
+        None => context.with(at, |test_run| Ok(test_run.next_id()))?,
     };
-    let run = scene.with(at, |play| {
-        play.start(|host| {
+    let run = context.with(at, |test_run| {
+        test_run.start(|host| {
             let mut start = host.run(name).id(&id).input(&input).priority(priority);
             for (key, value) in tags.as_object().into_iter().flatten() {
                 start = start.tag(key, value.as_str().map_or(value.to_string(), ToOwned::to_owned));
@@ -131,7 +131,7 @@ fn start(
             start.start()
         })
     })?;
-    scene.settle(ctx)?;
+    context.settle(ctx)?;
     Ok(RunRef { id: run })
 }
 
@@ -143,16 +143,16 @@ fn send(
     payload: &Dynamic,
 ) -> Result<(), Thrown> {
     let at = ctx.call_position();
-    let (scene, run) = (scene(hand, at)?, run_of(run, at)?);
+    let (context, run) = (context(hand, at)?, run_of(run, at)?);
     let payload = to_json(payload).map_err(|why| refuse(at, why))?;
-    scene.settle(ctx)?;
-    scene.with(at, |play| {
-        play.tell(|host| {
+    context.settle(ctx)?;
+    context.with(at, |test_run| {
+        test_run.tell(|host| {
             let (id, payload) = (run.id.to_string(), payload.clone());
             async move { host.get(&id).await?.signal(signal, &payload).await }
         })
     })?;
-    scene.settle(ctx).map(drop)
+    context.settle(ctx).map(drop)
 }
 
 fn resume(
@@ -163,42 +163,42 @@ fn resume(
     data: &Dynamic,
 ) -> Result<(), Thrown> {
     let at = ctx.call_position();
-    let (scene, run) = (scene(hand, at)?, run_of(run, at)?);
+    let (context, run) = (context(hand, at)?, run_of(run, at)?);
     let data = to_json(data).map_err(|why| refuse(at, why))?;
-    scene.settle(ctx)?;
-    scene.with(at, |play| {
-        play.tell(|host| {
+    context.settle(ctx)?;
+    context.with(at, |test_run| {
+        test_run.tell(|host| {
             let (id, data) = (run.id.to_string(), data.clone());
             async move { host.get(&id).await?.resume(label, &data).await }
         })
     })?;
-    scene.settle(ctx).map(drop)
+    context.settle(ctx).map(drop)
 }
 
 fn hook(hand: &Hand, ctx: &NativeCallContext<'_>, token: &str, payload: &Dynamic) -> Result<(), Thrown> {
     let at = ctx.call_position();
-    let scene = scene(hand, at)?;
+    let context = context(hand, at)?;
     let body = to_json(payload).map_err(|why| refuse(at, why))?;
-    scene.settle(ctx)?;
-    scene.with(at, |play| {
-        play.tell(|host| {
+    context.settle(ctx)?;
+    context.with(at, |test_run| {
+        test_run.tell(|host| {
             let request = HookRequest { method: "POST".into(), body: body.clone(), ..HookRequest::default() };
             async move { host.deliver_hook(token, request, None).await }
         })
     })?;
-    scene.settle(ctx).map(drop)
+    context.settle(ctx).map(drop)
 }
 
 fn end(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic, reason: &str, terminate: bool) -> Result<(), Thrown> {
     let at = ctx.call_position();
-    let (scene, run) = (scene(hand, at)?, run_of(run, at)?);
-    scene.settle(ctx)?;
-    scene.with(at, |play| {
-        let ended = play.view(&run.id)?.status;
+    let (context, run) = (context(hand, at)?, run_of(run, at)?);
+    context.settle(ctx)?;
+    context.with(at, |test_run| {
+        let ended = test_run.view(&run.id)?.status;
         if ended.is_terminal() {
             return Err(Stuck::Refused(format!("run {} has ended already: it is {ended}", run.id)));
         }
-        play.tell(|host| {
+        test_run.tell(|host| {
             let id = run.id.to_string();
             async move {
                 let run = host.get(&id).await?;
@@ -210,5 +210,5 @@ fn end(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic, reason: &str, te
             }
         })
     })?;
-    scene.settle(ctx).map(drop)
+    context.settle(ctx).map(drop)
 }

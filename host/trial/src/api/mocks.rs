@@ -5,20 +5,20 @@ use std::rc::Rc;
 use durhai::StepError;
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext, Position};
 
-use super::{Hand, refuse, scene};
-use crate::scene::{Mock, Thrown, Verdict, duration, mock, wait};
+use super::{Hand, context, refuse};
+use crate::context::{Mock, Thrown, Verdict, duration, mock, wait};
 use crate::values::to_json;
 
 pub fn register(engine: &mut Engine, hand: &Hand) {
     let add = |hand: &Hand, at: Position, step: &str, made: Result<Mock, String>| -> Result<(), Thrown> {
-        let scene = scene(hand, at)?;
+        let context = context(hand, at)?;
         let mock = made.map_err(|why| refuse(at, why))?;
-        scene.with(at, |play| {
-            play.cast().mocked.insert(step.into());
-            play.delays.remove(step);
+        context.with(at, |test_run| {
+            test_run.steps().mocked.insert(step.into());
+            test_run.delays.remove(step);
             Ok(())
         })?;
-        scene.mocks.borrow_mut().insert(step.into(), mock);
+        context.mocks.borrow_mut().insert(step.into(), mock);
         Ok(())
     };
     let h = hand.clone();
@@ -52,8 +52,8 @@ pub fn register(engine: &mut Engine, hand: &Hand) {
             let at = ctx.call_position();
             let delay = duration(&delay).map_err(|why| refuse(at, why))?;
             add(&h, at, step, mock(&value))?;
-            scene(&h, at)?.with(at, |play| {
-                play.delays.insert(step.into(), delay);
+            context(&h, at)?.with(at, |test_run| {
+                test_run.delays.insert(step.into(), delay);
                 Ok(())
             })
         },
@@ -62,8 +62,8 @@ pub fn register(engine: &mut Engine, hand: &Hand) {
         let h = hand.clone();
         engine.register_fn(name, move |ctx: NativeCallContext<'_>, pattern: &str| -> Result<(), Thrown> {
             let at = ctx.call_position();
-            scene(&h, at)?.with(at, |play| {
-                play.cast().real.insert(pattern.into());
+            context(&h, at)?.with(at, |test_run| {
+                test_run.steps().real.insert(pattern.into());
                 Ok(())
             })
         });

@@ -4,9 +4,9 @@ use durhai::{Query, RunView, Value};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
 use serde_json::json;
 
-use super::{Hand, RunRef, list, run_of, scene, without_attempts};
+use super::{Hand, RunRef, context, list, run_of, without_attempts};
+use crate::context::{Finding, Thrown};
 use crate::ledger::Call;
-use crate::scene::{Finding, Thrown};
 use crate::values::to_dynamic;
 
 pub fn register(engine: &mut Engine, hand: &Hand) {
@@ -14,7 +14,7 @@ pub fn register(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("now", move |ctx: NativeCallContext<'_>| -> Result<i64, Thrown> {
         let at = ctx.call_position();
-        scene(&h, at)?.with(at, |play| Ok(play.now() as i64))
+        context(&h, at)?.with(at, |test_run| Ok(test_run.now() as i64))
     });
     let h = hand.clone();
     engine.register_fn("calls", move |ctx: NativeCallContext<'_>| calls(&h, &ctx, None).map(list));
@@ -44,10 +44,10 @@ pub fn register(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("events", move |ctx: NativeCallContext<'_>, run: Dynamic| -> Result<Array, Thrown> {
         let at = ctx.call_position();
-        let (scene, run) = (scene(&h, at)?, run_of(&run, at)?);
+        let (context, run) = (context(&h, at)?, run_of(&run, at)?);
         let id = run.id.to_string();
-        let events = scene.with(at, |play| {
-            play.ask(|host| {
+        let events = context.with(at, |test_run| {
+            test_run.ask(|host| {
                 let id = id.clone();
                 async move { host.get(&id).await?.events(1, usize::MAX).await }
             })
@@ -58,40 +58,40 @@ pub fn register(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("questions", move |ctx: NativeCallContext<'_>, run: Dynamic| -> Result<Array, Thrown> {
         let at = ctx.call_position();
-        let (scene, run) = (scene(&h, at)?, run_of(&run, at)?);
+        let (context, run) = (context(&h, at)?, run_of(&run, at)?);
         let id = run.id.to_string();
-        let questions = scene.with(at, |play| {
-            play.ask(|host| {
+        let questions = context.with(at, |test_run| {
+            test_run.ask(|host| {
                 let id = id.clone();
                 async move { host.get(&id).await?.suspensions().await }
             })
         })?;
         let shown = questions.iter().map(|asked| json!({ "label": asked.label, "payload": asked.payload }));
         let shown: Vec<Value> = shown.collect();
-        scene.saw(at, format!("questions({})", run.id), json!(shown));
+        context.saw(at, format!("questions({})", run.id), json!(shown));
         Ok(list(shown))
     });
     let h = hand.clone();
     engine.register_fn("hooks", move |ctx: NativeCallContext<'_>, run: Dynamic| -> Result<Array, Thrown> {
         let at = ctx.call_position();
-        let (scene, run) = (scene(&h, at)?, run_of(&run, at)?);
-        let hooks = scene.with(at, |play| {
-            play.runs()?;
-            Ok(play.ledger(&run.id).map(|ledger| ledger.hooks.clone()).unwrap_or_default())
+        let (context, run) = (context(&h, at)?, run_of(&run, at)?);
+        let hooks = context.with(at, |test_run| {
+            test_run.runs()?;
+            Ok(test_run.ledger(&run.id).map(|ledger| ledger.hooks.clone()).unwrap_or_default())
         })?;
-        scene.saw(at, format!("the number of hooks({})", run.id), hooks.len().into());
+        context.saw(at, format!("the number of hooks({})", run.id), hooks.len().into());
         Ok(list(hooks.iter().map(|(_, token, url)| json!({ "token": token, "url": url })).collect()))
     });
     let h = hand.clone();
     engine.register_fn("refused", move |ctx: NativeCallContext<'_>, action: FnPtr| -> Result<String, Thrown> {
         let at = ctx.call_position();
-        let scene = scene(&h, at)?;
+        let context = context(&h, at)?;
         match action.call_within_context::<Dynamic>(&ctx, ()) {
-            Ok(_) => Err(scene.doom(at, Finding::new("expected a refusal, but it was done"))),
+            Ok(_) => Err(context.doom(at, Finding::new("expected a refusal, but it was done"))),
             Err(error) => match error.unwrap_inner() {
                 EvalAltResult::ErrorRuntime(value, _) if value.is_string() => {
                     let text = value.clone().into_string().unwrap_or_default();
-                    scene.saw(at, "refused", json!(text));
+                    context.saw(at, "refused", json!(text));
                     Ok(text)
                 }
                 _ => Err(error),
@@ -123,10 +123,10 @@ fn properties(engine: &mut Engine, hand: &Hand) {
         let h = hand.clone();
         engine.register_get(name, move |ctx: NativeCallContext<'_>, run: &mut RunRef| -> Result<Dynamic, Thrown> {
             let at = ctx.call_position();
-            let scene = scene(&h, at)?;
-            let view = scene.with(at, |play| play.view(&run.id))?;
+            let context = context(&h, at)?;
+            let view = context.with(at, |test_run| test_run.view(&run.id))?;
             let value = part(&view);
-            scene.saw(at, format!("{}.{name}", run.id), without_attempts(value.clone()));
+            context.saw(at, format!("{}.{name}", run.id), without_attempts(value.clone()));
             Ok(to_dynamic(&value))
         });
     }
@@ -135,11 +135,11 @@ fn properties(engine: &mut Engine, hand: &Hand) {
 /// Attempts of a step, or of all.
 pub fn calls(hand: &Hand, ctx: &NativeCallContext<'_>, step: Option<&str>) -> Result<Vec<Value>, Thrown> {
     let at = ctx.call_position();
-    let scene = scene(hand, at)?;
-    let calls = scene.with(at, |play| play.calls())?;
-    let wanted = calls.iter().filter(|call| step.is_none_or(|step| crate::stage::matches(step, &call.name)));
+    let context = context(hand, at)?;
+    let calls = context.with(at, |test_run| test_run.calls())?;
+    let wanted = calls.iter().filter(|call| step.is_none_or(|step| crate::real_steps::matches(step, &call.name)));
     let (full, compared): (Vec<_>, Vec<_>) = wanted.map(|call| (shown(call), compared(call))).unzip();
-    scene.saw(at, format!("calls({})", step.map_or(String::new(), |step| format!("{step:?}"))), json!(compared));
+    context.saw(at, format!("calls({})", step.map_or(String::new(), |step| format!("{step:?}"))), json!(compared));
     Ok(full)
 }
 
@@ -176,34 +176,34 @@ fn compared(call: &Call) -> Value {
 
 fn runs(hand: &Hand, ctx: &NativeCallContext<'_>, query: &Query) -> Result<Array, Thrown> {
     let at = ctx.call_position();
-    let scene = scene(hand, at)?;
-    let rows = scene.with(at, |play| play.runs())?;
+    let context = context(hand, at)?;
+    let rows = context.with(at, |test_run| test_run.runs())?;
     let rows: Vec<_> = rows.into_iter().filter(|row| query.matches(row)).collect();
-    scene.saw(at, "runs", rows.iter().map(|row| json!([row.run, row.workflow])).collect());
+    context.saw(at, "runs", rows.iter().map(|row| json!([row.run, row.workflow])).collect());
     Ok(rows.into_iter().map(|row| Dynamic::from(RunRef { id: row.run })).collect())
 }
 
 fn emitted(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic, stream: &str) -> Result<Array, Thrown> {
     let at = ctx.call_position();
-    let (scene, run) = (scene(hand, at)?, run_of(run, at)?);
+    let (context, run) = (context(hand, at)?, run_of(run, at)?);
     let id = run.id.to_string();
-    let entries = scene.with(at, |play| {
-        play.ask(|host| {
+    let entries = context.with(at, |test_run| {
+        test_run.ask(|host| {
             let id = id.clone();
             async move { host.get(&id).await?.emitted(stream, 0, usize::MAX).await }
         })
     })?;
     let values: Vec<Value> = entries.into_iter().map(|entry| entry.value).collect();
-    scene.saw(at, format!("emitted({id}, {stream:?})"), json!(values));
+    context.saw(at, format!("emitted({id}, {stream:?})"), json!(values));
     Ok(list(values))
 }
 
 fn logs(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic) -> Result<Array, Thrown> {
     let at = ctx.call_position();
-    let (scene, run) = (scene(hand, at)?, run_of(run, at)?);
+    let (context, run) = (context(hand, at)?, run_of(run, at)?);
     let id = run.id.to_string();
-    let entries = scene.with(at, |play| {
-        play.ask(|host| {
+    let entries = context.with(at, |test_run| {
+        test_run.ask(|host| {
             let id = id.clone();
             async move { host.get(&id).await?.logs(0, usize::MAX).await }
         })
@@ -217,6 +217,6 @@ fn logs(hand: &Hand, ctx: &NativeCallContext<'_>, run: &Dynamic) -> Result<Array
     let mut own: Vec<_> =
         entries.iter().filter(|entry| entry.line.attempt.is_none()).map(|entry| line(entry).to_string()).collect();
     own.sort();
-    scene.saw(at, format!("logs({id})"), json!(own));
+    context.saw(at, format!("logs({id})"), json!(own));
     Ok(list(all))
 }

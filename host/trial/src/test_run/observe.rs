@@ -1,8 +1,8 @@
 //! Whether anything goes on, read from what is durable in the world of the test.
 //!
 //! A host reacts to four things: results of attempts, messages, time, and what is due when it comes up. Each of them shows until
-//! the reaction is durable: an attempt that is open in the log and not on the stage, a message in an inbox, a moment that has
-//! passed, a run that is due and that nobody holds. So where none is seen, nothing goes on.
+//! the reaction is durable: an attempt that is open in the log and does not wait for its mock, a message in an inbox, a moment that has
+//! passed, a run that is due and that no host holds. So where none is seen, nothing goes on.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -11,26 +11,27 @@ use durhai::clock::Clock;
 use durhai::world::{Row, World};
 use durhai::{Millis, RunId, Status, Value};
 
-use super::{Next, Play, Stuck, broken, step_key};
-use crate::ledger::Call;
+use super::{Next, Stuck, TestRun, broken, step_key};
+use crate::ledger::{Call, Open};
 
-pub enum Look {
+/// What was seen.
+pub enum Observation {
     Busy,
     Down,
     Next(Next),
 }
 
-impl Play {
-    pub(super) fn look(&mut self) -> Result<Look, Stuck> {
+impl TestRun {
+    pub(super) fn observe(&mut self) -> Result<Observation, Stuck> {
         if self.connection.is_down() {
-            return Ok(Look::Down);
+            return Ok(Observation::Down);
         }
         let (changes, now) = (self.connection.changes(), self.clock.now());
         // Before the attempts are looked at: one whose time is over leaves its nap last.
-        let nap = self.clock.next();
+        let nap = self.clock.next_nap();
         let due = self.world.next_wake().map_err(broken)?;
         if due.into_iter().chain(nap).any(|at| at <= now) {
-            return Ok(Look::Busy);
+            return Ok(Observation::Busy);
         }
         let rows = self.rows()?;
         self.read(&rows)?;
@@ -42,21 +43,21 @@ impl Play {
                 // It begins later, or waits for its turn.
                 let later = row.wake_at.filter(|at| *at > now);
                 if later.is_none() && !self.world.waits(&row.run).map_err(broken)? {
-                    return Ok(Look::Busy);
+                    return Ok(Observation::Busy);
                 }
                 sooner(later);
                 continue;
             }
             if !self.world.inbox(&row.run, 0, 1).map_err(broken)?.is_empty() {
-                return Ok(Look::Busy);
+                return Ok(Observation::Busy);
             }
-            let Some(ledger) = self.ledgers.get(&row.run) else { return Ok(Look::Busy) };
+            let Some(ledger) = self.ledgers.get(&row.run) else { return Ok(Observation::Busy) };
             let mut wake_at = row.wake_at;
             if !ledger.open.is_empty() {
                 for open in ledger.open.values() {
                     let call = &ledger.calls[open.call];
-                    if !self.stage.has(call, open) {
-                        return Ok(Look::Busy);
+                    if !self.asks(call, open) {
+                        return Ok(Observation::Busy);
                     }
                     waiting.push(call.clone());
                 }
@@ -67,19 +68,19 @@ impl Play {
                 let outlook = self.setting.tokio.block_on(async move { host.get(id.as_str()).await?.outlook().await });
                 match outlook {
                     Ok(Some(outlook)) if outlook.events == events => wake_at = outlook.wake_at,
-                    _ => return Ok(Look::Busy),
+                    _ => return Ok(Observation::Busy),
                 }
             }
             if wake_at.is_some_and(|at| at <= now) {
-                return Ok(Look::Busy);
+                return Ok(Observation::Busy);
             }
             sooner(wake_at);
         }
-        sooner(self.clock.next());
+        sooner(self.clock.next_nap());
         if !self.schedules.is_empty() {
             let schedules = match self.setting.tokio.block_on(self.host.schedules()) {
                 Ok(schedules) => schedules,
-                Err(_) if self.connection.is_down() => return Ok(Look::Down),
+                Err(_) if self.connection.is_down() => return Ok(Observation::Down),
                 Err(error) => return Err(Stuck::Fatal(error.to_string())),
             };
             for schedule in schedules {
@@ -87,17 +88,17 @@ impl Play {
                 // What it is due for now must have been dealt with before the next time counts.
                 let handled = handled(&*self.world, &schedule.workflow)?;
                 if due.is_some_and(|due| due <= now && handled.is_none_or(|handled| handled < due)) {
-                    return Ok(Look::Busy);
+                    return Ok(Observation::Busy);
                 }
                 if schedule.queued > 0 && schedule.last_run.as_ref().is_none_or(|run| has_ended(&rows, run)) {
-                    return Ok(Look::Busy);
+                    return Ok(Observation::Busy);
                 }
                 *due = schedule.next;
                 sooner(schedule.next);
             }
         }
         if next.is_some_and(|at| at <= now) {
-            return Ok(Look::Busy);
+            return Ok(Observation::Busy);
         }
         let mut ready = Vec::new();
         for call in waiting {
@@ -108,18 +109,27 @@ impl Play {
         }
         // What was seen must be of one moment.
         if self.connection.is_down() {
-            return Ok(Look::Down);
+            return Ok(Observation::Down);
         }
         if self.connection.changes() != changes {
             self.pulse.beat();
-            return Ok(Look::Busy);
+            return Ok(Observation::Busy);
         }
         let seed = self.setting.seed;
         let first = ready.into_iter().min_by_key(|call| self.turn(seed, call));
-        Ok(Look::Next(match first {
+        Ok(Observation::Next(match first {
             Some(call) => Next::Asks(Box::new(call)),
             None => Next::Rests(next),
         }))
+    }
+
+    /// Whether this attempt waits to be told how it ends, and the host still wants its result.
+    fn asks(&self, call: &Call, open: &Open) -> bool {
+        let Some(attempt) = self.doubles.attempt(&call.run, &call.step_id) else { return false };
+        if attempt.nap.is_some_and(|nap| !self.clock.count_nap_from(nap, call.at)) {
+            return false;
+        }
+        attempt.number == open.number && !attempt.cancelled
     }
 
     /// When the mock of a step has an answer, if it takes its time.

@@ -1,6 +1,6 @@
 //! One test, once: a world of its own, a host that may die, and time that moves when the test says so.
 
-mod look;
+mod observe;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,17 +12,15 @@ use durhai::check::AssumedFunction;
 use durhai::clock::Clock;
 use durhai::world::{MemoryWorld, Query, Row, World, decode};
 use durhai::{Host, HostBuilder, HostError, Millis, Run, RunId, RunView, StepId, StepRule, StepSource};
-use parking_lot::{Mutex, MutexGuard};
+use durhai_testkit::{Ending, FaultWorld, Pulse, SimClock, StepDoubles};
+use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 
-use self::look::{Look, handled};
-use crate::clock::TrialClock;
-use crate::connection::{Connection, Disturbance};
+use self::observe::{Observation, handled};
+use crate::disturbance::Disturbance;
 use crate::ledger::{Call, Ledger};
-use crate::pulse::Pulse;
-use crate::stage::{Cast, Ending, Stage};
-use crate::waits;
-use crate::{Extend, Mask};
+use crate::real_steps::{Choice, RealSteps};
+use crate::{Extend, Mask, START, waits};
 
 /// What all tests of a folder have in common.
 #[derive(Clone)]
@@ -49,17 +47,18 @@ pub enum Stuck {
     Fatal(String),
 }
 
-pub struct Play {
+/// One repetition of a test.
+pub struct TestRun {
     setting: Setting,
     disturbance: Disturbance,
     /// When, on the machine's clock, the test has taken too long.
     limit: (Instant, Duration),
     world: Arc<MemoryWorld>,
-    clock: TrialClock,
+    clock: SimClock,
     pulse: Pulse,
-    cast: Arc<Mutex<Cast>>,
-    connection: Arc<Connection>,
-    stage: Arc<Stage>,
+    steps: Arc<RealSteps>,
+    connection: Arc<FaultWorld>,
+    doubles: Arc<StepDoubles>,
     host: Host,
     /// By run; the order they were created in is in `order`.
     ledgers: BTreeMap<RunId, Ledger>,
@@ -80,27 +79,27 @@ pub struct Play {
 pub enum Next {
     /// An attempt wants to know how it ends.
     Asks(Box<Call>),
-    /// Nothing, before that moment (or ever) or until somebody does something.
+    /// Nothing, before that moment (or ever) or until the test does something.
     Rests(Option<Millis>),
 }
 
-impl Play {
-    pub fn new(setting: Setting, disturbance: Disturbance, limit: Duration) -> Result<Play, Stuck> {
+impl TestRun {
+    pub fn new(setting: Setting, disturbance: Disturbance, limit: Duration) -> Result<TestRun, Stuck> {
         let (world, pulse) = (Arc::new(MemoryWorld::new()), Pulse::default());
-        let clock = TrialClock::new(pulse.clone());
-        let cast = Arc::new(Mutex::new(Cast { sources: setting.steps.clone(), ..Cast::default() }));
-        let parts = (&world, &clock, &pulse, &cast);
-        let (connection, stage, host) = open(&setting, disturbance, disturbance, parts)?;
-        let mut play = Play {
+        let clock = SimClock::with_naps(START, pulse.clone());
+        let steps = Arc::new(RealSteps::new(setting.steps.clone()));
+        let parts = (&world, &clock, &pulse, &steps);
+        let (connection, doubles, host) = open(&setting, disturbance, disturbance, parts)?;
+        let mut test_run = TestRun {
             setting,
             disturbance,
             limit: (Instant::now() + limit, limit),
             world,
             clock,
             pulse,
-            cast,
+            steps,
             connection,
-            stage,
+            doubles,
             host,
             ledgers: BTreeMap::new(),
             order: Vec::new(),
@@ -111,16 +110,16 @@ impl Play {
             writes: None,
             started: 0,
         };
-        play.keep_schedules()?;
-        Ok(play)
+        test_run.keep_schedules()?;
+        Ok(test_run)
     }
 
     pub fn now(&self) -> Millis {
         self.clock.now()
     }
 
-    pub fn cast(&self) -> MutexGuard<'_, Cast> {
-        self.cast.lock()
+    pub fn steps(&self) -> MutexGuard<'_, Choice> {
+        self.steps.choice()
     }
 
     pub fn setting(&self) -> &Setting {
@@ -138,7 +137,7 @@ impl Play {
 
     /// The write that the crash hit, if it has come to it.
     pub fn struck(&self) -> Option<String> {
-        self.struck.clone().or_else(|| self.connection.struck())
+        self.struck.clone().or_else(|| self.connection.struck_write())
     }
 
     /// Writes of the first host at which a crash makes a difference.
@@ -240,18 +239,18 @@ impl Play {
 
     /// Moves time on to that moment.
     pub fn set_time(&mut self, now: Millis) {
-        self.clock.set(now);
+        self.clock.set(now.max(self.clock.now()));
     }
 
     /// Waits until nothing goes on any more, or an attempt wants to know how it ends.
     pub fn next(&mut self) -> Result<Next, Stuck> {
         loop {
             let seen = self.pulse.count();
-            match self.look()? {
-                Look::Next(next) => return Ok(next),
-                Look::Down => self.restart()?,
-                Look::Busy if self.pulse.wait(seen, self.limit.0) => {}
-                Look::Busy => return Err(self.hangs()),
+            match self.observe()? {
+                Observation::Next(next) => return Ok(next),
+                Observation::Down => self.restart()?,
+                Observation::Busy if self.pulse.wait(seen, self.limit.0) => {}
+                Observation::Busy => return Err(self.hangs()),
             }
             if Instant::now() > self.limit.0 {
                 return Err(self.hangs());
@@ -261,10 +260,10 @@ impl Play {
 
     /// Tells the attempt that asked.
     pub fn answer(&mut self, call: &Call, ending: Ending) {
-        self.stage.end(&call.run, &call.step_id, ending);
+        self.doubles.end_attempt(&call.run, &call.step_id, ending);
     }
 
-    /// The test has taken too long: what everybody waits for.
+    /// The test has taken too long: what each run waits for.
     pub fn hangs(&mut self) -> Stuck {
         let mut text = format!("the test does not come to an end: stopped after {} s", self.limit.1.as_secs());
         for row in self.rows().unwrap_or_default().iter().filter(|row| !row.status.is_terminal()) {
@@ -282,7 +281,7 @@ impl Play {
 
     /// Ends it. The write that the crash hit is known afterwards.
     pub fn close(&mut self) {
-        self.connection.cut();
+        self.connection.crash();
         self.setting.tokio.block_on(self.host.shutdown());
     }
 
@@ -329,10 +328,10 @@ impl Play {
         self.setting.tokio.block_on(self.host.shutdown());
         self.messages += self.connection.messages();
         self.writes.get_or_insert(self.connection.writes());
-        self.struck = self.struck.take().or_else(|| self.connection.struck());
+        self.struck = self.struck.take().or_else(|| self.connection.struck_write());
         self.world.crash();
-        let parts = (&self.world, &self.clock, &self.pulse, &self.cast);
-        (self.connection, self.stage, self.host) = open(&self.setting, Disturbance::None, self.disturbance, parts)?;
+        let parts = (&self.world, &self.clock, &self.pulse, &self.steps);
+        (self.connection, self.doubles, self.host) = open(&self.setting, Disturbance::None, self.disturbance, parts)?;
         self.keep_schedules()
     }
 
@@ -349,17 +348,19 @@ impl Play {
     }
 }
 
-type Parts<'a> = (&'a Arc<MemoryWorld>, &'a TrialClock, &'a Pulse, &'a Arc<Mutex<Cast>>);
+type Parts<'a> = (&'a Arc<MemoryWorld>, &'a SimClock, &'a Pulse, &'a Arc<RealSteps>);
 
 fn open(
     setting: &Setting,
     disturbance: Disturbance,
     always: Disturbance,
-    (world, clock, pulse, cast): Parts<'_>,
-) -> Result<(Arc<Connection>, Arc<Stage>, Host), Stuck> {
+    (world, clock, pulse, steps): Parts<'_>,
+) -> Result<(Arc<FaultWorld>, Arc<StepDoubles>, Host), Stuck> {
     let shared: Arc<dyn World> = world.clone();
-    let connection = Arc::new(Connection::new(shared, disturbance, pulse.clone()));
-    let stage = Stage::new(cast.clone(), clock.clone(), pulse.clone());
+    // A test looks at runs long after they have ended, so none is purged.
+    let connection = FaultWorld::new(shared, disturbance.fault(), pulse.clone()).singly().keeps_runs();
+    let connection = Arc::new(connection);
+    let doubles = StepDoubles::named(steps.clone(), pulse.clone());
     let mut builder = Host::builder()
         .shared_world(connection.clone())
         .clock(Arc::new(clock.clone()))
@@ -368,9 +369,9 @@ fn open(
         .workers(1)
         // One host at a time, and the clock jumps.
         .lease(Duration::from_secs(1 << 40))
-        // Nobody mends anything while a test runs.
+        // No operator mends anything while a test runs.
         .park_misconfigured_after(Duration::ZERO)
-        .steps(stage.source());
+        .steps(doubles.source());
     for (name, StepRule { retry, timeout, .. }) in &*setting.rules {
         let rule = StepRule { retry: retry.clone(), timeout: *timeout, ..StepRule::default() };
         builder = builder.step_rule(name, rule);
@@ -386,7 +387,7 @@ fn open(
         builder = builder.evict_after(Duration::ZERO);
     }
     let host = setting.tokio.block_on(builder.start()).map_err(|error| Stuck::Fatal(error.to_string()))?;
-    Ok((connection, stage, host))
+    Ok((connection, doubles, host))
 }
 
 fn broken(error: durhai::WorldError) -> Stuck {

@@ -1,4 +1,4 @@
-//! A test that is being run: its play, its mocks, and what it has seen so far.
+//! A test that is being run: its mocks, and what it has seen so far.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use durhai::{Millis, StepError, Value};
+use durhai_testkit::Ending;
 use rhai::{Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext, Position};
 
 use crate::ledger::Call;
-use crate::play::{Next, Play, Stuck};
-use crate::stage::{Ending, matches};
+use crate::real_steps::matches;
+use crate::test_run::{Next, Stuck, TestRun};
 use crate::values;
 
 pub type Thrown = Box<EvalAltResult>;
@@ -67,7 +68,7 @@ pub struct Seen {
     pub value: Value,
 }
 
-/// Thrown where a test cannot go on; the finding is in [`Scene::finding`].
+/// Thrown where a test cannot go on; the finding is in [`TestContext::finding`].
 #[derive(Debug, Clone)]
 pub struct Doomed;
 
@@ -75,8 +76,9 @@ pub struct Doomed;
 #[derive(Debug, Clone)]
 pub struct Verdict(pub StepError);
 
-pub struct Scene {
-    pub play: RefCell<Play>,
+/// What a test's script acts on.
+pub struct TestContext {
+    pub test_run: RefCell<TestRun>,
     pub mocks: RefCell<BTreeMap<String, Mock>>,
     pub seen: RefCell<Vec<Seen>>,
     pub printed: RefCell<Vec<String>>,
@@ -88,10 +90,10 @@ pub struct Scene {
     arities: Rc<BTreeMap<String, usize>>,
 }
 
-impl Scene {
-    pub fn new(play: Play, arities: Rc<BTreeMap<String, usize>>) -> Self {
-        Scene {
-            play: RefCell::new(play),
+impl TestContext {
+    pub fn new(test_run: TestRun, arities: Rc<BTreeMap<String, usize>>) -> Self {
+        TestContext {
+            test_run: RefCell::new(test_run),
             mocks: RefCell::default(),
             seen: RefCell::default(),
             printed: RefCell::default(),
@@ -114,8 +116,8 @@ impl Scene {
         }
     }
 
-    /// Does something with the play. Not while a mock answers, and not after the test has failed.
-    pub fn with<T>(&self, at: Position, work: impl FnOnce(&mut Play) -> Result<T, Stuck>) -> Result<T, Thrown> {
+    /// Does something with the run of the test. Not while a mock answers, and not after the test has failed.
+    pub fn with<T>(&self, at: Position, work: impl FnOnce(&mut TestRun) -> Result<T, Stuck>) -> Result<T, Thrown> {
         if self.finding.borrow().is_some() {
             return Err(EvalAltResult::ErrorRuntime(Dynamic::from(Doomed), at).into());
         }
@@ -124,7 +126,7 @@ impl Scene {
                 Finding::new("a mock answers its step and nothing else: runs are started and looked at in the test");
             return Err(self.doom(at, finding));
         }
-        let result = work(&mut self.play.borrow_mut());
+        let result = work(&mut self.test_run.borrow_mut());
         result.map_err(|stuck| self.stuck(at, stuck))
     }
 
@@ -138,15 +140,15 @@ impl Scene {
     pub fn settle(&self, ctx: &NativeCallContext<'_>) -> Result<Option<Millis>, Thrown> {
         let at = ctx.call_position();
         loop {
-            match self.with(at, Play::next)? {
+            match self.with(at, TestRun::next)? {
                 Next::Rests(next) => return Ok(next),
                 Next::Asks(call) => {
                     self.answering.set(true);
                     let ending = self.evaluate(ctx, &call);
                     self.answering.set(false);
                     let ending = ending?;
-                    self.with(at, |play| {
-                        play.answer(&call, ending);
+                    self.with(at, |test_run| {
+                        test_run.answer(&call, ending);
                         Ok(())
                     })?;
                 }
@@ -160,8 +162,8 @@ impl Scene {
         loop {
             let next = self.settle(ctx)?.filter(|next| *next < target);
             let stop = next.unwrap_or(target);
-            self.with(at, |play| {
-                play.set_time(stop);
+            self.with(at, |test_run| {
+                test_run.set_time(stop);
                 Ok(())
             })?;
             if next.is_none() {
@@ -171,7 +173,7 @@ impl Scene {
     }
 
     fn evaluate(&self, ctx: &NativeCallContext<'_>, call: &Call) -> Result<Ending, Thrown> {
-        if self.play.borrow().cast().is_real(&call.name) {
+        if self.test_run.borrow().steps().is_real(&call.name) {
             return Ok(Ending::Real);
         }
         let found = {
@@ -188,10 +190,10 @@ impl Scene {
 
     fn perform(&self, ctx: &NativeCallContext<'_>, call: &Call, mock: &Mock) -> Result<Ending, Thrown> {
         match mock {
-            Mock::Value(value) => Ok(Ending::Mocked(Ok(value.clone()))),
-            Mock::Fail(message) => Ok(Ending::Mocked(Err(StepError::fatal(message)))),
+            Mock::Value(value) => Ok(Ending::Ok(value.clone())),
+            Mock::Fail(message) => Ok(Ending::Error(StepError::fatal(message))),
             Mock::FailTimes(times, message, _) if call.attempt <= *times => {
-                Ok(Ending::Mocked(Err(StepError::retry(message))))
+                Ok(Ending::Error(StepError::retry(message)))
             }
             Mock::FailTimes(_, _, then) => self.perform(ctx, call, then),
             Mock::Function(function) => {
@@ -201,13 +203,13 @@ impl Scene {
                 let result = function.call_within_context::<Dynamic>(ctx, args);
                 match result {
                     Ok(value) => match values::to_json(&value) {
-                        Ok(value) => Ok(Ending::Mocked(Ok(value))),
+                        Ok(value) => Ok(Ending::Ok(value)),
                         Err(why) => {
                             let text = format!("the mock of the step {:?} gives no value: {why}", call.name);
                             Err(self.doom(ctx.call_position(), Finding::new(text)))
                         }
                     },
-                    Err(error) => self.threw(ctx, call, error).map(|error| Ending::Mocked(Err(error))),
+                    Err(error) => self.threw(ctx, call, error).map(Ending::Error),
                 }
             }
         }
@@ -251,8 +253,8 @@ impl Scene {
             let near = |key: &str| strsim::normalized_damerau_levenshtein(key, name);
             near(a).total_cmp(&near(b))
         });
-        let play = self.play.borrow();
-        let is_there = play.cast().find(name).is_some();
+        let test_run = self.test_run.borrow();
+        let is_there = test_run.steps().find(name).is_some();
         let mut finding = Finding::new(format!("the step {name:?} has no mock"))
             .note(called(call))
             .note(format!("give it one: mock({name:?}, |input| …) or mock({name:?}, value)"));
