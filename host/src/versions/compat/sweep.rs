@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use durhai_core::{Status, Version};
 use durhai_engine::Bundle;
-use durhai_world::{Query, Row, WorldError};
+use durhai_world::{Page, Query, Row, WorldError};
 use parking_lot::Mutex;
 
 use super::fit::{CompatCheck, Fit};
-use super::report::Tally;
+use super::report::{CompatVerdict, Tally};
 use crate::shared::Shared;
 use crate::versions::moves::{Aim, MoveInFlight, MoveOutcome};
 
@@ -49,90 +50,133 @@ pub(crate) fn walk(
     }
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let threads = if first.next.is_none() && first.rows.len() < FEW { 1 } else { cores };
-    let stop = AtomicBool::new(false);
-    let tally = Mutex::new(Tally::default());
     let (rows, queue) = mpsc::sync_channel::<Row>(AHEAD);
-    let queue = Mutex::new(queue);
-    let failed: Mutex<Option<WorldError>> = Mutex::default();
+    let walk = Walk {
+        host,
+        version,
+        bundle,
+        aim,
+        queue: Mutex::new(queue),
+        stop: AtomicBool::new(false),
+        tally: Mutex::default(),
+        failed: Mutex::default(),
+    };
     std::thread::scope(|scope| {
-        let mut hands = Vec::new();
+        let threads = walk.start(scope, threads)?;
+        walk.feed(&rows, first, query, stopped)?;
+        drop(rows);
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            if !walk.stop.load(Ordering::Relaxed) && stopped() {
+                walk.stop.store(true, Ordering::Relaxed);
+            }
+            std::thread::sleep(if threads.len() == 1 { LOOK / 10 } else { LOOK / 5 });
+        }
+        Ok(())
+    })?;
+    if let Some(error) = walk.failed.into_inner() {
+        return Err(error);
+    }
+    if walk.stop.into_inner() || host.life.is_stopping() {
+        return Ok(None);
+    }
+    Ok(Some(walk.tally.into_inner()))
+}
+
+/// What the threads of a walk share.
+struct Walk<'a> {
+    host: &'a Arc<Shared>,
+    version: &'a Version,
+    bundle: &'a Bundle,
+    aim: Aim,
+    queue: Mutex<mpsc::Receiver<Row>>,
+    stop: AtomicBool,
+    tally: Mutex<Tally>,
+    failed: Mutex<Option<WorldError>>,
+}
+
+impl Walk<'_> {
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.host.life.is_stopping()
+    }
+
+    /// So many threads, or fewer where the machine has no room for them.
+    fn start<'scope, 'a: 'scope>(
+        &'a self,
+        scope: &'scope Scope<'scope, '_>,
+        wanted: usize,
+    ) -> Result<Vec<ScopedJoinHandle<'scope, ()>>, WorldError> {
+        let mut threads = Vec::new();
         let mut failures = 0;
-        while hands.len() < threads {
-            let number = hands.len();
-            let (stop, tally, queue, failed) = (&stop, &tally, &queue, &failed);
-            let body = move || {
-                let stopping = || stop.load(Ordering::Relaxed) || host.life.is_stopping();
-                let check = CompatCheck::new(host, version.clone(), bundle);
-                let mut hand = Hand { check, aim, tally, under_way: VecDeque::new() };
-                loop {
-                    let row = queue.lock().recv();
-                    let Ok(row) = row else { break };
-                    if stopping() {
-                        continue;
-                    }
-                    if let Err(error) = hand.take(&row, &stopping) {
-                        failed.lock().get_or_insert(error);
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                }
-                while !hand.under_way.is_empty() {
-                    if let Err(error) = hand.finish_one(&stopping) {
-                        failed.lock().get_or_insert(error);
-                    }
-                }
-            };
-            match std::thread::Builder::new().name(format!("durhai-compat-{number}")).spawn_scoped(scope, body) {
-                Ok(hand) => hands.push(hand),
+        while threads.len() < wanted {
+            let name = format!("durhai-compat-{}", threads.len());
+            match std::thread::Builder::new().name(name.clone()).spawn_scoped(scope, || self.work()) {
+                Ok(thread) => threads.push(thread),
                 // Fewer will do. Without any, the machine may have room for one in a moment.
-                Err(_) if !hands.is_empty() => break,
-                Err(_) if failures < 20 && !host.life.is_stopping() => {
+                Err(_) if !threads.is_empty() => break,
+                Err(_) if failures < 20 && !self.host.life.is_stopping() => {
                     failures += 1;
                     std::thread::sleep(LOOK);
                 }
-                Err(error) => {
-                    return Err(WorldError::Unavailable(format!("cannot start the thread durhai-compat-0: {error}")));
-                }
+                Err(error) => return Err(WorldError::Unavailable(format!("cannot start the thread {name}: {error}"))),
             }
         }
-        let mut page = first;
-        'pages: loop {
+        Ok(threads)
+    }
+
+    /// The body of a thread: takes runs from the queue until there are no more.
+    fn work(&self) {
+        let stopping = || self.is_stopping();
+        let check = CompatCheck::new(self.host, self.version.clone(), self.bundle);
+        let mut hand = Hand { check, aim: self.aim, tally: &self.tally, under_way: VecDeque::new() };
+        loop {
+            let row = self.queue.lock().recv();
+            let Ok(row) = row else { break };
+            if stopping() {
+                continue;
+            }
+            if let Err(error) = hand.take(&row, &stopping) {
+                self.failed.lock().get_or_insert(error);
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        while !hand.under_way.is_empty() {
+            if let Err(error) = hand.finish_one(&stopping) {
+                self.failed.lock().get_or_insert(error);
+            }
+        }
+    }
+
+    /// Gives the threads every run, page by page, as fast as they take them.
+    fn feed(
+        &self,
+        rows: &mpsc::SyncSender<Row>,
+        mut page: Page,
+        mut query: Query,
+        stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<(), WorldError> {
+        loop {
             for row in page.rows {
                 let mut row = row;
                 loop {
-                    if stop.load(Ordering::Relaxed) || host.life.is_stopping() {
-                        break 'pages;
+                    if self.is_stopping() {
+                        return Ok(());
                     }
                     match rows.try_send(row) {
                         Ok(()) => break,
                         Err(mpsc::TrySendError::Full(again)) => row = again,
-                        Err(mpsc::TrySendError::Disconnected(_)) => break 'pages,
+                        Err(mpsc::TrySendError::Disconnected(_)) => return Ok(()),
                     }
                     if stopped() {
-                        stop.store(true, Ordering::Relaxed);
+                        self.stop.store(true, Ordering::Relaxed);
                     }
                     std::thread::sleep(Duration::from_micros(100));
                 }
             }
-            let Some(next) = page.next else { break };
+            let Some(next) = page.next else { return Ok(()) };
             query.cursor = Some(next);
-            page = host.store.world.list(&query)?;
+            page = self.host.store.world.list(&query)?;
         }
-        drop(rows);
-        while hands.iter().any(|hand| !hand.is_finished()) {
-            if !stop.load(Ordering::Relaxed) && stopped() {
-                stop.store(true, Ordering::Relaxed);
-            }
-            std::thread::sleep(if hands.len() == 1 { LOOK / 10 } else { LOOK / 5 });
-        }
-        Ok(())
-    })?;
-    if let Some(error) = failed.into_inner() {
-        return Err(error);
     }
-    if stop.into_inner() || host.life.is_stopping() {
-        return Ok(None);
-    }
-    Ok(Some(tally.into_inner()))
 }
 
 /// One thread of the walk.
@@ -148,11 +192,11 @@ impl Hand<'_> {
         match self.aim {
             Aim::Look => {
                 let verdict = match self.check.run(row, stop) {
-                    Ok(Fit::Fits(_)) => super::report::CompatVerdict::Compatible,
+                    Ok(Fit::Fits(_)) => CompatVerdict::Compatible,
                     Ok(Fit::Not(verdict)) => verdict,
                     Ok(Fit::Ended | Fit::Stopped) => return Ok(()),
-                    // That it cannot be read now is no reason to look at nobody else.
-                    Err(error) => super::report::CompatVerdict::Unreadable { reason: error.to_string() },
+                    // That it cannot be read now is no reason to look at no other run.
+                    Err(error) => CompatVerdict::Unreadable { reason: error.to_string() },
                 };
                 self.lock().add(&row.workflow, &row.run, &row.version, verdict);
             }
@@ -174,11 +218,11 @@ impl Hand<'_> {
         let mut tally = self.lock();
         match outcome {
             MoveOutcome::Moved => {
-                tally.add(&row.workflow, &row.run, &row.version, super::report::CompatVerdict::Compatible);
+                tally.add(&row.workflow, &row.run, &row.version, CompatVerdict::Compatible);
                 tally.moved += 1;
             }
             MoveOutcome::Already => {
-                tally.add(&row.workflow, &row.run, &row.version, super::report::CompatVerdict::Compatible);
+                tally.add(&row.workflow, &row.run, &row.version, CompatVerdict::Compatible);
                 tally.already += 1;
             }
             MoveOutcome::Not(verdict) => tally.add(&row.workflow, &row.run, &row.version, verdict),
