@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod compat;
 mod crash;
 mod delayed;
 mod doctor;
@@ -9,7 +10,6 @@ mod embed;
 mod export;
 mod folder;
 mod fork;
-mod gate;
 mod guide;
 mod house;
 mod inbox;

@@ -38,7 +38,7 @@ impl HostBuilder {
         self
     }
 
-    /// The same, for a world that is shared with somebody.
+    /// The same, for a world that is shared with others.
     pub fn shared_world(mut self, world: Arc<dyn World>) -> Self {
         self.setup.world = world;
         self
@@ -100,7 +100,7 @@ impl HostBuilder {
         self
     }
 
-    /// Somebody who is told of each attempt and each run that ends; may be called several times.
+    /// An observer that is told of each attempt and each run that ends; may be called several times.
     pub fn observe(mut self, observer: Arc<dyn Observer>) -> Self {
         self.setup.observers.push(observer);
         self
@@ -125,7 +125,7 @@ impl HostBuilder {
     }
 
     /// Memory that the scripts of runs may hold, in bytes: `run` of them one run, `all` of them all runs of this host. A run
-    /// over its budget fails with kind `limit`; when all are over theirs, whoever asks for more and holds more than its
+    /// over its budget fails with kind `limit`; when all are over theirs, the run that asks for more and holds more than its
     /// share of it does. Default: 256 MiB and 1 GiB. What they hold is counted where the program's allocator is a
     /// [`CountingAllocator`](crate::CountingAllocator); where it is not, [`start`](HostBuilder::start) refuses a budget that was set, and without
     /// this call only the limits of single values hold.

@@ -22,7 +22,7 @@ pub trait Clock: Send + Sync + 'static {
         Box::pin(tokio::time::sleep(wait))
     }
 
-    /// Registers somebody who wants to know when the clock jumps.
+    /// Registers a listener that is told when the clock jumps.
     fn on_jump(&self, _wake: Box<dyn Fn() + Send + Sync>) {}
 }
 

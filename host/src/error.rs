@@ -42,7 +42,7 @@ impl From<WorldError> for HostError {
 pub(crate) enum Unready {
     /// The world does not answer: that passes, or the host fails for other reasons.
     World(WorldError),
-    /// Somebody must mend it first: the sentence says what.
+    /// An operator must mend it first: the sentence says what.
     Wrong(String),
 }
 

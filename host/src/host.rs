@@ -144,16 +144,16 @@ impl Host {
         self.shared.steps.rules.replace(rules).map_err(HostError::Invalid)
     }
 
-    /// Whether an open hook has this token: for a server that reads a request only if there is somebody who waits for it.
+    /// Whether an open hook has this token: for a server that reads a request only if a run waits for it.
     ///
     /// The store looks the token up, which takes a time that depends on where the token's place among the others is. That
-    /// tells nothing about 128 random bits: whoever is a few bits nearer to one has no more to go by than before.
+    /// tells nothing about 128 random bits: a sender that is a few bits nearer to one has no more to go by than before.
     pub async fn has_hook(&self, token: &str) -> Result<bool, HostError> {
         hooks::has_hook(self.running()?, token).await
     }
 
     /// Delivers a request to the open hook of this token. When this returns the payload is durable: its script gets it,
-    /// unless it closes the hook before. A token that the script named goes on: what nobody took before the hook was closed,
+    /// unless it closes the hook before. A token that the script named goes on: what the script did not take before the hook was closed,
     /// or before the run went on as a new one, is for the next hook with that token. The same `id` is delivered once to the hooks of this token in one run, however
     /// often it is sent.
     ///
@@ -207,7 +207,7 @@ impl Host {
     }
 
     /// Brings in the runs of an exported file: what had ended has ended, what had not is parked, unless
-    /// [`go`](ImportOptions::go) says otherwise. Texts, log lines, streams, state and letters come along.
+    /// [`go`](ImportOptions::go) says otherwise. Texts, log lines, streams, state and messages come along.
     ///
     /// [`HostError::Invalid`] with the line of the file for everything that is wrong with it, [`HostError::Conflict`] if a name
     /// or a token is taken. Nothing is imported then.
@@ -219,7 +219,7 @@ impl Host {
         import::import(self.running()?, input, options).await
     }
 
-    /// Writes all that the world has into a file, as it is at one moment near the end, while runs go on. Nobody waits for it.
+    /// Writes all that the world has into a file, as it is at one moment near the end, while runs go on. No run waits for it.
     ///
     /// [`HostError::Invalid`] if `out` cannot be written to, [`WorldError::Unavailable`] if it is too slow for what is written
     /// meanwhile.

@@ -22,6 +22,18 @@
 //! host.shutdown().await;
 //! # Ok(()) }
 //! ```
+//!
+//! [`Host::builder`] puts a host together, [`Host::run`] describes a start, [`Run`] is one run by its name. What else there is:
+//!
+//! | module | for |
+//! |---|---|
+//! | [`view`], [`event`] | what is shown of runs and hosts, what is in their logs |
+//! | [`versions`], [`check`] | texts of workflows and live runs that move between them, mistakes in scripts |
+//! | [`logs`], [`trace`] | logs run again, compared and forked, line by line |
+//! | [`archive`] | runs and worlds as files, damage and its repair |
+//! | [`metrics`], [`observe`] | numbers, and the ends of attempts and runs |
+//! | [`clock`], [`world`] | time in tests, worlds of one's own |
+//! | [`text`], [`json`], [`duration`], [`tags`] | how a host reads what people write |
 
 pub mod archive;
 mod builder;

@@ -115,7 +115,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// [`HostError::Conflict`] where nobody is asked (or not under that label), where several are asked and no label is
+    /// [`HostError::Conflict`] where no question is open (or not under that label), where several are asked and no label is
     /// given, and where an answer is on its way already; [`HostError::Invalid`] where the data does not fit the
     /// question's schema. The run stays as it was.
     pub async fn resume<T: Serialize + ?Sized>(&self, label: Option<&str>, data: &T) -> Result<(), HostError> {
@@ -136,7 +136,7 @@ impl Run {
 
     /// Starts a failed or cancelled run anew: a run of its own that takes over what was done before the failure, and
     /// makes the step that failed again, with the same idempotency keys. It runs the version that serves now, if that fits
-    /// what was done; else its own. A run is tried again once: whoever asks again, and however many do at the same moment,
+    /// what was done; else its own. A run is tried again once: each caller that asks again, and however many do at the same moment,
     /// gets the run that is there, whatever its state. If that has failed too, it is that one which can be tried again.
     ///
     /// [`HostError::Conflict`] if the run has neither failed nor been cancelled, or if another run has the token of a hook

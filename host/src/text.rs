@@ -11,7 +11,7 @@ const MARK: char = '\u{feff}';
 /// Bytes of one script file, as the engine has it.
 pub(crate) const MAX_SCRIPT: u64 = durhai_engine::MAX_SOURCE as u64;
 
-/// A text without the byte order mark that some editors put in front of it: nobody sees it, and no parser takes it.
+/// A text without the byte order mark that some editors put in front of it: it is not seen, and no parser takes it.
 pub fn without_bom(text: &str) -> &str {
     text.strip_prefix(MARK).unwrap_or(text)
 }

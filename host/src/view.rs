@@ -49,7 +49,7 @@ pub struct RunView {
     /// The run that this one tries again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
-    /// The run that tries this one again, where one run is looked at: whoever asks for it once more gets that one.
+    /// The run that tries this one again, where one run is looked at: asking for it once more gives that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_as: Option<RunId>,
     /// The number of events in its log.
@@ -338,13 +338,13 @@ pub enum Report {
 pub struct Health {
     pub ok: bool,
     pub error: Option<String>,
-    /// What somebody should look at although the host does its work: the scripts folder is gone, attempts wait for a secret that
+    /// What an operator should look at although the host does its work: the scripts folder is gone, attempts wait for a secret that
     /// is not set or a step file that does not compile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// What came of running a log again. Nothing was written and no step was started.
+/// The result of running a log again. Nothing was written and no step was started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReplayView {
     pub status: Status,

@@ -121,8 +121,8 @@ fn look_again(world: &dyn World, run: &RunId, pass: &mut Pass<'_>) -> Result<boo
     if let Some(first) = snapshot.messages.first() {
         pass.take(Record::Taken { number, value: first.index - 1 })?;
     }
-    for letter in snapshot.messages {
-        let InboxMessage { index, at, urgent, bytes } = letter;
+    for message in snapshot.messages {
+        let InboxMessage { index, at, urgent, bytes } = message;
         pass.take(Record::Message { number, index, at, urgent, value: Some(bytes) })?;
     }
     for (stream, count) in snapshot.streams {
@@ -151,7 +151,7 @@ pub(crate) struct Pass<'a> {
     /// Everything is given out again, mended.
     keep: bool,
     ward: Option<RunCheck>,
-    /// Numbers of runs come in order, unless somebody writes meanwhile.
+    /// Numbers of runs come in order, unless a host writes meanwhile.
     last: u64,
     pub findings: Vec<Damage>,
     /// Hooks that no run has, by token.

@@ -28,7 +28,7 @@ pub(crate) use write::unwritten;
 pub struct ExportOptions {
     /// The runs it started too, and those that continue it, and theirs.
     pub children: bool,
-    /// Tokens of hooks as they are. Otherwise those that the host made up are replaced, wherever they stand: whoever has the
+    /// Tokens of hooks as they are. Otherwise those that the host made up are replaced, wherever they stand: a reader of the
     /// file cannot speak to the run. A token that a script chose is in its text anyway, and stays.
     pub tokens: bool,
 }

@@ -180,7 +180,7 @@ fn plan(host: &Arc<Shared>, input: Spooled<'_, impl Read>, options: &ImportOptio
                 }
             }
             Item::Letter { .. } if rows.last().is_some_and(|row| row.status.is_terminal()) => {
-                return Err(wrong("a letter waits for a run that has ended".into()));
+                return Err(wrong("a message waits for a run that has ended".into()));
             }
             _ => {}
         }
@@ -198,7 +198,7 @@ fn plan(host: &Arc<Shared>, input: Spooled<'_, impl Read>, options: &ImportOptio
     Ok(Plan { header, names, rows, events })
 }
 
-/// Nobody has these names.
+/// No run has these names.
 fn free(host: &Shared, runs: &[RunId]) -> Result<(), HostError> {
     for run in runs {
         if host.store.world.row(run)?.is_some() {
@@ -260,7 +260,7 @@ fn undo(host: &Arc<Shared>, runs: &[RunId]) -> Result<(), WorldError> {
             None => {}
             Some(row) if row.status.is_terminal() => drop(world.write(vec![Writing::Delete { run: run.clone() }])?),
             Some(_) => {
-                // Misconfigured by this host, if it is importing; else by nobody, or by one that does.
+                // Held by this host, if it is importing; else by none, or by one that does.
                 let Some(claim) = world.claim_run(run, &host.store.holder, host.store.clock.now())? else { continue };
                 let mut end = Commit::new(run.clone(), claim.fence);
                 end.row = Some(Row { status: Status::Cancelled, wake_at: None, ..claim.row });

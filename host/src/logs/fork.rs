@@ -102,7 +102,7 @@ pub(crate) async fn fork(host: &Arc<Shared>, run: &RunId, fork: Fork) -> Result<
         if host.store.row(&new).await?.is_some() {
             return same_fork(host, run, new, seq).await;
         }
-        // The new run is named first: a name without a run is passed over, a run that nobody names would be lost.
+        // The new run is named first: a name without a run is passed over, a run without a name would be lost.
         let (old, id) = (run.clone(), new.clone());
         let note = move |world: &dyn World| {
             if let Some((version, bytes)) = &text {
@@ -121,7 +121,7 @@ pub(crate) async fn fork(host: &Arc<Shared>, run: &RunId, fork: Fork) -> Result<
                 tracing::info!(run = %new, "run {new} takes over {seq} events of run {run}");
                 return Ok(new);
             }
-            // Somebody else was faster: one that was made up is made anew.
+            // Another run was faster: a token that was made up is made anew.
             Err(Refused::Token { .. }) if tried < TRIES => {}
             Err(refused @ Refused::Token { .. }) => return Err(crate::error::refusal(refused)),
             Err(_) => return same_fork(host, run, new, seq).await,
@@ -174,7 +174,7 @@ fn prepare(host: &Shared, old: &RunId, version: Version, new: &RunId, fork: Fork
         origin: Some(origin),
         // Its effects are its own, also those that an attempt of a run that was tried again would share with others.
         idempotency_run: None,
-        // Nobody waits for it, it continues nothing, and it has a trace of its own.
+        // No run waits for it, it continues nothing, and it has a trace of its own.
         parent: None,
         chain: None,
         traceparent: None,

@@ -23,7 +23,7 @@ use crate::runtime::new_run::{self, NewRun, StartAt};
 use crate::shared::Shared;
 use crate::store::streams::UNREAD;
 
-/// How often the run is prepared anew because somebody else was faster: with the run itself, or with the token of a hook.
+/// How often the run is prepared anew because another caller was faster: with the run itself, or with the token of a hook.
 const TRIES: usize = 5;
 
 /// What trying a run again comes to.
@@ -50,7 +50,7 @@ pub(crate) async fn retry(host: &Arc<Shared>, run: &RunId) -> Result<RunId, Host
                 tracing::info!(run = %new, "run {new} tries run {run} again");
                 return Ok(new);
             }
-            // Somebody else was faster: look again.
+            // Another caller was faster: look again.
             Err(_) if tried < TRIES => {}
             Err(refused) => return Err(crate::error::refusal(refused)),
         }
@@ -80,14 +80,14 @@ fn prepare(host: &Arc<Shared>, row: &Row) -> Result<Next, HostError> {
     created.origin = Some(Origin { run: old.clone(), seq, file: None, times: Some(Times::Anew) });
     created.run = new.clone();
     created.attempt += 1;
-    // Nobody waits for it any more, and whoever started the other did not start this one.
+    // No run waits for it any more, and the caller that started the other did not start this one.
     created.parent = None;
     created.traceparent = None;
     rename_children(&mut kept, &new);
-    // The failed run has given its tokens back; somebody else may have them now.
+    // The failed run has given its tokens back; other runs may have them now.
     let mut kept = match own_tokens(world, kept, &new, true) {
         Ok(kept) => kept,
-        // Unless it is the run that somebody else has made of it meanwhile.
+        // Unless it is the run that another caller has made of it meanwhile.
         Err(error) => {
             return match retry_name(world, &before)? {
                 Some((there, true)) => Ok(Next::There(there)),
@@ -131,7 +131,7 @@ fn prepare(host: &Arc<Shared>, row: &Row) -> Result<Next, HostError> {
 /// told that they count, and the part of the run that took them is not taken over.
 fn again(kept: &[Event], behind: Vec<Event>) -> Vec<Vec<u8>> {
     let mut tokens: HashMap<StepId, String> = HashMap::new();
-    let mut letters = Vec::new();
+    let mut messages = Vec::new();
     for event in kept.iter().cloned().map(|event| (event, true)).chain(behind.into_iter().map(|event| (event, false))) {
         let (Event { step_id, body, .. }, kept) = event;
         let message = match (body, step_id) {
@@ -151,9 +151,9 @@ fn again(kept: &[Event], behind: Vec<Event>) -> Vec<Vec<u8>> {
             }
             _ => continue,
         };
-        letters.push(message.encode());
+        messages.push(message.encode());
     }
-    letters
+    messages
 }
 
 /// The messages that the failed run was sent and did not come to: the new one finds them in its inbox. What ends a run, and

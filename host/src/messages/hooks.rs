@@ -42,7 +42,7 @@ fn stored(step_id: &StepId, named: bool, info: &Value) -> Vec<u8> {
     json!({ "step_id": step_id, "named": named, "info": info }).to_string().into_bytes()
 }
 
-/// The hooks that are open at the end of a log, as they are opened with the run that takes it over: so nobody else can have their
+/// The hooks that are open at the end of a log, as they are opened with the run that takes it over: so no other run can have their
 /// tokens before it begins. What the script said of them is known by running it; without a text that fits nothing is known.
 pub(crate) fn open_in(host: &Shared, bundle: Option<&Bundle>, log: &[Event]) -> Result<Vec<Opening>, HostError> {
     let open = open_tokens(log);

@@ -77,7 +77,7 @@ fn open_in(log: &[Event]) -> Vec<Suspension> {
     let taken_over = TakenOver::of(log);
     for event in log {
         let Some(id) = &event.step_id else {
-            // The end of the run, or of its patience: a cancelled task waits for nobody.
+            // The end of the run, or of its timeout: a cancelled task waits for no answer.
             if event.body.is_terminal() || matches!(event.body, Body::CancelRequested { .. }) {
                 open.clear();
             }
@@ -107,10 +107,10 @@ fn open_in(log: &[Event]) -> Vec<Suspension> {
 
 /// Calls whose answer lies in the run's inbox.
 fn answered(world: &dyn World, run: &RunId) -> Result<Vec<StepId>, WorldError> {
-    let letters = world.inbox(run, 0, 1_000)?;
-    Ok(letters
+    let messages = world.inbox(run, 0, 1_000)?;
+    Ok(messages
         .iter()
-        .filter_map(|letter| match Message::decode(&letter.bytes) {
+        .filter_map(|message| match Message::decode(&message.bytes) {
             Some(Message::Resume { step_id, .. }) => Some(step_id),
             _ => None,
         })

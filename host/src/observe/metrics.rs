@@ -1,6 +1,6 @@
 //! Metrics: what a host has counted and measured since it started, as plain data.
 //!
-//! Nothing here knows who wants it: [`Metrics::prometheus`] is one text for it, and whoever has another exporter walks
+//! Nothing here knows an exporter: [`Metrics::prometheus`] is one text for it, and another exporter walks
 //! through the [families](Metrics::families). What each of them tells stands in `host/docs/metrics.md`.
 
 pub(crate) mod data;

@@ -60,7 +60,7 @@ pub enum AttemptOutcome {
     Completed,
     Failed,
     TimedOut,
-    /// Nobody wanted its result any more: the run was cancelled, or the host stops.
+    /// The run did not want its result any more: the run was cancelled, or the host stops.
     Cancelled,
 }
 
@@ -86,7 +86,7 @@ pub struct RunEnded {
     pub tags: BTreeMap<String, String>,
     /// Its own span.
     pub context: TraceContext,
-    /// The span it is under, if somebody with a trace started it.
+    /// The span it is under, if a caller with a trace started it.
     pub starter: Option<TraceContext>,
 }
 
@@ -97,7 +97,7 @@ pub struct ObservedError {
     pub message: String,
 }
 
-/// Everybody who is told. Cheap to clone.
+/// All observers of a host. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Observers(Arc<[Arc<dyn Observer>]>);
 
@@ -110,7 +110,7 @@ impl Observers {
         self.0.is_empty()
     }
 
-    /// The span of a run. Where nobody observes, it is recorded if its starter says so: by others.
+    /// The span of a run. Where there is no observer, it is recorded if its starter says so: by others.
     pub fn span_of(&self, run: &RunId, starter: Option<&TraceContext>) -> TraceContext {
         let context = TraceContext::of_run(run, starter);
         if self.is_empty() {
@@ -127,7 +127,7 @@ impl Observers {
         self.0.iter().for_each(|observer| observer.run_ended(run));
     }
 
-    /// What is to be told of a run that ends; `None` if nobody listens, or if it does not end.
+    /// What is to be told of a run that ends; `None` if there is no observer, or if it does not end.
     pub fn ending(&self, mask: Option<&Mask>, created: &Created, row: &Row, end: &Body) -> Option<RunEnded> {
         if self.is_empty() || !row.status.is_terminal() {
             return None;

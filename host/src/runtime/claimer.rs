@@ -1,4 +1,4 @@
-//! Takes up runs that are due and that nobody holds: timers of evicted runs, letters, runs of hosts that died.
+//! Takes up runs that are due and that no host holds: timers of evicted runs, messages, runs of hosts that died.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,7 @@ fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
                 host.store.world.write(vec![write])?;
             }
             claim => {
-                // Taken here, or by somebody else.
+                // Taken here, or by another host.
                 host.runtime.own.lock().remove(&run);
                 claim.into_iter().for_each(|claim| claims::adopt(host, claim, None));
             }

@@ -42,7 +42,7 @@ pub(crate) fn created_to_wait(host: &Shared, run: RunId, here: bool) {
     host.runtime.claimer.wake();
 }
 
-/// The claim on a run that nobody holds. One that was parked a moment ago is waited for: it is being given back.
+/// The claim on a run that no host holds. One that was parked a moment ago is waited for: it is being given back.
 pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<Claim, HostError> {
     let released = host.runtime.waiters.register(run);
     if let Some(claim) = try_claim(host, run).await? {
@@ -61,7 +61,7 @@ async fn try_claim(host: &Arc<Shared>, run: &RunId) -> Result<Option<Claim>, Hos
     host.store.blocking(move |world| world.claim_run(&id, &holder, now)).await
 }
 
-/// Goes on with a run that nobody holds.
+/// Goes on with a run that no host holds.
 pub(crate) async fn take_up(host: &Arc<Shared>, run: &RunId) -> Result<(), HostError> {
     match try_claim(host, run).await? {
         Some(claim) if claim.admitted => adopt(host, claim, None),
@@ -124,7 +124,7 @@ pub(crate) async fn end_before_it_begins(host: &Arc<Shared>, claim: Claim) -> Re
     }
 }
 
-/// The same in the background. What the world says about it, it says to whoever writes next, too.
+/// The same in the background. What the world says about it, it says to the next writer, too.
 pub(crate) fn end_soon(host: &Arc<Shared>, claim: Claim) {
     let host = host.clone();
     host.tokio.clone().spawn(async move {
@@ -153,11 +153,11 @@ fn first_end(world: &dyn World, run: &RunId) -> Result<Option<Body>, WorldError>
     const PAGE: usize = 256;
     let mut after = 0;
     loop {
-        let letters = world.inbox(run, after, PAGE)?;
-        let Some(last) = letters.last() else { return Ok(None) };
+        let messages = world.inbox(run, after, PAGE)?;
+        let Some(last) = messages.last() else { return Ok(None) };
         after = last.index;
-        let urgent = letters.into_iter().filter(|letter| letter.urgent);
-        if let Some(end) = urgent.filter_map(|letter| Message::decode(&letter.bytes)?.into_end()).next() {
+        let urgent = messages.into_iter().filter(|message| message.urgent);
+        if let Some(end) = urgent.filter_map(|message| Message::decode(&message.bytes)?.into_end()).next() {
             return Ok(Some(end));
         }
     }

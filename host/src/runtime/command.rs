@@ -44,7 +44,7 @@ pub(crate) enum WorkerCommand {
         run: RunId,
         reason: String,
     },
-    /// A commit of the run was refused: somebody else holds it.
+    /// A commit of the run was refused: another claim holds it.
     Lost {
         run: Arc<RunShared>,
         why: String,
@@ -77,7 +77,7 @@ pub(crate) enum WorkerCommand {
     AllDurable {
         run: Arc<RunShared>,
     },
-    /// The clock jumped, or somebody wants the timers looked at.
+    /// The clock jumped: look at the timers.
     Tick,
     /// Give everything back.
     Drain,

@@ -88,8 +88,8 @@ fn follow(host: &Arc<Shared>, then: Then, result: Result<Written, Refused>, atte
     match then {
         Then::Reply(reply) => drop(reply.send(Ok(result))),
         Then::Released(run) => {
-            // It may be parked: whoever waits for it should look, and can deal with it now that nobody holds it. It may
-            // be asleep for months: whoever does not wait any more should leave nothing behind.
+            // It may be parked: a caller that waits for it should look, and can deal with it now that no host holds it. It may
+            // be asleep for months: callers that do not wait any more should leave nothing behind.
             host.runtime.waiters.wake(&run.id, &None);
             host.runtime.workers.send(run.worker, WorkerCommand::Released { run: run.id.clone() });
         }
@@ -128,7 +128,7 @@ fn durable(host: &Arc<Shared>, turn: TurnDone, written: Written, attempts: &mut 
                     }
                     claims::created_to_wait(host, run, !host.life.is_stopping());
                 }
-                // It was not there when the turn was made: whoever made it was faster. The parent looks when it is
+                // It was not there when the turn was made: another creator was faster. The parent looks when it is
                 // taken up next.
                 Creation::Exists => {
                     tracing::error!(%run, "run {run} was to be started by run {}, but exists", turn.run.id)
@@ -219,7 +219,7 @@ enum DetachedWrite {
 }
 
 impl DetachedWrite {
-    /// `told`: somebody listens.
+    /// `told`: a receiver of commits listens.
     fn of(write: &Write, told: bool) -> Option<DetachedWrite> {
         let (row, chunk, created) = match write {
             Write::Create(create) => (&create.row, Some(&create.events), true),

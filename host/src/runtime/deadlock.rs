@@ -164,7 +164,7 @@ async fn end_circle(host: &Arc<Shared>, run: &RunId) -> Result<(), HostError> {
     }
 }
 
-/// Looks at all that wait, when a host comes up: who closed a circle may have died before anybody looked.
+/// Looks at all that wait, when a host comes up: the host that closed a circle may have died before it looked.
 pub(crate) fn look_for_circles(host: &Arc<Shared>) -> Result<(), WorldError> {
     let mut query = Query { status: vec![Status::Pending], limit: 1_000, ..Query::default() };
     while !host.life.is_stopping() {

@@ -111,8 +111,8 @@ impl LiveRun {
         })
     }
 
-    /// A child that was started before: it may have ended without its letter reaching this run, which took over the log
-    /// of the run the letter went to.
+    /// A child that was started before: it may have ended without its message reaching this run, which took over the log
+    /// of the run the message went to.
     fn look_at_child(&self, host: &Shared, run: &RunId, step_id: &StepId) -> Result<Option<Input>, WorldError> {
         let last = crate::logs::lineage::latest(&*host.store.world, run)?;
         let Some(row) = host.store.world.row(&last)? else { return Ok(None) };
@@ -121,8 +121,8 @@ impl LiveRun {
         }
         let end = crate::store::rows::last_event(&*host.store.world, &last)?.map(|event| event.body);
         let created = crate::store::rows::first_event(&*host.store.world, &last)?;
-        let letter = end.zip(created).and_then(|(end, created)| crate::messages::message::to_parent(&created, &end, 0));
-        let message = letter.and_then(|letter| crate::messages::message::Message::decode(&letter.bytes));
+        let told = end.zip(created).and_then(|(end, created)| crate::messages::message::to_parent(&created, &end, 0));
+        let message = told.and_then(|told| crate::messages::message::Message::decode(&told.bytes));
         Ok(message.map(crate::messages::message::Message::into_input).filter(|input| match input {
             Input::Child { step_id: for_call, .. } => for_call == step_id,
             _ => false,

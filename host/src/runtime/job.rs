@@ -33,7 +33,7 @@ impl Queued {
 pub(crate) enum Then {
     /// A turn: its commands go out now.
     Turn(Box<TurnDone>),
-    /// Somebody waits for the answer.
+    /// A caller waits for the answer.
     Reply(oneshot::Sender<WriteAnswer>),
     /// A claim was given back.
     Released(Arc<RunShared>),
@@ -48,7 +48,7 @@ pub(crate) struct TurnDone {
     pub commands: Vec<Command>,
     /// Runs that were created with it, with their logs.
     pub first_events: Vec<(RunId, Vec<Event>)>,
-    /// Kept only if somebody listens.
+    /// Kept only if a receiver of commits listens.
     pub events: Vec<Event>,
     pub lines: Vec<LogLine>,
     pub emitted: Vec<Emitted>,
@@ -57,7 +57,7 @@ pub(crate) struct TurnDone {
     pub shown: bool,
     /// How long the run has taken, if it ends with this.
     pub lasted: Option<Millis>,
-    /// Somebody may wait for the end of the run.
+    /// Callers may wait for the end of the run.
     pub rests: bool,
     /// What those are told who observe the ends of runs.
     pub ended: Option<Box<RunEnded>>,

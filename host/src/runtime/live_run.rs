@@ -36,13 +36,13 @@ pub(crate) struct LiveRun {
     pub new_runs: Vec<NewRun>,
     /// It took its log over from another run, and the world knows nothing yet of what the script did in it.
     fresh: bool,
-    /// Index of the letter read last. Those that were applied are taken with the next commit.
+    /// Index of the message read last. Those that were applied are taken with the next commit.
     pub inbox: u64,
-    /// Letters up to here were looked at for one that ends the run at once.
+    /// Messages up to here were looked at for one that ends the run at once.
     pub looked_at: u64,
-    /// Letters were read for the turn that is not over; those behind them wait in the world.
+    /// Messages were read for the turn that is not over; those behind them wait in the world.
     pub reading: bool,
-    /// There are such letters.
+    /// There are such messages.
     pub more: bool,
     /// The run is to end at once, with this reason.
     pub terminated: Option<String>,
@@ -57,7 +57,7 @@ pub(crate) struct LiveRun {
     pub place: Place,
     /// It is to move to another version.
     pub moving: Option<Moving>,
-    /// It has moved: the row says so with the next commit, and then whoever wanted it is told.
+    /// It has moved: the row says so with the next commit, and then the caller that wanted it is told.
     rewrite: bool,
     moved: Option<oneshot::Sender<MoveReply>>,
 }
@@ -204,7 +204,7 @@ impl LiveRun {
                 self.exec.replay_mut().not_begun(step_id);
                 false
             }
-            // Whoever takes the run up sees to them.
+            // The host that takes the run up sees to them.
             Command::RunStep(_) | Command::OpenHook { .. } | Command::StartChild(_) => false,
             _ => true,
         });
@@ -285,7 +285,7 @@ impl LiveRun {
         Ok(Some(Job { write: Write::Commit(Box::new(commit)), then: Then::Turn(Box::new(done)) }))
     }
 
-    /// A line about messages that the run was sent and that its script ended without. What came later still, nobody can tell.
+    /// A line about messages that the run was sent and that its script ended without. What came later still is not known.
     fn untaken(&self, now: Millis) -> Option<LogLine> {
         let (count, more) = (self.exec.replay().waiting_messages(), self.more);
         if count == 0 {
@@ -332,7 +332,7 @@ impl LiveRun {
         Ok(())
     }
 
-    /// Somebody may have given the name of the successor to another run: then it gets one nobody can have thought of.
+    /// A caller may have given the name of the successor to another run: then it gets one made of chance.
     fn make_way(&self, host: &Shared, next: &mut Continue, events: &mut [Event]) -> Result<(), WorldError> {
         if host.store.world.row(&next.next)?.is_none() {
             return Ok(());
@@ -453,7 +453,7 @@ impl LiveRun {
         row.started_at = row.started_at.or(replay.started_at().map(|at| at.max(row.created_at)));
         row.ended_at = status.is_terminal().then_some(now.max(row.created_at));
         row.note = Value::Null;
-        // Nobody can ask it while it is not in memory, which it stays in while attempts are under way.
+        // It cannot be asked while it is not in memory, which it stays in while attempts are under way.
         if !status.is_terminal() && status != Status::Pending && !replay.has_attempts() {
             let short = |schema: &Arc<Value>| schema.to_string().len() <= NOTED_SCHEMA;
             let noted = |wait: WaitingFor| WaitingFor { schema: wait.schema.filter(short), ..wait };

@@ -150,7 +150,7 @@ fn remove(host: &Shared, roots: Vec<Row>) -> Result<u64, HostError> {
     Ok(removed + remove_all(host, &family)?)
 }
 
-/// Whether this run's end may be news for the one that started it: until that has read its letters, it could take a
+/// Whether this run's end may be news for the one that started it: until that has read its messages, it could take a
 /// run that is gone for one that it has to start.
 fn unread(host: &Shared, row: &Row) -> Result<bool, WorldError> {
     let Some(parent) = &row.parent else { return Ok(false) };

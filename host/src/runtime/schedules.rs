@@ -121,7 +121,7 @@ async fn begin(host: &Arc<Shared>, workflow: &str, id: RunId) -> Result<Result<(
 }
 
 /// How far a schedule is. Hosts that share a world all write it, each after the run it tells of was created: the id of a
-/// run says which time it is for, so none is started twice, whoever wrote last.
+/// run says which time it is for, so none is started twice, whichever host wrote last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct State {
     cron: String,
@@ -171,7 +171,7 @@ struct Keeper<'a> {
 
 struct Watched {
     run: RunId,
-    /// It came to rest, or was only dropped from memory: whoever still waits must register anew.
+    /// It ended, or was only dropped from memory: a caller that still waits must register anew.
     over: Arc<AtomicBool>,
 }
 

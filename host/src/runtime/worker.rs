@@ -43,7 +43,7 @@ pub(crate) struct Worker {
     pub sandbox: Sandbox,
     programs: HashMap<Version, Rc<Program>>,
     pub live_runs: HashMap<RunId, LiveRun>,
-    /// Claims given back whose release is not yet durable; letters that come meanwhile.
+    /// Claims given back whose release is not yet durable; messages that come meanwhile.
     releasing: HashMap<RunId, bool>,
     /// Claimed runs for which there is no room yet.
     backlog: VecDeque<(Box<Claim>, Option<Vec<Event>>)>,
@@ -98,7 +98,7 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
             worker.drain();
         }
         worker.fire_timers();
-        // Before the turns: a script that spins gives way to those that are in, and nobody else.
+        // Before the turns: a script that spins gives way to those that are in, and to no others.
         worker.admit();
         worker.turns();
         worker.evict();
@@ -353,7 +353,7 @@ impl Worker {
         })
     }
 
-    /// Drops a run that somebody else has claimed, and tells its attempts.
+    /// Drops a run that another host has claimed, and tells its attempts.
     fn abandon(&mut self, run: &RunId) {
         let Some(live) = self.live_runs.remove(run) else { return };
         for (_, token) in live.shared.attempts.lock().drain() {
@@ -409,7 +409,7 @@ impl Worker {
     /// Drops the fibers of runs that have waited long. Their logs bring them back.
     fn evict(&mut self) {
         if !self.host.config.adopt {
-            // Nobody would take them up again.
+            // No host would take them up again.
             self.idle.clear();
             return;
         }

@@ -46,7 +46,7 @@ impl PendingAttempt {
 const TOGETHER: Duration = Duration::from_micros(500);
 
 /// Begins attempts. From a thread outside of the runtime each spawn would go through its one shared queue and wake
-/// somebody, so one task goes in for all. It gives each attempt a first chance to end, which most short ones take; those
+/// a thread, so one task goes in for all. It gives each attempt a first chance to end, which most short ones take; those
 /// that wait, and all that come after a slow one, become tasks of their own.
 pub(crate) fn begin_all(host: &Arc<Shared>, mut attempts: Vec<PendingAttempt>) {
     let within = host.clone();
@@ -315,7 +315,7 @@ pub(crate) fn step_meters(host: &Shared, step: &str) -> Arc<StepMeters> {
     host.observe.meters.steps.of(step, || host.steps.registry.knows(step))
 }
 
-/// Waits for its turn; `None` if nobody wants the attempt any more.
+/// Waits for its turn; `None` if the run does not want the attempt any more.
 pub(crate) async fn turn(place: Place, token: &CancellationToken) -> Option<Pass> {
     tokio::select! {
         biased;
@@ -324,7 +324,7 @@ pub(crate) async fn turn(place: Place, token: &CancellationToken) -> Option<Pass
     }
 }
 
-/// Tells the running attempt of a call that nobody waits for it any more.
+/// Tells the running attempt of a call that the run does not wait for it any more.
 pub(crate) fn cancel(run: &RunShared, step_id: &StepId) {
     if let Some(token) = run.attempts.lock().remove(step_id) {
         token.cancel();

@@ -63,7 +63,7 @@ struct State {
     /// Those that wait, by number.
     queue: BTreeMap<u64, oneshot::Sender<Pass>>,
     tickets: u64,
-    /// Somebody will look again when the rate allows the next one.
+    /// A timer looks again when the rate allows the next one.
     timer: bool,
 }
 
@@ -100,7 +100,7 @@ impl Turnstile {
         Place { turnstile: self.clone(), ticket, pass }
     }
 
-    /// Lets through whoever may go now.
+    /// Lets through the attempts that may go now.
     fn admit(self: &Arc<Self>, state: &mut State) {
         while state.limit.concurrency.is_none_or(|most| state.running < most) {
             let Some(first) = state.queue.first_entry() else { return };
@@ -117,7 +117,7 @@ impl Turnstile {
             }
             state.running += 1;
             if let Err(mut pass) = first.remove().send(Pass(Some(self.clone()))) {
-                // Whoever waited is just leaving, and waits for our lock: nothing began.
+                // The attempt that waited is just leaving, and waits for our lock: nothing began.
                 pass.0 = None;
                 state.running -= 1;
                 state.begun.pop_back();

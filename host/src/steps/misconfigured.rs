@@ -26,7 +26,7 @@ pub(crate) struct Misconfigured(Mutex<BTreeMap<(String, String), u64>>);
 pub(crate) enum Waited {
     /// Another attempt makes sense.
     Mended,
-    /// Nobody wants it any more, or the host stops.
+    /// The run does not want it any more, or the host stops.
     Unwanted,
     /// The call's deadline is over.
     Late,

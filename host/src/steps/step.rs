@@ -76,7 +76,7 @@ impl StepContext {
     }
 
     /// The span of this attempt, as W3C writes it: what a step sends as `traceparent` to whomever it asks, so that their
-    /// spans come under its own. Computed from the names of run, step and attempt, in the trace of whoever started the run;
+    /// spans come under its own. Computed from the names of run, step and attempt, in the trace of the caller that started the run;
     /// flagged as sampled if this host records it, or where it has no [observer](crate::Observer), if its starter does.
     pub fn traceparent(&self) -> String {
         self.trace_context().to_string()
@@ -88,7 +88,7 @@ impl StepContext {
         observers.span_of(run, starter.as_ref()).of_attempt(run, step, *attempt)
     }
 
-    /// Ends when nobody wants the result any more: the run was cancelled, the attempt timed out, the host stops. What
+    /// Ends when the run does not want the result any more: the run was cancelled, the attempt timed out, the host stops. What
     /// the step returns afterwards is ignored.
     pub async fn cancelled(&self) {
         self.0.cancel.cancelled().await;

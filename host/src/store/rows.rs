@@ -9,11 +9,11 @@ pub(crate) fn is_urgent(world: &dyn World, run: &RunId) -> Result<bool, WorldErr
     const PAGE: usize = 256;
     let mut after = 0;
     loop {
-        let letters = world.inbox(run, after, PAGE)?;
-        if letters.iter().any(|letter| letter.urgent) {
+        let messages = world.inbox(run, after, PAGE)?;
+        if messages.iter().any(|message| message.urgent) {
             return Ok(true);
         }
-        let Some(last) = letters.last() else { return Ok(false) };
+        let Some(last) = messages.last() else { return Ok(false) };
         after = last.index;
     }
 }

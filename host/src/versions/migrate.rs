@@ -1,7 +1,7 @@
 //! Moving live runs to another version.
 //!
 //! A run moves by one commit: the event `run_migrated` and the row with the new version, under its claim, after its whole
-//! log was replayed against the new text. A run that nobody holds is claimed for that, and given back. One that is in
+//! log was replayed against the new text. A run that no host holds is claimed for that, and given back. One that is in
 //! memory here moves on its worker (`worker/moving.rs`), where nothing of what it has under way is lost.
 
 use std::sync::Arc;
@@ -125,7 +125,7 @@ async fn target(host: &Arc<Shared>, workflow: &str, to: Option<Version>) -> Resu
         None => match host.versions.serving(workflow) {
             Ok(serving) => serving.version,
             Err(_) => {
-                // Nobody serves it here: what served last.
+                // It does not serve here: what served last.
                 let key = meta::serving(workflow);
                 let pointed = host.store.blocking(move |world| world.meta(&key)).await?;
                 let pointed = pointed.map(|bytes| Version::from_digest(&String::from_utf8_lossy(&bytes)));

@@ -21,7 +21,7 @@ pub(crate) enum Aim {
     Move { unpark: bool },
 }
 
-/// How long a run may be on its way from one hand to another before it counts as held by somebody else.
+/// How long a run may be on its way from one thread to another before it counts as held by another host.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A move under way.
@@ -88,7 +88,7 @@ impl CompatCheck<'_> {
         let replay = exec.replay_mut();
         replay.show_state_again();
         let mut turn = replay.take();
-        // What the script wants beyond its log is asked for by whoever takes the run up.
+        // What the script wants beyond its log is asked for by the host that takes the run up.
         let wants = turn.events.len() > 1 || !turn.commands.is_empty();
         turn.events.truncate(usize::from(claim.row.version != self.version));
         let mut row = Row { version: self.version.clone(), ..claim.row.clone() };
@@ -138,7 +138,7 @@ impl CompatCheck<'_> {
                             self.tell(&claim);
                             return Ok(MoveOutcome::Moved);
                         }
-                        // Somebody claimed it from under us: then look again.
+                        // Another claim took it meanwhile: then look again.
                         Ok(Ok(Err(Refused::Fenced(_) | Refused::Sequence { .. }))) => MoveReply::Soon,
                         Ok(Ok(Err(_))) => return Ok(MoveOutcome::Ended),
                         // The world has failed, or the host has stopped.
@@ -173,7 +173,7 @@ impl CompatCheck<'_> {
         self.host.runtime.claimer.wake();
     }
 
-    /// Whoever follows the run learns of its new event.
+    /// Callers that follow the run learn of its new event.
     fn tell(&self, claim: &Claim) {
         self.host.runtime.waiters.wake(&claim.run, &None);
     }

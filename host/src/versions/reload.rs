@@ -29,13 +29,13 @@ use crate::view::Report;
 /// Editors write a file in several steps; what comes within this time is looked at once.
 const SETTLE: Duration = Duration::from_millis(60);
 
-/// The same for a workflow that somebody wants to start, who waits for it.
+/// The same for a workflow that a caller wants to start, who waits for it.
 const SETTLE_ONE: Duration = Duration::from_millis(20);
 
 /// How often what the folder's path leads to is looked at.
 const PULSE: Duration = Duration::from_millis(500);
 
-/// How often every file is looked at although nobody told of a change: some file systems tell of none, and queues overflow.
+/// How often every file is looked at although the system told of no change: some file systems tell of none, and queues overflow.
 /// Where nothing tells of changes at all, each pulse.
 const FLOOR: Duration = Duration::from_secs(3);
 
@@ -164,7 +164,7 @@ struct Watch<'a> {
     replies: Vec<oneshot::Sender<Vec<Report>>>,
     /// Those who wait until a version was checked.
     asked: Vec<oneshot::Sender<()>>,
-    /// What changed since somebody was answered.
+    /// What changed since a caller was answered.
     reports: Vec<Report>,
     /// What was found beside a look at everything, and has to be checked.
     candidates: Vec<Candidate>,
@@ -252,7 +252,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// One workflow, for somebody who waits for it.
+    /// One workflow, for a caller that waits for it.
     fn look_at(&mut self, workflow: &str, reply: oneshot::Sender<()>) -> Result<(), WorldError> {
         let host = self.host.clone();
         if let Some(folder) = &host.versions.folder
@@ -366,7 +366,7 @@ impl Watch<'_> {
         changed && self.scanner(&self.host).current(workflow).is_some_and(|now| now != *version)
     }
 
-    /// Everything was looked at: whoever wants to know hears of it.
+    /// Everything was looked at: the callers that asked hear of it.
     fn answer(&mut self) {
         if !self.reports.is_empty() {
             self.host.runtime.scheduler.wake();

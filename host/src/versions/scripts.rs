@@ -14,7 +14,7 @@ use crate::versions::stamp::Stamp;
 pub(crate) struct Listed {
     /// The file of each workflow by its name, or why there is none that could be read.
     pub workflows: BTreeMap<String, Result<PathBuf, String>>,
-    /// Folders whose files nobody can list, as they begin the names of workflows (`billing/`), with the reason.
+    /// Folders whose files cannot be listed, as they begin the names of workflows (`billing/`), with the reason.
     pub unlisted: BTreeMap<String, String>,
 }
 

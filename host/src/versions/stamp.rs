@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 /// without another time.
 const STEP: Duration = Duration::from_millis(50);
 
-/// A file as it was when somebody looked.
+/// A file as it was at a look.
 #[derive(Debug, Clone)]
 pub(crate) struct Stamp {
     path: PathBuf,
@@ -23,7 +23,7 @@ struct Found {
     identity: Identity,
     length: u64,
     modified: Option<SystemTime>,
-    /// When anything about it changed: also under a time of modification that somebody has set.
+    /// When anything about it changed: also under a time of modification that a program has set.
     changed: i128,
 }
 

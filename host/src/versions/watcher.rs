@@ -14,7 +14,7 @@ pub(crate) enum Look {
     Changed,
     /// Look now and say what changed.
     Now(oneshot::Sender<Vec<Report>>),
-    /// Look at this workflow, which somebody wants to start, and say when that is done.
+    /// Look at this workflow, which a caller wants to start, and say when that is done.
     At(String, oneshot::Sender<()>),
     Stop,
 }

@@ -29,7 +29,7 @@ pub struct RunCheck {
     cut: Option<String>,
     told: LogFacts,
     taken: u64,
-    letters: Vec<u64>,
+    messages: Vec<u64>,
     streams: BTreeMap<String, u64>,
 }
 
@@ -75,7 +75,7 @@ impl RunCheck {
             cut: None,
             told: LogFacts::default(),
             taken: 0,
-            letters: Vec::new(),
+            messages: Vec::new(),
             streams: BTreeMap::new(),
         }
     }
@@ -95,11 +95,11 @@ impl RunCheck {
             Record::Log { first, count, value, .. } => self.chunk(first, count, value.unwrap_or_default()),
             Record::Message { index, ref value, .. } => {
                 if value.as_deref().is_some_and(|bytes| Message::decode(bytes).is_none()) {
-                    let what = format!("the letter {index} that waits for it is of no kind that this version knows");
+                    let what = format!("the message {index} that waits for it is of no kind that this version knows");
                     self.put_aside(what, record);
                     return;
                 }
-                self.letters.push(index);
+                self.messages.push(index);
                 self.push(record);
             }
             Record::Entry { .. } => self.entry(record),
@@ -214,7 +214,7 @@ impl RunCheck {
         };
         let row = match (row, by_log) {
             (None, None) => {
-                // Nobody can tell what it was.
+                // What it was is not known.
                 let what = format!(
                     "there is something of a run (number {number}), but neither a row nor the beginning of its log"
                 );
@@ -257,13 +257,13 @@ impl RunCheck {
         let mut out = std::mem::take(&mut self.out);
         if row.status.is_terminal() {
             // Nothing waits for what has ended.
-            let (letters, rest): (Vec<_>, Vec<_>) =
+            let (messages, rest): (Vec<_>, Vec<_>) =
                 out.into_iter().partition(|record| matches!(record, Record::Message { .. }));
             out = rest;
-            if !self.letters.is_empty() {
-                let what = "it has ended, and letters wait for it";
+            if !self.messages.is_empty() {
+                let what = "it has ended, and messages wait for it";
                 findings.push(Damage::mended(id.as_ref(), what));
-                aside.extend(letters.into_iter().map(|record| (id.clone(), what.to_owned(), record)));
+                aside.extend(messages.into_iter().map(|record| (id.clone(), what.to_owned(), record)));
             }
         } else {
             self.count_letters(&id, &mut out, &mut findings);
@@ -278,11 +278,11 @@ impl RunCheck {
         Ok(Left { findings, aside, out, live, tokens })
     }
 
-    /// Letters are numbered without gaps behind those that were dealt with.
+    /// Messages are numbered without gaps behind those that were dealt with.
     fn count_letters(&self, id: &Option<RunId>, out: &mut [Record], findings: &mut Vec<Damage>) {
-        let gap = (self.taken + 1..).zip(&self.letters).find(|(wanted, found)| wanted != *found);
+        let gap = (self.taken + 1..).zip(&self.messages).find(|(wanted, found)| wanted != *found);
         let Some((missing, found)) = gap else { return };
-        let what = format!("the letter {missing} that was sent to it is lost, the next one there is {found}");
+        let what = format!("the message {missing} that was sent to it is lost, the next one there is {found}");
         findings.push(Damage::mended(id.as_ref(), what));
         let mut next = self.taken;
         for record in out {
@@ -384,7 +384,7 @@ impl RunCheck {
             let todo = "import an export of a run that has this version, or migrate the run to another one";
             findings.push(Damage::told(Some(&id), what, todo));
         }
-        if row.status == Status::Parked || !self.letters.is_empty() || row.wake_at == Some(0) {
+        if row.status == Status::Parked || !self.messages.is_empty() || row.wake_at == Some(0) {
             return Ok(row);
         }
         for (step, child) in &self.told.children {
@@ -393,7 +393,7 @@ impl RunCheck {
                 Ok(None) => format!("step {step} waits for run {child}, which is not there"),
                 Ok(Some(row)) if row.status.is_terminal() => {
                     format!(
-                        "step {step} waits for run {child}, which has ended ({}), and no letter says so",
+                        "step {step} waits for run {child}, which has ended ({}), and no message says so",
                         row.status
                     )
                 }

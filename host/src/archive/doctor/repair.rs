@@ -28,7 +28,7 @@ const AHEAD: usize = 256;
 
 /// Puts everything that is sound in `from` into `to`, which is empty, and mends what can be mended with certainty. What is
 /// left out or changed stands in `aside` as it was, with the reason; the caller has that on the disk before he makes use of
-/// `to`. `from`, which nobody may write to meanwhile, is not touched.
+/// `to`. `from`, which no host may write to meanwhile, is not touched.
 ///
 /// [`HostError::World`] if one of them cannot be read or written; then `to` is of no use.
 pub fn repair(from: &dyn World, to: &dyn World, aside: impl Write + Send) -> Result<Repaired, HostError> {
@@ -52,7 +52,7 @@ pub fn rebuild(from: &dyn World, to: &dyn World, aside: impl Write + Send) -> Re
     let (sorted, restored) = std::thread::scope(|scope| {
         let sorting = scope.spawn(|| sort(from, tx, &mut lines));
         let restored = to.restore(&mut || Ok(rx.recv().ok()));
-        // If it failed, whoever sorts must not wait for it.
+        // If it failed, the thread that sorts must not wait for it.
         drop(rx);
         (sorting.join(), restored)
     });

@@ -170,7 +170,7 @@ impl<W: Write> Export<'_, W> {
         }
         for waiting in messages {
             let message = serde_json::from_slice(&waiting.bytes).map_err(|error| {
-                WorldError::Corrupt(format!("a letter for run {run} cannot be read: {error}; see `durhai doctor`"))
+                WorldError::Corrupt(format!("a message for run {run} cannot be read: {error}; see `durhai doctor`"))
             })?;
             self.line(&Line::Letter { at: waiting.at, message })?;
         }

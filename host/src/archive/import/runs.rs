@@ -118,7 +118,7 @@ struct Making {
 }
 
 /// Makes every run of the file; each is parked, and held by this host, until all are there. On an error what was made is
-/// left to be removed, and nobody holds it.
+/// left to be removed, and no host holds it.
 pub fn bring_in<R: BufRead>(
     host: &Arc<Shared>,
     reader: Reader<R>,
@@ -277,7 +277,7 @@ impl Bringing<'_> {
         let id = row.run.clone();
         let create = Create { row, events: first, claim: None, hooks: Vec::new(), messages: Vec::new() };
         self.write(Write::Create(Box::new(create)))?;
-        // Whoever looks for work passes over it: it is parked.
+        // The claimer passes over it: it is parked.
         let claim = self.host.store.world.claim_run(&id, &self.host.store.holder, self.host.store.clock.now())?;
         let claim = claim.ok_or_else(|| HostError::Conflict(format!("run {id} was taken while it was imported")))?;
         run.commit = Commit::new(id, claim.fence);

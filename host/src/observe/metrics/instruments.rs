@@ -1,4 +1,4 @@
-//! What counts and measures: atomics, so that nobody who does the work waits for whoever looks.
+//! What counts and measures: atomics, so that the threads that work never wait for a reader.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -180,7 +180,7 @@ impl Histogram {
     }
 }
 
-/// Names that get meters of their own, at most; a label with more is of no use to whoever reads it.
+/// Names that get meters of their own, at most; a label with more is of no use to a reader.
 const NAMES: usize = 1_000;
 
 /// Meters by name.

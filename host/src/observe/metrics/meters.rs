@@ -78,7 +78,7 @@ pub(crate) enum Outcome {
     /// Failed in a way that none can.
     Failed,
     Timeout,
-    /// Nobody waited for it any more.
+    /// The run did not wait for it any more.
     Cancelled,
     /// The host stopped first.
     Lost,

@@ -122,7 +122,7 @@ impl Worker {
         }
     }
 
-    /// Records the results that came; what the script asks for next is left to whoever takes the run up.
+    /// Records the results that came; what the script asks for next is left to the host that takes the run up.
     fn finish_draining(&mut self, mut live: LiveRun, yielded: Yield) {
         if matches!(yielded, Yield::Preempted | Yield::Full) || live.divergence(&self.host).is_some() {
             return self.give_back(live);

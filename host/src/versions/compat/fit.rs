@@ -27,7 +27,7 @@ pub(crate) enum Fit {
     Not(CompatVerdict),
     /// The run has ended meanwhile.
     Ended,
-    /// Somebody wanted it stopped.
+    /// The caller wanted it stopped.
     Stopped,
 }
 

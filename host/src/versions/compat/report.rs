@@ -39,7 +39,7 @@ pub struct Misfit {
     pub verdict: CompatVerdict,
 }
 
-/// What came of holding a new version against the live runs of its workflow.
+/// The result of checking the live runs of a workflow against a new version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompatReport {
     pub workflow: String,
@@ -66,7 +66,7 @@ pub struct CompatReport {
     pub micros: u64,
 }
 
-/// What came of moving runs to a version.
+/// The result of moving runs to a version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MigrateReport {
     pub workflow: String,
@@ -90,7 +90,7 @@ pub struct MigrateReport {
     pub micros: u64,
 }
 
-/// What came of moving one run.
+/// The result of moving one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Migration {
     pub run: RunId,

@@ -197,14 +197,14 @@ async fn every_edit_against_a_run_stopped_at_every_event() {
         assert!(text.contains(edit.change.0), "{}", edit.name);
         write(folder.path(), edit.file, &text.replacen(edit.change.0, edit.change.1, 1));
         let reports = still.reload().await.unwrap();
-        let report = gated(&reports);
+        let report = compat_report(&reports);
         assert_eq!(report.live as usize, runs.len(), "{}", edit.name);
         assert!(report.served, "{}: live runs stay on their text, and it serves", edit.name);
         assert_eq!(report.place_of_first(), edit.place, "{}\n{report}", edit.name);
         let to = serving(&still, "order");
         assert_ne!(to, base);
 
-        // The verdicts, by the gate and one by one.
+        // The verdicts, of all runs at once and one by one.
         for (seq, run) in &runs {
             let (cell, what) =
                 (edit.cell(&log, *seq), format!("{} at event {seq} ({})", edit.name, label(&log[seq - 1])));

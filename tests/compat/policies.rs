@@ -79,7 +79,7 @@ async fn pin_serves_at_once_and_leaves_the_runs_where_they_are() {
     let old = serving(&host, "order");
     scene.save(&text("pin", NEW));
     let reports = host.reload().await.unwrap();
-    let report = gated(&reports);
+    let report = compat_report(&reports);
     assert_eq!((report.live, report.compatible, report.diverging, report.moved), (2, 1, 1, 0));
     assert_eq!((report.policy.as_str(), report.served), ("pin", true));
     let shown = report.to_string();
@@ -111,7 +111,7 @@ async fn upgrade_moves_those_that_fit() {
     scene.two(&host).await;
     scene.save(&text("upgrade", NEW));
     let reports = host.reload().await.unwrap();
-    let report = gated(&reports);
+    let report = compat_report(&reports);
     assert_eq!((report.live, report.compatible, report.diverging, report.moved, report.served), (2, 1, 1, 1, true));
     assert_eq!((scene.versions("early"), scene.versions("late")), (2, 1));
     assert_eq!(host.get("early").await.unwrap().view().await.unwrap().version, serving(&host, "order"));
@@ -127,7 +127,7 @@ async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() 
     let old = serving(&host, "order");
     scene.save(&text("refuse", NEW));
     let reports = host.reload().await.unwrap();
-    assert!(!gated(&reports).served);
+    assert!(!compat_report(&reports).served);
     assert!(matches!(reports.last(), Some(Report::Broken { error, .. }) if error.contains("late")), "{reports:?}");
     assert_eq!(serving(&host, "order"), old);
     let error = host.workflows()[0].error.clone().unwrap();
@@ -138,13 +138,13 @@ async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() 
     assert_eq!(end(&host, "late").await, json!(3));
     // Those that are left fit.
     let reports = host.reload().await.unwrap();
-    let report = gated(&reports);
+    let report = compat_report(&reports);
     assert_eq!((report.live, report.compatible, report.served, report.moved), (2, 2, true, 0));
     assert_ne!(serving(&host, "order"), old);
     assert_eq!(host.workflows()[0].error, None);
-    // A text that goes back to what serves goes through no gate.
+    // A text that goes back to what serves is not checked.
     scene.save(&text("refuse", "use_step(\"mail\")"));
-    assert!(!gated(&host.reload().await.unwrap()).served);
+    assert!(!compat_report(&host.reload().await.unwrap()).served);
     scene.save(&text("refuse", NEW));
     assert!(host.workflows()[0].error.is_some());
     let reports = host.reload().await.unwrap();
@@ -154,7 +154,7 @@ async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() 
 }
 
 #[tokio::test]
-async fn a_text_that_changed_while_the_host_was_down_goes_through_the_gate_too() {
+async fn a_text_that_changed_while_the_host_was_down_is_checked_too() {
     let scene = Scene::new();
     let host = scene.host().await;
     scene.two(&host).await;
@@ -224,7 +224,7 @@ async fn a_run_that_diverged_goes_on_when_a_text_fits_again() {
     assert_eq!(run.status().await.unwrap(), Status::Parked);
     scene.save(&text("upgrade", &OLD.replace("\nb", "\n[b, b]")));
     let reports = host.reload().await.unwrap();
-    assert_eq!((gated(&reports).compatible, gated(&reports).moved), (2, 2));
+    assert_eq!((compat_report(&reports).compatible, compat_report(&reports).moved), (2, 2));
     assert_eq!(run.output::<Value>().await.unwrap(), json!([3, 3]));
     let ended = run.migrate(None, false).await.unwrap_err();
     assert!(matches!(&ended, HostError::Conflict(text) if text.contains("completed")), "{ended}");

@@ -12,7 +12,7 @@ use super::*;
 const OLD: &str = "let a = use_step(\"a\", 1);\nlet b = parallel([|| use_step(\"b\", 2), || wait_for(\"x\")]);\n[a, b]";
 const NEW: &str = "const WORKFLOW = #{ on_reload: \"upgrade\" };\nlet a = use_step(\"a\", 1);\nlet b = parallel([|| use_step(\"b\", 2), || wait_for(\"x\")]);\nuse_step(\"c\", 3);\n[a, b]";
 
-/// Two runs, one of them evicted, are moved by the gate. The host dies at that write, the next one ends the work. How many
+/// Two runs, one of them evicted, are moved by a save. The host dies at that write, the next one ends the work. How many
 /// writes the first one made.
 async fn once(fault: Fault) -> u64 {
     let what = format!("{fault:?}");

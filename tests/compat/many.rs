@@ -1,4 +1,4 @@
-//! Many runs at a gate.
+//! Many runs that are checked against a save.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn a_thousand_runs_move() {
     rests(&world, &clock).await;
     std::fs::write(folder.path().join("order.rhai"), TEXT.replace("\nn", "\n-n")).unwrap();
     let reports = host.reload().await.unwrap();
-    let report = gated(&reports);
+    let report = compat_report(&reports);
     assert_eq!((report.live, report.compatible, report.moved), (1_000, 1_000, 1_000), "{report}");
     for run in &runs {
         run.signal("go", &()).await.unwrap();
@@ -36,9 +36,9 @@ async fn a_thousand_runs_move() {
     host.shutdown().await;
 }
 
-/// A save while a gate is at work: what was saved last counts, and the one before never serves.
+/// A save while live runs are checked: what was saved last counts, and the one before never serves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_save_takes_the_place_of_the_one_at_the_gate() {
+async fn a_newer_save_takes_the_place_of_the_one_being_checked() {
     let folder = tempfile::tempdir().unwrap();
     let pin = TEXT.replace("upgrade", "pin");
     std::fs::write(folder.path().join("order.rhai"), &pin).unwrap();
@@ -48,7 +48,7 @@ async fn a_newer_save_takes_the_place_of_the_one_at_the_gate() {
         host.run("order").id(format!("run-{n}")).start().await.unwrap();
     }
     rests(&world, &clock).await;
-    // It spins: a gate that nobody stops takes very long.
+    // It spins: a check that is not stopped takes very long.
     let spins =
         pin.replace("\nn", "\nlet x = 0; while x < 100_000_000 { x += 1; }\nn").replace("wait_for(\"go\");", "");
     std::fs::write(folder.path().join("order.rhai"), spins).unwrap();
@@ -61,9 +61,9 @@ async fn a_newer_save_takes_the_place_of_the_one_at_the_gate() {
     let reports = host.reload().await.unwrap();
     first.await.unwrap().unwrap();
     assert_eq!(reports.iter().filter(|report| matches!(report, Report::Loaded { .. })).count(), 1, "{reports:?}");
-    assert_eq!(gated(&reports).compatible, 300);
+    assert_eq!(compat_report(&reports).compatible, 300);
     let versions = host.versions("order").await.unwrap();
     assert_eq!(versions.iter().filter(|version| version.serving).count(), 1);
-    assert_eq!(versions[0].version, gated(&reports).to);
+    assert_eq!(versions[0].version, compat_report(&reports).to);
     host.shutdown().await;
 }

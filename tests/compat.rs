@@ -1,4 +1,4 @@
-//! Texts that change while their runs live: the verdicts of the gate, its policies, and moves.
+//! Texts that change while their runs live: the verdicts of the check of live runs, its policies, and moves.
 
 mod crashes;
 mod edits;
@@ -84,9 +84,9 @@ fn stopped_at(world: &MemoryWorld, log: &[Event], seq: usize, id: &str) -> RunId
     run
 }
 
-fn gated(reports: &[Report]) -> &CompatReport {
+fn compat_report(reports: &[Report]) -> &CompatReport {
     let found = reports.iter().find_map(|report| if let Report::Gated(report) = report { Some(report) } else { None });
-    found.unwrap_or_else(|| panic!("no report of the gate in {reports:?}"))
+    found.unwrap_or_else(|| panic!("no report of a check in {reports:?}"))
 }
 
 fn serving(host: &Host, workflow: &str) -> Version {
