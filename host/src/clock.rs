@@ -12,7 +12,7 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Millis;
 
     /// How long a thread may sleep before it looks at the clock again, if it waits for `until`.
-    fn patience(&self, until: Millis) -> Duration {
+    fn time_until(&self, until: Millis) -> Duration {
         Duration::from_millis(until.saturating_sub(self.now()))
     }
 

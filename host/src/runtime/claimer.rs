@@ -30,12 +30,12 @@ pub(crate) fn run(host: &Arc<Shared>) {
                 return host.fail(Arc::new(error));
             }
         }
-        let mut patience = LOOK_AGAIN.min(Duration::from_millis(host.store.holder.lease / 3));
+        let mut timeout = LOOK_AGAIN.min(Duration::from_millis(host.store.holder.lease / 3));
         if host.config.adopt {
             match host.store.world.claim(&host.store.holder, now, CLAIMS) {
                 Ok(claims) => {
                     if claims.len() == CLAIMS {
-                        patience = Duration::ZERO;
+                        timeout = Duration::ZERO;
                     }
                     for claim in claims {
                         note(host, &claim, now);
@@ -52,17 +52,17 @@ pub(crate) fn run(host: &Arc<Shared>) {
                 Err(error) => return host.fail(Arc::new(error)),
             }
             match host.store.world.next_wake() {
-                Ok(Some(at)) => patience = patience.min(host.store.clock.patience(at)),
+                Ok(Some(at)) => timeout = timeout.min(host.store.clock.time_until(at)),
                 Ok(None) => {}
                 Err(error) => return host.fail(Arc::new(error)),
             }
         } else {
             match claim_own(host, now) {
-                Ok(wait) => patience = patience.min(wait),
+                Ok(wait) => timeout = timeout.min(wait),
                 Err(error) => return host.fail(Arc::new(error)),
             }
         }
-        host.runtime.claimer.wait(patience);
+        host.runtime.claimer.wait(timeout);
     }
 }
 
@@ -78,14 +78,14 @@ fn note(host: &Shared, claim: &Claim, now: Millis) {
 /// until one of them may be due.
 fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
     let own: Vec<_> = host.runtime.own.lock().iter().cloned().collect();
-    let mut patience = LOOK_AGAIN;
+    let mut timeout = LOOK_AGAIN;
     for run in own {
         let row = host.store.world.row(&run)?;
         let over = row.as_ref().is_none_or(|row| row.status.is_terminal());
         let due = row.and_then(|row| row.wake_at).unwrap_or(0);
         if !over && (due > now || host.store.world.waits(&run)?) && !rows::is_urgent(&*host.store.world, &run)? {
             // The run that gives its place free rings the bell.
-            patience = patience.min(if due > now { host.store.clock.patience(due) } else { LOOK_AGAIN });
+            timeout = timeout.min(if due > now { host.store.clock.time_until(due) } else { LOOK_AGAIN });
             continue;
         }
         let claim = if over { None } else { host.store.world.claim_run(&run, &host.store.holder, now)? };
@@ -105,5 +105,5 @@ fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
             }
         }
     }
-    Ok(patience)
+    Ok(timeout)
 }

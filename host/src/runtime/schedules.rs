@@ -149,7 +149,7 @@ pub(crate) fn run(host: &Arc<Shared>) {
     let mut keeper = Keeper { host, known: None, watched: HashMap::new() };
     while !host.life.is_stopping() {
         match keeper.look() {
-            Ok(patience) => host.runtime.scheduler.wait(patience),
+            Ok(timeout) => host.runtime.scheduler.wait(timeout),
             Err(HostError::World(error)) => return host.fail(Arc::new(error)),
             Err(error) => {
                 if !host.life.is_stopping() {
@@ -182,13 +182,13 @@ impl Keeper<'_> {
         let names = scheduled.iter().map(|(name, _)| name.clone()).collect();
         let before = self.known.replace(names);
         self.watched.retain(|name, _| self.known.as_ref().is_some_and(|known| known.contains(name)));
-        let mut patience = LOOK_AGAIN;
+        let mut timeout = LOOK_AGAIN;
         for (name, header) in &scheduled {
             // What was gone while this host was there has missed nothing.
             let is_new = before.as_ref().is_some_and(|before| !before.contains(name));
-            patience = patience.min(self.keep(name, header, is_new)?);
+            timeout = timeout.min(self.keep(name, header, is_new)?);
         }
-        Ok(patience)
+        Ok(timeout)
     }
 
     fn keep(&mut self, name: &str, header: &Header, is_new: bool) -> Result<Duration, HostError> {
@@ -243,8 +243,8 @@ impl Keeper<'_> {
             }
         }
         let next = schedule.cron.next_after(state.from.max(now));
-        let patience = next.map_or(LOOK_AGAIN, |next| self.host.store.clock.patience(next));
-        Ok(if state.queued.is_empty() { patience } else { patience.min(LOOK_FOR_END) })
+        let timeout = next.map_or(LOOK_AGAIN, |next| self.host.store.clock.time_until(next));
+        Ok(if state.queued.is_empty() { timeout } else { timeout.min(LOOK_FOR_END) })
     }
 
     fn start(&self, name: &str, state: &mut State, tick: Millis) -> Result<(), HostError> {

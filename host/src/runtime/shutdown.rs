@@ -41,10 +41,10 @@ pub(crate) async fn shutdown(host: &Arc<Shared>) {
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits for the ends of threads, at most so long; the rest are left behind.
-fn join(threads: Vec<JoinHandle<()>>, patience: Duration) {
+fn join(threads: Vec<JoinHandle<()>>, timeout: Duration) {
     let began = Instant::now();
     for thread in threads {
-        while !thread.is_finished() && began.elapsed() < patience {
+        while !thread.is_finished() && began.elapsed() < timeout {
             std::thread::sleep(LOOK);
         }
         if thread.is_finished() {
@@ -54,7 +54,7 @@ fn join(threads: Vec<JoinHandle<()>>, patience: Duration) {
             tracing::error!(
                 "the thread {name} does not come back: a native function takes longer than {} s. It is left behind; what it \
                  holds can be taken up again",
-                patience.as_secs()
+                timeout.as_secs()
             );
         }
     }

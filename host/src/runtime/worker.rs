@@ -76,8 +76,8 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
         draining: false,
     };
     loop {
-        let patience = worker.patience();
-        match messages.recv_timeout(patience) {
+        let timeout = worker.timeout();
+        match messages.recv_timeout(timeout) {
             Ok(msg) => worker.take(msg),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -116,21 +116,22 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
 }
 
 impl Worker {
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         if !self.dirty.is_empty() {
             return Duration::ZERO;
         }
-        let mut patience = Duration::from_secs(3_600);
+        let mut timeout = Duration::from_secs(3_600);
         if let Some(Reverse((at, _))) = self.timers.peek() {
-            patience = patience.min(self.host.store.clock.patience(*at));
+            timeout = timeout.min(self.host.store.clock.time_until(*at));
         }
         if let Some((since, ..)) = self.idle.front() {
             let age = Duration::from_millis(self.host.store.clock.now().saturating_sub(*since));
-            patience = patience.min(self.host.config.evict_after.saturating_sub(age).max(Duration::from_millis(1)));
+            timeout = timeout.min(self.host.config.evict_after.saturating_sub(age).max(Duration::from_millis(1)));
         }
-        patience
+        timeout
     }
 
+    // Long because it is a table: an arm for each command.
     fn take(&mut self, msg: WorkerCommand) {
         self.queued.fetch_sub(1, Ordering::Relaxed);
         let now = self.host.store.clock.now();

@@ -130,7 +130,7 @@ impl Clock for SimClock {
     }
 
     /// For ever, near enough: a host that waits is told of every jump.
-    fn patience(&self, until: Millis) -> Duration {
+    fn time_until(&self, until: Millis) -> Duration {
         if until <= self.now() { Duration::ZERO } else { Duration::from_secs(3_600) }
     }
 

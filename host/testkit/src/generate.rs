@@ -89,6 +89,7 @@ impl Maker {
         self.line(depth, &format!("out }}{tail}"));
     }
 
+    // Long because it is a table: an arm for each kind of statement.
     fn statement(&mut self, depth: usize) {
         let n = self.mark();
         let kinds = if depth >= 3 { 10 } else { 19 };

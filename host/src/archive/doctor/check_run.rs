@@ -195,6 +195,7 @@ impl RunCheck {
     }
 
     /// All of the run is there.
+    // Long because it is a list: one check after the other, each with its sentence.
     pub fn leave(mut self, world: &dyn World, has_text: &dyn Fn(&Version) -> bool) -> Result<Left, WorldError> {
         let number = self.number;
         let by_log = self.row_by_log();
