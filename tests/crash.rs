@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use durhai::clock::Clock;
 use durhai::event::LogLine;
-use durhai::{Body, Event, Host, MemoryWorld, RunError, RunId, StepContext, StepError, Value, World};
+use durhai::{Body, Event, Host, RunError, RunId, StepContext, StepError, Value, World};
 use durhai_core::legal::LogCheck;
-use durhai_testkit::{Fault, FaultWorld, Notices, Pulse, Quiet, Script, SimClock, events, generate, quiet};
+use durhai_testkit::{Fault, FaultWorld, Notices, Script, Settled, TestHost, events, generate, quiet};
 
 use crate::scenarios::replayer::Replayer;
 use crate::scenarios::show;
@@ -75,10 +75,11 @@ async fn at_every_write() {
 }
 
 async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &str) -> Ran {
-    let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
     let journal = Arc::new(Mutex::new(Journal::default()));
+    let test = test_host(script, &journal);
+    let (world, clock) = (&test.world, &test.clock);
     let id = RunId::new(format!("run-{seed}")).expect("an id");
-    let (mut connection, mut host) = start(script, &world, &clock, &pulse, &journal, fault, notices).await;
+    let (mut connection, mut host) = start(&test, fault, notices).await;
     let first = connection.clone();
     let mut crashed = false;
     let mut later: Vec<_> = script.signals.iter().filter(|signal| !signal.2).collect();
@@ -94,29 +95,28 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
                 host.stats(),
                 connection.refused(),
                 what.to_owned(),
-                quiet(&*world, clock.now()),
+                quiet(&**world, clock.now()),
                 crashed,
                 clock.now(),
                 world.row(&id),
-                events(&*world, &id),
+                events(&**world, &id),
             )
         };
-        let settled = pulse.until(|| settled(&connection, &world, &clock), state).await;
-        match settled {
-            None => {
+        match test.pulse.until(|| test.settled(&connection), state).await {
+            Settled::Dead => {
                 assert!(!crashed, "{what}: it crashed twice");
                 crashed = true;
                 host.shutdown().await;
-                let ended = events(&*world, &id).into_iter().filter_map(|event| {
+                let ended = events(&**world, &id).into_iter().filter_map(|event| {
                     let ends = matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. });
                     event.step_id.filter(|_| ends).map(|step| step.to_string())
                 });
                 journal.lock().expect("a journal").ended.extend(ended);
                 world.crash();
-                (connection, host) = start(script, &world, &clock, &pulse, &journal, Fault::Never, notices).await;
+                (connection, host) = start(&test, Fault::Never, notices).await;
             }
-            Some(_) if !started => {}
-            Some(next) if !later.is_empty() => {
+            Settled::Until(_) if !started => {}
+            Settled::Until(next) if !later.is_empty() => {
                 let (name, payload, _) = later[0];
                 let sent = match host.get(id.as_str()).await {
                     Ok(run) => run.signal_once(name, payload, name).await,
@@ -129,8 +129,8 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
                     Err(error) => assert!(connection.is_down(), "{what}: {error}"),
                 }
             }
-            Some(Some(next)) => clock.set(next),
-            Some(None) => break,
+            Settled::Until(Some(next)) => clock.set(next),
+            Settled::Until(None) => break,
         }
     }
     let output: Result<Value, RunError> = match host.get(id.as_str()).await {
@@ -140,19 +140,19 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
     let output = match output {
         Ok(output) => output,
         // The fault struck behind the end of the run.
-        Err(_) if connection.is_down() => events(&*world, &id)
+        Err(_) if connection.is_down() => events(&**world, &id)
             .pop()
             .and_then(|event| {
                 if let Body::RunCompleted { output } = event.body { Some(Arc::unwrap_or_clone(output)) } else { None }
             })
             .unwrap_or_else(|| panic!("{what}: no output")),
         Err(error) => {
-            let log: Vec<_> = events(&*world, &id).iter().map(show::short).collect();
+            let log: Vec<_> = events(&**world, &id).iter().map(show::short).collect();
             panic!("{what}: {error}\n{}", log.join("\n"))
         }
     };
     host.shutdown().await;
-    let events = events(&*world, &id);
+    let events = events(&**world, &id);
     let mut check = LogCheck::default();
     events.iter().try_for_each(|event| check.next(event)).unwrap_or_else(|bad| panic!("{what}: {bad}"));
     check_journal(&journal.lock().expect("a journal"), &events, what);
@@ -160,18 +160,6 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
     let mut lines: Vec<_> = world.stream(&id, "log", 0, 100_000).expect("it answers").into_iter().map(read).collect();
     lines.sort();
     Ran { outcome: Outcome { output, lines }, writes: first.writes(), events, crashed }
-}
-
-/// `None`: the host is dead. Else nothing happens before that moment.
-#[expect(clippy::option_option, reason = "two questions: whether it lives, and until when it waits")]
-fn settled(connection: &FaultWorld, world: &MemoryWorld, clock: &SimClock) -> Option<Option<Option<u64>>> {
-    if connection.is_down() {
-        return Some(None);
-    }
-    match quiet(world, clock.now()) {
-        Quiet::Busy => None,
-        Quiet::Until(next) => Some(Some(next)),
-    }
 }
 
 async fn begin(host: &Host, script: &Script, id: &str) -> Result<(), durhai::HostError> {
@@ -186,30 +174,23 @@ async fn begin(host: &Host, script: &Script, id: &str) -> Result<(), durhai::Hos
     Ok(())
 }
 
-async fn start(
-    script: &Script,
-    world: &Arc<MemoryWorld>,
-    clock: &Arc<SimClock>,
-    pulse: &Pulse,
-    journal: &Arc<Mutex<Journal>>,
-    fault: Fault,
-    notices: Notices,
-) -> (Arc<FaultWorld>, Host) {
-    let shared: Arc<dyn World> = world.clone();
-    let connection = Arc::new(FaultWorld::new(shared, fault, pulse.clone()).notices(notices));
-    let mut builder = Host::builder()
-        .shared_world(connection.clone())
-        .clock(clock.clone())
-        .workers(2)
-        .workflow("made", &script.source);
-    for name in ["work", "flaky", "broken", "single"] {
-        let journal = journal.clone();
-        builder = builder.step(name, move |context: StepContext, n: i64| {
-            let result = perform(&mut journal.lock().expect("a journal"), &context, n);
-            async move { result }
-        });
-    }
-    (connection, builder.start().await.expect("a host starts"))
+fn test_host(script: &Script, journal: &Arc<Mutex<Journal>>) -> TestHost {
+    let journal = journal.clone();
+    let test = TestHost::new().workflow("made", &script.source);
+    test.with(move |builder| {
+        ["work", "flaky", "broken", "single"].into_iter().fold(builder, |builder, name| {
+            let journal = journal.clone();
+            builder.step(name, move |context: StepContext, n: i64| {
+                let result = perform(&mut journal.lock().expect("a journal"), &context, n);
+                async move { result }
+            })
+        })
+    })
+}
+
+async fn start(test: &TestHost, fault: Fault, notices: Notices) -> (Arc<FaultWorld>, Host) {
+    let connection = Arc::new(test.connect(fault).notices(notices));
+    (connection.clone(), test.builder_on(connection).start().await.expect("a host starts"))
 }
 
 fn perform(journal: &mut Journal, context: &StepContext, n: i64) -> Result<i64, StepError> {

@@ -3,84 +3,44 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use durhai::clock::Clock;
 use durhai::logs::{DifferenceKind, Fork, ReplayOptions, Script, diff_logs};
-use durhai::{Body, Event, Host, HostError, MemoryWorld, Run, Status, StepContext, StepError, StepId, Value, World};
+use durhai::{Body, Event, HostError, Run, Status, StepContext, StepError, StepId, Value};
 use durhai_core::legal::LogCheck;
-use durhai_testkit::{Fault, FaultWorld, Pulse, Quiet, SimClock, events, quiet};
+use durhai_testkit::{Fault, TestHost};
 use serde_json::json;
 
-/// A world with the attempts that were made in it.
-struct Stage {
-    world: Arc<MemoryWorld>,
-    clock: Arc<SimClock>,
-    pulse: Pulse,
-    made: Arc<Mutex<Vec<String>>>,
+/// Hosts whose attempts of `echo` are noted: run and step.
+fn test_host(script: &str) -> (TestHost, Made) {
+    let made = Made::default();
+    let noted = made.clone();
+    let script = script.to_owned();
+    let test = TestHost::new().with(move |builder| {
+        let made = noted.clone();
+        builder
+            .workflow("flow", &*script)
+            .workflow("child", "use_step(\"echo\", input) + 1")
+            .workflow("taker", r#"let got = "taken"; try { hook(#{ token: input }); } catch (e) { got = e.kind; } got"#)
+            .step("echo", move |context: StepContext, input: Value| {
+                made.0.lock().expect("attempts").push(format!("{} {}", context.run_id(), context.step_id()));
+                async move { Ok::<_, StepError>(input) }
+            })
+            .step("bad", |_: StepContext, _: Value| async move { Err::<Value, _>(StepError::fatal("broken")) })
+    });
+    (test, made)
+}
+
+/// The attempts since the last look.
+#[derive(Clone, Default)]
+struct Made(Arc<Mutex<Vec<String>>>);
+
+impl Made {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("attempts"))
+    }
 }
 
 fn id(text: &str) -> StepId {
     StepId::parse(text).expect("a step id")
-}
-
-impl Stage {
-    fn new() -> Self {
-        Stage {
-            world: Arc::new(MemoryWorld::new()),
-            clock: Arc::new(SimClock::new()),
-            pulse: Pulse::default(),
-            made: Arc::default(),
-        }
-    }
-
-    async fn host(&self, script: &str, fault: Fault) -> (Arc<FaultWorld>, Host) {
-        let shared: Arc<dyn World> = self.world.clone();
-        let connection = Arc::new(FaultWorld::new(shared, fault, self.pulse.clone()));
-        let made = self.made.clone();
-        let host = Host::builder()
-            .shared_world(connection.clone())
-            .clock(self.clock.clone())
-            .workers(2)
-            .workflow("flow", script)
-            .workflow("child", "use_step(\"echo\", input) + 1")
-            .workflow("taker", r#"let got = "taken"; try { hook(#{ token: input }); } catch (e) { got = e.kind; } got"#)
-            .step("echo", move |context: StepContext, input: Value| {
-                made.lock().expect("attempts").push(format!("{} {}", context.run_id(), context.step_id()));
-                async move { Ok::<_, StepError>(input) }
-            })
-            .step("bad", |_: StepContext, _: Value| async move { Err::<Value, _>(StepError::fatal("broken")) })
-            .start()
-            .await
-            .expect("a host starts");
-        (connection, host)
-    }
-
-    /// Lets everything happen that happens by itself. `false`: the host died.
-    async fn settle(&self, connection: &FaultWorld) -> bool {
-        loop {
-            let look = || {
-                if connection.is_down() {
-                    return Some(None);
-                }
-                match quiet(&*self.world, self.clock.now()) {
-                    Quiet::Busy => None,
-                    Quiet::Until(next) => Some(Some(next)),
-                }
-            };
-            match self.pulse.until(look, || "a host that rests").await {
-                None => return false,
-                Some(Some(next)) => self.clock.set(next),
-                Some(None) => return true,
-            }
-        }
-    }
-
-    fn log(&self, run: &Run) -> Vec<Event> {
-        events(&*self.world, run.id())
-    }
-
-    fn made(&self) -> Vec<String> {
-        std::mem::take(&mut *self.made.lock().expect("attempts"))
-    }
 }
 
 fn check(log: &[Event], what: &str) {
@@ -121,19 +81,19 @@ const SCRIPTS: &[(&str, &str)] = &[
 #[tokio::test]
 async fn at_every_step_the_fork_comes_to_the_same() {
     for (name, script) in SCRIPTS {
-        let stage = Stage::new();
-        let (connection, host) = stage.host(script, Fault::Never).await;
+        let (test, made) = test_host(script);
+        let (connection, host) = test.start_with(Fault::Never).await;
         let run = host.run("flow").id("first").start().await.expect("it starts");
         if *name == "signals" {
             run.signal("go", &json!("one")).await.expect("it is sent");
             run.signal("go", &json!("two")).await.expect("it is sent");
         }
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         let output: Value = run.output().await.expect("it completes");
-        let log = stage.log(&run);
+        let log = test.log(run.id());
         let steps: BTreeSet<StepId> = log.iter().filter_map(|event| event.step_id.clone()).collect();
         assert!(!steps.is_empty(), "{name}");
-        stage.made();
+        made.take();
         let mut compared = 0;
         for step in steps {
             for (how, fork) in [("at", Fork::at(step.clone())), ("after", Fork::after(step.clone()))] {
@@ -146,9 +106,9 @@ async fn at_every_step_the_fork_comes_to_the_same() {
                         continue;
                     }
                 };
-                assert!(stage.settle(&connection).await);
+                assert!(test.settle(&connection).await);
                 let view = fork.view().await.expect("it is there");
-                let own = stage.log(&fork);
+                let own = test.log(fork.id());
                 let signals = |log: &[Event]| {
                     log.iter().filter(|event| matches!(event.body, Body::SignalReceived { .. })).count()
                 };
@@ -168,7 +128,7 @@ async fn at_every_step_the_fork_comes_to_the_same() {
                     .filter(|event| matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. }))
                     .filter_map(|event| Some(event.step_id.as_ref()?.as_str()))
                     .collect();
-                for made in stage.made() {
+                for made in made.take() {
                     let (of, step) = made.split_once(' ').expect("a run and a step");
                     assert!(of != fork.id().as_str() || !taken.contains(step), "{what}: {made} was made again");
                 }
@@ -177,7 +137,7 @@ async fn at_every_step_the_fork_comes_to_the_same() {
             }
         }
         assert!(compared >= 2, "{name}");
-        assert_eq!(stage.log(&run), log, "{name}: the run that was forked is as it was");
+        assert_eq!(test.log(run.id()), log, "{name}: the run that was forked is as it was");
         assert!(!run.view().await.expect("it is there").forks.is_empty());
         host.shutdown().await;
     }
@@ -191,19 +151,19 @@ use_step("echo", `${sent} for ${paid.cents}`)
 
 #[tokio::test]
 async fn results_and_texts_can_be_others() {
-    let stage = Stage::new();
-    let (connection, host) = stage.host(ORDER, Fault::Never).await;
+    let (test, made) = test_host(ORDER);
+    let (connection, host) = test.start_with(Fault::Never).await;
     let run = host.run("flow").id("order").input(&5).tag("team", "red").start().await.expect("it starts");
-    assert!(stage.settle(&connection).await);
-    stage.made();
+    assert!(test.settle(&connection).await);
+    made.take();
     let fork = run.fork(Fork::at(id("2")).set(id("1"), json!({ "cents": 7 })).id("seven")).await.expect("it forks");
-    assert!(stage.settle(&connection).await);
+    assert!(test.settle(&connection).await);
     let view = fork.view().await.expect("it is there");
     assert_eq!((view.output, view.input, view.tags["team"].as_str()), (json!("14 for 7"), json!(5), "red"));
-    assert_eq!(stage.made(), ["seven 2", "seven 3"]);
+    assert_eq!(made.take(), ["seven 2", "seven 3"]);
     let edited = Script { source: ORDER.replace("* 2", "* 3"), ..Script::default() };
     let fork = run.fork(Fork::after(id("1")).script(edited.clone())).await.expect("it fits the first step");
-    assert!(stage.settle(&connection).await);
+    assert!(test.settle(&connection).await);
     assert_eq!(fork.output::<String>().await.expect("it completes"), "15 for 5");
     assert_ne!(fork.view().await.expect("it is there").version, run.view().await.expect("it is there").version);
     // Behind the second step the text differs from what was done.
@@ -232,7 +192,7 @@ async fn results_and_texts_can_be_others() {
     let forks: Vec<_> = run.view().await.expect("it is there").forks;
     assert_eq!(forks.len(), 2, "{forks:?}");
     // Where they differ.
-    let diff = diff_logs(&stage.log(&run), &stage.log(&same));
+    let diff = diff_logs(&test.log(run.id()), &test.log(same.id()));
     let found: Vec<_> = diff.differences.iter().map(|d| (d.step_id.as_ref().map(|s| s.to_string()), d.what)).collect();
     let step = |n: &str| Some(n.to_owned());
     assert_eq!(
@@ -255,24 +215,24 @@ async fn a_live_run_is_not_disturbed_and_its_hooks_stay_its_own() {
         let got = h.wait();
         use_step("echo", got.body)
     "#;
-    let stage = Stage::new();
-    let (connection, host) = stage.host(script, Fault::Never).await;
+    let (test, _) = test_host(script);
+    let (connection, host) = test.start_with(Fault::Never).await;
     let run = host.run("flow").id("live").start().await.expect("it starts");
-    assert!(stage.settle(&connection).await);
-    let before = stage.log(&run);
+    assert!(test.settle(&connection).await);
+    let before = test.log(run.id());
     let fork = run.fork(Fork::after(id("2")).id("copy")).await.expect("it forks");
-    assert!(stage.settle(&connection).await);
-    assert_eq!(stage.log(&run), before);
+    assert!(test.settle(&connection).await);
+    assert_eq!(test.log(run.id()), before);
     let token = |log: &[Event]| {
         log.iter()
             .find_map(|event| if let Body::HookOpened { token, .. } = &event.body { Some(token.clone()) } else { None })
     };
-    let (old, new) = (token(&before).expect("a hook"), token(&stage.log(&fork)).expect("a hook"));
+    let (old, new) = (token(&before).expect("a hook"), token(&test.log(fork.id())).expect("a hook"));
     assert_ne!(old, new);
     for (run, token, n) in [(&fork, &new, 2), (&run, &old, 1)] {
         let request = durhai::view::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
         host.deliver_hook(token, request, None).await.expect("the hook is open");
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
     }
     host.shutdown().await;
@@ -281,20 +241,20 @@ async fn a_live_run_is_not_disturbed_and_its_hooks_stay_its_own() {
 #[tokio::test]
 async fn a_token_the_script_named_is_not_taken_from_a_live_run() {
     let script = r#"let h = hook(#{ token: "till-7" }); use_step("echo", 1); h.wait().body"#;
-    let stage = Stage::new();
-    let (connection, host) = stage.host(script, Fault::Never).await;
+    let (test, _) = test_host(script);
+    let (connection, host) = test.start_with(Fault::Never).await;
     let run = host.run("flow").id("live").start().await.expect("it starts");
-    assert!(stage.settle(&connection).await);
+    assert!(test.settle(&connection).await);
     let error = run.fork(Fork::at(id("2"))).await.expect_err("the token is taken");
     assert!(error.to_string().contains("till-7"), "{error}");
     assert_eq!(host.list(Default::default()).await.expect("runs").runs.len(), 1);
     run.terminate("enough").await.expect("it ends");
-    assert!(stage.settle(&connection).await);
+    assert!(test.settle(&connection).await);
     let fork = run.fork(Fork::at(id("2"))).await.expect("the token is free");
-    assert!(stage.settle(&connection).await);
+    assert!(test.settle(&connection).await);
     let request = durhai::view::HookRequest { method: "POST".into(), body: json!(3), ..Default::default() };
     host.deliver_hook("till-7", request, None).await.expect("it is the fork's now");
-    assert!(stage.settle(&connection).await);
+    assert!(test.settle(&connection).await);
     assert_eq!(fork.output::<i64>().await.expect("it completes"), 3);
     host.shutdown().await;
 }
@@ -306,33 +266,33 @@ async fn a_run_tried_again_keeps_its_tokens_unless_somebody_has_them() {
         (r#"let h = hook(#{ token: "till-7" }); use_step("echo", 1); h.wait().body"#, true),
         (r#"let h = hook(); use_step("echo", h.token); h.wait().body"#, false),
     ] {
-        let stage = Stage::new();
-        let (connection, host) = stage.host(script, Fault::Never).await;
+        let (test, _) = test_host(script);
+        let (connection, host) = test.start_with(Fault::Never).await;
         let run = host.run("flow").id("first").start().await.expect("it starts");
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         run.terminate("enough").await.expect("it ends");
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         let token = |run: &Run| {
             let opened = |event: &Event| match &event.body {
                 Body::HookOpened { token, .. } => Some(token.clone()),
                 _ => None,
             };
-            stage.log(run).iter().find_map(opened).expect("a hook")
+            test.log(run.id()).iter().find_map(opened).expect("a hook")
         };
         let again = run.retry().await.expect("it is tried again");
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         assert_eq!(token(&again), token(&run), "its address works again");
         // A fork gets a token of its own.
         let mut open = vec![again];
         if !named {
             open.push(run.fork(Fork::at(id("2"))).await.expect("it forks"));
         }
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         assert_eq!(host.doctor().await.expect("a diagnosis").findings, []);
         for (n, run) in open.iter().enumerate() {
             let request = durhai::view::HookRequest { method: "POST".into(), body: json!(n), ..Default::default() };
             host.deliver_hook(&token(run), request, None).await.expect("the hook is open");
-            assert!(stage.settle(&connection).await);
+            assert!(test.settle(&connection).await);
             assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
         }
         host.shutdown().await;
@@ -350,19 +310,19 @@ async fn open_hooks_are_those_of_the_new_run_before_it_begins() {
                use_step("echo", 1);
                h.wait().body"#
         );
-        let stage = Stage::new();
-        let (connection, host) = stage.host(&script, Fault::Never).await;
+        let (test, _) = test_host(&script);
+        let (connection, host) = test.start_with(Fault::Never).await;
         let run = host.run("flow").id("first").start().await.expect("it starts");
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         let token = |run: &Run| {
             let opened = |event: &Event| match &event.body {
                 Body::HookOpened { token, .. } => Some(token.clone()),
                 _ => None,
             };
-            stage.log(run).iter().find_map(opened).expect("a hook")
+            test.log(run.id()).iter().find_map(opened).expect("a hook")
         };
         run.terminate("enough").await.expect("it ends");
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         let place = host.run("flow").id("place").input("place").start().await.expect("it starts");
         let again = run.retry().await.expect("it is tried again");
         let mut new = vec![again];
@@ -370,12 +330,12 @@ async fn open_hooks_are_those_of_the_new_run_before_it_begins() {
             Ok(fork) => new.push(fork),
             Err(error) => assert!(named && error.to_string().contains("till-7"), "{error}"),
         }
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         for (n, run) in new.iter().enumerate() {
             assert_eq!(run.status().await.expect("it is there"), Status::Pending);
             let token = token(run);
             let taker = host.run("taker").input(&token).start().await.expect("it starts");
-            assert!(stage.settle(&connection).await);
+            assert!(test.settle(&connection).await);
             assert_eq!(taker.output::<String>().await.expect("it completes"), "hook_conflict");
             let body = |body: Value| durhai::view::HookRequest { method: "POST".into(), body, ..Default::default() };
             let misfit = host.deliver_hook(&token, body(json!("x")), None).await.expect_err("the schema");
@@ -383,7 +343,7 @@ async fn open_hooks_are_those_of_the_new_run_before_it_begins() {
             host.deliver_hook(&token, body(json!(n)), None).await.expect("the hook is open");
         }
         place.signal("leave", &1).await.expect("it is sent");
-        assert!(stage.settle(&connection).await);
+        assert!(test.settle(&connection).await);
         for (n, run) in new.iter().enumerate() {
             assert_eq!(run.output::<Value>().await.expect("it completes"), json!(n));
         }
@@ -398,29 +358,28 @@ async fn a_fork_survives_a_crash_at_every_write() {
     let mut crashes = 0;
     for write in 1..40 {
         for fault in [Fault::Before(write), Fault::After(write)] {
-            let stage = Stage::new();
-            let (connection, host) = stage.host(script, Fault::Never).await;
+            let (test, _) = test_host(script);
+            let (connection, host) = test.start_with(Fault::Never).await;
             let run = host.run("flow").id("first").start().await.expect("it starts");
-            assert!(stage.settle(&connection).await);
+            assert!(test.settle(&connection).await);
             let output: Value = run.output().await.expect("it completes");
             host.shutdown().await;
             let fork = || Fork::at(id("1.2.2")).id("second");
-            let (mut connection, mut host) = stage.host(script, fault).await;
+            let (mut connection, mut host) = test.start_with(fault).await;
             let first = host.get("first").await.expect("it is there").fork(fork()).await;
-            let mut alive = stage.settle(&connection).await;
+            let mut alive = test.settle(&connection).await;
             assert!(first.is_ok() || !alive, "{fault:?}: {first:?}");
             if !alive {
                 crashes += 1;
-                host.shutdown().await;
-                stage.world.crash();
-                (connection, host) = stage.host(script, Fault::Never).await;
+                test.bury(&host).await;
+                (connection, host) = test.start_with(Fault::Never).await;
                 host.get("first").await.expect("it is there").fork(fork()).await.expect("it forks, or has");
-                alive = stage.settle(&connection).await;
+                alive = test.settle(&connection).await;
             }
             assert!(alive);
             let second = host.get("second").await.expect("it is there");
             assert_eq!(second.output::<Value>().await.expect("it completes"), output, "{fault:?}");
-            check(&stage.log(&second), &format!("{fault:?}"));
+            check(&test.log(second.id()), &format!("{fault:?}"));
             assert_eq!(host.get("first").await.expect("it is there").view().await.expect("a view").forks.len(), 1);
             host.shutdown().await;
         }

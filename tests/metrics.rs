@@ -8,27 +8,14 @@ use std::time::Duration;
 
 use durhai::metrics::{MetricKind, MetricValue, Metrics, OTHER};
 use durhai::view::{Committed, HookRequest, RunCount};
-use durhai::{Body, Host, HostBuilder, MemoryWorld, Run, Status, StepContext, StepError, StepRule, Value, World};
-use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock, StepDoubles};
+use durhai::{Body, Host, Run, Status, StepContext, StepError, StepRule, Value, World};
+use durhai_testkit::{Fault, PATIENCE, Pulse, StepDoubles, TestHost};
 use serde_json::json;
 
 const MINUTE: u64 = 60_000;
 
-/// A host whose time stands still, over a world in memory.
-struct Place {
-    world: Arc<MemoryWorld>,
-    clock: Arc<SimClock>,
-}
-
-impl Place {
-    fn new() -> Self {
-        Place { world: Arc::new(MemoryWorld::new()), clock: Arc::new(SimClock::new()) }
-    }
-
-    fn host(&self) -> HostBuilder {
-        let shared: Arc<dyn World> = self.world.clone();
-        Host::builder().shared_world(shared).clock(self.clock.clone()).workers(2).watch(false)
-    }
+fn test_host() -> TestHost {
+    TestHost::new().with(|builder| builder.watch(false))
 }
 
 /// The series of a family whose labels are these, in whatever order.
@@ -112,9 +99,9 @@ const MAIN: &str = r#"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_runs_and_steps_do_is_counted() {
-    let place = Place::new();
-    let host = place
-        .host()
+    let test = test_host();
+    let host = test
+        .builder()
         .workflow("main", MAIN)
         .workflow("child", "use_step(\"good\", input)")
         .workflow("waits", "use_step(\"slow\")")
@@ -205,9 +192,9 @@ async fn what_runs_and_steps_do_is_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_that_leave_memory_and_come_back_are_counted() {
-    let place = Place::new();
-    let host = place
-        .host()
+    let test = test_host();
+    let host = test
+        .builder()
         .workflow("w", "let a = use_step(\"good\", 1); sleep(\"1h\"); use_step(\"good\", a)")
         .step("good", async |_: StepContext, n: Value| Ok::<_, StepError>(n))
         .evict_after(Duration::from_secs(60))
@@ -218,15 +205,15 @@ async fn runs_that_leave_memory_and_come_back_are_counted() {
     status(&run, Status::Waiting).await;
     let now = until(&host, "it waits", |now| count(now, "durhai_fibers_live", &[]) == 1).await;
     assert_eq!(count(&now, "durhai_runs_evicted_total", &[]), 0);
-    place.clock.advance(2 * MINUTE);
+    test.clock.advance(2 * MINUTE);
     let now = until(&host, "it is evicted", |now| count(now, "durhai_runs_evicted_total", &[]) == 1).await;
     assert_eq!((count(&now, "durhai_fibers_live", &[]), count(&now, "durhai_runs_rebuilt_total", &[])), (0, 0));
     // It is given back, and due only later.
-    while place.world.next_wake().unwrap().is_none() {
+    while test.world.next_wake().unwrap().is_none() {
         tokio::task::yield_now().await;
     }
     let events = run.events(1, 100).await.unwrap().len() as u64;
-    place.clock.advance(59 * MINUTE);
+    test.clock.advance(59 * MINUTE);
     assert_eq!(run.output::<Value>().await.unwrap(), json!(1));
     let now = host.metrics().await;
     assert_eq!(count(&now, "durhai_runs_claimed_total", &[]), 1);
@@ -240,12 +227,12 @@ async fn runs_that_leave_memory_and_come_back_are_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_schedules_and_limits_are_counted() {
-    let place = Place::new();
+    let test = test_host();
     let pulse = Pulse::default();
     let doubles = StepDoubles::new(pulse.clone());
     let scheduled = "const WORKFLOW = #{ schedule: #{ cron: \"0 * * * *\" } };\n1";
-    let host = place
-        .host()
+    let host = test
+        .builder()
         .workflow("w", "let h = hook(#{ token: \"t\" }); [wait_for(\"go\"), h.wait().body, suspend(1)]")
         .workflow("tick", scheduled)
         .workflow("two", "parallel([|| use_step(\"limited\", 1), || use_step(\"limited\", 2)])")
@@ -268,10 +255,10 @@ async fn messages_schedules_and_limits_are_counted() {
     }
 
     // At 23:00:02, two seconds late.
-    while place.world.meta("schedule/tick").unwrap().is_none() {
+    while test.world.meta("schedule/tick").unwrap().is_none() {
         tokio::task::yield_now().await;
     }
-    place.clock.set(1_700_002_802_000);
+    test.clock.set(1_700_002_802_000);
     let now = until(&host, "the schedule has started one", |now| {
         count(now, "durhai_schedule_starts_total", &[("workflow", "tick")]) == 1
     })
@@ -304,12 +291,12 @@ async fn messages_schedules_and_limits_are_counted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gate_and_what_is_saved_are_counted() {
-    let place = Place::new();
+    let test = test_host();
     let folder = tempfile::tempdir().unwrap();
     let save = |text: &str| std::fs::write(folder.path().join("w.rhai"), text).unwrap();
     save("use_step(\"good\", 1); wait_for(\"go\")");
-    let host = place
-        .host()
+    let host = test
+        .builder()
         .workflows(folder.path())
         .step("good", async |_: StepContext, n: Value| Ok::<_, StepError>(n))
         .step("other", async |_: StepContext, n: Value| Ok::<_, StepError>(n))
@@ -357,10 +344,9 @@ async fn the_gate_and_what_is_saved_are_counted() {
 /// One whose world is gone still says so.
 #[tokio::test]
 async fn a_host_without_a_world_has_metrics() {
-    let place = Place::new();
-    let world = Arc::new(FaultWorld::new(place.world.clone(), Fault::Never, Pulse::default()));
-    let shared: Arc<dyn World> = world.clone();
-    let host = place.host().shared_world(shared).workflow("w", "1").start().await.unwrap();
+    let test = test_host();
+    let world = Arc::new(test.connect(Fault::Never));
+    let host = test.builder_on(world.clone()).workflow("w", "1").start().await.unwrap();
     host.run("w").start().await.unwrap().wait().await.unwrap();
     assert_eq!(count(&host.metrics().await, "durhai_host_failed", &[]), 0);
     world.crash();
@@ -375,11 +361,11 @@ async fn a_host_without_a_world_has_metrics() {
 /// Every change of a run that can be seen is told, also one that brings no event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_tell_of_all_that_can_be_seen() {
-    let place = Place::new();
+    let test = test_host();
     let pulse = Pulse::default();
     let doubles = StepDoubles::new(pulse.clone());
-    let host = place
-        .host()
+    let host = test
+        .builder()
         .workflow("w", "set_status(\"first\"); use_step(\"a\"); set_state(\"k\", 1); run_workflow(\"c\"); suspend(1)")
         .workflow("c", "7")
         .steps(doubles.source())
@@ -417,9 +403,9 @@ async fn commits_tell_of_all_that_can_be_seen() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_status_text_is_told() {
-    let place = Place::new();
+    let test = test_host();
     let script = "parallel([|| { wait_for(\"a\"); set_status(\"here\"); wait_for(\"a\") }, || wait_for(\"b\")])";
-    let host = place.host().workflow("w", script).start().await.unwrap();
+    let host = test.builder().workflow("w", script).start().await.unwrap();
     let run = host.run("w").start().await.unwrap();
     status(&run, Status::Waiting).await;
     let mut commits = host.commits();
@@ -488,9 +474,9 @@ fn parse(text: &str) -> (BTreeMap<String, String>, Vec<Line>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_text_can_be_read() {
     const ODD: &str = "odd \"name\" \\ and\na line";
-    let place = Place::new();
-    let host = place
-        .host()
+    let test = test_host();
+    let host = test
+        .builder()
         .workflow("w", "for i in 0..20 { use_step(\"good\", i) }")
         .workflow(ODD, "1")
         .step("good", async |_: StepContext, n: Value| Ok::<_, StepError>(n))

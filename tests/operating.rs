@@ -5,33 +5,20 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use durhai::clock::Clock;
-use durhai::{
-    Body, Host, HostBuilder, HostError, MemoryWorld, Query, Run, RunError, Status, StepContext, StepError, Value, World,
-};
-use durhai_testkit::{Fault, FaultWorld, Pulse, Quiet, SimClock, StepDoubles, quiet};
+use durhai::{Body, Host, HostError, Query, Run, RunError, Status, StepContext, StepError, Value, World};
+use durhai_testkit::{Fault, Pulse, StepDoubles, TestHost};
 use serde_json::json;
 
 const SLEEPER: &str = "sleep(\"1 day\"); use_step(\"echo\", input)";
 
-fn host(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>) -> HostBuilder {
-    let shared: Arc<dyn World> = world.clone();
-    Host::builder()
-        .shared_world(shared)
-        .clock(clock.clone())
-        .workers(2)
-        .step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) })
-        .workflow("echo", "use_step(\"echo\", input)")
-        .workflow("sleeper", SLEEPER)
-}
-
-fn new() -> (Arc<MemoryWorld>, Arc<SimClock>) {
-    (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()))
+fn test_host() -> TestHost {
+    TestHost::new().echo().workflow("echo", "use_step(\"echo\", input)").workflow("sleeper", SLEEPER)
 }
 
 #[tokio::test]
 async fn a_start_is_idempotent_and_conflicts_are_said() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let first = host.run("echo").id("order-1").input(&json!({ "n": 1 })).start().await.unwrap();
     assert_eq!(first.output::<Value>().await.unwrap(), json!({ "n": 1 }));
     let again = host.run("echo").id("order-1").input(&json!({ "n": 1 })).start().await.unwrap();
@@ -50,9 +37,9 @@ async fn a_start_is_idempotent_and_conflicts_are_said() {
 
 #[tokio::test]
 async fn delayed_starts_wait_for_their_moment() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).start().await.unwrap();
-    let now = clock.now();
+    let test = test_host();
+    let host = test.start().await;
+    let now = test.clock.now();
     let delayed = host.run("echo").id("delayed").delay(Duration::from_secs(3_600)).input(&1).start().await.unwrap();
     let at = host.run("echo").id("at").at(now + 7_200_000).input(&2).start().await.unwrap();
     let past = host.run("echo").id("past").at(now - 5).input(&3).start().await.unwrap();
@@ -61,7 +48,7 @@ async fn delayed_starts_wait_for_their_moment() {
         assert_eq!(run.status().await.unwrap(), Status::Pending);
         assert_eq!(run.events(1, 10).await.unwrap().len(), 1);
     }
-    clock.advance(3_600_000);
+    test.clock.advance(3_600_000);
     assert_eq!(delayed.output::<i64>().await.unwrap(), 1);
     assert_eq!(delayed.view().await.unwrap().started_at, Some(now + 3_600_000));
     assert_eq!(at.status().await.unwrap(), Status::Pending);
@@ -73,8 +60,8 @@ async fn delayed_starts_wait_for_their_moment() {
 
 #[tokio::test]
 async fn runs_are_found_by_status_workflow_tag_and_time_page_by_page() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     for n in 0..10 {
         let (workflow, colour) = (["echo", "sleeper"][n % 2], ["red", "green", "blue"][n % 3]);
         let start = host.run(workflow).id(format!("run-{n}")).input(&n).tag("colour", colour).tag("n", n.to_string());
@@ -82,9 +69,9 @@ async fn runs_are_found_by_status_workflow_tag_and_time_page_by_page() {
         if workflow == "echo" {
             run.wait().await.unwrap();
         } else {
-            rests(&world, &clock).await;
+            test.rests().await;
         }
-        clock.advance(1_000);
+        test.clock.advance(1_000);
     }
     let ids = async |query: Query| {
         let listing = host.list(query).await.unwrap();
@@ -119,20 +106,15 @@ async fn runs_are_found_by_status_workflow_tag_and_time_page_by_page() {
 }
 
 /// Waits until nothing goes on.
-async fn rests(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>) {
-    while quiet(&**world, clock.now()) == Quiet::Busy {
-        tokio::task::yield_now().await;
-    }
-}
 
 #[tokio::test]
 async fn a_diverged_run_is_parked_with_both_sides_and_goes_on_when_it_fits_again() {
-    let (world, clock) = new();
+    let test = test_host();
     // A function that is not pure: just what an embedder must not add.
     let secret = Arc::new(AtomicI64::new(1));
     let build = || {
         let secret = secret.clone();
-        host(&world, &clock)
+        test.builder()
             .extend_scripts(move |engine| {
                 let secret = secret.clone();
                 engine.register_fn("impure", move || secret.load(Ordering::SeqCst));
@@ -141,12 +123,12 @@ async fn a_diverged_run_is_parked_with_both_sides_and_goes_on_when_it_fits_again
     };
     let first = build().start().await.unwrap();
     first.run("w").id("odd").start().await.unwrap();
-    rests(&world, &clock).await;
+    test.rests().await;
     first.shutdown().await;
 
     secret.store(2, Ordering::SeqCst);
     let second = build().start().await.unwrap();
-    clock.advance(3_600_000);
+    test.clock.advance(3_600_000);
     let run = second.get("odd").await.unwrap();
     let before = run.events(1, 100).await.unwrap();
     let reason = run.wait().await.unwrap().reason.expect("a reason");
@@ -170,7 +152,7 @@ async fn a_diverged_run_is_parked_with_both_sides_and_goes_on_when_it_fits_again
     secret.store(1, Ordering::SeqCst);
     let third = build().start().await.unwrap();
     let run = third.get("odd").await.unwrap();
-    rests(&world, &clock).await;
+    test.rests().await;
     assert_eq!(run.status().await.unwrap(), Status::Parked);
     run.unpark().await.unwrap();
     // `output` would answer at once that it is parked, if the row were not written before `unpark` returns.
@@ -181,34 +163,29 @@ async fn a_diverged_run_is_parked_with_both_sides_and_goes_on_when_it_fits_again
 
 #[tokio::test]
 async fn a_run_that_crashes_its_host_again_and_again_is_parked() {
-    let (world, clock) = new();
-    let shared: Arc<dyn World> = world.clone();
-    let pulse = Pulse::default();
-    let good = host(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let good = test.start().await;
     good.run("sleeper").id("good").input(&1).start().await.unwrap();
-    good.run("echo").id("bad").at(clock.now() + 1_000).input(&2).start().await.unwrap();
-    rests(&world, &clock).await;
+    good.run("echo").id("bad").at(test.clock.now() + 1_000).input(&2).start().await.unwrap();
+    test.rests().await;
     good.shutdown().await;
-    clock.advance(1_000);
+    test.clock.advance(1_000);
     let mut tries = 0;
     loop {
         // Each host dies when it is about to write the first turn of the bad run.
-        let connection = Arc::new(FaultWorld::new(shared.clone(), Fault::Before(1), pulse.clone()));
-        let host = host(&world, &clock).shared_world(connection.clone()).start().await.unwrap();
-        let parked = pulse.until(|| connection.is_down().then_some(()), || "it writes").await;
-        host.shutdown().await;
-        world.crash();
-        let () = parked;
+        let (connection, host) = test.start_with(Fault::Before(1)).await;
+        test.pulse.until(|| connection.is_down().then_some(()), || "it writes").await;
+        test.bury(&host).await;
         tries += 1;
         if tries == 5 {
             break;
         }
     }
-    let host = host(&world, &clock).start().await.unwrap();
+    let host = test.start().await;
     let bad = host.get("bad").await.unwrap();
     let reason = bad.wait().await.unwrap().reason.expect("a reason");
     assert!(reason.contains("poisoned") && reason.contains('5'), "{reason}");
-    clock.advance(86_400_000);
+    test.clock.advance(86_400_000);
     assert_eq!(host.get("good").await.unwrap().output::<i64>().await.unwrap(), 1, "the other runs go on");
     bad.unpark().await.unwrap();
     assert_eq!(bad.output::<i64>().await.unwrap(), 2);
@@ -217,11 +194,11 @@ async fn a_run_that_crashes_its_host_again_and_again_is_parked() {
 
 #[tokio::test]
 async fn parked_runs_can_be_ended() {
-    let (world, clock) = new();
+    let test = test_host();
     let pulse = Pulse::default();
     let doubles = StepDoubles::new(pulse.clone());
     let script = "use_step(\"here\")";
-    let first = host(&world, &clock).steps(doubles.source()).workflow("w", script).start().await.unwrap();
+    let first = test.builder().steps(doubles.source()).workflow("w", script).start().await.unwrap();
     for id in ["a", "b"] {
         first.run("w").id(id).start().await.unwrap();
         pulse
@@ -234,7 +211,7 @@ async fn parked_runs_can_be_ended() {
     drop(doubles);
     first.shutdown().await;
     // The next host lacks the step: somebody forgot it.
-    let second = host(&world, &clock).workflow("w", script).start().await.unwrap();
+    let second = test.builder().workflow("w", script).start().await.unwrap();
     let (a, b) = (second.get("a").await.unwrap(), second.get("b").await.unwrap());
     for run in [&a, &b] {
         let view = run.wait().await.unwrap();
@@ -254,10 +231,10 @@ async fn parked_runs_can_be_ended() {
 
 #[tokio::test]
 async fn a_failed_run_is_tried_again_from_the_step_that_failed() {
-    let (world, clock) = new();
+    let test = test_host();
     let (calls, broken) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(1)));
     let (counted, state) = (calls.clone(), broken.clone());
-    let host = host(&world, &clock)
+    let host = test.builder()
         .step("count", move |_: StepContext, n: i64| {
             counted.fetch_add(1, Ordering::SeqCst);
             async move { Ok::<_, StepError>(n) }
@@ -295,9 +272,9 @@ async fn a_failed_run_is_tried_again_from_the_step_that_failed() {
 
 #[tokio::test]
 async fn two_hosts_in_one_process_share_nothing() {
-    let ((one, clock), (two, _)) = (new(), new());
-    let a = host(&one, &clock).start().await.unwrap();
-    let b = host(&two, &clock).start().await.unwrap();
+    let (one, two) = (test_host(), test_host());
+    let a = one.start().await;
+    let b = two.start().await;
     a.run("echo").id("x").input(&1).start().await.unwrap().wait().await.unwrap();
     assert!(matches!(b.get("x").await, Err(HostError::NotFound(_))));
     let other = b.run("echo").id("x").input(&2).start().await.unwrap();
@@ -310,14 +287,14 @@ async fn two_hosts_in_one_process_share_nothing() {
 
 #[tokio::test]
 async fn a_claim_that_was_lost_is_no_run_that_is_lost() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let run = host.run("sleeper").input(&1).start().await.unwrap();
-    rests(&world, &clock).await;
+    test.rests().await;
     // This host sleeps beyond its lease; another one takes the run, and dies.
     let other = durhai_world::Holder { name: "other".into(), lease: 5_000 };
-    assert!(world.claim_run(run.id(), &other, clock.now() + 11_000).unwrap().is_some());
-    clock.advance(86_400_000);
+    assert!(test.world.claim_run(run.id(), &other, test.clock.now() + 11_000).unwrap().is_some());
+    test.clock.advance(86_400_000);
     assert_eq!(run.output::<i64>().await.unwrap(), 1);
     host.shutdown().await;
 }

@@ -1,13 +1,12 @@
 //! Places that a workflow's `concurrency` gives: whoever waits for one is told for which and behind whom, and those who could
 //! never get one, because those inside wait for them, fail and say so.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::clock::Clock;
 use durhai::view::PlaceView;
-use durhai::{Host, HostBuilder, Kind, MemoryWorld, Run, RunView, Status, Value, World};
-use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock};
+use durhai::{Kind, Run, RunView, Status, Value, World};
+use durhai_testkit::{Fault, TestHost};
 use serde_json::json;
 
 /// One that a run waits for, and that asks for a place itself.
@@ -32,9 +31,8 @@ const FLOWS: &[(&str, &str)] = &[
     ("waits", r#"const WORKFLOW = #{ concurrency: 1 }; wait_for("go")"#),
 ];
 
-fn builder(world: Arc<dyn World>, clock: &Arc<SimClock>) -> HostBuilder {
-    let builder = Host::builder().shared_world(world).clock(clock.clone()).workers(2);
-    FLOWS.iter().fold(builder, |builder, (name, script)| builder.workflow(*name, *script))
+fn test_host() -> TestHost {
+    FLOWS.iter().fold(TestHost::new(), |test, (name, script)| test.workflow(*name, *script))
 }
 
 /// On whatever host it is.
@@ -60,8 +58,8 @@ fn root(view: &RunView) -> (Kind, String) {
 
 #[tokio::test]
 async fn a_circle_of_runs_that_wait_for_each_others_places_fails_with_limit_and_is_named() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     for (flow, circle) in [
         (
             "self",
@@ -87,8 +85,8 @@ async fn a_circle_of_runs_that_wait_for_each_others_places_fails_with_limit_and_
 
 #[tokio::test]
 async fn what_is_no_circle_goes_on() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     for (flow, input, output) in [("two", json!(1), 0), ("keyed", json!({ "n": 1 }), 2)] {
         let run = host.run(flow).input(&input).start().await.unwrap();
         assert_eq!(run.output::<i64>().await.unwrap(), output, "{flow}");
@@ -101,8 +99,8 @@ async fn what_is_no_circle_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn families_that_hold_all_places_together_do_not_hang() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let hosts = [builder(world.clone(), &clock).start().await.unwrap(), builder(world, &clock).start().await.unwrap()];
+    let test = test_host();
+    let hosts = [test.start().await, test.start().await];
     for round in 0..10 {
         let mut runs = Vec::new();
         for (n, host) in hosts.iter().enumerate() {
@@ -123,20 +121,18 @@ async fn families_that_hold_all_places_together_do_not_hang() {
 async fn a_circle_is_found_whenever_its_host_died() {
     let mut crashes = 0;
     for write in 1..10 {
-        let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
-        let connection = Arc::new(FaultWorld::new(world.clone(), Fault::After(write), pulse.clone()));
-        let host = builder(connection.clone(), &clock).start().await.unwrap();
+        let test = test_host();
+        let (connection, host) = test.start_with(Fault::After(write)).await;
         let _ = host.run("self").id("r").start().await;
         let id = durhai::RunId::new("r").unwrap();
         let rests = || {
-            let row = world.row(&id).unwrap();
+            let row = test.world.row(&id).unwrap();
             (connection.is_down() || row.is_some_and(|row| row.status.is_terminal())).then_some(())
         };
-        pulse.until(rests, || write).await;
+        test.pulse.until(rests, || write).await;
         crashes += u32::from(connection.is_down());
-        host.shutdown().await;
-        world.crash();
-        let host = builder(world.clone(), &clock).start().await.unwrap();
+        test.bury(&host).await;
+        let host = test.start().await;
         let run = host.run("self").id("r").start().await.unwrap();
         assert_eq!(root(&ended(&run).await).0, Kind::Limit, "{write}");
         host.shutdown().await;
@@ -146,8 +142,8 @@ async fn a_circle_is_found_whenever_its_host_died() {
 
 #[tokio::test]
 async fn a_pending_run_says_what_it_waits_for_and_behind_whom() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let mut runs = Vec::new();
     for (id, priority) in [("first", 0), ("second", 0), ("third", 0), ("urgent", 5)] {
         runs.push(host.run("waits").id(id).priority(priority).start().await.unwrap());
@@ -167,8 +163,8 @@ async fn a_pending_run_says_what_it_waits_for_and_behind_whom() {
     assert_eq!(seen, [None, Some(place(1)), Some(place(2)), Some(place(0))]);
     let later = host.run("waits").id("later").delay(Duration::from_secs(60)).start().await.unwrap();
     let view = later.view().await.unwrap();
-    assert_eq!((view.begins_at, view.place), (Some(clock.now() + 60_000), None));
-    clock.advance(60_000);
+    assert_eq!((view.begins_at, view.place), (Some(test.clock.now() + 60_000), None));
+    test.clock.advance(60_000);
     while later.view().await.unwrap().place.is_none() {
         tokio::task::yield_now().await;
     }

@@ -6,29 +6,14 @@ use std::time::{Duration, Instant};
 
 use durhai::clock::Clock;
 use durhai::view::Purge;
-use durhai::{
-    Host, HostBuilder, HostError, MemoryWorld, Millis, Query, RunId, SledWorld, Status, StepContext, StepError, Value,
-    Version, World,
-};
+use durhai::{Host, HostError, Millis, Query, RunId, SledWorld, Status, StepContext, StepError, Value, Version, World};
 use durhai_core::event::Created;
 use durhai_core::{Body, Event, wire};
-use durhai_testkit::{PATIENCE, SimClock};
+use durhai_testkit::{PATIENCE, TestHost};
 use durhai_world::{Chunk, Create, NewMessage, Row, Write};
 use serde_json::json;
 
 const DAY: Millis = 86_400_000;
-
-fn new() -> (Arc<MemoryWorld>, Arc<SimClock>) {
-    (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()))
-}
-
-fn host(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>) -> HostBuilder {
-    Host::builder()
-        .shared_world(world.clone())
-        .clock(clock.clone())
-        .workers(2)
-        .step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) })
-}
 
 /// Nothing tells that a run is gone: look again and again.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -52,9 +37,10 @@ fn id(name: &str) -> RunId {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_header_retains_goes_with_all_it_left() {
-    let (world, clock) = new();
+    let test = TestHost::new().echo();
+    let (world, clock) = (&test.world, &test.clock);
     let build = |parent: &str| {
-        host(&world, &clock)
+        test.builder()
             .workflow("parent", parent)
             .workflow("child", "start_workflow(\"grandchild\", 1, #{ id: \"grandchild\" }); use_step(\"echo\", input)")
             .workflow("grandchild", "wait_for(\"never\")")
@@ -81,7 +67,7 @@ async fn what_a_header_retains_goes_with_all_it_left() {
 
     clock.advance(1);
     until("the parent is gone", || world.row(&id("parent")).unwrap().is_none()).await;
-    assert_eq!(ids(&*world), ["ever", "grandchild", "long"], "its child went with it, one that lives did not");
+    assert_eq!(ids(&**world), ["ever", "grandchild", "long"], "its child went with it, one that lives did not");
     for gone in ["parent", "child"] {
         let gone = id(gone);
         assert!(world.log(&gone, 1, 1_000).unwrap().is_empty());
@@ -99,15 +85,17 @@ async fn what_a_header_retains_goes_with_all_it_left() {
     assert_eq!(world.programs().unwrap().len(), 5, "those that serve stay");
     clock.advance(30 * DAY);
     until("the long one is gone", || world.row(&id("long")).unwrap().is_none()).await;
-    assert_eq!(ids(&*world), ["ever", "grandchild"]);
+    assert_eq!(ids(&**world), ["ever", "grandchild"]);
     assert_eq!(hosted.doctor().await.unwrap().findings, []);
     hosted.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_goes_with_its_pointer() {
-    let (world, clock) = new();
-    let hosted = host(&world, &clock)
+    let test = TestHost::new().echo();
+    let (world, clock) = (&test.world, &test.clock);
+    let hosted = test
+        .builder()
         .workflow(
             "count",
             "const WORKFLOW = #{ retain: \"1 day\" }; if input < 3 { continue_as_new(input + 1); } input",
@@ -117,23 +105,25 @@ async fn a_chain_goes_with_its_pointer() {
         .unwrap();
     let run = hosted.run("count").id("c").input(&1).start().await.unwrap();
     assert_eq!(run.output::<i64>().await.unwrap(), 3);
-    assert_eq!(ids(&*world).len(), 3);
+    assert_eq!(ids(&**world).len(), 3);
     assert!(world.meta("chain/c").unwrap().is_some());
     clock.advance(DAY);
-    until("all are gone", || ids(&*world).is_empty() && world.meta("chain/c").unwrap().is_none()).await;
+    until("all are gone", || ids(&**world).is_empty() && world.meta("chain/c").unwrap().is_none()).await;
     // The name is free again.
     let run = hosted.run("count").id("c").input(&2).start().await.unwrap();
     assert_eq!(run.output::<i64>().await.unwrap(), 3);
-    let last = ids(&*world).into_iter().find(|id| id != "c").unwrap();
+    let last = ids(&**world).into_iter().find(|id| id != "c").unwrap();
     hosted.get(&last).await.unwrap().delete().await.unwrap();
-    assert_eq!((ids(&*world), world.meta("chain/c").unwrap()), (vec!["c".to_owned()], None));
+    assert_eq!((ids(&**world), world.meta("chain/c").unwrap()), (vec!["c".to_owned()], None));
     hosted.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_takes_what_fits_and_nothing_that_lives() {
-    let (world, clock) = new();
-    let hosted = host(&world, &clock)
+    let test = TestHost::new().echo();
+    let (world, clock) = (&test.world, &test.clock);
+    let hosted = test
+        .builder()
         .workflow("good", "1")
         .workflow("bad", "throw \"no\"")
         .workflow("waiting", "wait_for(\"go\")")
@@ -154,24 +144,24 @@ async fn a_purge_takes_what_fits_and_nothing_that_lives() {
         let error = hosted.purge(every(&[Status::Failed, status])).await.unwrap_err();
         assert!(matches!(&error, HostError::Invalid(text) if text.contains(&status.to_string())), "{error}");
     }
-    assert_eq!(ids(&*world).len(), 7);
+    assert_eq!(ids(&**world).len(), 7);
     let error = waiting.delete().await.unwrap_err();
     assert!(matches!(error, HostError::Conflict(_)), "{error}");
 
     let aged = Purge { ended_before: Some(start + DAY), ..Purge::default() };
     assert_eq!(hosted.purge(aged.clone()).await.unwrap().runs, 2);
     assert_eq!(hosted.purge(aged).await.unwrap().runs, 0);
-    assert_eq!(ids(&*world), ["bad-1", "bad-2", "good-1", "good-2", "waiting"]);
+    assert_eq!(ids(&**world), ["bad-1", "bad-2", "good-1", "good-2", "waiting"]);
     let both = Purge {
         ended_before: Some(start + 2 * DAY),
         status: vec![Status::Failed, Status::Cancelled],
         ..Purge::default()
     };
     assert_eq!(hosted.purge(both).await.unwrap().runs, 1);
-    assert_eq!(ids(&*world), ["bad-2", "good-1", "good-2", "waiting"]);
+    assert_eq!(ids(&**world), ["bad-2", "good-1", "good-2", "waiting"]);
     let of = Purge { workflow: Some("good".into()), ..Purge::default() };
     assert_eq!(hosted.purge(of).await.unwrap().runs, 2);
-    assert_eq!(ids(&*world), ["bad-2", "waiting"]);
+    assert_eq!(ids(&**world), ["bad-2", "waiting"]);
 
     // A child that has ended may go before the run that waits for a signal next; that goes on.
     let parent = hosted.run("parent").id("p").start().await.unwrap();
@@ -183,21 +173,22 @@ async fn a_purge_takes_what_fits_and_nothing_that_lives() {
     })
     .await;
     assert_eq!(hosted.purge(Purge::default()).await.unwrap().runs, 2);
-    assert_eq!(ids(&*world), ["p", "waiting"]);
+    assert_eq!(ids(&**world), ["p", "waiting"]);
     for run in [&parent, &waiting] {
         run.signal("go", &5).await.unwrap();
         assert_eq!(run.output::<i64>().await.unwrap(), 5);
     }
     assert_eq!(hosted.purge(Purge::default()).await.unwrap().runs, 2);
-    assert_eq!(ids(&*world), Vec::<String>::new());
+    assert_eq!(ids(&**world), Vec::<String>::new());
     hosted.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_drops_texts_that_nothing_refers_to() {
-    let (world, clock) = new();
+    let test = TestHost::new().echo();
+    let world = &test.world;
     for n in 0..4 {
-        let hosted = host(&world, &clock).workflow("w", format!("wait_for(\"go\"); {n}")).start().await.unwrap();
+        let hosted = test.builder().workflow("w", format!("wait_for(\"go\"); {n}")).start().await.unwrap();
         let run = hosted.run("w").id(format!("r-{n}")).start().await.unwrap();
         if n != 1 {
             run.signal("go", &()).await.unwrap();
@@ -206,7 +197,7 @@ async fn a_purge_drops_texts_that_nothing_refers_to() {
         hosted.shutdown().await;
     }
     assert_eq!(world.programs().unwrap().len(), 4);
-    let hosted = host(&world, &clock).workflow("w", "wait_for(\"go\"); 3").start().await.unwrap();
+    let hosted = test.builder().workflow("w", "wait_for(\"go\"); 3").start().await.unwrap();
     let purged = hosted.purge(Purge::default()).await.unwrap();
     assert_eq!((purged.runs, purged.texts), (3, 2), "one serves, one has a run that lives");
     let run = hosted.get("r-1").await.unwrap();
@@ -218,7 +209,8 @@ async fn a_purge_drops_texts_that_nothing_refers_to() {
 /// A parent that has not read that its child has ended would start the child again if it were gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_child_is_read_before_it_goes() {
-    let (world, clock) = new();
+    let test = TestHost::new().echo();
+    let (world, clock) = (&test.world, &test.clock);
     let mut parent = old("parent", None);
     parent.row.status = Status::Waiting;
     parent.row.ended_at = None;
@@ -227,13 +219,13 @@ async fn the_end_of_a_child_is_read_before_it_goes() {
     let letter = Write::Send(NewMessage { run: id("parent"), at: 1, urgent: false, bytes: b"{}".to_vec() });
     let writes = vec![Write::Create(Box::new(parent)), Write::Create(Box::new(child)), letter];
     assert!(world.write(writes).unwrap().iter().all(Result::is_ok));
-    create(&*world, (0..600).map(|n| format!("old-{n}")), Some(clock.now()));
+    create(&**world, (0..600).map(|n| format!("old-{n}")), Some(clock.now()));
 
-    let idle = host(&world, &clock).adopt(false).start().await.unwrap();
+    let idle = test.builder().adopt(false).start().await.unwrap();
     let error = idle.get("child").await.unwrap().delete().await.unwrap_err();
     assert!(matches!(&error, HostError::Conflict(text) if text.contains("has not taken note")), "{error}");
     assert_eq!(idle.purge(Purge::default()).await.unwrap().runs, 600);
-    assert_eq!(ids(&*world), ["child", "parent"]);
+    assert_eq!(ids(&**world), ["child", "parent"]);
     idle.shutdown().await;
 }
 

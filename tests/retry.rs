@@ -2,60 +2,57 @@
 //! crash between.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use durhai::archive::{ExportOptions, ImportOptions};
 use durhai::logs::Fork;
-use durhai::{
-    Host, HostBuilder, HostError, MemoryWorld, Run, RunError, Status, StepContext, StepError, StepId, Value, World,
-};
-use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock};
+use durhai::{Host, HostError, Run, RunError, Status, StepContext, StepError, StepId, Value, World};
+use durhai_testkit::{Fault, TestHost};
 use serde_json::json;
 
-/// A world, and how often each idempotency key was used by which run.
-struct Place {
-    world: Arc<MemoryWorld>,
-    clock: Arc<SimClock>,
-    keys: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
-    /// Steps `pay` fail.
-    broken: Arc<Mutex<bool>>,
+/// Hosts, and what their steps `pay` do.
+struct Orders {
+    test: TestHost,
+    paid: Arc<Paid>,
 }
 
-impl Place {
-    fn new() -> Self {
-        Place {
-            world: Arc::new(MemoryWorld::new()),
-            clock: Arc::new(SimClock::new()),
-            keys: Arc::default(),
-            broken: Arc::new(Mutex::new(true)),
-        }
-    }
+struct Paid {
+    /// By idempotency key: the runs that used it.
+    keys: Mutex<BTreeMap<String, Vec<String>>>,
+    /// The step fails.
+    broken: AtomicBool,
+}
 
-    fn builder(&self, world: Arc<dyn World>) -> HostBuilder {
-        let (keys, broken) = (self.keys.clone(), self.broken.clone());
-        Host::builder()
-            .shared_world(world)
-            .clock(self.clock.clone())
-            .workers(2)
-            .workflow("order", r#"let me = use_step("note", run_id()); use_step("pay"); wait_for("sent"); me"#)
-            .step("note", async |_: StepContext, id: String| Ok::<_, StepError>(id))
-            .step("pay", move |ctx: StepContext, _: Value| {
-                keys.lock().unwrap().entry(ctx.idempotency_key()).or_default().push(ctx.run_id().to_string());
-                let broken = *broken.lock().unwrap();
-                async move { if broken { Err(StepError::fatal("the bank is closed")) } else { Ok(1) } }
-            })
+impl Orders {
+    fn new() -> Self {
+        let paid = Arc::new(Paid { keys: Mutex::default(), broken: AtomicBool::new(true) });
+        let noted = paid.clone();
+        let test = TestHost::new().with(move |builder| {
+            let paid = noted.clone();
+            builder
+                .workflow("order", r#"let me = use_step("note", run_id()); use_step("pay"); wait_for("sent"); me"#)
+                .step("note", async |_: StepContext, id: String| Ok::<_, StepError>(id))
+                .step("pay", move |ctx: StepContext, _: Value| {
+                    let run = ctx.run_id().to_string();
+                    paid.keys.lock().unwrap().entry(ctx.idempotency_key()).or_default().push(run);
+                    let broken = paid.broken.load(Ordering::SeqCst);
+                    async move { if broken { Err(StepError::fatal("the bank is closed")) } else { Ok(1) } }
+                })
+        });
+        Orders { test, paid }
     }
 
     async fn host(&self) -> Host {
-        self.builder(self.world.clone()).start().await.unwrap()
+        self.test.start().await
     }
 
     fn mend(&self) {
-        *self.broken.lock().unwrap() = false;
+        self.paid.broken.store(false, Ordering::SeqCst);
     }
 
     fn paid(&self) -> BTreeMap<String, Vec<String>> {
-        std::mem::take(&mut *self.keys.lock().unwrap())
+        std::mem::take(&mut *self.paid.keys.lock().unwrap())
     }
 }
 
@@ -80,11 +77,11 @@ async fn waits_for_signal(run: &Run) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asked_twice_or_by_many_at_once_it_is_one_run() {
-    let place = Place::new();
-    let (one, other) = (place.host().await, place.host().await);
+    let orders = Orders::new();
+    let (one, other) = (orders.host().await, orders.host().await);
     fails(&one, "o").await;
-    place.mend();
-    place.paid();
+    orders.mend();
+    orders.paid();
     let mut asked = Vec::new();
     for n in 0..24 {
         let host = if n % 2 == 0 { one.clone() } else { other.clone() };
@@ -97,7 +94,7 @@ async fn asked_twice_or_by_many_at_once_it_is_one_run() {
     waits_for_signal(&again).await;
     assert_eq!(one.get("o").await.unwrap().retry().await.unwrap().id(), again.id(), "while it lives");
     assert_eq!(ids(&one).await, ["o", "o@2"]);
-    assert_eq!(place.paid(), BTreeMap::from([("o/2".to_owned(), vec!["o@2".to_owned()])]), "paid once");
+    assert_eq!(orders.paid(), BTreeMap::from([("o/2".to_owned(), vec!["o@2".to_owned()])]), "paid once");
     again.signal("sent", &1).await.unwrap();
     assert_eq!(again.output::<String>().await.unwrap(), "o", "it goes by the name of the first");
     assert_eq!(one.get("o").await.unwrap().retry().await.unwrap().id(), again.id(), "when it has ended");
@@ -114,8 +111,8 @@ async fn asked_twice_or_by_many_at_once_it_is_one_run() {
 
 #[tokio::test]
 async fn each_attempt_that_fails_has_one_that_follows_it() {
-    let place = Place::new();
-    let host = place.host().await;
+    let orders = Orders::new();
+    let host = orders.host().await;
     let first = fails(&host, "o").await;
     let second = first.retry().await.unwrap();
     assert!(matches!(second.output::<Value>().await, Err(RunError::Failed(..))));
@@ -124,11 +121,11 @@ async fn each_attempt_that_fails_has_one_that_follows_it() {
     assert_eq!(third.id().as_str(), "o@3");
     assert!(matches!(third.output::<Value>().await, Err(RunError::Failed(..))));
     let runs = ["o", "o@2", "o@3"].map(ToOwned::to_owned).to_vec();
-    assert_eq!(place.paid(), BTreeMap::from([("o/2".to_owned(), runs)]));
+    assert_eq!(orders.paid(), BTreeMap::from([("o/2".to_owned(), runs)]));
     // One that is gone may be made again.
     third.delete().await.unwrap();
     assert!(second.retried().await.unwrap().is_none());
-    place.mend();
+    orders.mend();
     assert_eq!(second.retry().await.unwrap().id(), third.id());
     waits_for_signal(&third).await;
     host.shutdown().await;
@@ -136,10 +133,10 @@ async fn each_attempt_that_fails_has_one_that_follows_it() {
 
 #[tokio::test]
 async fn a_name_that_somebody_else_has_is_passed_over() {
-    let place = Place::new();
-    let host = place.host().await;
+    let orders = Orders::new();
+    let host = orders.host().await;
     let first = fails(&host, "o").await;
-    place.mend();
+    orders.mend();
     let stranger = host.run("order").id("o@2").start().await.unwrap();
     let again = first.retry().await.unwrap();
     assert_eq!(again.id().as_str(), "o@2.1");
@@ -157,17 +154,17 @@ async fn a_name_that_somebody_else_has_is_passed_over() {
 
 #[tokio::test]
 async fn forks_and_imports_of_what_was_tried_again_have_effects_of_their_own() {
-    let place = Place::new();
-    let host = place.host().await;
+    let orders = Orders::new();
+    let host = orders.host().await;
     let first = fails(&host, "o").await;
-    place.mend();
+    orders.mend();
     let again = first.retry().await.unwrap();
     waits_for_signal(&again).await;
-    place.paid();
+    orders.paid();
     let step = StepId::parse("2").unwrap();
     let fork = again.fork(Fork::at(step).id("f")).await.unwrap();
     waits_for_signal(&fork).await;
-    assert_eq!(place.paid().into_keys().collect::<Vec<_>>(), ["f/2"], "not those of the run that lives");
+    assert_eq!(orders.paid().into_keys().collect::<Vec<_>>(), ["f/2"], "not those of the run that lives");
     assert_eq!((fork.view().await.unwrap().retry_of, first.retried().await.unwrap().unwrap().id()), (None, again.id()));
     let file = crate::export::exported(&again, ExportOptions::default()).await;
     let options = ImportOptions { id: Some("i".into()), go: true, ..ImportOptions::default() };
@@ -186,35 +183,31 @@ async fn a_crash_at_any_write_leaves_one_retry() {
     let mut crashes = 0;
     for write in 1..12 {
         for fault in [Fault::Before(write), Fault::After(write)] {
-            let place = Place::new();
-            let host = place.host().await;
+            let orders = Orders::new();
+            let host = orders.host().await;
             fails(&host, "o").await;
             host.shutdown().await;
-            place.mend();
-            place.paid();
-            let pulse = Pulse::default();
-            let connection = Arc::new(FaultWorld::new(place.world.clone(), fault, pulse.clone()));
-            let host = place.builder(connection.clone()).start().await.unwrap();
+            orders.mend();
+            orders.paid();
+            let (connection, host) = orders.test.start_with(fault).await;
             if let Ok(again) = host.get("o").await.unwrap().retry().await {
                 assert_eq!(again.id().as_str(), "o@2");
             }
-            let (world, looks) = (place.world.clone(), connection.clone());
             let rests = || {
                 let waits = |row: &durhai_world::Row| row.status == Status::Waiting;
-                let row = world.row(&durhai::RunId::new("o@2").unwrap()).unwrap();
-                (looks.is_down() || row.as_ref().is_some_and(waits)).then_some(())
+                let row = orders.test.world.row(&durhai::RunId::new("o@2").unwrap()).unwrap();
+                (connection.is_down() || row.as_ref().is_some_and(waits)).then_some(())
             };
-            pulse.until(rests, || fault).await;
+            orders.test.pulse.until(rests, || fault).await;
             crashes += u32::from(connection.is_down());
-            host.shutdown().await;
-            place.world.crash();
-            let host = place.host().await;
+            orders.test.bury(&host).await;
+            let host = orders.host().await;
             let again = host.get("o").await.unwrap().retry().await.unwrap();
             waits_for_signal(&again).await;
             again.signal("sent", &1).await.unwrap();
             assert_eq!(again.output::<Value>().await.unwrap(), json!("o"), "{fault:?}");
             assert_eq!(ids(&host).await, ["o", "o@2"], "{fault:?}");
-            assert!(place.paid().into_keys().eq(["o/2"]), "{fault:?}");
+            assert!(orders.paid().into_keys().eq(["o/2"]), "{fault:?}");
             host.shutdown().await;
         }
     }

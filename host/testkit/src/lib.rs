@@ -10,6 +10,7 @@ mod fault;
 mod generate;
 mod pulse;
 mod quiet;
+mod test_host;
 
 pub use clock::{START, SimClock};
 pub use doubles::{Ending, StepDoubles, StepNames, WaitingAttempt};
@@ -17,3 +18,4 @@ pub use fault::{Fault, FaultWorld, Notices, ReadFault};
 pub use generate::{Rng, Script, generate};
 pub use pulse::{PATIENCE, Pulse};
 pub use quiet::{Quiet, events, quiet};
+pub use test_host::{Settled, TestHost};
