@@ -12,3 +12,14 @@ pub mod logs;
 pub mod memory;
 pub mod recovery;
 pub mod replay;
+
+use std::path::Path;
+
+/// What a [`child`] does.
+pub async fn run_child(what: &str, dir: &Path, count: usize) -> anyhow::Result<()> {
+    match what {
+        "prepare" | "recover" => recovery::run(what == "prepare", dir, count).await,
+        "live" | "evict" => memory::run(what == "evict", dir, count).await,
+        other => anyhow::bail!("there is no child {other:?}"),
+    }
+}

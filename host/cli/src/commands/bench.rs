@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use durhai_bench::figures::{Figures, figure, micros};
-use durhai_bench::{child, floor, live, memory, recovery, replay};
+use durhai_bench::{floor, live, memory, recovery, replay, run_child};
 use serde_json::{Map, Value, json};
 
 use crate::args::Bench;
@@ -19,7 +19,7 @@ pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
     if let Some(words) = &args.child {
         let [what, dir, count] = &words[..] else { return Err(Fail::new(Exit::Usage, "--child takes three values")) };
         let count = count.parse().map_err(|_| Fail::new(Exit::Usage, format!("{count:?} is no number")))?;
-        return child::run(what, Path::new(dir), count).await.map(|()| Exit::Done).map_err(failed);
+        return run_child(what, Path::new(dir), count).await.map(|()| Exit::Done).map_err(failed);
     }
     let dir = Scratch::new(data).map_err(failed)?;
     let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
