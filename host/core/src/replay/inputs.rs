@@ -141,9 +141,9 @@ impl Replay {
     /// To the hook that has the token now, or kept for the next one.
     fn hook_payload(&mut self, opener: &StepId, target: PayloadTarget, payload: Value, id: Option<String>) {
         let (step_id, token) = match target {
-            PayloadTarget::OpenHook(step_id, token) => (Some(step_id), token),
+            PayloadTarget::Open(step_id, token) => (Some(step_id), token),
             PayloadTarget::LaterHook(token) => (None, token),
-            PayloadTarget::NoHook => {
+            PayloadTarget::None => {
                 return self.warn(format!("a payload came for the hook {opener}, which is closed"), payload);
             }
         };

@@ -161,10 +161,10 @@ impl Hooks {
             Some(token) => self.open.iter().find(|(_, hook)| hook.token == *token),
         };
         match (open, token) {
-            (Some((id, hook)), _) => PayloadTarget::OpenHook(id.clone(), hook.token.clone()),
+            (Some((id, hook)), _) => PayloadTarget::Open(id.clone(), hook.token.clone()),
             // Its handle is there, and what came before it was closed can still be read.
             (None, Some(token)) if keep || self.closed_tokens.contains(&token) => PayloadTarget::LaterHook(token),
-            (None, _) => PayloadTarget::NoHook,
+            (None, _) => PayloadTarget::None,
         }
     }
 
