@@ -73,9 +73,9 @@ pub(crate) struct Runtime {
     pub delayed: DelayedClaims,
     /// Runs that this host created and that wait, where it takes up no others.
     pub own: Mutex<HashSet<RunId>>,
-    /// Misconfigured while a run is looked at that may never begin.
+    /// Held while a run is looked at that may never begin.
     pub deadlock_search: tokio::sync::Mutex<()>,
-    /// Misconfigured while a run is told that another one takes over its log.
+    /// Held while a run is told that another one takes over its log.
     pub forking: tokio::sync::Mutex<()>,
 }
 

@@ -51,8 +51,6 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
-/// Where the world keeps which runs are being imported.
-
 /// See [`Host::import`](crate::Host::import).
 pub(crate) async fn import(
     host: &Arc<Shared>,
@@ -78,6 +76,8 @@ pub(crate) async fn import(
 
 /// Goes on as the row says that it was.
 async fn let_go(host: &Arc<Shared>, run: &RunId, was: &Row) -> Result<(), HostError> {
+    // The import may have taken long.
+    let host = host.running()?;
     let claim = claims::claim_run(host, run).await?;
     let wake_at = match was.status {
         Status::Pending => was.wake_at.or(Some(0)),

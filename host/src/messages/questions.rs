@@ -36,14 +36,14 @@ pub(crate) async fn resume<T: Serialize + ?Sized>(
         .map_err(|why| HostError::Invalid(format!("the data {why}")))?;
     host.store.known(run).await?;
     let id = run.clone();
-    let (run, open, answered) = host
+    let (asking, open, answered) = host
         .store
         .blocking(move |world| {
             let run = latest(world, &id)?;
             Ok((run.clone(), open(world, &run)?, answered(world, &run)?))
         })
         .await?;
-    let asked = pick(&run.to_string(), &open, &answered, label)?;
+    let asked = pick(&asking.to_string(), &open, &answered, label)?;
     let data = match &asked.schema {
         Value::Null => data,
         schema => Schema::compile(schema)
@@ -53,14 +53,14 @@ pub(crate) async fn resume<T: Serialize + ?Sized>(
                 HostError::Invalid(format!("the data does not fit the question: {}", schema::list(&problems)))
             })?,
     };
-    let message = Message::Resume { step_id: asked.step_id.clone(), run: Some(run.clone()), data };
-    let write = Write::Send(message.to(&run, host.store.clock.now()));
+    let message = Message::Resume { step_id: asked.step_id.clone(), run: Some(asking.clone()), data };
+    let write = Write::Send(message.to(&asking, host.store.clock.now()));
     match host.store.ask(write).await? {
         Ok(_) => {
             host.observe.meters.resumes.inc();
             Ok(())
         }
-        Err(Refused::Unknown(_)) => Err(HostError::no_run(&run)),
+        Err(Refused::Unknown(_)) => Err(HostError::no_run(run)),
         Err(refused) => Err(refusal(refused)),
     }
 }

@@ -398,8 +398,6 @@ fn timestamp(at: Millis) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(at).ok()?).ok()
 }
 
-/// Where the world keeps how far a schedule is.
-
 /// What cannot be read counts as not there.
 fn read<T: for<'de> Deserialize<'de>>(world: &dyn World, key: &str) -> Result<Option<T>, WorldError> {
     let Some(bytes) = world.meta(key)? else { return Ok(None) };

@@ -128,6 +128,8 @@ async fn same_start(
     input: &Value,
     elsewhere: bool,
 ) -> Result<(), HostError> {
+    // The look at the files may have taken as long as the host lived.
+    let host = host.running()?;
     let view = run_view::current(host, id).await?;
     if view.workflow != workflow {
         let text = format!("there is a run {id} already, of the workflow {:?}", view.workflow);

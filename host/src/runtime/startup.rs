@@ -121,8 +121,11 @@ fn listen(host: &Arc<Shared>) {
     }));
 }
 
+/// What a thread does.
+type Body = Box<dyn FnOnce(&Arc<Shared>) + Send>;
+
 fn start_threads(host: &Arc<Shared>, queues: Queues, watch: bool) -> Result<(), HostError> {
-    let thread = |name: &str, body: Box<dyn FnOnce(&Arc<Shared>) + Send>| {
+    let thread = |name: &str, body: Body| {
         let shared = host.clone();
         std::thread::Builder::new()
             .name(name.into())

@@ -119,7 +119,8 @@ impl Catalog {
     }
 
     /// New starts get it from now on, here and, after a restart, everywhere.
-    pub fn serve(&self, world: &dyn World, candidate: &Candidate) -> Result<Vec<Report>, WorldError> {
+    /// `checked`: what the check of live runs said of it follows.
+    pub fn serve(&self, world: &dyn World, candidate: &Candidate, checked: bool) -> Result<Vec<Report>, WorldError> {
         let Candidate { workflow, version, header, description, .. } = candidate;
         if known::pointed(world, workflow)?.as_ref() != Some(version) {
             world.put_meta(&meta::serving(workflow), version.as_str().as_bytes())?;
@@ -128,7 +129,7 @@ impl Catalog {
             world.set_limit(workflow, concurrency.limit)?;
         }
         let serving = Serving { version: version.clone(), header: header.clone() };
-        Ok(self.apply(workflow, Change::Serves { serving, description: description.clone() }))
+        Ok(self.apply(workflow, Change::Serves { serving, description: description.clone(), checked }))
     }
 
     /// What served when the host was last up still does, until its text was looked at.

@@ -36,6 +36,10 @@ pub(crate) fn decide(
     let Candidate { workflow, from, version, bundle, header, served, .. } = candidate;
     let world = &*host.store.world;
     if !served {
+        // The text may have gone, or be another one, since it was found.
+        if !host.versions.workflow(workflow).is_some_and(|known| known.awaits_check_of(version)) {
+            return Ok(Some(Vec::new()));
+        }
         host.versions.apply(workflow, Change::CheckBegins);
     }
     let began = Instant::now();
@@ -45,7 +49,7 @@ pub(crate) fn decide(
         if *served {
             return Ok(Some(Vec::new()));
         }
-        host.versions.serve(world, candidate)?;
+        host.versions.serve(world, candidate, true)?;
         return Ok(Some(host.versions.apply(workflow, Change::Checked { version: version.clone(), report: None })));
     }
     let Tally { compatible, diverging, failing, unreadable, .. } = tally;
@@ -63,7 +67,7 @@ pub(crate) fn decide(
     } else {
         note_upgrade(world, candidate)?;
         if !served {
-            host.versions.serve(world, candidate)?;
+            host.versions.serve(world, candidate, true)?;
         }
         if header.on_reload == OnReload::Upgrade {
             // Those that came or went on since are looked at as they are now.

@@ -42,10 +42,10 @@ pub(crate) enum Stage {
     Absent,
     /// The text does not compile, or cannot be read.
     Broken { error: String },
-    /// It compiles, and live runs of the workflow have another version: they are to be checked against it.
-    Candidate,
+    /// It compiles to this version, and live runs of the workflow have another one: they are to be checked against it.
+    Candidate { version: Version },
     /// They are being checked.
-    Checking,
+    Checking { version: Version },
     /// It serves.
     Serving { version: Version },
     /// It compiles, its header refuses what live runs do not fit, and these runs do not.
@@ -58,12 +58,17 @@ pub(crate) enum Change {
     Broken {
         error: String,
     },
-    Compiled,
+    /// Live runs have another version.
+    Compiled {
+        version: Version,
+    },
+    /// Of the live runs against the version that compiled last.
     CheckBegins,
-    /// The version is the one that starts get; the world knows.
+    /// The version is the one that starts get; the world knows. `checked`: what the check of live runs said follows.
     Serves {
         serving: Serving,
         description: String,
+        checked: bool,
     },
     /// What the check of live runs said of a version that serves; `None`: there was no live run any more.
     Checked {
@@ -94,18 +99,18 @@ impl Workflow {
                 self.stage = Stage::Broken { error: error.clone() };
                 if known { Vec::new() } else { vec![Report::Broken { workflow, error }] }
             }
-            Change::Compiled => {
-                self.stage = Stage::Candidate;
+            Change::Compiled { version } => {
+                self.stage = Stage::Candidate { version };
                 Vec::new()
             }
             Change::CheckBegins => {
-                self.stage = Stage::Checking;
+                if let Stage::Candidate { version } = &self.stage {
+                    self.stage = Stage::Checking { version: version.clone() };
+                }
                 Vec::new()
             }
-            Change::Serves { serving, description } => {
+            Change::Serves { serving, description, checked } => {
                 let version = serving.version.clone();
-                // It is told with what the check of live runs says.
-                let checked = matches!(self.stage, Stage::Checking);
                 self.stage = Stage::Serving { version: version.clone() };
                 self.serving = Some(serving);
                 self.description = description;
@@ -130,14 +135,22 @@ impl Workflow {
 
     /// A version of it is on its way to serve: a start waits a moment for it.
     pub fn is_under_way(&self) -> bool {
-        matches!(self.stage, Stage::Candidate | Stage::Checking)
+        matches!(self.stage, Stage::Candidate { .. } | Stage::Checking { .. })
+    }
+
+    /// Whether live runs are to be checked against this version, still: the text may be another one by now, or gone.
+    pub fn awaits_check_of(&self, version: &Version) -> bool {
+        match &self.stage {
+            Stage::Candidate { version: awaited } | Stage::Checking { version: awaited } => awaited == version,
+            _ => false,
+        }
     }
 
     /// Whether this version is what the text came to, so that there is nothing to do about it again.
     pub fn is_settled_at(&self, version: &Version) -> bool {
         match &self.stage {
             Stage::Serving { version: settled } | Stage::Refused { version: settled, .. } => settled == version,
-            Stage::Absent | Stage::Broken { .. } | Stage::Candidate | Stage::Checking => false,
+            Stage::Absent | Stage::Broken { .. } | Stage::Candidate { .. } | Stage::Checking { .. } => false,
         }
     }
 
@@ -178,7 +191,16 @@ mod tests {
 
     fn serves(version: &str) -> Change {
         let serving = Serving { version: Version::from_digest(version), header: Arc::default() };
-        Change::Serves { serving, description: String::new() }
+        Change::Serves { serving, description: String::new(), checked: false }
+    }
+
+    fn serves_after_a_check(version: &str) -> Change {
+        let serving = Serving { version: Version::from_digest(version), header: Arc::default() };
+        Change::Serves { serving, description: String::new(), checked: true }
+    }
+
+    fn compiled(version: &str) -> Change {
+        Change::Compiled { version: Version::from_digest(version) }
     }
 
     fn checked(version: &str) -> Change {
@@ -206,8 +228,8 @@ mod tests {
         match &workflow.stage {
             Stage::Absent => "absent".into(),
             Stage::Broken { error } => format!("broken {error}"),
-            Stage::Candidate => "candidate".into(),
-            Stage::Checking => "checking".into(),
+            Stage::Candidate { version } => format!("candidate {}", version.as_str()),
+            Stage::Checking { version } => format!("checking {}", version.as_str()),
             Stage::Serving { version } => format!("serving {}", version.as_str()),
             Stage::Refused { version, .. } => format!("refused {}", version.as_str()),
         }
@@ -222,20 +244,27 @@ mod tests {
             (broken("no"), "broken no", 0, "-"),
             (broken("not yet"), "broken not yet", 1, "-"),
             (serves("1"), "serving 1", 1, "1"),
-            (Change::Compiled, "candidate", 0, "1"),
-            (Change::CheckBegins, "checking", 0, "1"),
+            (compiled("2"), "candidate 2", 0, "1"),
+            (Change::CheckBegins, "checking 2", 0, "1"),
             // Another save came before the check was over.
-            (Change::Compiled, "candidate", 0, "1"),
-            (Change::CheckBegins, "checking", 0, "1"),
-            (serves("2"), "serving 2", 0, "2"),
+            (compiled("3"), "candidate 3", 0, "1"),
+            (Change::CheckBegins, "checking 3", 0, "1"),
+            // And another one, with which there is no live run any more: it is told like one that was never checked.
+            (serves("4"), "serving 4", 1, "4"),
+            (compiled("2"), "candidate 2", 0, "4"),
+            (Change::CheckBegins, "checking 2", 0, "4"),
+            (serves_after_a_check("2"), "serving 2", 0, "2"),
             (checked("2"), "serving 2", 1, "2"),
-            (Change::Compiled, "candidate", 0, "2"),
-            (Change::CheckBegins, "checking", 0, "2"),
+            // A check that begins when the text is gone, or is another one, changes nothing.
+            (Change::CheckBegins, "serving 2", 0, "2"),
+            (compiled("3"), "candidate 3", 0, "2"),
+            (Change::CheckBegins, "checking 3", 0, "2"),
             (refused("3"), "refused 3", 2, "2"),
             (broken("no"), "broken no", 1, "2"),
             (serves("2"), "serving 2", 1, "2"),
             (Change::Gone, "absent", 1, "-"),
             (Change::Gone, "absent", 0, "-"),
+            (Change::CheckBegins, "absent", 0, "-"),
             (serves("2"), "serving 2", 1, "2"),
         ];
         let mut workflow = Workflow::default();
@@ -256,8 +285,9 @@ mod tests {
         assert!(!workflow.is_settled_at(&one));
         workflow.transition("w", serves("1"));
         assert!(workflow.is_settled_at(&one) && !workflow.is_under_way());
-        workflow.transition("w", Change::Compiled);
+        workflow.transition("w", compiled("2"));
         assert!(!workflow.is_settled_at(&one) && workflow.is_under_way());
+        assert!(workflow.awaits_check_of(&Version::from_digest("2")) && !workflow.awaits_check_of(&one));
         workflow.transition("w", refused("2"));
         assert!(workflow.is_settled_at(&Version::from_digest("2")) && workflow.blocking().is_some());
         workflow.transition("w", broken("no"));

@@ -2,7 +2,7 @@
 //!
 //! A run moves by one commit: the event `run_migrated` and the row with the new version, under its claim, after its whole
 //! log was replayed against the new text. A run that no host holds is claimed for that, and given back. One that is in
-//! memory here moves on its worker (`worker/moving.rs`), where nothing of what it has under way is lost.
+//! memory here moves on its worker (`runtime/worker/switch_version.rs`), where nothing of what it has under way is lost.
 
 use std::sync::Arc;
 use std::time::Instant;

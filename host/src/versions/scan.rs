@@ -125,23 +125,21 @@ impl Scanner<'_> {
     /// Takes a workflow's text (or its absence) as it is now. `stamps` are those of the files that were looked at so far.
     fn take(&self, name: &str, (text, mut stamps): (Text, Vec<Stamp>), found: &mut Found) -> Result<(), WorldError> {
         let compiled = match text {
-            Text::Gone => {
-                self.catalog.set_stamps(name, stamps);
-                found.reports.extend(self.catalog.apply(name, Change::Gone));
-                return Ok(());
-            }
-            Text::There(source) => self.compile(name, &source, &mut stamps),
-            Text::Unreadable(why) => Err(why),
+            Text::Gone => None,
+            Text::There(source) => Some(self.compile(name, &source, &mut stamps)),
+            Text::Unreadable(why) => Some(Err(why)),
         };
-        self.catalog.set_stamps(name, stamps);
         match compiled {
-            Ok((bundle, program)) => self.take_version(name, bundle, &program, found),
-            Err(error) => {
+            None => found.reports.extend(self.catalog.apply(name, Change::Gone)),
+            Some(Ok((bundle, program))) => self.take_version(name, bundle, &program, found)?,
+            Some(Err(error)) => {
                 self.serve_last(name)?;
                 found.reports.extend(self.catalog.apply(name, Change::Broken { error }));
-                Ok(())
             }
         }
+        // Last: a start that compares them before asks for a look, and so gets what was saved.
+        self.catalog.set_stamps(name, stamps);
+        Ok(())
     }
 
     /// A text compiled: it serves at once, unless live runs have another version.
@@ -173,16 +171,16 @@ impl Scanner<'_> {
             served: false,
         };
         if candidate.from == version || !candidate::any_live(world, name)? {
-            found.reports.extend(catalog.serve(world, &candidate)?);
+            found.reports.extend(catalog.serve(world, &candidate, false)?);
             return Ok(());
         }
-        catalog.apply(name, Change::Compiled);
+        catalog.apply(name, Change::Compiled { version });
         // A host that comes up has nothing to wait for where the check decides over runs only.
         if comes_up && candidate.header.on_reload != OnReload::Refuse {
             candidate.served = true;
             candidate::note_upgrade(world, &candidate)?;
             catalog.apply(name, Change::CheckBegins);
-            catalog.serve(world, &candidate)?;
+            catalog.serve(world, &candidate, true)?;
             catalog.check_later(candidate);
         } else {
             found.candidates.push(candidate);
@@ -210,8 +208,10 @@ impl Scanner<'_> {
 
     /// What was looked at last is what is there, and waits for nothing.
     fn is_settled(&self, name: &str) -> bool {
-        let known = self.catalog.workflow(name).filter(|known| known.is_present() && known.blocking().is_none());
-        known.is_some_and(|known| !known.stamps.is_empty() && known.stamps.iter().all(Stamp::is_current))
+        self.catalog.workflow(name).is_some_and(|known| {
+            let waits = known.is_under_way() || known.blocking().is_some();
+            known.is_present() && !waits && !known.stamps.is_empty() && known.stamps.iter().all(Stamp::is_current)
+        })
     }
 
     fn read(&self, file: &Path) -> (Text, Vec<Stamp>) {
@@ -231,5 +231,103 @@ impl Scanner<'_> {
         let bundle = scripts::gather(self.catalog.folder.as_deref(), name, source, stamps).map_err(all)?;
         let program = self.sandbox.compile(&bundle).map_err(all)?;
         Ok((bundle, program))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use durhai_core::{RunId, Status, Value, Version};
+    use durhai_engine::{Sandbox, SandboxConfig};
+    use durhai_world::{Chunk, Commit, Create, Holder, MemoryWorld, Row, World, Write};
+
+    use crate::versions::catalog::Catalog;
+    use crate::versions::scan::{Found, Scanner};
+    use crate::view::Report;
+
+    struct Site {
+        dir: tempfile::TempDir,
+        catalog: Catalog,
+        world: MemoryWorld,
+        sandbox: Sandbox,
+    }
+
+    impl Site {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let catalog = Catalog::new(Some(dir.path().to_owned()), true, []);
+            Site { dir, catalog, world: MemoryWorld::new(), sandbox: Sandbox::new(&SandboxConfig::default()) }
+        }
+
+        fn save(&self, text: &str) {
+            fs::write(Path::new(self.dir.path()).join("w.rhai"), text).expect("saved");
+        }
+
+        fn scan(&self) -> Found {
+            let (catalog, world, sandbox) = (&self.catalog, &self.world, &self.sandbox);
+            Scanner { catalog, world, sandbox, now: 5 }.scan(&mut || Ok(true)).expect("a world in memory")
+        }
+
+        fn serving(&self) -> Version {
+            self.catalog.serving("w").ok().expect("it serves").version
+        }
+
+        /// A live run of the version that serves.
+        fn begin(&self, run: &RunId) {
+            let row = Row {
+                run: run.clone(),
+                workflow: "w".into(),
+                version: self.serving(),
+                status: Status::Running,
+                tags: Default::default(),
+                parent: None,
+                created_at: 1,
+                started_at: Some(1),
+                ended_at: None,
+                wake_at: None,
+                note: Value::Null,
+                purge_at: None,
+                concurrency: None,
+            };
+            let events = Chunk { first: 1, count: 1, bytes: b"{}".to_vec() };
+            let create = Create { row, events, claim: None, hooks: Vec::new(), messages: Vec::new() };
+            let written = self.world.write(vec![Write::Create(Box::new(create))]).expect("a world in memory");
+            assert!(written[0].is_ok());
+        }
+
+        fn end(&self, run: &RunId) {
+            let holder = Holder { name: "h".into(), lease: 1_000 };
+            let claim = self.world.claim_run(run, &holder, 6).expect("a world in memory").expect("it is free");
+            let mut commit = Commit::new(run.clone(), claim.fence);
+            commit.row = Some(Row { status: Status::Completed, ended_at: Some(6), ..claim.row });
+            let written = self.world.write(vec![Write::Commit(Box::new(commit))]).expect("a world in memory");
+            assert!(written[0].is_ok());
+        }
+    }
+
+    /// A version that live runs are to be checked against is found again until it was: the check may have been interrupted,
+    /// or its turn not have come. When the last live run has ended meanwhile it serves, and that is reported.
+    #[test]
+    fn what_waits_for_a_check_is_found_again() {
+        let (site, run) = (Site::new(), RunId::new("r").expect("a name"));
+        site.save("1");
+        assert_eq!((site.scan().reports.len(), site.scan().reports.len()), (1, 0));
+        let first = site.serving();
+        site.begin(&run);
+        for policy in ["pin", "refuse"] {
+            site.save(&format!("const WORKFLOW = #{{ on_reload: {policy:?} }}; 2"));
+            for _ in 0..3 {
+                let found = site.scan();
+                assert_eq!((found.reports.len(), found.candidates.len()), (0, 1), "{policy}");
+                assert_eq!(site.serving(), first);
+            }
+        }
+        site.end(&run);
+        let found = site.scan();
+        assert!(matches!(found.reports.as_slice(), [Report::Loaded { .. }]), "{:?}", found.reports);
+        assert_ne!(site.serving(), first);
+        assert_eq!((site.scan().reports.len(), site.scan().candidates.len()), (0, 0));
     }
 }

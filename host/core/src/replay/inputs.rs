@@ -142,7 +142,7 @@ impl Replay {
     fn hook_payload(&mut self, opener: &StepId, target: PayloadTarget, payload: Value, id: Option<String>) {
         let (step_id, token) = match target {
             PayloadTarget::Open(step_id, token) => (Some(step_id), token),
-            PayloadTarget::LaterHook(token) => (None, token),
+            PayloadTarget::Later(token) => (None, token),
             PayloadTarget::None => {
                 return self.warn(format!("a payload came for the hook {opener}, which is closed"), payload);
             }

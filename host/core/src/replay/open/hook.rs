@@ -38,11 +38,11 @@ struct OpenHook {
 /// What a payload is for.
 pub enum PayloadTarget {
     /// The hook that has the token now.
-    OpenHook(StepId, Arc<str>),
+    Open(StepId, Arc<str>),
     /// No hook has the token, but one may be opened with it, or the handle of a closed one is read.
-    LaterHook(Arc<str>),
+    Later(Arc<str>),
     /// No hook has or will have it.
-    NoHook,
+    None,
 }
 
 impl Hooks {
@@ -163,7 +163,7 @@ impl Hooks {
         match (open, token) {
             (Some((id, hook)), _) => PayloadTarget::Open(id.clone(), hook.token.clone()),
             // Its handle is there, and what came before it was closed can still be read.
-            (None, Some(token)) if keep || self.closed_tokens.contains(&token) => PayloadTarget::LaterHook(token),
+            (None, Some(token)) if keep || self.closed_tokens.contains(&token) => PayloadTarget::Later(token),
             (None, _) => PayloadTarget::None,
         }
     }
