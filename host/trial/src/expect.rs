@@ -119,6 +119,7 @@ fn run(it: &Expectation, method: &str, at: Position) -> Result<RunRef, Thrown> {
     }
 }
 
+// Long because it is a table: one function of test scripts after the other.
 fn of_runs(engine: &mut Engine, hand: &Hand) {
     for (name, status) in [
         ("completed", Status::Completed),

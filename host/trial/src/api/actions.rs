@@ -8,6 +8,7 @@ use crate::context::{Thrown, duration, option, wait};
 use crate::test_run::Stuck;
 use crate::values::to_json;
 
+// Long because it is a table: one function of test scripts after the other.
 pub fn register(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("start", move |ctx: NativeCallContext<'_>, name: &str| {

@@ -9,6 +9,7 @@ use crate::context::{Finding, Thrown};
 use crate::ledger::Call;
 use crate::values::to_dynamic;
 
+// Long because it is a table: one function of test scripts after the other.
 pub fn register(engine: &mut Engine, hand: &Hand) {
     properties(engine, hand);
     let h = hand.clone();

@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::ops::ControlFlow::{self, Break, Continue};
 
 use durhai::clock::Clock;
 use durhai::world::{Row, World};
@@ -35,68 +36,15 @@ impl TestRun {
         }
         let rows = self.rows()?;
         self.read(&rows)?;
-        let mut next: Option<Millis> = None;
-        let mut sooner = |at: Option<Millis>| next = next.into_iter().chain(at).min();
-        let mut waiting = Vec::new();
-        for row in rows.iter().filter(|row| !rests(row.status)) {
-            if row.started_at.is_none() {
-                // It begins later, or waits for its turn.
-                let later = row.wake_at.filter(|at| *at > now);
-                if later.is_none() && !self.world.waits(&row.run).map_err(broken)? {
-                    return Ok(Observation::Busy);
-                }
-                sooner(later);
-                continue;
-            }
-            if !self.world.inbox(&row.run, 0, 1).map_err(broken)?.is_empty() {
-                return Ok(Observation::Busy);
-            }
-            let Some(ledger) = self.ledgers.get(&row.run) else { return Ok(Observation::Busy) };
-            let mut wake_at = row.wake_at;
-            if !ledger.open.is_empty() {
-                for open in ledger.open.values() {
-                    let call = &ledger.calls[open.call];
-                    if !self.asks(call, open) {
-                        return Ok(Observation::Busy);
-                    }
-                    waiting.push(call.clone());
-                }
-                // Its row does not say when it goes on.
-                let events = ledger.last();
-                let id = row.run.clone();
-                let host = self.host.clone();
-                let outlook = self.setting.tokio.block_on(async move { host.get(id.as_str()).await?.outlook().await });
-                match outlook {
-                    Ok(Some(outlook)) if outlook.events == events => wake_at = outlook.wake_at,
-                    _ => return Ok(Observation::Busy),
-                }
-            }
-            if wake_at.is_some_and(|at| at <= now) {
-                return Ok(Observation::Busy);
-            }
-            sooner(wake_at);
-        }
-        sooner(self.clock.next_nap());
-        if !self.schedules.is_empty() {
-            let schedules = match self.setting.tokio.block_on(self.host.schedules()) {
-                Ok(schedules) => schedules,
-                Err(_) if self.connection.is_down() => return Ok(Observation::Down),
-                Err(error) => return Err(Stuck::Fatal(error.to_string())),
-            };
-            for schedule in schedules {
-                let Some(due) = self.schedules.get_mut(&schedule.workflow) else { continue };
-                // What it is due for now must have been dealt with before the next time counts.
-                let handled = handled(&*self.world, &schedule.workflow)?;
-                if due.is_some_and(|due| due <= now && handled.is_none_or(|handled| handled < due)) {
-                    return Ok(Observation::Busy);
-                }
-                if schedule.queued > 0 && schedule.last_run.as_ref().is_none_or(|run| has_ended(&rows, run)) {
-                    return Ok(Observation::Busy);
-                }
-                *due = schedule.next;
-                sooner(schedule.next);
-            }
-        }
+        let (waiting, of_runs) = match self.observe_runs(&rows, now)? {
+            Continue(found) => found,
+            Break(found) => return Ok(found),
+        };
+        let of_schedules = match self.observe_schedules(&rows, now)? {
+            Continue(next) => next,
+            Break(found) => return Ok(found),
+        };
+        let mut next = of_runs.into_iter().chain(self.clock.next_nap()).chain(of_schedules).min();
         if next.is_some_and(|at| at <= now) {
             return Ok(Observation::Busy);
         }
@@ -121,6 +69,87 @@ impl TestRun {
             Some(call) => Next::Asks(Box::new(call)),
             None => Next::Rests(next),
         }))
+    }
+
+    /// The attempts that ask, and when the first of the runs goes on by itself.
+    fn observe_runs(
+        &self,
+        rows: &[Row],
+        now: Millis,
+    ) -> Result<ControlFlow<Observation, (Vec<Call>, Option<Millis>)>, Stuck> {
+        let mut next: Option<Millis> = None;
+        let mut sooner = |at: Option<Millis>| next = next.into_iter().chain(at).min();
+        let mut waiting = Vec::new();
+        for row in rows.iter().filter(|row| !rests(row.status)) {
+            if row.started_at.is_none() {
+                // It begins later, or waits for its turn.
+                let later = row.wake_at.filter(|at| *at > now);
+                if later.is_none() && !self.world.waits(&row.run).map_err(broken)? {
+                    return Ok(Break(Observation::Busy));
+                }
+                sooner(later);
+                continue;
+            }
+            if !self.world.inbox(&row.run, 0, 1).map_err(broken)?.is_empty() {
+                return Ok(Break(Observation::Busy));
+            }
+            let Some(ledger) = self.ledgers.get(&row.run) else { return Ok(Break(Observation::Busy)) };
+            let mut wake_at = row.wake_at;
+            if !ledger.open.is_empty() {
+                for open in ledger.open.values() {
+                    let call = &ledger.calls[open.call];
+                    if !self.asks(call, open) {
+                        return Ok(Break(Observation::Busy));
+                    }
+                    waiting.push(call.clone());
+                }
+                // Its row does not say when it goes on.
+                let events = ledger.last();
+                let id = row.run.clone();
+                let host = self.host.clone();
+                let outlook = self.setting.tokio.block_on(async move { host.get(id.as_str()).await?.outlook().await });
+                match outlook {
+                    Ok(Some(outlook)) if outlook.events == events => wake_at = outlook.wake_at,
+                    _ => return Ok(Break(Observation::Busy)),
+                }
+            }
+            if wake_at.is_some_and(|at| at <= now) {
+                return Ok(Break(Observation::Busy));
+            }
+            sooner(wake_at);
+        }
+        Ok(Continue((waiting, next)))
+    }
+
+    /// When the next schedule is due.
+    fn observe_schedules(
+        &mut self,
+        rows: &[Row],
+        now: Millis,
+    ) -> Result<ControlFlow<Observation, Option<Millis>>, Stuck> {
+        let mut next = None;
+        if self.schedules.is_empty() {
+            return Ok(Continue(next));
+        }
+        let schedules = match self.setting.tokio.block_on(self.host.schedules()) {
+            Ok(schedules) => schedules,
+            Err(_) if self.connection.is_down() => return Ok(Break(Observation::Down)),
+            Err(error) => return Err(Stuck::Fatal(error.to_string())),
+        };
+        for schedule in schedules {
+            let Some(due) = self.schedules.get_mut(&schedule.workflow) else { continue };
+            // What it is due for now must have been dealt with before the next time counts.
+            let handled = handled(&*self.world, &schedule.workflow)?;
+            if due.is_some_and(|due| due <= now && handled.is_none_or(|handled| handled < due)) {
+                return Ok(Break(Observation::Busy));
+            }
+            if schedule.queued > 0 && schedule.last_run.as_ref().is_none_or(|run| has_ended(rows, run)) {
+                return Ok(Break(Observation::Busy));
+            }
+            *due = schedule.next;
+            next = next.into_iter().chain(schedule.next).min();
+        }
+        Ok(Continue(next))
     }
 
     /// Whether this attempt waits to be told how it ends, and the host still wants its result.
