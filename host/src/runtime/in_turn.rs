@@ -10,6 +10,7 @@ use durhai_world::WorldError;
 use crate::runtime::live_run::LiveRun;
 use crate::runtime::new_run::{self, NewRun};
 use crate::shared::Shared;
+use crate::store::random;
 
 impl LiveRun {
     /// Answers the questions of this turn; `true`: there were some, the script can go on.
@@ -51,7 +52,7 @@ impl LiveRun {
     ) -> Result<Input, WorldError> {
         let token = match token {
             Some(token) => token.to_owned(),
-            None => new_token()?,
+            None => random::token()?,
         };
         let run = &self.shared.id;
         let step_id = step_id.clone();
@@ -146,11 +147,4 @@ fn unknown(host: &Shared, step: &RunStep) -> Input {
     let message = host.steps.registry.unknown(&step.name);
     let error = AttemptError { kind: Kind::UnknownStep, fatal: true, data: Value::Null, ..AttemptError::new(message) };
     Input::Attempt { step_id: step.step_id.clone(), attempt: 1, result: Err(error) }
-}
-
-/// 128 bits that nobody can guess.
-pub(crate) fn new_token() -> Result<String, WorldError> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(|error| WorldError::Unavailable(format!("no randomness: {error}")))?;
-    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -21,8 +21,8 @@ use crate::runtime::job::{Job, Then, TurnDone};
 use crate::runtime::new_run::{self, NewRun};
 use crate::runtime::run_shared::RunShared;
 use crate::shared::Shared;
-use crate::store::meta;
 use crate::store::streams::{self, encode_line};
+use crate::store::{meta, random};
 
 pub(crate) struct LiveRun {
     pub shared: Arc<RunShared>,
@@ -337,9 +337,7 @@ impl LiveRun {
         if host.store.world.row(&next.next)?.is_none() {
             return Ok(());
         }
-        let mut entropy = [0; 10];
-        getrandom::fill(&mut entropy).map_err(|error| WorldError::Unavailable(format!("no randomness: {error}")))?;
-        next.next = RunId::generate(host.store.clock.now(), entropy);
+        next.next = random::run_id(host.store.clock.now())?;
         if let Some(Event { body: Body::RunContinued { next: named }, .. }) = events.last_mut() {
             named.clone_from(&next.next);
         }

@@ -6,9 +6,9 @@ use durhai_world::{Query, World};
 /// What [`quiet`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quiet {
-    /// A step is under way, a message is unread, a timer is due: something will be written without anybody's doing.
+    /// A step is under way, a message is unread, a timer is due: something will be written by itself.
     Busy,
-    /// Nothing happens before that moment (or ever), unless somebody does something.
+    /// Nothing happens before that moment (or ever), unless the test does something.
     Until(Option<Millis>),
 }
 

@@ -17,7 +17,7 @@ pub struct Coverage {
     hits: BTreeMap<String, BTreeMap<usize, u64>>,
 }
 
-/// What came of one file.
+/// The result of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileCoverage {
     pub path: PathBuf,

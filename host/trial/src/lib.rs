@@ -137,7 +137,7 @@ impl Default for Options {
     }
 }
 
-/// What came of a test.
+/// The result of a test.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     pub name: String,
@@ -156,7 +156,7 @@ pub struct Outcome {
     pub printed: Vec<String>,
 }
 
-/// What came of a file.
+/// The result of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileReport {
     pub path: PathBuf,
@@ -167,7 +167,7 @@ pub struct FileReport {
     pub tests: Vec<Outcome>,
 }
 
-/// What came of everything.
+/// The result of everything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     pub files: Vec<FileReport>,

@@ -110,7 +110,7 @@ pub enum Record {
         #[serde(with = "bytes")]
         value: Option<Vec<u8>>,
     },
-    /// Something that is stored and cannot be read: damage. Nobody restores it.
+    /// Something that is stored and cannot be read: damage. It is not restored.
     Unreadable {
         /// The run it belongs to, where that can be told.
         number: Option<u64>,

@@ -2,7 +2,7 @@
 //!
 //! [`World`] is all a durhai host needs from outside: runs and their logs, inboxes, streams, and the texts of programs.
 //! A world stores bytes and moves them atomically; it never interprets an event. There is one write path,
-//! [`World::write`]: the host that holds a run commits to it under a fence, everybody else only creates runs and
+//! [`World::write`]: the host that holds a run commits to it under a fence, all others only create runs and
 //! appends to inboxes.
 //!
 //! Calls may block on a disk or a network: make them from threads that may wait, never from async code.
@@ -85,7 +85,7 @@ pub trait World: Send + Sync + 'static {
     fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError>;
 
     /// Puts what [`copy`](World::copy) gave out, of any world, into this one, which must be empty: the same runs, in the same
-    /// order, nobody holding any. All or nothing: after an error the world is of no use.
+    /// order, no host holding any. All or nothing: after an error the world is of no use.
     fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError>;
 
     /// Changes the limit of a [`Concurrency`] key, and admits those for which there is room now. Durable on return. A limit is

@@ -76,7 +76,7 @@ impl World for MemoryWorld {
             if claims.len() == limit {
                 break;
             }
-            // Nobody else gets in by that: there is room only where nobody waits.
+            // No other run is admitted by that: there is room only where none waits.
             let comes = state.runs[&id].ready_at().is_some_and(|at| at <= now);
             let admitted = comes && state.arrive(&id, &mut Vec::new());
             if admitted || state.runs[&id].is_urgent() {

@@ -18,7 +18,7 @@ pub struct Holder {
     pub lease: Millis,
 }
 
-/// The right to write to a run, until somebody claims it with a higher fence.
+/// The right to write to a run, until a host claims it with a higher fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub run: RunId,
@@ -93,7 +93,7 @@ pub struct Row {
     pub started_at: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Millis>,
-    /// When the run wants to be claimed if nobody holds it: 0 at once, `None` only for a message in its inbox. While it is
+    /// When the run wants to be claimed if no host holds it: 0 at once, `None` only for a message in its inbox. While it is
     /// `pending` this is when it begins: a message brings it forward only if it is [urgent](InboxMessage::urgent).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Millis>,
@@ -130,7 +130,7 @@ pub struct InboxMessage {
     /// The message concerns a run that has not begun, too: it ends it, say. A run that has begun is due with any message.
     /// One that has not (its status is `pending` and it has a `wake_at`, or it [waits](Admission::Waiting) for others of its [`Concurrency`]) stays where it is and
     /// finds its messages when it begins; with an urgent one it is due at once, and is claimed without arriving at its
-    /// limit or its moment by that ([`Claim::admitted`] says so). Whoever claims it must deal with the message, or the run
+    /// limit or its moment by that ([`Claim::admitted`] says so). The host that claims it must deal with the message, or the run
     /// stays due.
     pub urgent: bool,
     pub bytes: Vec<u8>,
@@ -166,7 +166,7 @@ pub enum Write {
 pub struct Create {
     pub row: Row,
     pub events: Chunk,
-    /// Claimed at once for this host, or left for whoever claims it when due.
+    /// Claimed at once for this host, or left for the host that claims it when due.
     pub claim: Option<Holder>,
     /// Hooks that are open from the beginning, with what is kept of each as in [`HookChange::Open`]: those of a log that was
     /// taken over. If another run has one of the tokens, open or reserved, nothing is created. A run that has ended opens none.
@@ -273,7 +273,7 @@ pub enum Written {
 pub enum Creation {
     /// Created, and claimed as was asked for.
     Claimed(Box<Claim>),
-    /// Created; whoever claims it later runs it: no claim was asked for, or its concurrency limit is reached.
+    /// Created; the host that claims it later runs it: no claim was asked for, or its concurrency limit is reached.
     Waits,
     /// There is a run of that name, which was left as it is, or another one has the token of one of its hooks.
     Exists,
@@ -305,7 +305,7 @@ pub enum Refused {
 /// The world itself failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
-    /// Somebody else has it open.
+    /// Another process has it open.
     #[error("{0}")]
     Locked(String),
     /// It cannot be read or written: a full disk, a lost connection. What was durable stays so.
@@ -383,7 +383,7 @@ pub struct Page {
 pub enum Notice {
     /// A message was put into the inbox of this run.
     Message(RunId),
-    /// A run that nobody holds may be due: it was created, released or written to.
+    /// A run that no host holds may be due: it was created, released or written to.
     Due,
 }
 

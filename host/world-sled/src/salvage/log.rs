@@ -70,7 +70,7 @@ pub struct Gap {
 pub struct Log {
     pub messages: Vec<Message>,
     pub gaps: Vec<Gap>,
-    /// The same where nobody can tell whether anything was there: what was being written when the process died, or damage.
+    /// The same where it is not known whether anything was there: what was being written when the process died, or damage.
     pub tears: Vec<Gap>,
     /// Bytes of bodies that are read otherwise than they stand in the file: where, and which bits.
     pub righted: Vec<(u64, u8)>,
@@ -88,8 +88,8 @@ impl Log {
     }
 }
 
-/// Looks for damage in the segments that begin at or after this place in the log, and in those of which nobody can tell. Up
-/// to `stable` all was on the disk, as somebody else knows.
+/// Looks for damage in the segments that begin at or after this place in the log, and in those of which it is not known. Up
+/// to `stable` all was on the disk, as the caller knows.
 pub fn check(path: &Path, from: u64, stable: u64) -> std::io::Result<Log> {
     segments(path, from, stable, Log { damage_only: true, ..Log::default() })
 }
@@ -181,7 +181,7 @@ fn found(segment: &[u8], at: usize) -> Option<Found> {
     (wrong == 0).then_some(found)
 }
 
-/// What a header says, and its length. Nobody vouches for it.
+/// What a header says, and its length. Nothing vouches for it.
 fn header(bytes: &[u8]) -> Option<(Found, usize)> {
     let kind = *bytes.get(4).filter(|kind| (1..=11).contains(*kind))?;
     let mut head = 5;

@@ -14,7 +14,7 @@ use crate::state::run::Run;
 use crate::{keys, read};
 
 impl WriteTxn<'_> {
-    /// What came of the runs that it creates.
+    /// The runs that it creates, and how that ended.
     pub fn commit(&mut self, commit: Commit) -> Outcome<Vec<Creation>> {
         let Commit { run: id, fence, events, row, inbox_taken, append, values, hooks, create, .. } = commit;
         let ends = row.as_ref().is_some_and(|row| row.status.is_terminal());

@@ -172,7 +172,7 @@ fn leases(subject: &Subject<'_>) {
     let first = claim_one(&*world, &holder("h"), 100);
     assert_eq!(claimed(&*world, &holder("i"), 100 + LEASE, 9), [""; 0]);
     assert_eq!(world.claim_run(&id("a"), &holder("i"), 100 + LEASE).expect("works"), None);
-    // The holder is late but nobody has taken its place.
+    // The holder is late but no host has taken its place.
     assert_eq!(write(&*world, events(&first, 3, 1)), Ok(Written::Committed(vec![])));
     let second = claim_one(&*world, &holder("i"), 101 + LEASE);
     assert!(second.fence > first.fence);
@@ -201,7 +201,7 @@ fn renew(subject: &Subject<'_>) {
     assert_eq!(claimed(&*world, &holder("j"), 901 + LEASE, 9), ["a", "b"]);
 }
 
-/// Makes the death of whoever holds something known to the world, and says what time it is then.
+/// Makes the death of a holder known to the world, and says what time it is then.
 fn dies(subject: &Subject<'_>, world: Box<dyn World>, now: &mut u64) -> Option<Box<dyn World>> {
     if subject.leases {
         *now += LEASE + 1;

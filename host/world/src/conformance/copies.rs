@@ -41,7 +41,7 @@ fn restored(subject: &Subject<'_>, records: Vec<Record>) -> Box<dyn World> {
     world
 }
 
-/// What somebody sees who looks at all there is.
+/// What a reader of all there is sees.
 #[derive(Debug, PartialEq)]
 struct Seen {
     runs: Vec<Option<Snapshot>>,

@@ -41,7 +41,7 @@ fn hook(subject: &Subject<'_>) {
     assert_eq!((owner(&*world, "t"), owner(&*world, "")), (Some(("a".into(), b"new".to_vec())), None));
     change(&*world, &a, vec![closes("t"), opens("t", b"again"), opens("short", b""), closes("short")]);
     assert_eq!((owner(&*world, "t"), owner(&*world, "short")), (Some(("a".into(), b"again".to_vec())), None));
-    // It stays open while nobody holds the run; the end of the run closes all.
+    // It stays open while no host holds the run; the end of the run closes all.
     write_all(&*world, vec![release(&a)]);
     let a = claim_one(&*world, &holder("h"), 50);
     assert_eq!(owner(&*world, "t/ä"), Some(("a".into(), b"2".to_vec())));
@@ -105,7 +105,7 @@ fn reservations(subject: &Subject<'_>) {
     write_all(&*world, vec![ends(&b)]);
     assert_eq!(reserve(&a, "2"), None);
     if subject.leases {
-        // Somebody else takes the run over.
+        // Another host takes the run over.
         let late = world.claim_run(&id("a"), &holder("i"), 51 + LEASE).expect("works").expect("free");
         let c = held(&*world, row("c"), &holder("h"));
         assert_eq!((reserve(&c, "1"), reserve(&c, "3"), reserve(&late, "2")), (Some(id("a")), None, None));
@@ -124,7 +124,7 @@ fn created(subject: &Subject<'_>) {
         messages: Vec::new(),
     };
     let make = |create: Create| world.write(vec![Write::Create(Box::new(create))]).expect("works").remove(0);
-    // Nobody has begun it, and it has them.
+    // No host has begun it, and it has them.
     assert_eq!(make(with("b", false, &["1", "2"])), Ok(Written::Created(None)));
     assert_eq!(owner(&*world, "1"), Some(("b".into(), b"b".to_vec())));
     assert_eq!(world.reserve("2", &a.run, a.fence).expect("works"), Some(id("b")));

@@ -118,7 +118,7 @@ fn with_messages(subject: &Subject<'_>) {
     write_all(&*world, vec![crate::Write::Send(message(&id("a"), b"3")), crate::Write::Send(message(&id("b"), b"3"))]);
     let all = [(1, b"1".to_vec()), (2, b"2".to_vec()), (3, b"3".to_vec())];
     assert_eq!((messages(&*world, &id("a")), messages(&*world, &id("b"))), (all.to_vec(), all.to_vec()));
-    // They are messages like others, also for whoever claims the run later.
+    // They are messages like others, also for the host that claims the run later.
     committed(&*world, Commit { inbox_taken: Some(2), ..turn(&a) });
     assert_eq!(messages(&*world, &id("a")), all[2..]);
     let b = world.claim_run(&id("b"), &holder("h"), 50).expect("works").expect("free");
@@ -188,7 +188,7 @@ fn forward(subject: &Subject<'_>) {
     assert_eq!(found, [(1, 30, vec![3]), (2, 40, vec![4]), (3, 50, vec![5]), (4, 99, b"sent".to_vec())]);
     assert_eq!(messages(&*world, &id("a")), []);
     assert_eq!(claimed(&*world, &holder("h"), 50, 9), ["b", "c"]);
-    // Behind what is there; and to one that is nobody, has ended, or is the run itself.
+    // Behind what is there; and to one that is not there, has ended, or is the run itself.
     let c = Claim { run: id("c"), ..a.clone() };
     assert!(matches!(write(&*world, commit(ends_for(&c, "b"))), Err(Refused::Fenced(_))));
     assert_eq!(messages(&*world, &id("b")).len(), 1, "nothing of a refused one");

@@ -56,7 +56,7 @@ fn others_wait(subject: &Subject<'_>) {
         write_all(&*world, vec![send(&id(name), b"1"), send(&id(name), b"2")]);
     }
     assert_eq!((due(&*world, 39), wakes(&*world)), (vec![], Some(40)));
-    // Whoever looks at it before changes nothing, and may not begin it.
+    // A look at it before changes nothing, and may not begin it.
     for name in ["later", "limited", "waits"] {
         let claim = world.claim_run(&id(name), &holder("h"), 39).expect("works").expect("free");
         assert!(!claim.admitted, "{name}");
@@ -194,7 +194,7 @@ fn held_or_parked(subject: &Subject<'_>) {
     write_all(&*world, vec![release(&claim)]);
     assert_eq!(wakes(&*world), Some(0));
     let claim = claim_one(&*world, &holder("h"), 50);
-    // An operator must help a parked one, whatever anybody wants of it.
+    // An operator must help a parked one, whatever callers want of it.
     let parks = |row: &mut Row| (row.status, row.wake_at) = (Status::Parked, None);
     write_all(&*world, vec![becomes(&claim, parks), release(&claim), send_urgent(&id("later"), b"y")]);
     assert_eq!((due(&*world, 50), wakes(&*world)), (vec![], None));
