@@ -64,7 +64,7 @@ pub(crate) fn check_of(setup: &HostSetup, options: &CheckOptions) -> Result<Vec<
 }
 
 /// The graph of the workflow `name`: what it calls, where it branches, repeats and ends. `files` holds its text and those of
-/// what it imports, by path (`order.rhai`, `lib/money.rhai`), as [`crate::SourceView::files`] does.
+/// what it imports, by path (`order.rhai`, `lib/money.rhai`), as [`crate::view::SourceView::files`] does.
 ///
 /// # Errors
 /// A text does not parse, or is not there.

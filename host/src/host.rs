@@ -228,7 +228,7 @@ impl Host {
     }
 
     /// Checks every log in the world against the table of legal events, what else is known of each run against its log, and
-    /// the world itself. [`repair`](crate::repair) mends.
+    /// the world itself. [`repair`](crate::archive::repair) mends.
     pub async fn doctor(&self) -> Result<Diagnosis, HostError> {
         self.running()?.store.blocking(doctor::examine).await
     }

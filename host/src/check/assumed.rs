@@ -11,7 +11,7 @@ use durhai_engine::rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Na
 /// A function that scripts find in another program. Displays as `price/2`.
 ///
 /// ```
-/// use durhai::AssumedFunction;
+/// use durhai::check::AssumedFunction;
 ///
 /// let price = AssumedFunction::parse("price/2")?;
 /// assert_eq!((price.name.as_str(), price.arguments), ("price", 2));

@@ -77,7 +77,7 @@ impl StepContext {
 
     /// The span of this attempt, as W3C writes it: what a step sends as `traceparent` to whomever it asks, so that their
     /// spans come under its own. Computed from the names of run, step and attempt, in the trace of the caller that started the run;
-    /// flagged as sampled if this host records it, or where it has no [observer](crate::Observer), if its starter does.
+    /// flagged as sampled if this host records it, or where it has no [observer](crate::observe::Observer), if its starter does.
     pub fn traceparent(&self) -> String {
         self.trace_context().to_string()
     }
