@@ -22,6 +22,9 @@ pub enum Observation {
     Next(Next),
 }
 
+/// The attempts that the runs wait for, and the moment when one of them goes on by itself.
+type Waiting = (Vec<Call>, Option<Millis>);
+
 impl TestRun {
     pub(super) fn observe(&mut self) -> Result<Observation, Stuck> {
         if self.connection.is_down() {
@@ -76,7 +79,7 @@ impl TestRun {
         &self,
         rows: &[Row],
         now: Millis,
-    ) -> Result<ControlFlow<Observation, (Vec<Call>, Option<Millis>)>, Stuck> {
+    ) -> Result<ControlFlow<Observation, Waiting>, Stuck> {
         let mut next: Option<Millis> = None;
         let mut sooner = |at: Option<Millis>| next = next.into_iter().chain(at).min();
         let mut waiting = Vec::new();
