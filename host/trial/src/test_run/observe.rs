@@ -75,11 +75,7 @@ impl TestRun {
     }
 
     /// The attempts that ask, and when the first of the runs goes on by itself.
-    fn observe_runs(
-        &self,
-        rows: &[Row],
-        now: Millis,
-    ) -> Result<ControlFlow<Observation, Waiting>, Stuck> {
+    fn observe_runs(&self, rows: &[Row], now: Millis) -> Result<ControlFlow<Observation, Waiting>, Stuck> {
         let mut next: Option<Millis> = None;
         let mut sooner = |at: Option<Millis>| next = next.into_iter().chain(at).min();
         let mut waiting = Vec::new();
