@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use durhai_core::json;
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
 use self::graph::Graph;
@@ -60,7 +60,7 @@ impl Schema {
         }
         let graph = Graph::of(schema)?;
         let patterns = PatternOptions::regex().size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE);
-        let options = jsonschema::options().with_draft(Draft::Draft202012).offline();
+        let options = jsonschema::options().with_draft(Draft::Draft202012).with_retriever(Nowhere);
         let options = options.should_validate_formats(true).with_pattern_options(patterns);
         let validator = options.build(schema).map_err(|error| {
             let path = error.instance_path().to_string();
@@ -105,6 +105,15 @@ impl Schema {
             defaults::fill(&self.0.document, self.0.graph.references(), value).map_err(|problem| vec![problem])?;
         self.check(&value)?;
         Ok(value)
+    }
+}
+
+/// Where schemas that are not here come from.
+struct Nowhere;
+
+impl Retrieve for Nowhere {
+    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Err(format!("{uri} is not in the schema, and nothing is fetched").into())
     }
 }
 

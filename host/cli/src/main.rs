@@ -1,35 +1,6 @@
-//! The command line of durhai.
-
-mod args;
-mod board;
-mod client;
-mod commands;
-mod debugger;
-mod exit;
-mod folder;
-mod hostfile;
-mod hosting;
-mod input;
-mod interrupt;
-mod journal;
-mod lines;
-mod logging;
-mod note;
-mod output;
-mod progress;
-mod replayed;
-mod sizes;
-mod text;
-mod times;
-mod watch;
+//! The `durhai` command.
 
 use std::process::ExitCode;
-
-use clap::Parser;
-
-use crate::exit::{Exit, Fail};
-use crate::note::note;
-use crate::output::Out;
 
 /// The store copies small nodes at every commit; with the C library's allocator a third of the time goes into that.
 /// What scripts hold is counted on the way.
@@ -37,22 +8,5 @@ use crate::output::Out;
 static ALLOCATOR: durhai::CountingAllocator<mimalloc::MiMalloc> = durhai::CountingAllocator::new(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    let out = Out::new(cli.globals.json);
-    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(commands::dispatch(cli, &out));
-            // Threads of steps that do not listen must not hold the process.
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(error) => Err(Fail::new(Exit::Unreachable, format!("no threads can be had: {error}"))),
-    };
-    match outcome {
-        Ok(exit) => exit.code(),
-        Err(fail) => {
-            note(format!("error: {}", fail.message));
-            fail.exit.code()
-        }
-    }
+    durhai_cli::run()
 }

@@ -7,6 +7,7 @@
 //!
 //! Calls may block on a disk or a network: make them from threads that may wait, never from async code.
 
+#[cfg(feature = "conformance")]
 pub mod conformance;
 mod copy;
 mod forward;
@@ -20,7 +21,8 @@ pub use types::*;
 
 use durhai_core::{Millis, RunId, Version};
 
-/// Storage for runs. See the crate's documentation for who calls what, and [`conformance`] for what each call promises.
+/// Storage for runs. See the crate's documentation for who calls what, and the
+/// suite `conformance` (the feature of that name) for what each call promises.
 pub trait World: Send + Sync + 'static {
     /// Performs the writes in order and makes them durable together: when this returns `Ok`, every accepted write
     /// survives a power cut. Each write is accepted or refused by itself; one refusal does not stop the others.
