@@ -1,6 +1,6 @@
 //! What is written at once.
 
-use sled::{Db, IVec};
+use sled::IVec;
 
 /// An entry that is set, or removed where there is no value.
 pub type Change = (IVec, Option<IVec>);
@@ -27,28 +27,7 @@ impl Batch {
         self.0.is_empty()
     }
 
-    pub fn changes(&self) -> &[Change] {
-        &self.0
-    }
-
-    /// One entry is atomic by itself: sled's batch would add a record of its own, with one more write and wait for the
-    /// disk, and one entry is what a sequential step comes to.
-    pub fn apply(mut self, db: &Db) -> sled::Result<()> {
-        if self.0.len() == 1
-            && let Some((key, value)) = self.0.pop()
-        {
-            return match value {
-                Some(value) => db.insert(key, value).map(drop),
-                None => db.remove(key).map(drop),
-            };
-        }
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.0 {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        db.apply_batch(batch)
+    pub fn into_changes(self) -> Vec<Change> {
+        self.0
     }
 }

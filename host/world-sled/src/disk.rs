@@ -1,14 +1,21 @@
-//! sled, and what must be done around it: the only file that writes to the store. Durable writes, errors that name the folder.
+//! The only way to what is stored: reads, durable writes, errors that name the folder.
 
+mod journal;
 pub mod lock;
+mod overlay;
 pub mod recorder;
+mod scan;
+mod settle;
+mod store;
+
+pub use journal::read as journal_files;
+pub use journal::unsettled::{Mark, unsettled};
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use durhai_world::WorldError;
 use parking_lot::Mutex;
@@ -16,56 +23,76 @@ use sled::{Db, IVec};
 
 use crate::batch::Batch;
 use crate::keys;
+use journal::Journal;
+use overlay::{Entries, Overlay};
 use recorder::{Recorder, Recording};
+use scan::Scan;
+use settle::{Settler, Settling};
+use store::{Opened, Store};
 
-/// How coarse the times of a file system may be.
-const TICK: Duration = Duration::from_millis(50);
-
-/// An open store. Everything that sled can fail at goes through here.
+/// An open store.
 pub struct Disk {
-    db: Db,
-    folder: PathBuf,
-    /// sled's log file, through a handle of our own. sled's `flush` hands the data to the disk (`sync_file_range`), which
-    /// outlives a killed process but not a power cut: neither the file's size nor the disk's cache is covered.
-    file: File,
-    /// Batches applied.
-    applied: AtomicU64,
-    synced: Mutex<Synced>,
-    syncs: AtomicU64,
+    /// Ends when the store is closed; must be dropped before it.
+    settler: Option<Settler>,
+    store: Arc<Store>,
     /// While a copy is made; held from before a batch is applied until it is recorded.
     recorder: Mutex<Option<Recorder>>,
-    /// Why nothing can be written any more.
-    failed: OnceLock<String>,
     /// What was set aside when it was opened, a sentence each.
     aside: Vec<String>,
     /// Held as long as the store is open; must be dropped last.
     _lock: File,
 }
 
-/// What is known to be on the disk.
-#[derive(Default)]
-struct Synced {
-    /// So many batches.
-    applied: u64,
-    /// The folder in which sled puts large pages as files of their own, as it was changed at this time.
-    files: Option<SystemTime>,
+/// What an open store is made of.
+pub struct Parts {
+    pub db: Db,
+    /// sled's log file.
+    pub file: File,
+    /// The folder, which this process has locked.
+    pub lock: File,
+    pub folder: PathBuf,
+    /// What was set aside, a sentence each.
+    pub aside: Vec<String>,
+    /// Bytes that are written before they go into sled together.
+    pub window: usize,
+    /// They do so too when nothing was written for so long.
+    pub idle: Duration,
 }
 
 impl Disk {
-    /// Around sled and its log file, in a folder that this process has locked. `aside`: what was set aside, a sentence each.
-    pub fn new(db: Db, file: File, lock: File, folder: &Path, aside: Vec<String>) -> Self {
-        Disk {
-            db,
-            folder: folder.to_owned(),
-            file,
-            applied: AtomicU64::new(0),
-            synced: Mutex::default(),
-            syncs: AtomicU64::new(0),
-            recorder: Mutex::default(),
-            failed: OnceLock::new(),
-            aside,
-            _lock: lock,
+    /// Around sled and what the journal has that sled has not. As long as the journal is not [begun](Self::begin_journal), what is
+    /// written goes into sled.
+    pub fn new(parts: Parts) -> Result<Self, WorldError> {
+        let Parts { db, file, lock, folder, aside, window, idle } = parts;
+        let damaged = |what: &str, more| crate::open::damaged(&folder, what, more);
+        let mark = match db.get(Mark::KEY).map_err(|error| damaged(&error.to_string(), 0))? {
+            Some(value) => {
+                Mark::of_value(&value).ok_or_else(|| damaged("its mark of the journal cannot be read", 0))?
+            }
+            None => Mark::default(),
+        };
+        let mut entries = Entries::new();
+        let journal = folder.join("journal");
+        let take = &mut |key: &[u8], value: Option<&[u8]>| drop(entries.insert(key.into(), value.map(Into::into)));
+        let found = unsettled(&journal, Some(mark), take).map_err(|error| {
+            WorldError::Unavailable(format!("cannot read the journal of the store in {}: {error}", folder.display()))
+        })?;
+        if let Some(first) = found.damage.first() {
+            return Err(damaged(first, found.damage.len() - 1));
         }
+        let at = found.last.unwrap_or(mark.settled);
+        let journal = Journal::new(journal, at.number, at.sequence + 1, found.free);
+        let settling = Settling::new(mark.settled, found.last, found.files);
+        let overlay = Overlay::new(entries);
+        let store = Arc::new(Store::new(Opened { db, file, folder, journal, overlay, settling, window, idle }));
+        Ok(Disk { settler: None, store, recorder: Mutex::default(), aside, _lock: lock })
+    }
+
+    /// From now on what is written goes into the journal.
+    pub fn begin_journal(&mut self) -> Result<(), WorldError> {
+        self.store.begin_journal()?;
+        self.settler = Some(Settler::start(&self.store)?);
+        Ok(())
     }
 
     /// How often the store was opened, this time included.
@@ -79,70 +106,68 @@ impl Disk {
     }
 
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.store.folder()
     }
 
     pub fn aside(&self) -> &[String] {
         &self.aside
     }
 
-    /// How often the file was synced.
+    /// How often those who write waited for the disk.
     pub fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
+        self.store.syncs()
+    }
+
+    /// Bytes of memory that what is not in sled yet takes, about.
+    pub fn unsettled(&self) -> u64 {
+        self.store.overlay().bytes() as u64
     }
 
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<IVec>, WorldError> {
-        self.guard("read", || self.db.get(key))
+        self.store.get(key.as_ref())
     }
 
     pub fn has(&self, key: impl AsRef<[u8]>) -> Result<bool, WorldError> {
-        self.guard("read", || self.db.contains_key(key))
+        self.get(key).map(|found| found.is_some())
     }
 
-    /// The entries whose keys are in the range, in order, from either end.
-    pub fn range(
-        &self,
-        range: impl std::ops::RangeBounds<Vec<u8>>,
-    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), WorldError>> {
-        let mut entries = self.db.range(range);
-        Entries {
-            next: move |back: bool| {
-                self.guard("read", || if back { entries.next_back() } else { entries.next() }.transpose()).transpose()
-            },
-        }
+    /// The entries whose keys are in the range, in order.
+    pub fn range(&self, range: impl RangeBounds<Vec<u8>>) -> Scan<'_> {
+        Scan::new(&self.store, bounds(&range), false)
     }
 
-    /// The entries whose keys begin with this.
-    pub fn prefix(
-        &self,
-        prefix: impl AsRef<[u8]>,
-    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec), WorldError>> {
-        let mut entries = self.db.scan_prefix(prefix);
-        Entries {
-            next: move |back: bool| {
-                self.guard("read", || if back { entries.next_back() } else { entries.next() }.transpose()).transpose()
-            },
-        }
+    /// The same from the last one on.
+    pub fn range_back(&self, range: impl RangeBounds<Vec<u8>>) -> Scan<'_> {
+        Scan::new(&self.store, bounds(&range), true)
+    }
+
+    /// The entries whose keys begin with this, in order.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Scan<'_> {
+        Scan::new(&self.store, within(prefix.as_ref()), false)
+    }
+
+    /// The last one whose key begins with this.
+    pub fn last(&self, prefix: impl AsRef<[u8]>) -> Result<Option<(IVec, IVec)>, WorldError> {
+        Scan::new(&self.store, within(prefix.as_ref()), true).next().transpose()
     }
 
     /// Fails if the store has failed before.
     pub fn check(&self) -> Result<(), WorldError> {
-        self.failed.get().map_or(Ok(()), |text| Err(WorldError::Unavailable(text.clone())))
+        self.store.check()
     }
 
     /// Applies the batch, all of it or nothing; visible at once, durable after [`sync`](Self::sync).
     pub fn apply(&self, batch: Batch) -> Result<(), WorldError> {
         self.check()?;
-        // sled takes one batch at a time anyway.
         let mut recorder = self.recorder.lock();
-        let recorded = recorder.as_ref().map(|_| batch.changes().to_vec());
-        let done = self.guard("write to", || batch.apply(&self.db));
-        self.applied.fetch_add(1, Ordering::AcqRel);
-        if let (Some(recorder), Some(changes)) = (&mut *recorder, recorded) {
-            recorder.add(changes);
+        let changes = batch.into_changes();
+        if let Some(recorder) = &mut *recorder {
+            recorder.add(changes.clone());
         }
-        drop(recorder);
-        self.keep_failure(done)
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.store.apply(changes)
     }
 
     /// Records from now on what is written, until the value is dropped.
@@ -152,35 +177,7 @@ impl Disk {
 
     /// Makes everything durable that was applied before the call. Callers that come meanwhile share the next one.
     pub fn sync(&self) -> Result<(), WorldError> {
-        let wanted = self.applied.load(Ordering::Acquire);
-        let mut synced = self.synced.lock();
-        self.check()?;
-        if synced.applied >= wanted {
-            return Ok(());
-        }
-        let covers = self.applied.load(Ordering::Acquire);
-        let done = self.guard("write to", || {
-            self.db.flush()?;
-            self.file.sync_data()?;
-            self.syncs.fetch_add(1, Ordering::Relaxed);
-            Ok(self.sync_files(&mut synced.files)?)
-        });
-        self.keep_failure(done)?;
-        synced.applied = covers;
-        Ok(())
-    }
-
-    /// sled syncs the files that it makes for large pages, but not the folder they are in.
-    fn sync_files(&self, known: &mut Option<SystemTime>) -> std::io::Result<()> {
-        let files = self.folder.join("sled").join("blobs");
-        let changed = std::fs::metadata(&files)?.modified()?;
-        if *known == Some(changed) {
-            return Ok(());
-        }
-        sync_folder(&files)?;
-        // A time that is too new may come again with the next file.
-        *known = changed.elapsed().is_ok_and(|age| age > TICK).then_some(changed);
-        Ok(())
+        self.store.sync()
     }
 
     /// The bytes of all files.
@@ -189,7 +186,7 @@ impl Disk {
             let mut bytes = 0;
             for entry in std::fs::read_dir(folder)? {
                 let entry = entry?;
-                // sled removes files while we look.
+                // Files are removed while we look.
                 bytes += match entry.metadata() {
                     Ok(meta) if meta.is_dir() => of(&entry.path())?,
                     Ok(meta) => meta.len(),
@@ -198,57 +195,42 @@ impl Disk {
             }
             Ok(bytes)
         }
-        of(&self.folder)
-            .map_err(|error| WorldError::Unavailable(format!("cannot measure {}: {error}", self.folder.display())))
+        of(self.folder())
+            .map_err(|error| WorldError::Unavailable(format!("cannot measure {}: {error}", self.folder().display())))
     }
 
     pub fn corrupt(&self, what: impl std::fmt::Display) -> WorldError {
-        WorldError::Corrupt(format!(
-            "the store in {} is damaged: {what}; `durhai doctor` lists the damage, --repair saves what can be read",
-            self.folder.display()
-        ))
+        self.store.corrupt(what)
     }
 
     /// After a failed write it is not known what is on the disk and what is not: every later one is refused.
     pub fn keep_failure<T>(&self, done: Result<T, WorldError>) -> Result<T, WorldError> {
-        if let Err(error) = &done
-            && self.failed.set(error.to_string()).is_ok()
-        {
-            // sled's last handle flushes when it is dropped, and after a failed write it waits for that for ever.
-            std::mem::forget(self.db.clone());
-        }
-        done
+        self.store.keep_failure(done)
     }
+}
 
-    fn guard<T>(&self, what: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, WorldError> {
-        let done = catch_unwind(AssertUnwindSafe(call));
-        match done {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(sled::Error::Io(error))) => Err(WorldError::Unavailable(format!(
-                "cannot {what} the store in {}: {error}; what was acknowledged is safe: remove the cause, then start again",
-                self.folder.display()
-            ))),
-            Ok(Err(error)) => Err(self.corrupt(error)),
-            Err(panic) => Err(self.corrupt(panic_text(&*panic))),
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.settler.is_some() {
+            self.store.close();
         }
     }
 }
 
-struct Entries<F> {
-    next: F,
+fn bounds(range: &impl RangeBounds<Vec<u8>>) -> overlay::Bounds {
+    let own = |bound: Bound<&Vec<u8>>| bound.map(|key| IVec::from(key.as_slice()));
+    (own(range.start_bound()), own(range.end_bound()))
 }
 
-impl<T, F: FnMut(bool) -> Option<T>> Iterator for Entries<F> {
-    type Item = T;
-    fn next(&mut self) -> Option<T> {
-        (self.next)(false)
-    }
-}
-
-impl<T, F: FnMut(bool) -> Option<T>> DoubleEndedIterator for Entries<F> {
-    fn next_back(&mut self) -> Option<T> {
-        (self.next)(true)
-    }
+/// From where to where keys begin with this.
+fn within(prefix: &[u8]) -> overlay::Bounds {
+    let highest = prefix.iter().rposition(|byte| *byte < u8::MAX);
+    let end = highest.map_or(Bound::Unbounded, |at| {
+        let mut end = prefix[..=at].to_vec();
+        end[at] += 1;
+        Bound::Excluded(IVec::from(end))
+    });
+    (Bound::Included(IVec::from(prefix)), end)
 }
 
 #[cfg(unix)]

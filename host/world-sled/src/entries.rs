@@ -53,7 +53,7 @@ pub fn urgent(disk: &Disk, key: u64) -> Result<Option<u64>, WorldError> {
 
 /// The sequence number of the last event in a log.
 pub fn last_seq(disk: &Disk, key: u64) -> Result<u64, WorldError> {
-    let Some((name, value)) = disk.prefix(keys::one(keys::LOG, key)).next_back().transpose()? else { return Ok(0) };
+    let Some((name, value)) = disk.last(keys::one(keys::LOG, key))? else { return Ok(0) };
     match (keys::last_number(&name), keys::split_counted(&value)) {
         (Some(first), Some((count, _))) => Ok(first + u64::from(count) - 1),
         _ => Err(disk.corrupt(format!("the last chunk of run number {key} cannot be read"))),

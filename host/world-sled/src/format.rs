@@ -1,24 +1,41 @@
 //! The format of a store: what this version reads, and what it makes of older ones.
 
+use std::path::Path;
+
 use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
 use crate::cursor::Cursor;
-use crate::disk::Disk;
+use crate::disk::{Disk, Mark};
 use crate::keys;
 use crate::state::recount;
 use crate::state::run::Run;
 
 /// What this version writes and reads. 1: runs were not found by their version; 2: they were not counted, nor found by
 /// their time, and by their status whatever their workflow; 3: no message was urgent, and any made a run due that had not
-/// begun.
-const FORMAT: u64 = 4;
+/// begun; 4: there was no journal.
+const FORMAT: u64 = 5;
+
+/// The name of the entry that says it.
+const NAME: &str = "format";
 
 /// Says that a copy is being put into this store.
 pub const RESTORING: &str = "restoring";
 
 /// How many runs are brought up to date at once.
 const STEP: usize = 1000;
+
+/// A store of a newer version is not looked into any further.
+pub fn refuse_newer(db: &sled::Db, folder: &Path) -> Result<(), WorldError> {
+    let found = db.get(keys::named(keys::OWN, NAME)).ok().flatten();
+    match found.and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok()) {
+        Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
+            "the store in {} has format {format}, this version of durhai reads up to {FORMAT}: use the newer version",
+            folder.display()
+        ))),
+        _ => Ok(()),
+    }
+}
 
 /// Makes sure that the store can be read: an empty one gets the format, an older one is brought up to it.
 pub fn check(disk: &Disk) -> Result<(), WorldError> {
@@ -28,44 +45,46 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
             disk.folder().display()
         )));
     }
-    let Some(found) = disk.get(keys::named(keys::OWN, "format"))? else {
+    let Some(found) = disk.get(keys::named(keys::OWN, NAME))? else {
         if disk.prefix([]).next().transpose()?.is_some() {
             return Err(disk.corrupt("it says nothing of its format"));
         }
         return declare(disk);
     };
-    match std::str::from_utf8(&found).ok().and_then(|text| text.parse::<u64>().ok()) {
-        Some(FORMAT) => Ok(()),
-        Some(1) => {
-            list_versions(disk)?;
-            list_statuses(disk)?;
-            count(disk)?;
-            list_dues(disk)?;
-            declare(disk)
-        }
-        Some(2) => {
-            list_statuses(disk)?;
-            count(disk)?;
-            list_dues(disk)?;
-            declare(disk)
-        }
-        Some(3) => {
-            list_dues(disk)?;
-            declare(disk)
-        }
-        Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
-            "the store in {} has format {format}, this version of durhai reads up to {FORMAT}: use the newer version",
-            disk.folder().display()
-        ))),
-        _ => Err(disk.corrupt(format!("its format is {:?}", String::from_utf8_lossy(&found)))),
+    let format = match std::str::from_utf8(&found).ok().and_then(|text| text.parse::<u64>().ok()) {
+        Some(format @ 1..=FORMAT) => format,
+        _ => return Err(disk.corrupt(format!("its format is {:?}", String::from_utf8_lossy(&found)))),
+    };
+    if format == FORMAT {
+        // It was written together with the format.
+        return match disk.has(Mark::KEY)? {
+            true => Ok(()),
+            false => Err(disk.corrupt("it does not say how much of its journal it has")),
+        };
     }
+    tracing::info!(
+        "the store in {} has format {format}: it is brought up to format {FORMAT}, and older versions of durhai refuse it then",
+        disk.folder().display()
+    );
+    if format < 2 {
+        list_versions(disk)?;
+    }
+    if format < 3 {
+        list_statuses(disk)?;
+        count(disk)?;
+    }
+    if format < 4 {
+        list_dues(disk)?;
+    }
+    declare(disk)
 }
 
 fn declare(disk: &Disk) -> Result<(), WorldError> {
     // What was changed for it must be there first.
     disk.sync()?;
     let mut batch = Batch::default();
-    batch.insert(keys::named(keys::OWN, "format"), FORMAT.to_string().as_bytes());
+    batch.insert(keys::named(keys::OWN, NAME), FORMAT.to_string().as_bytes());
+    batch.insert(Mark::KEY, &Mark::default().value());
     disk.apply(batch)?;
     disk.sync()
 }

@@ -1,10 +1,12 @@
 //! The embedded world of durhai, on [sled](https://docs.rs/sled/0.34): one folder, one process.
 //!
-//! What is written together is one atomic batch of sled and one sync of the disk, shared by all who write meanwhile.
+//! What is written together is one record of a journal and one wait for the disk, shared by all who write meanwhile; it goes
+//! into sled later, many writes at once.
 //! Claims last as long as the process; leases are not needed and ignored. After a crash the runs that were held can be
 //! claimed again as their rows' `wake_at` says, with one more try.
 //!
-//! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files); that of the keys is in `keys.rs`.
+//! The layout of the folder: `lock` (the owner's process id), `sled/` (sled's files), `journal/` (what sled has not got yet; its
+//! format is in `disk/journal/record.rs`); that of the keys is in `keys.rs`.
 
 mod batch;
 mod copy;
@@ -24,6 +26,7 @@ mod write;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
@@ -57,11 +60,16 @@ pub struct SledWorld {
 pub struct Options {
     /// Memory for what was read and written lately, in bytes; the default is 4 MiB. sled takes about twice as much.
     pub cache_bytes: u64,
+    /// What is written is in memory, and on the disk in a journal, until it is so many bytes; then it goes into the tree together,
+    /// in the background. The default is 4 MiB. While the disk is slower than those who write it can be four times as much.
+    pub window_bytes: usize,
+    /// When nothing was written for so long it goes into the tree too, however little it is. The default is 2 seconds.
+    pub idle: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { cache_bytes: 4 << 20 }
+        Options { cache_bytes: 4 << 20, window_bytes: 4 << 20, idle: Duration::from_secs(2) }
     }
 }
 
@@ -123,6 +131,11 @@ impl SledWorld {
     /// How often the disk was synced since the store was opened: to measure how well writes are grouped.
     pub fn syncs(&self) -> u64 {
         self.disk.syncs()
+    }
+
+    /// Bytes of memory that take what is in the journal only, about.
+    pub fn unsettled(&self) -> u64 {
+        self.disk.unsettled()
     }
 
     /// Waits until all of the deleted runs is gone from the disk.

@@ -9,7 +9,7 @@ use durhai_world::WorldError;
 use sled::Db;
 
 use crate::disk::lock::lock;
-use crate::disk::{Disk, panic_text, sync_folder};
+use crate::disk::{Disk, Parts, panic_text, sync_folder};
 use crate::salvage::files;
 use crate::{Options, format};
 
@@ -33,8 +33,11 @@ pub fn open(folder: &Path, options: &Options) -> Result<Disk, WorldError> {
         .mode(sled::Mode::HighThroughput);
     let db = open_sled(&config).map_err(|error| opening(folder, &error))?;
     let file = File::open(inner.join("db")).map_err(|error| io("open", error))?;
-    let disk = Disk::new(db, file, lock, folder, aside);
+    format::refuse_newer(&db, folder)?;
+    let (window, idle) = (options.window_bytes.max(1), options.idle);
+    let mut disk = Disk::new(Parts { db, file, lock, folder: folder.to_owned(), aside, window, idle })?;
     format::check(&disk)?;
+    disk.begin_journal()?;
     for folder in [folder, &inner] {
         sync_folder(folder).map_err(|error| io("sync", error))?;
     }
@@ -68,7 +71,7 @@ fn opening(folder: &Path, error: &sled::Error) -> WorldError {
     }
 }
 
-fn damaged(folder: &Path, what: impl std::fmt::Display, more: usize) -> WorldError {
+pub fn damaged(folder: &Path, what: impl std::fmt::Display, more: usize) -> WorldError {
     let more = if more > 0 { format!(", and in {more} more places") } else { String::new() };
     WorldError::Corrupt(format!(
         "the store in {} is damaged and is not opened: {what}{more}. `durhai doctor --repair` saves every \

@@ -14,7 +14,7 @@ use crate::keys;
 pub fn log(disk: &Disk, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
     let Some(key) = key_of(disk, run)? else { return Ok(Vec::new()) };
     let at = |seq: u64| keys::two(keys::LOG, key, seq).to_vec();
-    let before = disk.range(at(0)..=at(from)).next_back().transpose()?;
+    let before = disk.range_back(at(0)..=at(from)).next().transpose()?;
     let first = before.and_then(|(key, _)| keys::last_number(&key)).unwrap_or(from);
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut bytes = 0;
@@ -34,7 +34,7 @@ pub fn log(disk: &Disk, run: &RunId, from: u64, limit_bytes: usize) -> Result<Ve
 
 pub fn log_tail(disk: &Disk, run: &RunId) -> Result<Option<Chunk>, WorldError> {
     let Some(key) = key_of(disk, run)? else { return Ok(None) };
-    disk.prefix(keys::one(keys::LOG, key)).next_back().map(|entry| chunk(disk, entry?)).transpose()
+    disk.last(keys::one(keys::LOG, key))?.map(|entry| chunk(disk, entry)).transpose()
 }
 
 pub fn inbox(disk: &Disk, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
@@ -69,7 +69,7 @@ pub fn streams(disk: &Disk, run: &RunId) -> Result<Vec<(String, u64)>, WorldErro
         let name = keys::name_at(&entry, 9);
         let name = name.ok_or_else(|| disk.corrupt(format!("the name of a stream of run {run} cannot be read")))?;
         let last = keys::under(&keys::stream(key, name), u64::MAX);
-        let newest = disk.range(entry.to_vec()..=last.clone()).next_back().transpose()?;
+        let newest = disk.range_back(entry.to_vec()..=last.clone()).next().transpose()?;
         found.extend(newest.and_then(|(newest, _)| Some((name.to_owned(), keys::last_number(&newest)? + 1))));
         from = last;
         from.push(0);

@@ -16,6 +16,7 @@ use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
 use crate::disk::lock::lock;
+use crate::disk::{Mark, unsettled};
 use crate::entries::row_value;
 use crate::{Options, keys, open};
 use files::{cannot, described};
@@ -71,6 +72,7 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
     let (log, mut tree) = read().map_err(|error| cannot("read", from, &error))?;
     let mut salvaged = Salvaged { damage: described(&log), ..Salvaged::default() };
     salvaged.damage.append(&mut tree.damage);
+    add_journal(from, &mut tree, &mut salvaged).map_err(|error| cannot("read", from, &error))?;
     park_doubtful(&mut tree, &mut salvaged);
     count_missing(&tree, &mut salvaged);
     let disk = open::open(to, &Options::default())?;
@@ -87,6 +89,22 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
     disk.apply(batch)?;
     disk.sync()?;
     Ok(salvaged)
+}
+
+/// What the journal has is newer than what is in the tree.
+fn add_journal(from: &Path, tree: &mut Tree, salvaged: &mut Salvaged) -> std::io::Result<()> {
+    // A mark that may be older than the files only lets more of them be read, which sled has too.
+    let mark = tree.entries.get(Mark::KEY).and_then(|value| Mark::of_value(value));
+    let entries = &mut tree.entries;
+    let mut found = unsettled(&from.join("journal"), mark, &mut |key, value| match value {
+        Some(value) => drop(entries.insert(key.to_vec(), value.to_vec())),
+        None => drop(entries.remove(key)),
+    })?;
+    if !found.damage.is_empty() {
+        tree.doubt_all();
+    }
+    salvaged.damage.append(&mut found.damage);
+    Ok(())
 }
 
 /// Runs that have not ended and of which the last may be lost wait for an operator. Of one that has ended the log says so,

@@ -40,7 +40,7 @@ impl State {
         let mut next_key = 1;
         // What a deleted run left may be of a later run than the last row.
         for tag in [keys::ROW, keys::GARBAGE] {
-            if let Some((key, _)) = disk.prefix([tag]).next_back().transpose()? {
+            if let Some((key, _)) = disk.last([tag])? {
                 next_key = next_key.max(keys::first_number(&key).unwrap_or(0) + 1);
             }
         }

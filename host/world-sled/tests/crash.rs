@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 
-use common::{Dice, FOLDER, child, damage, end, event, held, holder, open, row, text, turn, write};
+use common::{
+    Dice, FOLDER, WINDOW, WINDOWS, child, damage, end, event, held, holder, open, open_with, row, text, turn, write,
+};
 use durhai_core::RunId;
 use durhai_world::{Chunk, Commit, Concurrency, Create, Row, World, Write, Written};
-use durhai_world_sled::SledWorld;
+use durhai_world_sled::{Options, SledWorld};
 use tempfile::TempDir;
 
-const ROUNDS: u64 = 20;
+/// With each window.
+const ROUNDS: u64 = 7;
 
 /// What was acknowledged, of each run.
 #[derive(Default, Debug)]
@@ -26,19 +29,26 @@ struct Acked {
 
 #[test]
 fn acknowledged_writes_survive_a_kill() {
-    let folder = TempDir::new().expect("a folder");
     let seed = std::env::var("DURHAI_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(|| std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_micros() as u64));
     println!("DURHAI_SEED={seed}");
+    for window in WINDOWS {
+        kill_again_and_again(seed, window);
+    }
+}
+
+fn kill_again_and_again(seed: u64, window: usize) {
+    let folder = TempDir::new().expect("a folder");
     let mut dice = Dice(seed);
     let mut acked = BTreeMap::new();
     let mut total = 0;
     for round in 0..ROUNDS {
         let lines = 1 + dice.below(400) as usize;
-        let mut writer =
-            child("writer", folder.path()).env("DURHAI_SEED", (seed + round).to_string()).spawn().expect("starts");
+        let mut writer = child("writer", folder.path());
+        writer.env("DURHAI_SEED", (seed + round).to_string());
+        let mut writer = writer.env(WINDOW, window.to_string()).spawn().expect("starts");
         let mut output = BufReader::new(writer.stdout.take().expect("piped"));
         let mut seen = 0;
         let mut line = String::new();
@@ -59,9 +69,10 @@ fn acknowledged_writes_survive_a_kill() {
         // What a kill leaves behind is no damage.
         let files = SledWorld::examine(folder.path()).expect("readable");
         assert!(files.damage.is_empty() && files.aside.is_empty(), "round {round}: {files:?}");
-        check(&open(folder.path()), &acked, round);
+        let options = Options { window_bytes: window, ..Options::default() };
+        check(&open_with(folder.path(), &options), &acked, round);
     }
-    println!("{total} acknowledged writes of {} runs were all there", acked.len());
+    println!("window {window}: {total} acknowledged writes of {} runs were all there", acked.len());
 }
 
 fn note(acked: &mut BTreeMap<String, Acked>, line: &str) {

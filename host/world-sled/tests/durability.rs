@@ -98,7 +98,7 @@ fn the_file_is_synced_before_the_acknowledgement() {
         let part = &lines[from..ack];
         // A call that another thread interrupts is shown on two lines; the second says `resumed`.
         let wrote = part.iter().rposition(|line| line.contains("pwrite64") && of_store(line)).expect("it wrote");
-        let began = part.iter().rposition(|line| line.contains("fdatasync(") && line.contains("/sled/db>"));
+        let began = part.iter().rposition(|line| line.contains("fdatasync(") && line.contains("/journal/"));
         let began = began.unwrap_or_else(|| panic!("no fdatasync before an acknowledgement:\n{}", part.join("\n")));
         let ended = part[began..].iter().any(|line| line.contains("fdatasync") && line.trim_end().ends_with("= 0"));
         assert!(wrote < began && ended, "written after the last fdatasync:\n{}", part.join("\n"));
@@ -107,7 +107,7 @@ fn the_file_is_synced_before_the_acknowledgement() {
 }
 
 fn of_store(line: &str) -> bool {
-    line.contains("/sled/db>") || line.contains("resumed")
+    line.contains("/journal/") || line.contains("resumed")
 }
 
 /// Writes and acknowledges, if it is started by the test above.

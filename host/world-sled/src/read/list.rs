@@ -152,7 +152,7 @@ impl Part<'_> {
         }
         let disk = self.disk;
         let range = keys::under(&self.prefix, 0)..keys::under(&self.prefix, bound);
-        let mut keys = disk.range(range).rev().map(move |entry| {
+        let mut keys = disk.range_back(range).map(move |entry| {
             let key = entry?.0;
             keys::last_number(&key).ok_or_else(|| disk.corrupt("an index entry has no key"))
         });

@@ -6,6 +6,7 @@ use durhai_world::WorldError;
 
 use super::log::{self, Log};
 use super::small;
+use crate::disk::journal_files;
 use crate::disk::lock::lock;
 
 /// What was found in the files of a store that no process has open.
@@ -28,7 +29,14 @@ pub fn examine(folder: &Path) -> Result<Files, WorldError> {
         return Ok(Files::default());
     }
     let _lock = lock(folder)?;
-    look(&inner, true).map_err(|error| cannot("read", folder, &error))
+    let files = || {
+        let mut files = look(&inner, true)?;
+        let journal = journal_files::files(&folder.join("journal"))?;
+        // Which of them sled has is not known without it; each is whole by itself.
+        files.damage.extend(journal_files::read(&journal, None, &mut |_, _| {})?.damage);
+        Ok(files)
+    };
+    files().map_err(|error| cannot("read", folder, &error))
 }
 
 /// The same for a caller that has the lock. `all`: also what sled reads only when it is wanted, and checks then.

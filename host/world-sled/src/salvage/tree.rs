@@ -93,6 +93,11 @@ impl Tree {
         }
     }
 
+    /// Of everything that is there something later may be lost.
+    pub fn doubt_all(&mut self) {
+        self.trust.values_mut().for_each(|trust| *trust = (*trust).min(Trust::Doubtful));
+    }
+
     fn trust_of(&self, key: &[u8]) -> Trust {
         self.trust.range(..=key.to_vec()).next_back().map_or(Trust::Lost, |(_, trust)| *trust)
     }

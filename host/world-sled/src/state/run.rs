@@ -43,11 +43,11 @@ impl Run {
 
     pub fn of_key(disk: &Disk, key: u64) -> Result<Option<Self>, WorldError> {
         let Some(row) = row_of(disk, key)? else { return Ok(None) };
-        let mut messages = disk.prefix(keys::one(keys::MESSAGE, key));
-        let first = messages.next().transpose()?.and_then(|(key, _)| keys::last_number(&key));
+        let messages = keys::one(keys::MESSAGE, key);
+        let first = disk.prefix(messages).next().transpose()?.and_then(|(key, _)| keys::last_number(&key));
         let (taken, last_message) = match first {
             Some(first) => {
-                let last = messages.next_back().transpose()?.and_then(|(key, _)| keys::last_number(&key));
+                let last = disk.last(messages)?.and_then(|(key, _)| keys::last_number(&key));
                 (first - 1, last.unwrap_or(first))
             }
             None => {

@@ -158,7 +158,7 @@ fn append_entries(
         let at = match run.streams.iter().position(|(name, _)| *name == stream) {
             Some(at) => at,
             None => {
-                let last = disk.prefix(keys::stream(run.key, &stream)).next_back().transpose()?;
+                let last = disk.last(keys::stream(run.key, &stream))?;
                 let next = last.and_then(|(key, _)| keys::last_number(&key)).map_or(0, |last| last + 1);
                 run.streams.push((stream, next));
                 run.streams.len() - 1

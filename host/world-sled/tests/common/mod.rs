@@ -7,16 +7,27 @@ use std::time::{Duration, Instant};
 
 use durhai_core::{RunId, Status, Version};
 use durhai_world::{Chunk, Claim, Commit, Create, Holder, NewMessage, Row, World, Write, Written};
-use durhai_world_sled::SledWorld;
+use durhai_world_sled::{Options, SledWorld};
 
 /// Tells a test that it is the child of another one, and which folder to use.
 pub const FOLDER: &str = "DURHAI_TEST_FOLDER";
 
+/// How many bytes are written before they go into the tree, for a child; the default where it is not set.
+pub const WINDOW: &str = "DURHAI_TEST_WINDOW";
+
+/// So few that they go there all the time, some, and as many as usual.
+pub const WINDOWS: [usize; 3] = [2_000, 20_000, 4 << 20];
+
 pub fn open(folder: &Path) -> SledWorld {
+    let window = std::env::var(WINDOW).ok().and_then(|text| text.parse().ok());
+    open_with(folder, &Options { window_bytes: window.unwrap_or(4 << 20), ..Options::default() })
+}
+
+pub fn open_with(folder: &Path, options: &Options) -> SledWorld {
     // The lock of a child that was just killed may outlive it for a moment.
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
-        match SledWorld::open(folder) {
+        match SledWorld::open_with(folder, options) {
             Err(durhai_world::WorldError::Locked(_)) if Instant::now() < patience => std::thread::yield_now(),
             opened => return opened.expect("opens"),
         }

@@ -1,0 +1,313 @@
+//! sled, and the journal before it: what is written is durable in the journal and readable in memory; sled gets it later.
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use durhai_world::WorldError;
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+use sled::{Db, IVec};
+
+use super::journal::Journal;
+use super::journal::unsettled::Mark;
+use super::overlay::Overlay;
+use super::settle::Settling;
+use super::{panic_text, sync_folder};
+use crate::batch::Change;
+
+/// How coarse the times of a file system may be.
+const TICK: Duration = Duration::from_millis(50);
+
+/// With so many windows in memory those who write wait until one of them is in sled.
+const MOST_WINDOWS: usize = 4;
+
+/// What an open store has on the disk and in memory.
+pub struct Store {
+    db: Db,
+    folder: PathBuf,
+    /// sled's log file, through a handle of our own. sled's `flush` hands the data to the disk (`sync_file_range`), which
+    /// outlives a killed process but not a power cut: neither the file's size nor the disk's cache is covered.
+    file: File,
+    /// The folder in which sled puts large pages as files of their own, as it was when it was synced last.
+    blobs: Mutex<Option<SystemTime>>,
+    pub(super) journal: Mutex<Journal>,
+    overlay: RwLock<Overlay>,
+    pub(super) settling: Mutex<Settling>,
+    pub(super) settled: Condvar,
+    /// As long as it is not set, what is written goes into sled at once.
+    journaled: AtomicBool,
+    /// Bytes in memory that go into sled together.
+    window: usize,
+    /// They do so too when nothing was written for so long.
+    pub(super) idle: Duration,
+    /// Batches applied.
+    applied: AtomicU64,
+    /// So many of them are known to be on the disk. Held by the caller that writes.
+    synced: Mutex<u64>,
+    syncs: AtomicU64,
+    /// Why nothing can be written any more.
+    failed: OnceLock<String>,
+}
+
+/// The parts of a store that was just opened.
+pub struct Opened {
+    pub db: Db,
+    pub file: File,
+    pub folder: PathBuf,
+    pub journal: Journal,
+    pub overlay: Overlay,
+    pub settling: Settling,
+    pub window: usize,
+    pub idle: Duration,
+}
+
+impl Store {
+    pub fn new(opened: Opened) -> Self {
+        let Opened { db, file, folder, journal, overlay, settling, window, idle } = opened;
+        Store {
+            db,
+            folder,
+            file,
+            blobs: Mutex::default(),
+            journal: Mutex::new(journal),
+            overlay: RwLock::new(overlay),
+            settling: Mutex::new(settling),
+            settled: Condvar::new(),
+            journaled: AtomicBool::new(false),
+            window,
+            idle,
+            applied: AtomicU64::new(0),
+            synced: Mutex::default(),
+            syncs: AtomicU64::new(0),
+            failed: OnceLock::new(),
+        }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// How often the disk was waited for by those who write.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    pub fn overlay(&self) -> RwLockReadGuard<'_, Overlay> {
+        self.overlay.read()
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Option<IVec>, WorldError> {
+        if let Some(found) = self.overlay().get(key) {
+            return Ok(found);
+        }
+        self.guard("read", || self.db.get(key))
+    }
+
+    /// Applies a batch, all of it or nothing; visible at once, durable after [`sync`](Self::sync). One at a time.
+    pub fn apply(&self, changes: Vec<Change>) -> Result<(), WorldError> {
+        if !self.journaled.load(Ordering::Acquire) {
+            let done = self.guard("write to", || self.apply_to_sled(changes));
+            self.applied.fetch_add(1, Ordering::AcqRel);
+            return self.keep_failure(done);
+        }
+        if self.overlay().bytes() > MOST_WINDOWS * self.window {
+            self.sync()?;
+        }
+        let mut journal = self.journal.lock();
+        journal.add(&changes);
+        // Before the next batch comes into the journal.
+        let first = self.overlay.write().add(changes);
+        self.applied.fetch_add(1, Ordering::AcqRel);
+        drop(journal);
+        if first {
+            // The settler sleeps while there is nothing. It has either not looked yet, or waits.
+            let _held = self.settling.lock();
+            self.settled.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable that was applied before the call. Callers that come meanwhile share the next one.
+    pub fn sync(&self) -> Result<(), WorldError> {
+        let wanted = self.applied.load(Ordering::Acquire);
+        let mut synced = self.synced.lock();
+        self.check()?;
+        if *synced < wanted {
+            *synced = self.write_out()?;
+        }
+        if self.overlay().active_bytes() < self.window {
+            return Ok(());
+        }
+        if self.overlay().bytes() > MOST_WINDOWS * self.window {
+            self.wait_until_settled()?;
+        }
+        if self.overlay().frozen().is_none() {
+            *synced = self.freeze()?;
+        }
+        Ok(())
+    }
+
+    /// What is in memory goes its way into sled, if nothing else is on it. Does nothing while another caller writes: the settler,
+    /// for which that one may wait, must not wait for it.
+    pub(super) fn try_freeze(&self) -> Result<(), WorldError> {
+        let Some(mut synced) = self.synced.try_lock() else { return Ok(()) };
+        self.check()?;
+        if self.overlay().frozen().is_none() && self.overlay().active_bytes() > 0 {
+            *synced = self.freeze()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was applied, and how many batches that were. For the holder of `synced`.
+    fn write_out(&self) -> Result<u64, WorldError> {
+        let covers = self.applied.load(Ordering::Acquire);
+        let journaled = self.journaled.load(Ordering::Acquire);
+        let done = match journaled {
+            false => self.flush_sled(),
+            true => self.io("write to", || {
+                let piece = self.journal.lock().next_piece()?;
+                piece.map_or(Ok(()), |piece| piece.write())
+            }),
+        };
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.keep_failure(done).map(|()| covers)
+    }
+
+    /// Lets what is in memory go its way into sled; nothing may be on it. Nothing is applied meanwhile. For the holder of
+    /// `synced`.
+    fn freeze(&self) -> Result<u64, WorldError> {
+        let mut journal = self.journal.lock();
+        // All of it must be durable: of a batch of which sled has a part, the other part must be there after a crash.
+        let done = self.io("write to", || journal.next_piece()?.map_or(Ok(()), |piece| piece.write()));
+        self.keep_failure(done)?;
+        let covers = self.applied.load(Ordering::Acquire);
+        let ended = self.keep_failure(self.io("write to", || journal.rotate()))?;
+        if let Some(ended) = ended {
+            self.overlay.write().freeze();
+            self.settling.lock().begin(ended);
+            self.settled.notify_all();
+        }
+        Ok(covers)
+    }
+
+    /// From now on what is written goes into the journal, whose first file is there before sled says so.
+    pub fn begin_journal(&self) -> Result<(), WorldError> {
+        let begun = self.io("write to", || self.journal.lock().begin());
+        self.keep_failure(begun)?;
+        let settled = self.settling.lock().settled;
+        self.put_into_sled(Mark::KEY, &Mark { settled, open: true }.value())?;
+        self.journaled.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// What was frozen is in sled.
+    pub(super) fn thaw(&self) {
+        let frozen = self.overlay.write().settled();
+        drop(frozen);
+    }
+
+    fn apply_to_sled(&self, mut changes: Vec<Change>) -> sled::Result<()> {
+        // One entry is atomic by itself: a batch of sled's would add a record of its own.
+        if changes.len() == 1
+            && let Some((key, value)) = changes.pop()
+        {
+            return match value {
+                Some(value) => self.db.insert(key, value).map(drop),
+                None => self.db.remove(key).map(drop),
+            };
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch)
+    }
+
+    /// Makes durable what sled has.
+    pub(super) fn flush_sled(&self) -> Result<(), WorldError> {
+        self.guard("write to", || {
+            self.db.flush()?;
+            self.file.sync_data()?;
+            Ok(self.sync_blobs()?)
+        })
+    }
+
+    /// sled syncs the files that it makes for large pages, but not the folder they are in.
+    fn sync_blobs(&self) -> io::Result<()> {
+        let files = self.folder.join("sled").join("blobs");
+        let changed = std::fs::metadata(&files)?.modified()?;
+        let mut known = self.blobs.lock();
+        if *known == Some(changed) {
+            return Ok(());
+        }
+        sync_folder(&files)?;
+        // A time that is too new may come again with the next file.
+        *known = changed.elapsed().is_ok_and(|age| age > TICK).then_some(changed);
+        Ok(())
+    }
+
+    /// Fails if the store has failed before.
+    pub fn check(&self) -> Result<(), WorldError> {
+        self.failed.get().map_or(Ok(()), |text| Err(WorldError::Unavailable(text.clone())))
+    }
+
+    pub fn corrupt(&self, what: impl std::fmt::Display) -> WorldError {
+        WorldError::Corrupt(format!(
+            "the store in {} is damaged: {what}; `durhai doctor` lists the damage, --repair saves what can be read",
+            self.folder.display()
+        ))
+    }
+
+    /// After a failed write it is not known what is on the disk and what is not: every later one is refused.
+    pub fn keep_failure<T>(&self, done: Result<T, WorldError>) -> Result<T, WorldError> {
+        if let Err(error) = &done
+            && self.failed.set(error.to_string()).is_ok()
+        {
+            // sled's last handle flushes when it is dropped, and after a failed write it waits for that for ever.
+            std::mem::forget(self.db.clone());
+            // A caller that waits for the settler must not, and is either about to look or waits already.
+            let _held = self.settling.lock();
+            self.settled.notify_all();
+        }
+        done
+    }
+
+    pub fn guard<T>(&self, what: &str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, WorldError> {
+        let done = catch_unwind(AssertUnwindSafe(call));
+        match done {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(sled::Error::Io(error))) => Err(self.unavailable(what, &error)),
+            Ok(Err(error)) => Err(self.corrupt(error)),
+            Err(panic) => Err(self.corrupt(panic_text(&*panic))),
+        }
+    }
+
+    pub fn io<T>(&self, what: &str, call: impl FnOnce() -> io::Result<T>) -> Result<T, WorldError> {
+        call().map_err(|error| self.unavailable(what, &error))
+    }
+
+    fn unavailable(&self, what: &str, error: &io::Error) -> WorldError {
+        WorldError::Unavailable(format!(
+            "cannot {what} the store in {}: {error}; what was acknowledged is safe: remove the cause, then start again",
+            self.folder.display()
+        ))
+    }
+
+    /// Sets or replaces entries of sled itself, durable when it returns. For what must be true of it before the journal begins or
+    /// when it ends.
+    pub(super) fn put_into_sled(&self, key: &[u8], value: &[u8]) -> Result<(), WorldError> {
+        let done = self.guard("write to", || self.db.insert(key, value).map(drop)).and_then(|()| self.flush_sled());
+        self.keep_failure(done)
+    }
+}
