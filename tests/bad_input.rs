@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use durhai::clock::Clock;
 use durhai::{
-    Event, Host, HostBuilder, HostError, Kind, MemoryWorld, RunError, SledWorld, StepContext, StepError, Value, World,
-    WorldError,
+    Event, FailureKind, Host, HostBuilder, HostError, MemoryWorld, RunError, SledWorld, StepContext, StepError, Value,
+    World, WorldError,
 };
 use durhai_testkit::{Quiet, START, SimClock, quiet};
 use serde_json::json;
@@ -30,32 +30,40 @@ fn nested(levels: usize) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_that_are_wrong() {
     // (script, what the failure says, in this order)
-    let table: &[(&str, Kind, &[&str])] = &[
-        ("use_step(\"ehco\")", Kind::UnknownStep, &["\"ehco\"", "did you mean \"echo\""]),
-        ("use_step(\"echo\", |x| x)", Kind::NotStorable, &["input is a function"]),
-        ("use_step(\"echo\", #{ a: [1, timestamp()] })", Kind::NotStorable, &["input.a[1] is a timestamp"]),
-        ("use_step(\"echo\", 0.0 / 0.0)", Kind::NotStorable, &["not a number"]),
-        ("use_step(\"echo\", 1, #{ retires: 3 })", Kind::InvalidInput, &["no option `retires`", "there are: retry"]),
-        ("sleep(-5)", Kind::InvalidInput, &["sleep", "-5", "negative"]),
-        ("sleep(\"-5s\")", Kind::InvalidInput, &["\"-5s\"", "negative"]),
-        ("use_step(\"echo\", 1, #{ timeout: \"-1h\" })", Kind::InvalidInput, &["timeout", "negative"]),
-        ("let s = \"x\"; for i in 0..24 { s += s; } s.len()", Kind::Limit, &["string"]),
-        ("let s = \"x\"; for i in 0..22 { s += s; } use_step(\"echo\", s)", Kind::Limit, &["input", "2097152 bytes"]),
-        ("use_step(\"big\", 10_000_000)", Kind::Limit, &["output of the step", "10000002 bytes", "2097152"]),
-        ("let s = \"x\"; for i in 0..22 { s += s; } s", Kind::Limit, &["output", "2097152 bytes"]),
-        ("let a = 1; for i in 0..100 { a = [a]; } use_step(\"echo\", a)", Kind::Limit, &["input", "64 levels"]),
-        ("let a = 1; for i in 0..100 { a = #{ a: a }; } a", Kind::Limit, &["output", "64 levels"]),
-        ("use_step(\"deep\", 100)", Kind::Limit, &["output of the step", "64 levels"]),
-        ("use_step(\"number\", \"five\")", Kind::InvalidInput, &["number", "i64", "invalid type"]),
-        ("loop { }", Kind::Limit, &["2000000 operations"]),
-        ("let n = 0; while n >= 0 { n += 1; try { throw n } catch (e) { } }", Kind::Limit, &["operations"]),
-        ("fn f(x) { f(x + 1) } f(1)", Kind::Limit, &["too deeply"]),
-        ("fn f(x) { parallel([|| f(x)]) } f(1)", Kind::Limit, &[]),
-        ("undefined_thing", Kind::Script, &["undefined_thing"]),
-        ("[1, 2][7]", Kind::Script, &["7"]),
-        ("let x = 5; x.y.z", Kind::Script, &[]),
-        ("9_223_372_036_854_775_807 + 1", Kind::Script, &["overflow"]),
-        ("import \"../secret\" as s; 1", Kind::Script, &[]),
+    let table: &[(&str, FailureKind, &[&str])] = &[
+        ("use_step(\"ehco\")", FailureKind::UnknownStep, &["\"ehco\"", "did you mean \"echo\""]),
+        ("use_step(\"echo\", |x| x)", FailureKind::NotStorable, &["input is a function"]),
+        ("use_step(\"echo\", #{ a: [1, timestamp()] })", FailureKind::NotStorable, &["input.a[1] is a timestamp"]),
+        ("use_step(\"echo\", 0.0 / 0.0)", FailureKind::NotStorable, &["not a number"]),
+        (
+            "use_step(\"echo\", 1, #{ retires: 3 })",
+            FailureKind::InvalidInput,
+            &["no option `retires`", "there are: retry"],
+        ),
+        ("sleep(-5)", FailureKind::InvalidInput, &["sleep", "-5", "negative"]),
+        ("sleep(\"-5s\")", FailureKind::InvalidInput, &["\"-5s\"", "negative"]),
+        ("use_step(\"echo\", 1, #{ timeout: \"-1h\" })", FailureKind::InvalidInput, &["timeout", "negative"]),
+        ("let s = \"x\"; for i in 0..24 { s += s; } s.len()", FailureKind::Limit, &["string"]),
+        (
+            "let s = \"x\"; for i in 0..22 { s += s; } use_step(\"echo\", s)",
+            FailureKind::Limit,
+            &["input", "2097152 bytes"],
+        ),
+        ("use_step(\"big\", 10_000_000)", FailureKind::Limit, &["output of the step", "10000002 bytes", "2097152"]),
+        ("let s = \"x\"; for i in 0..22 { s += s; } s", FailureKind::Limit, &["output", "2097152 bytes"]),
+        ("let a = 1; for i in 0..100 { a = [a]; } use_step(\"echo\", a)", FailureKind::Limit, &["input", "64 levels"]),
+        ("let a = 1; for i in 0..100 { a = #{ a: a }; } a", FailureKind::Limit, &["output", "64 levels"]),
+        ("use_step(\"deep\", 100)", FailureKind::Limit, &["output of the step", "64 levels"]),
+        ("use_step(\"number\", \"five\")", FailureKind::InvalidInput, &["number", "i64", "invalid type"]),
+        ("loop { }", FailureKind::Limit, &["2000000 operations"]),
+        ("let n = 0; while n >= 0 { n += 1; try { throw n } catch (e) { } }", FailureKind::Limit, &["operations"]),
+        ("fn f(x) { f(x + 1) } f(1)", FailureKind::Limit, &["too deeply"]),
+        ("fn f(x) { parallel([|| f(x)]) } f(1)", FailureKind::Limit, &[]),
+        ("undefined_thing", FailureKind::Script, &["undefined_thing"]),
+        ("[1, 2][7]", FailureKind::Script, &["7"]),
+        ("let x = 5; x.y.z", FailureKind::Script, &[]),
+        ("9_223_372_036_854_775_807 + 1", FailureKind::Script, &["overflow"]),
+        ("import \"../secret\" as s; 1", FailureKind::Script, &[]),
     ];
     let mut builder = host().script_operations(2_000_000);
     for (at, (script, ..)) in table.iter().enumerate() {
@@ -182,7 +190,7 @@ async fn a_script_that_spins_holds_nobody_up() {
     assert_eq!(host.run("nap").start().await.unwrap().output::<i64>().await.unwrap(), 5);
     assert!(!spinning.status().await.unwrap().is_terminal(), "the good ones did not wait for its end");
     match spinning.output::<Value>().await {
-        Err(RunError::Failed(_, failure)) => assert_eq!(failure.kind, Kind::Limit),
+        Err(RunError::Failed(_, failure)) => assert_eq!(failure.kind, FailureKind::Limit),
         other => panic!("{other:?}"),
     }
     host.shutdown().await;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use durhai::clock::Clock;
 use durhai::versions::{CompatReport, Report};
 use durhai::{
-    Body, Event, Host, HostBuilder, MemoryWorld, RunId, Status, StepContext, StepError, Value, Version, World,
+    Event, EventBody, Host, HostBuilder, MemoryWorld, RunId, Status, StepContext, StepError, Value, Version, World,
 };
 use durhai_core::{legal::LogCheck, wire};
 use durhai_testkit::{Quiet, SimClock, events, quiet};
@@ -60,7 +60,7 @@ async fn to_the_end(world: &MemoryWorld, clock: &SimClock) {
 fn stopped_at(world: &MemoryWorld, log: &[Event], seq: usize, id: &str) -> RunId {
     let run = RunId::new(id).expect("an id");
     let mut events = log[..seq].to_vec();
-    let Body::RunCreated(created) = &mut events[0].body else { panic!("a log begins with run_created") };
+    let EventBody::RunCreated(created) = &mut events[0].body else { panic!("a log begins with run_created") };
     created.run = run.clone();
     let row = Row {
         run: run.clone(),
@@ -101,8 +101,8 @@ fn versions_in(world: &MemoryWorld, run: &RunId) -> Vec<Version> {
     let mut check = LogCheck::default();
     log.iter().try_for_each(|event| check.next(event)).unwrap_or_else(|bad| panic!("{run}: {bad}"));
     let version = |event: &Event| match &event.body {
-        Body::RunCreated(created) => Some(created.version.clone()),
-        Body::RunMigrated { to, .. } => Some(to.clone()),
+        EventBody::RunCreated(created) => Some(created.version.clone()),
+        EventBody::RunMigrated { to, .. } => Some(to.clone()),
         _ => None,
     };
     log.iter().filter_map(version).collect()

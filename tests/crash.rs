@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use durhai::clock::Clock;
 use durhai::event::LogLine;
-use durhai::{Body, Event, Host, RunError, RunId, StepContext, StepError, Value, World};
+use durhai::{Event, EventBody, Host, RunError, RunId, StepContext, StepError, Value, World};
 use durhai_core::legal::LogCheck;
 use durhai_testkit::{Fault, FaultWorld, Notices, Script, Settled, TestHost, events, generate, quiet};
 
@@ -108,7 +108,7 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
                 crashed = true;
                 host.shutdown().await;
                 let ended = events(&**world, &id).into_iter().filter_map(|event| {
-                    let ends = matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. });
+                    let ends = matches!(event.body, EventBody::StepCompleted { .. } | EventBody::StepFailed { .. });
                     event.step_id.filter(|_| ends).map(|step| step.to_string())
                 });
                 journal.lock().expect("a journal").ended.extend(ended);
@@ -143,7 +143,11 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
         Err(_) if connection.is_down() => events(&**world, &id)
             .pop()
             .and_then(|event| {
-                if let Body::RunCompleted { output } = event.body { Some(Arc::unwrap_or_clone(output)) } else { None }
+                if let EventBody::RunCompleted { output } = event.body {
+                    Some(Arc::unwrap_or_clone(output))
+                } else {
+                    None
+                }
             })
             .unwrap_or_else(|| panic!("{what}: no output")),
         Err(error) => {
@@ -222,8 +226,8 @@ fn check_journal(journal: &Journal, log: &[Event], what: &str) {
     let mut recorded: BTreeMap<String, u32> = BTreeMap::new();
     for event in log {
         match (&event.body, &event.step_id) {
-            (Body::StepStarted { .. }, Some(id)) => *recorded.entry(id.to_string()).or_default() += 1,
-            (Body::StepCompleted { .. }, Some(id)) => {
+            (EventBody::StepStarted { .. }, Some(id)) => *recorded.entry(id.to_string()).or_default() += 1,
+            (EventBody::StepCompleted { .. }, Some(id)) => {
                 assert!(journal.made.contains_key(id.as_str()), "{what}: step {id} completed and was never made");
             }
             _ => {}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use durhai::{
     Host, HostBuilder, MemoryWorld, Query, RunError, RunId, SledWorld, Status, StepContext, StepError, Value, World,
 };
-use durhai_core::Kind;
+use durhai_core::FailureKind;
 use durhai_testkit::{PATIENCE, Quiet, SimClock, events, quiet};
 use durhai_world::{NewMessage, Write};
 use serde_json::json;
@@ -132,7 +132,9 @@ async fn what_ends_a_run_that_has_not_begun_ends_it_at_once_without_its_script()
             if terminate { run.terminate("why").await } else { run.cancel("why").await }.unwrap();
             let error = run.output::<Value>().await.unwrap_err();
             match terminate {
-                true => assert!(matches!(&error, RunError::Failed(_, failure) if failure.kind == Kind::Terminated)),
+                true => {
+                    assert!(matches!(&error, RunError::Failed(_, failure) if failure.kind == FailureKind::Terminated))
+                }
                 false => assert!(matches!(&error, RunError::Cancelled(_, why) if why == "why"), "{error}"),
             }
             let last = if terminate { "run_failed" } else { "run_cancelled" };

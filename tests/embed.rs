@@ -149,7 +149,7 @@ async fn a_call_has_the_place_where_it_is_written() {
     let run = host.run("w").start().await.unwrap();
     assert_eq!(run.output::<Value>().await.unwrap(), json!(3));
     let events = run.events(1, 100).await.unwrap();
-    let started = events.iter().filter(|event| matches!(event.body, durhai::Body::StepStarted { .. }));
+    let started = events.iter().filter(|event| matches!(event.body, durhai::EventBody::StepStarted { .. }));
     let sites: Vec<_> = started.map(|event| event.site.as_ref().unwrap().to_string()).collect();
     assert_eq!(sites, ["4:5", "4:5", "6:25"]);
     host.shutdown().await;

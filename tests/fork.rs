@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use durhai::logs::{DifferenceKind, Fork, ReplayOptions, Script, diff_logs};
-use durhai::{Body, Event, HostError, Run, Status, StepContext, StepError, StepId, Value};
+use durhai::{Event, EventBody, HostError, Run, Status, StepContext, StepError, StepId, Value};
 use durhai_core::legal::LogCheck;
 use durhai_testkit::{Fault, TestHost};
 use serde_json::json;
@@ -110,7 +110,7 @@ async fn at_every_step_the_fork_comes_to_the_same() {
                 let view = fork.view().await.expect("it is there");
                 let own = test.log(fork.id());
                 let signals = |log: &[Event]| {
-                    log.iter().filter(|event| matches!(event.body, Body::SignalReceived { .. })).count()
+                    log.iter().filter(|event| matches!(event.body, EventBody::SignalReceived { .. })).count()
                 };
                 assert_eq!(view.status, Status::Completed, "{what}: {view:?}");
                 // Signals that came behind the cut are not there.
@@ -125,7 +125,9 @@ async fn at_every_step_the_fork_comes_to_the_same() {
                 // What was taken over had ended: its attempts are not made again.
                 let taken: BTreeSet<&str> = own[..origin.seq as usize]
                     .iter()
-                    .filter(|event| matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. }))
+                    .filter(|event| {
+                        matches!(event.body, EventBody::StepCompleted { .. } | EventBody::StepFailed { .. })
+                    })
                     .filter_map(|event| Some(event.step_id.as_ref()?.as_str()))
                     .collect();
                 for made in made.take() {
@@ -224,8 +226,9 @@ async fn a_live_run_is_not_disturbed_and_its_hooks_stay_its_own() {
     assert!(test.settle(&connection).await);
     assert_eq!(test.log(run.id()), before);
     let token = |log: &[Event]| {
-        log.iter()
-            .find_map(|event| if let Body::HookOpened { token, .. } = &event.body { Some(token.clone()) } else { None })
+        log.iter().find_map(|event| {
+            if let EventBody::HookOpened { token, .. } = &event.body { Some(token.clone()) } else { None }
+        })
     };
     let (old, new) = (token(&before).expect("a hook"), token(&test.log(fork.id())).expect("a hook"));
     assert_ne!(old, new);
@@ -274,7 +277,7 @@ async fn a_run_tried_again_keeps_its_tokens_unless_somebody_has_them() {
         assert!(test.settle(&connection).await);
         let token = |run: &Run| {
             let opened = |event: &Event| match &event.body {
-                Body::HookOpened { token, .. } => Some(token.clone()),
+                EventBody::HookOpened { token, .. } => Some(token.clone()),
                 _ => None,
             };
             test.log(run.id()).iter().find_map(opened).expect("a hook")
@@ -316,7 +319,7 @@ async fn open_hooks_are_those_of_the_new_run_before_it_begins() {
         assert!(test.settle(&connection).await);
         let token = |run: &Run| {
             let opened = |event: &Event| match &event.body {
-                Body::HookOpened { token, .. } => Some(token.clone()),
+                EventBody::HookOpened { token, .. } => Some(token.clone()),
                 _ => None,
             };
             test.log(run.id()).iter().find_map(opened).expect("a hook")

@@ -1,6 +1,6 @@
 //! Every example of `host/docs/scripts.md` does what the guide says.
 
-use durhai::{Kind, Value};
+use durhai::{FailureKind, Value};
 
 use crate::scenarios::{Scenario, end_of};
 
@@ -89,21 +89,21 @@ fn every_call_and_every_kind_of_error_is_shown() {
         assert!(scripts.contains(&format!("{}(", call.name)), "no example calls {}", call.name);
     }
     for kind in [
-        Kind::StepFailed,
-        Kind::Timeout,
-        Kind::Cancelled,
-        Kind::Interrupted,
-        Kind::UnknownStep,
-        Kind::InvalidInput,
-        Kind::HookConflict,
-        Kind::ChildFailed,
-        Kind::Limit,
-        Kind::NotStorable,
-        Kind::Thrown,
-        Kind::Script,
-        Kind::InvalidOutput,
-        Kind::Deadlock,
-        Kind::Terminated,
+        FailureKind::StepFailed,
+        FailureKind::Timeout,
+        FailureKind::Cancelled,
+        FailureKind::Interrupted,
+        FailureKind::UnknownStep,
+        FailureKind::InvalidInput,
+        FailureKind::HookConflict,
+        FailureKind::ChildFailed,
+        FailureKind::Limit,
+        FailureKind::NotStorable,
+        FailureKind::Thrown,
+        FailureKind::Script,
+        FailureKind::InvalidOutput,
+        FailureKind::Deadlock,
+        FailureKind::Terminated,
     ] {
         assert!(text.contains(&format!("`{kind}`")), "the guide does not say what {kind} is");
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use durhai::view::HookRequest;
 use durhai::{Host, HostBuilder, HostError, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
-use durhai_core::Kind;
+use durhai_core::FailureKind;
 use durhai_testkit::{PATIENCE, SimClock};
 use serde_json::json;
 
@@ -222,7 +222,7 @@ async fn what_ends_a_run_ends_the_chain_it_became() {
             match terminate {
                 true => assert_eq!(
                     view.error.as_ref().map(|error| error.kind),
-                    Some(Kind::Terminated),
+                    Some(FailureKind::Terminated),
                     "{before}: {view:?}"
                 ),
                 false => assert_eq!(view.status, Status::Cancelled, "{before}: {view:?}"),
@@ -427,7 +427,7 @@ async fn a_script_that_computes_is_terminated_where_it_stands() {
     tokio::time::timeout(PATIENCE, started).await.expect("it begins");
     run.terminate("enough").await.unwrap();
     let view = tokio::time::timeout(PATIENCE, run.wait()).await.expect("it ends").unwrap();
-    assert_eq!(view.error.map(|error| (error.kind, error.message)), Some((Kind::Terminated, "enough".into())));
+    assert_eq!(view.error.map(|error| (error.kind, error.message)), Some((FailureKind::Terminated, "enough".into())));
     let refused = run.signal("m", &1).await.unwrap_err();
     assert!(matches!(refused, HostError::Conflict(_)), "{refused}");
     host.shutdown().await;

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use durhai::{Body, Event, Limits, Value};
+use durhai::{Event, EventBody, Limits, Value};
 use durhai_core::legal::LogCheck;
 use durhai_core::replay::Verdict;
 use durhai_core::{Replay, wire};
@@ -103,7 +103,7 @@ fn every_log_is_read_is_legal_and_replays() {
 fn what_newer_versions_add_is_ignored_and_what_is_unknown_is_refused() {
     let with = |json: &str| wire::read(json.as_bytes());
     let event = with(r#"{"seq":3,"at":5,"type":"timer_fired","step_id":"1","new_field":{"a":[1]}}"#).unwrap();
-    assert_eq!(event.body, Body::TimerFired);
+    assert_eq!(event.body, EventBody::TimerFired);
     let unknown = with(r#"{"seq":3,"at":5,"type":"timer_melted","step_id":"1"}"#).unwrap_err();
     assert!(unknown.to_string().contains("\"timer_melted\" is no type of event"), "{unknown}");
     let missing = with(r#"{"seq":3,"at":5,"type":"timer_started","step_id":"1"}"#).unwrap_err();
@@ -112,7 +112,7 @@ fn what_newer_versions_add_is_ignored_and_what_is_unknown_is_refused() {
     let newer = wire::decode(&[9, b'{', b'}'], &mut events).unwrap_err();
     assert!(newer.to_string().contains("format 9"), "{newer}");
     let null = with(r#"{"seq":3,"at":5,"type":"step_completed","step_id":"1","output":null}"#).unwrap();
-    assert_eq!(null.body, Body::StepCompleted { output: Value::Null.into() });
+    assert_eq!(null.body, EventBody::StepCompleted { output: Value::Null.into() });
 }
 
 /// A sample with one event edited is found out, and nothing else happens.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use durhai::metrics::{MetricKind, MetricValue, Metrics, OTHER};
 use durhai::view::{Committed, HookRequest, RunCount};
-use durhai::{Body, Host, Run, Status, StepContext, StepError, StepRule, Value, World};
+use durhai::{EventBody, Host, Run, Status, StepContext, StepError, StepRule, Value, World};
 use durhai_testkit::{Fault, PATIENCE, Pulse, StepDoubles, TestHost};
 use serde_json::json;
 
@@ -379,7 +379,10 @@ async fn commits_tell_of_all_that_can_be_seen() {
     let run = host.run("w").id("r").start().await.unwrap();
     let created = next().await;
     assert_eq!((created.run.as_str(), &*created.workflow, created.status), ("r", "w", Status::Running));
-    assert!(matches!(created.events[..], [durhai::Event { seq: 1, body: Body::RunCreated(_), .. }]), "{created:?}");
+    assert!(
+        matches!(created.events[..], [durhai::Event { seq: 1, body: EventBody::RunCreated(_), .. }]),
+        "{created:?}"
+    );
     assert_eq!(created.version, host.workflows().iter().find(|of| of.name == "w").unwrap().version.clone().unwrap());
     let first = next().await;
     assert_eq!((first.events.len(), first.status), (2, Status::Running));
@@ -389,7 +392,7 @@ async fn commits_tell_of_all_that_can_be_seen() {
         told.push(next().await);
     }
     let child: Vec<_> = told.iter().filter(|commit| commit.workflow == "c").collect();
-    assert!(matches!(child[0].events[0].body, Body::RunCreated(_)), "{child:?}");
+    assert!(matches!(child[0].events[0].body, EventBody::RunCreated(_)), "{child:?}");
     assert_eq!(child.last().unwrap().status, Status::Completed);
     // One that is ended while nobody has it, and one that waits for its time.
     let later = host.run("w").id("later").delay(Duration::from_secs(60)).start().await.unwrap();

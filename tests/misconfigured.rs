@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use durhai::{Body, Host, HostBuilder, Kind, MemoryWorld, Run, RunError, Status, StepContext, StepError, Value, World};
+use durhai::{
+    EventBody, FailureKind, Host, HostBuilder, MemoryWorld, Run, RunError, Status, StepContext, StepError, Value, World,
+};
 
 /// A secret that is there or not, and how often the step was made.
 #[derive(Clone, Default)]
@@ -106,7 +108,9 @@ async fn a_run_that_waits_is_cancelled_ends_at_its_deadline_or_is_parked() {
     assert_eq!(run.output::<i64>().await.expect("an output"), 7);
     let failed = run.events(1, 100).await.expect("events");
     assert!(
-        !failed.iter().any(|event| matches!(&event.body, Body::StepFailed { error } if error.kind != Kind::Timeout))
+        !failed
+            .iter()
+            .any(|event| matches!(&event.body, EventBody::StepFailed { error } if error.kind != FailureKind::Timeout))
     );
     second.shutdown().await;
 }

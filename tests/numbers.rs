@@ -2,7 +2,7 @@
 
 use durhai::logs::{Fork, ReplayOptions};
 use durhai::view::HookRequest;
-use durhai::{Event, Host, HostError, Kind, RunError, Status, StepContext, StepError, StepId, Value};
+use durhai::{Event, FailureKind, Host, HostError, RunError, Status, StepContext, StepError, StepId, Value};
 use serde_json::json;
 
 /// A value, and the place that a refusal names; none: it is taken, and comes out as it went in.
@@ -94,7 +94,7 @@ async fn every_door_takes_a_number_as_it_is_or_refuses_it() {
                 has(&host, &id, "suspended").await;
                 invalid(doors.resume(None, &value).await, place);
                 let Err(RunError::Failed(_, failure)) = made else { panic!("{made:?}") };
-                assert_eq!(failure.kind, Kind::Limit);
+                assert_eq!(failure.kind, FailureKind::Limit);
                 refused(&failure.message, place);
                 assert_eq!(doors.status().await.expect("a status"), Status::Suspended, "nothing reached it");
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use durhai::clock::Clock;
-use durhai::{Body, Host, HostError, Query, Run, RunError, Status, StepContext, StepError, Value, World};
+use durhai::{EventBody, Host, HostError, Query, Run, RunError, Status, StepContext, StepError, Value, World};
 use durhai_testkit::{Fault, Pulse, StepDoubles, TestHost};
 use serde_json::json;
 
@@ -262,7 +262,7 @@ async fn a_failed_run_is_tried_again_from_the_step_that_failed() {
     let mut seen = std::collections::BTreeMap::new();
     for event in again.events(1, 100).await.unwrap() {
         *seen.entry(event.body.name()).or_insert(0) += 1;
-        assert!(!matches!(event.body, Body::StepFailed { .. }));
+        assert!(!matches!(event.body, EventBody::StepFailed { .. }));
     }
     assert_eq!(seen["step_completed"], 3);
     assert!(matches!(again.retry().await, Err(HostError::Conflict(_))), "it did not fail");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use durhai::clock::Clock;
 use durhai::view::PlaceView;
-use durhai::{Kind, Run, RunView, Status, Value, World};
+use durhai::{FailureKind, Run, RunView, Status, Value, World};
 use durhai_testkit::{Fault, TestHost};
 use serde_json::json;
 
@@ -48,7 +48,7 @@ async fn ended(run: &Run) -> RunView {
 }
 
 /// The failure at the bottom, and what it says.
-fn root(view: &RunView) -> (Kind, String) {
+fn root(view: &RunView) -> (FailureKind, String) {
     let mut error = view.error.as_ref().unwrap_or_else(|| panic!("{view:#?}"));
     while let Some(cause) = &error.cause {
         error = cause;
@@ -69,7 +69,7 @@ async fn a_circle_of_runs_that_wait_for_each_others_places_fails_with_limit_and_
     ] {
         let run = host.run(flow).id(flow).input(&0).start().await.unwrap();
         let (kind, message) = root(&ended(&run).await);
-        assert_eq!(kind, Kind::Limit, "{message}");
+        assert_eq!(kind, FailureKind::Limit, "{message}");
         for part in circle.iter().chain(&["start_workflow", "concurrency"]) {
             assert!(message.contains(part), "{part}: {message}");
         }
@@ -109,7 +109,7 @@ async fn families_that_hold_all_places_together_do_not_hang() {
         }
         for run in &runs {
             let view = ended(run).await;
-            assert_eq!(root(&view).0, Kind::Limit, "{view:#?}");
+            assert_eq!(root(&view).0, FailureKind::Limit, "{view:#?}");
         }
     }
     for host in hosts {
@@ -134,7 +134,7 @@ async fn a_circle_is_found_whenever_its_host_died() {
         test.bury(&host).await;
         let host = test.start().await;
         let run = host.run("self").id("r").start().await.unwrap();
-        assert_eq!(root(&ended(&run).await).0, Kind::Limit, "{write}");
+        assert_eq!(root(&ended(&run).await).0, FailureKind::Limit, "{write}");
         host.shutdown().await;
     }
     assert!(crashes >= 3, "{crashes} crashes");

@@ -8,7 +8,7 @@ use durhai::clock::Clock;
 use durhai::view::Purge;
 use durhai::{Host, HostError, Millis, Query, RunId, SledWorld, Status, StepContext, StepError, Value, Version, World};
 use durhai_core::event::Created;
-use durhai_core::{Body, Event, wire};
+use durhai_core::{Event, EventBody, wire};
 use durhai_testkit::{PATIENCE, TestHost};
 use durhai_world::{Chunk, Create, NewMessage, Row, Write};
 use serde_json::json;
@@ -243,9 +243,9 @@ fn old(name: &str, purge_at: Option<Millis>) -> Create {
     let created = Created::new(run.clone(), "old", version.clone(), json!({ "text": "x".repeat(200) }));
     let event = |seq, body| Event { seq, at: 1, step_id: None, site: None, body };
     let events = [
-        event(1, Body::RunCreated(Box::new(created))),
-        event(2, Body::RunStarted { again: None }),
-        event(3, Body::RunCompleted { output: json!(name).into() }),
+        event(1, EventBody::RunCreated(Box::new(created))),
+        event(2, EventBody::RunStarted { again: None }),
+        event(3, EventBody::RunCompleted { output: json!(name).into() }),
     ];
     let row = Row {
         run,

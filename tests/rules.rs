@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use durhai::{Body, Failure, Host, RetryPolicy, RunError, StepContext, StepError, StepRule, Value};
+use durhai::{EventBody, Failure, Host, RetryPolicy, RunError, StepContext, StepError, StepRule, Value};
 use serde_json::json;
 
 fn attempts(max_attempts: u32) -> RetryPolicy {
@@ -90,7 +90,7 @@ async fn what_steps_hand_over_is_masked_before_it_is_kept() {
     assert_eq!(output[1]["message"], "[hidden] was refused");
     assert_eq!(output[1]["data"], "[hidden]");
     let events = run.events(1, 100).await.unwrap();
-    assert!(events.iter().any(|event| matches!(event.body, Body::StepFailed { .. })));
+    assert!(events.iter().any(|event| matches!(event.body, EventBody::StepFailed { .. })));
     let logs = run.logs(0, 100).await.unwrap();
     assert_eq!(logs.len(), 1, "{logs:?}");
     assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::view::ScheduleView;
-use durhai::{Body, Host, HostBuilder, HostError, MemoryWorld, Millis, Query, RunView, Status, Value, World};
+use durhai::{EventBody, Host, HostBuilder, HostError, MemoryWorld, Millis, Query, RunView, Status, Value, World};
 use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock};
 use serde_json::json;
 
@@ -191,7 +191,7 @@ async fn a_host_that_died_before_it_could_note_its_run_starts_no_second_one() {
     assert_eq!(view.last, Some(HOUR_23));
     assert_eq!(site.ids(), ["w@2023-11-14T23:00:00Z"]);
     let events = second.get("w@2023-11-14T23:00:00Z").await.unwrap().events(1, 100).await.unwrap();
-    assert_eq!(events.iter().filter(|event| matches!(event.body, Body::RunCreated(_))).count(), 1);
+    assert_eq!(events.iter().filter(|event| matches!(event.body, EventBody::RunCreated(_))).count(), 1);
     second.shutdown().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use durhai::view::LogEntry;
 use durhai::{Host, HostBuilder, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
-use durhai_core::Kind;
+use durhai_core::FailureKind;
 use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock};
 
 /// What goes round without ever waiting for something from outside.
@@ -44,7 +44,7 @@ fn host(world: Arc<dyn World>, clock: &Arc<SimClock>, limits: Limits) -> HostBui
     LOOPS.iter().enumerate().fold(builder, |builder, (n, text)| builder.workflow(format!("loop/{n}"), *text))
 }
 
-async fn ends(run: &Run, what: &str) -> (Status, Option<Kind>) {
+async fn ends(run: &Run, what: &str) -> (Status, Option<FailureKind>) {
     let view =
         tokio::time::timeout(PATIENCE, run.wait()).await.unwrap_or_else(|_| panic!("{what} does not end")).unwrap();
     (view.status, view.error.map(|error| error.kind))
@@ -63,7 +63,10 @@ async fn what_never_waits_gives_way_and_is_terminated() {
             assert!(bad.status().await.unwrap().is_terminal(), "{text}: {error}");
         }
         let (status, kind) = ends(&bad, text).await;
-        assert!(status == Status::Failed && matches!(kind, Some(Kind::Terminated | Kind::Limit)), "{text}: {kind:?}");
+        assert!(
+            status == Status::Failed && matches!(kind, Some(FailureKind::Terminated | FailureKind::Limit)),
+            "{text}: {kind:?}"
+        );
         host.shutdown().await;
     }
 }
@@ -157,7 +160,7 @@ async fn a_run_writes_so_much_in_all() {
         };
         let view = tokio::time::timeout(PATIENCE, ended).await.unwrap_or_else(|_| panic!("{text} does not end"));
         let error = view.error.unwrap_or_else(|| panic!("{text}: {}", view.status));
-        assert_eq!(error.kind, Kind::Limit, "{text}: {error}");
+        assert_eq!(error.kind, FailureKind::Limit, "{text}: {error}");
         assert!(error.message.contains(name), "{text}: {error}");
         let place = error.place.as_ref().map(|place| place.line);
         assert!(place.is_some() || name.contains("500"), "{text}: the error says where");

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use durhai::logs::Fork;
 use durhai::observe::{AttemptEnded, AttemptOutcome, Observer, RunEnded, TraceContext, TraceId};
-use durhai::{Body, Host, HostBuilder, Run, Status, StepContext, StepError, StepId, Value};
+use durhai::{EventBody, Host, HostBuilder, Run, Status, StepContext, StepError, StepId, Value};
 use serde_json::json;
 
 const STARTER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
@@ -63,7 +63,7 @@ async fn ended(run: &Run) -> Status {
 /// What was recorded with the creation of a run.
 async fn recorded(host: &Host, id: &str) -> Option<TraceContext> {
     let events = host.get(id).await.unwrap().events(1, 1).await.unwrap();
-    let Body::RunCreated(created) = &events[0].body else { panic!("{events:?}") };
+    let EventBody::RunCreated(created) = &events[0].body else { panic!("{events:?}") };
     created.traceparent
 }
 
@@ -112,7 +112,7 @@ async fn children_are_under_the_span_of_their_parent() {
     for (id, attempt) in ["p", "p:2"].iter().zip(&attempts) {
         let events = host.get(id).await.unwrap().events(1, 100).await.unwrap();
         let sent = events.iter().find_map(|event| match &event.body {
-            Body::StepCompleted { output } => Some(Value::clone(output)),
+            EventBody::StepCompleted { output } => Some(Value::clone(output)),
             _ => None,
         });
         assert_eq!(sent, Some(json!(attempt.context.to_string())));
@@ -130,7 +130,7 @@ async fn an_attempt_that_takes_too_long() {
     assert!(attempt.error.unwrap().message.contains("longer than 1ms"));
     assert!(attempt.took.as_millis() >= 1 && attempt.ended >= attempt.began);
     let run = notes.run("s");
-    assert_eq!((run.status, run.error.unwrap().kind), (Status::Failed, durhai::Kind::Timeout));
+    assert_eq!((run.status, run.error.unwrap().kind), (Status::Failed, durhai::FailureKind::Timeout));
     assert!(run.started_at.is_some_and(|at| at >= run.created_at && at <= run.ended_at));
     host.shutdown().await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use durhai::archive::{ExportOptions, ImportOptions};
 use durhai::clock::Clock;
 use durhai::logs::Fork;
-use durhai::{Host, HostBuilder, Kind, MemoryWorld, Run, Status, StepContext, StepError, StepId, Value, World};
+use durhai::{FailureKind, Host, HostBuilder, MemoryWorld, Run, Status, StepContext, StepError, StepId, Value, World};
 use durhai_testkit::{Quiet, START, SimClock, quiet};
 
 /// Seconds after the first start at which the log is taken, and at which the run goes on.
@@ -203,12 +203,12 @@ async fn the_grace_period_of_clean_ups_is_one_of_them() {
 #[tokio::test]
 async fn what_was_over_and_failed_the_run_is_open_again_in_its_retry() {
     for (script, kind) in [
-        (r#"const WORKFLOW = #{ timeout: "100s" }; wait_for("go")"#, Kind::Timeout),
-        (r#"with_timeout("100s", || wait_for("go"))"#, Kind::Timeout),
-        (r#"with_timeout("100s", || parallel([|| wait_for("go"), || sleep("1d")]))"#, Kind::Timeout),
+        (r#"const WORKFLOW = #{ timeout: "100s" }; wait_for("go")"#, FailureKind::Timeout),
+        (r#"with_timeout("100s", || wait_for("go"))"#, FailureKind::Timeout),
+        (r#"with_timeout("100s", || parallel([|| wait_for("go"), || sleep("1d")]))"#, FailureKind::Timeout),
         (
             r#"use_step("fails", 1, #{ deadline: "100s", retry: #{ max_attempts: 9, initial: "40s", factor: 1, jitter: 0 } })"#,
-            Kind::Timeout,
+            FailureKind::Timeout,
         ),
     ] {
         let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));

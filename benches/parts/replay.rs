@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput};
 use durhai_bench::logs;
 use durhai_core::replay::{Limits, Verdict};
-use durhai_core::{Body, Event, Replay, wire};
+use durhai_core::{Event, EventBody, Replay, wire};
 
 pub fn bench(criterion: &mut Criterion) {
     encoding(criterion);
@@ -19,7 +19,7 @@ fn encoding(criterion: &mut Criterion) {
     let turn = &events[3..5];
     assert!(matches!(
         turn,
-        [Event { body: Body::StepCompleted { .. }, .. }, Event { body: Body::StepStarted { .. }, .. }]
+        [Event { body: EventBody::StepCompleted { .. }, .. }, Event { body: EventBody::StepStarted { .. }, .. }]
     ));
     let mut group = criterion.benchmark_group("wire");
     for (name, events) in [("turn", turn), ("1000 events", &events[2..1002])] {

@@ -57,7 +57,8 @@ pub mod view;
 
 pub use durhai_core::replay::Limits;
 pub use durhai_core::{
-    Body, Event, Failure, Kind, Millis, RetryPolicy, RunId, Status, StepId, Value, Version, duration, json, tags,
+    Event, EventBody, Failure, FailureKind, Millis, RetryPolicy, RunId, Status, StepId, Value, Version, duration, json,
+    tags,
 };
 pub use durhai_engine::{CountingAllocator, memory_is_counted};
 pub use durhai_world::{MemoryWorld, Query, World, WorldError};
@@ -78,7 +79,7 @@ pub use self::view::{RunView, WorkflowView};
 /// Parts of events, and what steps and scripts write beside them.
 pub mod event {
     pub use durhai_core::Site;
-    pub use durhai_core::event::{Again, Origin, Times};
+    pub use durhai_core::event::{OpenTimes, Origin, Takeover};
     pub use durhai_core::replay::{Emitted, LogLine};
 }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use durhai_core::{Body, Event, RunId, Status, Version};
+use durhai_core::{Event, EventBody, RunId, Status, Version};
 use durhai_engine::trace::TraceEvent;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -78,7 +78,7 @@ impl Run {
                 () = tokio::time::sleep(LOOK_AGAIN) => None,
                 () = host.life.closing.cancelled() => return Err(HostError::Closed.into()),
             };
-            if let Some(Body::RunCompleted { output }) = settled.as_deref() {
+            if let Some(EventBody::RunCompleted { output }) = settled.as_deref() {
                 return T::deserialize(&**output).map_err(|error| RunError::Type(self.id.clone(), error));
             }
         }

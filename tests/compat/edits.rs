@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use durhai::versions::CompatVerdict;
-use durhai::{Body, Event, Failure, Host, MemoryWorld, Query, RunError, Status, World};
+use durhai::{Event, EventBody, Failure, Host, MemoryWorld, Query, RunError, Status, World};
 use durhai_testkit::{SimClock, events};
 use durhai_world::{Commit, Holder, Row, Write};
 use serde_json::json;
@@ -258,7 +258,7 @@ async fn every_edit_against_a_run_stopped_at_every_event() {
             let log = &log[..*seq];
             let done: HashSet<_> = log
                 .iter()
-                .filter(|event| matches!(event.body, Body::StepCompleted { .. }))
+                .filter(|event| matches!(event.body, EventBody::StepCompleted { .. }))
                 .map(|event| format!("{run}/{}", event.step_id.as_ref().unwrap()))
                 .collect();
             for (key, name, _) in journal.lock().unwrap().iter() {
@@ -296,7 +296,7 @@ async fn failed(run: &durhai::Run, what: &str) {
     let error = run.output::<i64>().await.unwrap_err();
     let RunError::Failed(_, failure) = error else { panic!("{what}: {error}") };
     let Failure { kind, message, place, .. } = *failure;
-    assert_eq!((kind, place.unwrap().line), (durhai::Kind::Script, 16), "{what}: {message}");
+    assert_eq!((kind, place.unwrap().line), (durhai::FailureKind::Script, 16), "{what}: {message}");
 }
 
 /// The number of events in the log of each run.
@@ -331,11 +331,11 @@ fn a_version_is_that_of_the_last_move_before() {
     let (a, b, c) = (Version::from_digest("a"), Version::from_digest("b"), Version::from_digest("c"));
     let created = durhai_core::event::Created::new(RunId::new("r").unwrap(), "order", a.clone(), json!(1));
     let bodies = [
-        Body::RunCreated(Box::new(created)),
-        Body::RunStarted { again: None },
-        Body::RunMigrated { from: a.clone(), to: b.clone() },
-        Body::CancelRequested { reason: String::new(), timeout: false },
-        Body::RunMigrated { from: b.clone(), to: c.clone() },
+        EventBody::RunCreated(Box::new(created)),
+        EventBody::RunStarted { again: None },
+        EventBody::RunMigrated { from: a.clone(), to: b.clone() },
+        EventBody::CancelRequested { reason: String::new(), timeout: false },
+        EventBody::RunMigrated { from: b.clone(), to: c.clone() },
     ];
     let event = |(seq, body)| Event { seq, at: 1, step_id: None, site: None, body };
     let log: Vec<_> = (1..).zip(bodies).map(event).collect();

@@ -122,7 +122,7 @@ async fn a_wait_between_attempts_goes_on_and_the_new_text_decides_over_later_one
 
 impl Scene {
     async fn until_retry(&self, run: &Run, attempt: u32) {
-        let waits = |event: &Event| matches!(&event.body, Body::StepRetrying { attempt: n, .. } if *n == attempt);
+        let waits = |event: &Event| matches!(&event.body, EventBody::StepRetrying { attempt: n, .. } if *n == attempt);
         while !run.events(1, 100).await.unwrap().iter().any(waits) {
             tokio::task::yield_now().await;
         }
@@ -168,8 +168,11 @@ async fn the_new_text_may_want_more_at_once() {
     scene.enters("r/1.3.1").await;
     assert_eq!(run.view().await.unwrap().state, json!({ "text": 2 }));
     let log = run.events(1, 100).await.unwrap();
-    let at = |wanted: fn(&Body) -> bool| log.iter().position(|event| wanted(&event.body)).unwrap();
-    assert!(at(|body| matches!(body, Body::RunMigrated { .. })) < at(|body| matches!(body, Body::HookOpened { .. })));
+    let at = |wanted: fn(&EventBody) -> bool| log.iter().position(|event| wanted(&event.body)).unwrap();
+    assert!(
+        at(|body| matches!(body, EventBody::RunMigrated { .. }))
+            < at(|body| matches!(body, EventBody::HookOpened { .. }))
+    );
     scene.doubles.end("1.1.1", None);
     scene.doubles.end("1.3.1", None);
     run.signal("x", &2).await.unwrap();
@@ -184,7 +187,7 @@ async fn the_new_text_may_want_more_at_once() {
         let version = durhai_core::replay::version_at(&log, seq as u64).unwrap();
         assert_eq!(
             *version == texts[1],
-            seq > log.iter().position(|e| matches!(e.body, Body::RunMigrated { .. })).unwrap()
+            seq > log.iter().position(|e| matches!(e.body, EventBody::RunMigrated { .. })).unwrap()
         );
         let bundle: durhai_engine::Bundle =
             serde_json::from_slice(&scene.world.program(version).unwrap().unwrap()).unwrap();

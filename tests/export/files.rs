@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durhai::archive::{ExportOptions, Exported};
 use durhai::logs::ReplayOptions;
-use durhai::{Body, MemoryWorld, Status};
+use durhai::{EventBody, MemoryWorld, Status};
 use durhai_testkit::SimClock;
 use serde_json::json;
 
@@ -28,12 +28,12 @@ async fn everything_is_in_it_and_it_replays_without_its_store() {
     // Its events stand there as every view shows them.
     let text = String::from_utf8(live.clone()).unwrap();
     let events = run.events(1, 1000).await.unwrap();
-    for event in events.iter().filter(|event| !matches!(event.body, Body::HookOpened { .. })) {
+    for event in events.iter().filter(|event| !matches!(event.body, EventBody::HookOpened { .. })) {
         assert!(text.lines().any(|line| line == serde_json::to_string(event).unwrap()), "{event:?}");
     }
     // The token is nowhere.
     let token = events.iter().find_map(|event| match &event.body {
-        Body::HookOpened { token, .. } => Some(token.clone()),
+        EventBody::HookOpened { token, .. } => Some(token.clone()),
         _ => None,
     });
     let token = token.unwrap();

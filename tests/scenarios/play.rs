@@ -7,7 +7,7 @@ use std::time::Duration;
 use durhai::clock::Clock;
 use durhai::event::LogLine;
 use durhai::view::HookRequest;
-use durhai::{Body, Event, Host, HostError, MemoryWorld, Query, RunId, RunView, Status, StepError, Value, World};
+use durhai::{Event, EventBody, Host, HostError, MemoryWorld, Query, RunId, RunView, Status, StepError, Value, World};
 use durhai_core::{Replay, duration};
 use durhai_engine::Execution;
 use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, ReadFault, SimClock, StepDoubles, events};
@@ -329,7 +329,7 @@ impl Play<'_> {
         self.check_entrances();
         for row in self.rows() {
             for event in events(&*self.world, &row.run) {
-                let ended = matches!(event.body, Body::StepCompleted { .. } | Body::StepFailed { .. });
+                let ended = matches!(event.body, EventBody::StepCompleted { .. } | EventBody::StepFailed { .. });
                 self.completed.extend(event.step_id.filter(|_| ended).map(|id| format!("{}/{id}", row.run)));
             }
         }
@@ -473,7 +473,7 @@ impl Play<'_> {
             ("signal" | "once" | "hook" | "resume" | "!", _) => true,
             ("cancel" | "terminate", _) => {
                 let log = events(&*self.world, &RunId::new(run).expect("an id"));
-                !log.iter().any(|event| matches!(event.body, Body::CancelRequested { .. }))
+                !log.iter().any(|event| matches!(event.body, EventBody::CancelRequested { .. }))
             }
             _ => false,
         }
@@ -482,7 +482,7 @@ impl Play<'_> {
     /// The token of the hook that this call opened.
     fn token_of(&self, run: &RunId, call: &str) -> String {
         let opened = events(&*self.world, run).into_iter().find_map(|event| match event.body {
-            Body::HookOpened { token, .. } if event.step_id.as_ref().is_some_and(|id| id.as_str() == call) => {
+            EventBody::HookOpened { token, .. } if event.step_id.as_ref().is_some_and(|id| id.as_str() == call) => {
                 Some(token)
             }
             _ => None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use durhai::{Body, Event, Limits};
+use durhai::{Event, EventBody, Limits};
 use durhai_core::Replay;
 use durhai_core::replay::Verdict;
 use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Yield};
@@ -63,7 +63,9 @@ impl Replayer {
             }
             let new = execution.replay_mut().take();
             // That another run or another text goes on with the log may stand in between.
-            let goes_on = |body: &Body| matches!(body, Body::RunStarted { again: Some(_) } | Body::RunMigrated { .. });
+            let goes_on = |body: &EventBody| {
+                matches!(body, EventBody::RunStarted { again: Some(_) } | EventBody::RunMigrated { .. })
+            };
             let next = log[cut..].iter().take_while(|event| event.body.is_asked() || goes_on(&event.body));
             let next: Vec<_> = next.filter(|event| event.body.is_asked()).collect();
             let (ends, next): (Vec<_>, Vec<_>) = next.into_iter().partition(|event| event.body.is_terminal());

@@ -1,7 +1,7 @@
 //! A run in short lines.
 
 use durhai::event::LogLine;
-use durhai::{Body, Event, Failure, Millis, RunView, Status, Value};
+use durhai::{Event, EventBody, Failure, Millis, RunView, Status, Value};
 use durhai_core::duration;
 use durhai_testkit::START;
 
@@ -62,14 +62,16 @@ pub fn end(view: &RunView) -> String {
 pub fn short(event: &Event) -> String {
     let id = event.step_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
     let more = match &event.body {
-        Body::StepStarted { name, attempt: 1, .. } => format!(" {name}"),
-        Body::StepStarted { attempt, .. } => format!(" #{attempt}"),
-        Body::StepFailed { error } | Body::RunFailed { error } | Body::ChildFailed { error } => {
+        EventBody::StepStarted { name, attempt: 1, .. } => format!(" {name}"),
+        EventBody::StepStarted { attempt, .. } => format!(" #{attempt}"),
+        EventBody::StepFailed { error } | EventBody::RunFailed { error } | EventBody::ChildFailed { error } => {
             format!(" {}", error.kind)
         }
-        Body::HookOpened { token, .. } | Body::HookConflict { token, .. } => format!(" {}", token_name(token)),
-        Body::ChildStarted { name, run_id, .. } => format!(" {name} {run_id}"),
-        Body::RunContinued { next } => format!(" {next}"),
+        EventBody::HookOpened { token, .. } | EventBody::HookConflict { token, .. } => {
+            format!(" {}", token_name(token))
+        }
+        EventBody::ChildStarted { name, run_id, .. } => format!(" {name} {run_id}"),
+        EventBody::RunContinued { next } => format!(" {next}"),
         _ => String::new(),
     };
     format!("{}{id}{more}", event.body.name())
@@ -77,32 +79,32 @@ pub fn short(event: &Event) -> String {
 
 fn full(event: &Event) -> String {
     let more = match &event.body {
-        Body::StepStarted { input: Some(input), label, .. } => {
+        EventBody::StepStarted { input: Some(input), label, .. } => {
             let label = label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
             if input.is_null() { label } else { format!(" {input}{label}") }
         }
-        Body::StepRetrying { attempt, error, retry_at } => {
+        EventBody::StepRetrying { attempt, error, retry_at } => {
             format!(" #{attempt} {}, again @{}", failure(error), since(*retry_at))
         }
-        Body::StepCompleted { output } | Body::ChildCompleted { output } => format!(" {output}"),
-        Body::StepFailed { error } | Body::ChildFailed { error } => format!(": {}", error.message),
-        Body::HookConflict { run_id, .. } => format!(" of {run_id}"),
-        Body::HookReceived { payload, .. } => format!(" {}", payload["body"]),
-        Body::Suspended { payload, label, wake_at, .. } => {
+        EventBody::StepCompleted { output } | EventBody::ChildCompleted { output } => format!(" {output}"),
+        EventBody::StepFailed { error } | EventBody::ChildFailed { error } => format!(": {}", error.message),
+        EventBody::HookConflict { run_id, .. } => format!(" of {run_id}"),
+        EventBody::HookReceived { payload, .. } => format!(" {}", payload["body"]),
+        EventBody::Suspended { payload, label, wake_at, .. } => {
             let label = label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
             let until = wake_at.map(|at| format!(" until {}", since(at))).unwrap_or_default();
             format!(" {payload}{label}{until}")
         }
-        Body::Resumed { data } => format!(" {data}"),
-        Body::ChildStarted { input, label, detached, .. } => {
+        EventBody::Resumed { data } => format!(" {data}"),
+        EventBody::ChildStarted { input, label, detached, .. } => {
             let label = label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
             let detached = if *detached { " detached" } else { "" };
             if input.is_null() { format!("{label}{detached}") } else { format!(" {input}{label}{detached}") }
         }
-        Body::RunFailed { .. } | Body::RunCompleted { .. } => String::new(),
-        Body::TimerStarted { wake_at } => format!(" until {}", since(*wake_at)),
-        Body::SignalReceived { name, payload, .. } => format!(" {name} {payload}"),
-        Body::CancelRequested { reason, .. } | Body::RunCancelled { reason } => format!(" {reason}"),
+        EventBody::RunFailed { .. } | EventBody::RunCompleted { .. } => String::new(),
+        EventBody::TimerStarted { wake_at } => format!(" until {}", since(*wake_at)),
+        EventBody::SignalReceived { name, payload, .. } => format!(" {name} {payload}"),
+        EventBody::CancelRequested { reason, .. } | EventBody::RunCancelled { reason } => format!(" {reason}"),
         _ => String::new(),
     };
     format!("{}{more}", short(event))

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use durhai::view::{Listing, LogEntry, OutputEntry};
-use durhai::{Body, Event, Failure, RunView, Value};
+use durhai::{Event, EventBody, Failure, RunView, Value};
 use serde_json::json;
 
 use crate::extract::Params;
@@ -106,31 +106,33 @@ impl Long for Failure {
 impl Long for Event {
     fn values(&mut self, cut: &mut dyn FnMut(&mut Value)) {
         match &mut self.body {
-            Body::RunCreated(created) => cut(&mut created.input),
-            Body::StepStarted { input: Some(input), .. } => cut(Arc::make_mut(input)),
-            Body::ChildStarted { input, .. } => cut(Arc::make_mut(input)),
-            Body::StepCompleted { output } | Body::ChildCompleted { output } | Body::RunCompleted { output } => {
-                cut(Arc::make_mut(output))
+            EventBody::RunCreated(created) => cut(&mut created.input),
+            EventBody::StepStarted { input: Some(input), .. } => cut(Arc::make_mut(input)),
+            EventBody::ChildStarted { input, .. } => cut(Arc::make_mut(input)),
+            EventBody::StepCompleted { output }
+            | EventBody::ChildCompleted { output }
+            | EventBody::RunCompleted { output } => cut(Arc::make_mut(output)),
+            EventBody::SignalReceived { payload, .. } | EventBody::HookReceived { payload, .. } => {
+                cut(Arc::make_mut(payload))
             }
-            Body::SignalReceived { payload, .. } | Body::HookReceived { payload, .. } => cut(Arc::make_mut(payload)),
             // Its schema stays: a form is made from it.
-            Body::Suspended { payload, .. } => cut(Arc::make_mut(payload)),
-            Body::Resumed { data } => cut(Arc::make_mut(data)),
-            Body::StepRetrying { error, .. }
-            | Body::StepFailed { error }
-            | Body::ChildFailed { error }
-            | Body::RunFailed { error } => error.values(cut),
-            Body::StepStarted { input: None, .. }
-            | Body::RunStarted { .. }
-            | Body::TimerStarted { .. }
-            | Body::TimerFired
-            | Body::HookOpened { .. }
-            | Body::HookConflict { .. }
-            | Body::HookClosed
-            | Body::CancelRequested { .. }
-            | Body::RunMigrated { .. }
-            | Body::RunCancelled { .. }
-            | Body::RunContinued { .. } => {}
+            EventBody::Suspended { payload, .. } => cut(Arc::make_mut(payload)),
+            EventBody::Resumed { data } => cut(Arc::make_mut(data)),
+            EventBody::StepRetrying { error, .. }
+            | EventBody::StepFailed { error }
+            | EventBody::ChildFailed { error }
+            | EventBody::RunFailed { error } => error.values(cut),
+            EventBody::StepStarted { input: None, .. }
+            | EventBody::RunStarted { .. }
+            | EventBody::TimerStarted { .. }
+            | EventBody::TimerFired
+            | EventBody::HookOpened { .. }
+            | EventBody::HookConflict { .. }
+            | EventBody::HookClosed
+            | EventBody::CancelRequested { .. }
+            | EventBody::RunMigrated { .. }
+            | EventBody::RunCancelled { .. }
+            | EventBody::RunContinued { .. } => {}
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::problem::{Problem, ProblemKind};
 pub(crate) const WHOLE: u64 = (1 << 53) - 1;
 
 /// A JSON body. An empty one counts as `{}`.
-pub(crate) struct Body<T>(pub T);
+pub(crate) struct JsonBody<T>(pub T);
 
 /// A body as it came.
 pub(crate) struct Raw(pub Bytes);
@@ -36,7 +36,7 @@ pub(crate) struct Named<T>(pub T);
 /// The run that the path names.
 pub(crate) struct OfRun(pub Run);
 
-impl<T: DeserializeOwned> FromRequest<Shared> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
@@ -73,13 +73,13 @@ impl FromRequest<Shared> for Raw {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Body<T>, Problem> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> {
     // The fields of an array would be taken in the order they are declared in.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::invalid("the body does not fit: it must be an object, `{ … }`"));
     }
     json::from_slice(bytes, "")
-        .map(Body)
+        .map(JsonBody)
         .map_err(|error| Problem::invalid(format!("the body does not fit: {}", in_json(error.to_string()))))
 }
 

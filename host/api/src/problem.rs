@@ -100,8 +100,8 @@ impl Problem {
     /// A step that was called by hand and failed.
     pub(crate) fn of_step(failure: Failure) -> Self {
         let kind = match failure.kind {
-            durhai::Kind::UnknownStep => ProblemKind::NotFound,
-            durhai::Kind::InvalidInput => ProblemKind::Invalid,
+            durhai::FailureKind::UnknownStep => ProblemKind::NotFound,
+            durhai::FailureKind::InvalidInput => ProblemKind::Invalid,
             _ => ProblemKind::StepFailed,
         };
         Problem { error: Some(Box::new(failure.clone())), ..Problem::new(kind, failure.message) }

@@ -14,7 +14,7 @@ use durhai::versions::{
     CompatReport, CompatVerdict, LiveVersion, MigrateReport, Migration, Misfit, Report, SourceView, VersionView,
 };
 use durhai::view::{LogEntry, OutputEntry, PlaceView, Purged, ScheduleView, Stats, StreamView, Suspension};
-use durhai::{Body, Event, Failure, RunId, RunView, Status, StepId, StepInfo, Value, Version, WorkflowView};
+use durhai::{Event, EventBody, Failure, RunId, RunView, Status, StepId, StepInfo, Value, Version, WorkflowView};
 use durhai_api::{Migrating, PROBLEMS, Problem, Purging, Started};
 use serde::Serialize;
 use serde_json::json;
@@ -38,13 +38,13 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
 
 fn failure() -> Failure {
     Failure {
-        kind: durhai::Kind::StepFailed,
+        kind: durhai::FailureKind::StepFailed,
         message: "no".into(),
         step: Some("charge".into()),
         step_id: Some(step()),
         attempts: 3,
         data: json!({ "code": 7 }),
-        cause: Some(Box::new(Failure::new(durhai::Kind::Timeout, "late"))),
+        cause: Some(Box::new(Failure::new(durhai::FailureKind::Timeout, "late"))),
         place: read(json!({
             "file": "order.rhai", "line": 3, "column": 1, "source": "f()",
             "stack": [{ "function": "f", "file": "order.rhai", "line": 9, "column": 2 }],
@@ -285,39 +285,39 @@ async fn events_of_every_type() {
 }
 
 /// Every field of every event; whoever adds one has to add it to the samples and to what is described.
-fn whole(body: &Body) {
+fn whole(body: &EventBody) {
     match body {
-        Body::RunCreated(_)
-        | Body::RunStarted { again: _ }
-        | Body::StepStarted { name: _, input: Some(_), attempt: _, label: Some(_) }
-        | Body::StepRetrying { attempt: _, error: _, retry_at: _ }
-        | Body::StepCompleted { output: _ }
-        | Body::StepFailed { error: _ }
-        | Body::TimerStarted { wake_at: _ }
-        | Body::TimerFired
-        | Body::SignalReceived { name: _, payload: _, id: Some(_) }
-        | Body::HookOpened { token: _, url: _, kept: true }
-        | Body::HookConflict { token: _, run_id: _ }
-        | Body::HookReceived { payload: _, id: Some(_), token: Some(_) }
-        | Body::HookClosed
-        | Body::Suspended { payload: _, label: Some(_), schema: _, wake_at: Some(_) }
-        | Body::Resumed { data: _ }
-        | Body::ChildStarted { run_id: _, name: _, input: _, label: Some(_), detached: true }
-        | Body::ChildCompleted { output: _ }
-        | Body::ChildFailed { error: _ }
-        | Body::CancelRequested { reason: _, timeout: true }
-        | Body::RunMigrated { from: _, to: _ }
-        | Body::RunCompleted { output: _ }
-        | Body::RunFailed { error: _ }
-        | Body::RunCancelled { reason: _ }
-        | Body::RunContinued { next: _ } => {}
-        Body::StepStarted { .. }
-        | Body::HookOpened { .. }
-        | Body::SignalReceived { .. }
-        | Body::HookReceived { .. }
-        | Body::Suspended { .. }
-        | Body::ChildStarted { .. }
-        | Body::CancelRequested { .. } => panic!("the sample of {} lacks a field", body.name()),
+        EventBody::RunCreated(_)
+        | EventBody::RunStarted { again: _ }
+        | EventBody::StepStarted { name: _, input: Some(_), attempt: _, label: Some(_) }
+        | EventBody::StepRetrying { attempt: _, error: _, retry_at: _ }
+        | EventBody::StepCompleted { output: _ }
+        | EventBody::StepFailed { error: _ }
+        | EventBody::TimerStarted { wake_at: _ }
+        | EventBody::TimerFired
+        | EventBody::SignalReceived { name: _, payload: _, id: Some(_) }
+        | EventBody::HookOpened { token: _, url: _, kept: true }
+        | EventBody::HookConflict { token: _, run_id: _ }
+        | EventBody::HookReceived { payload: _, id: Some(_), token: Some(_) }
+        | EventBody::HookClosed
+        | EventBody::Suspended { payload: _, label: Some(_), schema: _, wake_at: Some(_) }
+        | EventBody::Resumed { data: _ }
+        | EventBody::ChildStarted { run_id: _, name: _, input: _, label: Some(_), detached: true }
+        | EventBody::ChildCompleted { output: _ }
+        | EventBody::ChildFailed { error: _ }
+        | EventBody::CancelRequested { reason: _, timeout: true }
+        | EventBody::RunMigrated { from: _, to: _ }
+        | EventBody::RunCompleted { output: _ }
+        | EventBody::RunFailed { error: _ }
+        | EventBody::RunCancelled { reason: _ }
+        | EventBody::RunContinued { next: _ } => {}
+        EventBody::StepStarted { .. }
+        | EventBody::HookOpened { .. }
+        | EventBody::SignalReceived { .. }
+        | EventBody::HookReceived { .. }
+        | EventBody::Suspended { .. }
+        | EventBody::ChildStarted { .. }
+        | EventBody::CancelRequested { .. } => panic!("the sample of {} lacks a field", body.name()),
     }
 }
 

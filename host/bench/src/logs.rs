@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{Answer, BODY, Call, Command, Input, Limits, Next, Reply};
-use durhai_core::{Body, Event, Millis, Replay, RunId, Site, StepOptions, Value, Version};
+use durhai_core::{Event, EventBody, Millis, Replay, RunId, Site, StepOptions, Value, Version};
 use serde_json::json;
 
 pub const START: Millis = 1_700_000_000_000;
@@ -13,7 +13,7 @@ pub const START: Millis = 1_700_000_000_000;
 pub fn created(steps: usize) -> Event {
     let run = RunId::generate(START, [7; 10]);
     let created = Created::new(run, "sequence", Version::of([("main", "")]), json!(steps));
-    let body = Body::RunCreated(Box::new(created));
+    let body = EventBody::RunCreated(Box::new(created));
     Event { seq: 1, at: START, step_id: None, site: None, body }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use durhai::{Body, Event, Millis, StepId};
+use durhai::{Event, EventBody, Millis, StepId};
 
 use crate::text::{cut, short};
 use crate::times;
@@ -36,35 +36,38 @@ impl Board {
     pub fn apply(&mut self, event: &Event) {
         let Some(id) = &event.step_id else { return };
         match &event.body {
-            Body::StepStarted { name, label, .. } => {
+            EventBody::StepStarted { name, label, .. } => {
                 // The label is recorded with the first attempt only.
                 let name = label.clone().or_else(|| self.name(id)).unwrap_or_else(|| name.to_string());
                 self.open.insert(id.clone(), Open::Step { name, since: event.at });
             }
-            Body::StepRetrying { error, retry_at, .. } => {
+            EventBody::StepRetrying { error, retry_at, .. } => {
                 let name = self.name(id).unwrap_or_else(|| "step".into());
                 let error = cut(&error.message, 60);
                 self.open.insert(id.clone(), Open::Retry { name, at: *retry_at, error });
             }
-            Body::StepCompleted { .. } => {
+            EventBody::StepCompleted { .. } => {
                 self.open.remove(id);
                 self.done += 1;
             }
-            Body::StepFailed { .. } => {
+            EventBody::StepFailed { .. } => {
                 self.open.remove(id);
                 self.failed += 1;
             }
-            Body::TimerStarted { wake_at } => {
+            EventBody::TimerStarted { wake_at } => {
                 self.open.insert(id.clone(), Open::Timer { until: *wake_at });
             }
-            Body::ChildStarted { name, label, detached: false, .. } => {
+            EventBody::ChildStarted { name, label, detached: false, .. } => {
                 let name = label.as_deref().unwrap_or(name).to_string();
                 self.open.insert(id.clone(), Open::Child { name });
             }
-            Body::Suspended { label, .. } => {
+            EventBody::Suspended { label, .. } => {
                 self.open.insert(id.clone(), Open::Person { label: label.clone() });
             }
-            Body::TimerFired | Body::Resumed { .. } | Body::ChildCompleted { .. } | Body::ChildFailed { .. } => {
+            EventBody::TimerFired
+            | EventBody::Resumed { .. }
+            | EventBody::ChildCompleted { .. }
+            | EventBody::ChildFailed { .. } => {
                 self.open.remove(id);
             }
             _ => {}
@@ -88,46 +91,48 @@ impl Board {
         };
         let timer = || id.map(|id| format!("timer ({id})")).unwrap_or_else(|| "timer".into());
         Some(match &event.body {
-            Body::StepCompleted { .. } => format!("{} completed{}", step(), self.took(event)),
-            Body::StepFailed { error } => {
+            EventBody::StepCompleted { .. } => format!("{} completed{}", step(), self.took(event)),
+            EventBody::StepFailed { error } => {
                 format!("{} failed{}: {}", step(), self.took(event), cut(&error.message, 200))
             }
-            Body::StepRetrying { attempt, error, retry_at } => format!(
+            EventBody::StepRetrying { attempt, error, retry_at } => format!(
                 "{} failed in attempt {attempt}: {}; again in {}",
                 step(),
                 cut(&error.message, 200),
                 times::span(retry_at.saturating_sub(event.at))
             ),
-            Body::StepStarted { attempt, .. } if *attempt > 1 => format!("{} attempt {attempt}", step()),
-            Body::TimerStarted { wake_at } => format!(
+            EventBody::StepStarted { attempt, .. } if *attempt > 1 => format!("{} attempt {attempt}", step()),
+            EventBody::TimerStarted { wake_at } => format!(
                 "{} until {} (in {})",
                 timer(),
                 times::rfc3339(*wake_at),
                 times::span(wake_at.saturating_sub(event.at))
             ),
-            Body::TimerFired => format!("{} fired", timer()),
-            Body::SignalReceived { name, .. } => format!("signal {name} received"),
-            Body::HookOpened { .. } => format!("hook{} opened", at()),
-            Body::HookConflict { token, run_id } => {
+            EventBody::TimerFired => format!("{} fired", timer()),
+            EventBody::SignalReceived { name, .. } => format!("signal {name} received"),
+            EventBody::HookOpened { .. } => format!("hook{} opened", at()),
+            EventBody::HookConflict { token, run_id } => {
                 format!("hook{} is not opened: run {run_id} has the token {token:?} open", at())
             }
-            Body::HookReceived { .. } => format!("hook{} received a request", at()),
-            Body::HookClosed => format!("hook{} closed", at()),
-            Body::ChildStarted { run_id, name, detached: true, .. } => format!("started run {run_id} of {name}"),
-            Body::ChildStarted { run_id, name, .. } => format!("child {name}{} started: run {run_id}", at()),
-            Body::ChildCompleted { .. } => format!("child{} completed", child()),
-            Body::ChildFailed { error } => format!("child{} failed: {}", child(), cut(&error.message, 200)),
-            Body::Suspended { payload, label, wake_at, .. } => {
+            EventBody::HookReceived { .. } => format!("hook{} received a request", at()),
+            EventBody::HookClosed => format!("hook{} closed", at()),
+            EventBody::ChildStarted { run_id, name, detached: true, .. } => format!("started run {run_id} of {name}"),
+            EventBody::ChildStarted { run_id, name, .. } => format!("child {name}{} started: run {run_id}", at()),
+            EventBody::ChildCompleted { .. } => format!("child{} completed", child()),
+            EventBody::ChildFailed { error } => format!("child{} failed: {}", child(), cut(&error.message, 200)),
+            EventBody::Suspended { payload, label, wake_at, .. } => {
                 let label = label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
                 let until = wake_at.map(|at| format!(", until {}", times::rfc3339(at))).unwrap_or_default();
                 format!("asks a person{label}{}{until}: {}", at(), short(payload, 200))
             }
-            Body::Resumed { .. } => format!("a person has answered{}", at()),
-            Body::CancelRequested { timeout: true, .. } => "the time of the run is over: it is asked to stop".into(),
-            Body::CancelRequested { reason, .. } if reason.is_empty() => "cancel requested".into(),
-            Body::CancelRequested { reason, .. } => format!("cancel requested: {}", cut(reason, 200)),
-            Body::RunMigrated { from, to } => format!("moved from version {} to {}", from.short(), to.short()),
-            Body::RunContinued { next } => format!("goes on as run {next}"),
+            EventBody::Resumed { .. } => format!("a person has answered{}", at()),
+            EventBody::CancelRequested { timeout: true, .. } => {
+                "the time of the run is over: it is asked to stop".into()
+            }
+            EventBody::CancelRequested { reason, .. } if reason.is_empty() => "cancel requested".into(),
+            EventBody::CancelRequested { reason, .. } => format!("cancel requested: {}", cut(reason, 200)),
+            EventBody::RunMigrated { from, to } => format!("moved from version {} to {}", from.short(), to.short()),
+            EventBody::RunContinued { next } => format!("goes on as run {next}"),
             _ => return None,
         })
     }
@@ -180,30 +185,30 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use durhai::{Failure, Kind, Value};
+    use durhai::{Failure, FailureKind, Value};
 
-    fn event(at: Millis, id: &str, body: Body) -> Event {
+    fn event(at: Millis, id: &str, body: EventBody) -> Event {
         Event { seq: 1, at, step_id: StepId::parse(id), site: None, body }
     }
 
     fn started(at: Millis, id: &str, name: &str, attempt: u32) -> Event {
-        event(at, id, Body::StepStarted { name: name.into(), input: None, attempt, label: None })
+        event(at, id, EventBody::StepStarted { name: name.into(), input: None, attempt, label: None })
     }
 
     #[test]
     fn a_step_that_is_repeated() {
         let mut board = Board::default();
-        let failure = Failure::new(Kind::StepFailed, "no route");
+        let failure = Failure::new(FailureKind::StepFailed, "no route");
         let story = [
             (started(1_000, "4", "charge", 1), None, "0 steps done · charge (4)"),
             (
-                event(1_500, "4", Body::StepRetrying { attempt: 1, error: failure, retry_at: 3_500 }),
+                event(1_500, "4", EventBody::StepRetrying { attempt: 1, error: failure, retry_at: 3_500 }),
                 Some("step charge (4) failed in attempt 1: no route; again in 2s"),
                 "0 steps done · charge (4) again",
             ),
             (started(3_500, "4", "charge", 2), Some("step charge (4) attempt 2"), "0 steps done · charge (4)"),
             (
-                event(3_503, "4", Body::StepCompleted { output: Value::Null.into() }),
+                event(3_503, "4", EventBody::StepCompleted { output: Value::Null.into() }),
                 Some("step charge (4) completed in 3 ms"),
                 "1 step done",
             ),
@@ -221,30 +226,30 @@ mod tests {
         let mut board = Board::default();
         let name = || "pay".into();
         let run_id = durhai::RunId::new("p.1").expect("an id");
-        let started = Body::ChildStarted {
+        let started = EventBody::ChildStarted {
             run_id: run_id.clone(),
             name: name(),
             input: Value::Null.into(),
             label: None,
             detached: false,
         };
-        let asked = Body::Suspended {
+        let asked = EventBody::Suspended {
             payload: Value::from("ok?").into(),
             label: Some("ok".into()),
             schema: Value::Null,
             wake_at: None,
         };
-        let error = Failure::new(Kind::ChildFailed, "no money");
+        let error = Failure::new(FailureKind::ChildFailed, "no money");
         let story = [
             (event(1, "1", started), "child pay (1) started: run p.1", "0 steps done · child pay (1)"),
-            (event(2, "1", Body::ChildFailed { error }), "child pay (1) failed: no money", "0 steps done"),
+            (event(2, "1", EventBody::ChildFailed { error }), "child pay (1) failed: no money", "0 steps done"),
             (event(3, "2", asked), "asks a person \"ok\" (2): \"ok?\"", "0 steps done · asks a person \"ok\" (2)"),
             (
-                event(4, "2", Body::Resumed { data: Value::from(true).into() }),
+                event(4, "2", EventBody::Resumed { data: Value::from(true).into() }),
                 "a person has answered (2)",
                 "0 steps done",
             ),
-            (event(5, "3", Body::RunContinued { next: run_id }), "goes on as run p.1", "0 steps done"),
+            (event(5, "3", EventBody::RunContinued { next: run_id }), "goes on as run p.1", "0 steps done"),
         ];
         for (event, line, summary) in story {
             assert_eq!(board.narrate(&event).as_deref(), Some(line));
@@ -256,7 +261,7 @@ mod tests {
     #[test]
     fn what_began_before_the_watch_has_no_name() {
         let board = Board::default();
-        let event = event(1, "7", Body::StepCompleted { output: Value::Null.into() });
+        let event = event(1, "7", EventBody::StepCompleted { output: Value::Null.into() });
         assert_eq!(board.narrate(&event).as_deref(), Some("step 7 completed"));
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use durhai::{HostError, Kind, Status, WorldError};
+use durhai::{FailureKind, HostError, Status, WorldError};
 use durhai_api::{Problem, ProblemKind, ServeError};
 
 /// How the process ends.
@@ -131,10 +131,10 @@ impl From<ServeError> for Fail {
 }
 
 /// How a step that was called by hand and failed ends the process.
-pub fn of_step(kind: Kind) -> Exit {
+pub fn of_step(kind: FailureKind) -> Exit {
     match kind {
-        Kind::UnknownStep => Exit::NotFound,
-        Kind::InvalidInput => Exit::Usage,
+        FailureKind::UnknownStep => Exit::NotFound,
+        FailureKind::InvalidInput => Exit::Usage,
         _ => Exit::Failed,
     }
 }

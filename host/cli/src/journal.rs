@@ -5,7 +5,7 @@ use std::path::Path;
 
 use durhai::versions::Report;
 use durhai::view::Committed;
-use durhai::{Body, WorkflowView};
+use durhai::{EventBody, WorkflowView};
 use durhai_steps::Reload;
 use tracing::{error, info, warn};
 
@@ -53,21 +53,21 @@ pub fn report(report: &Report) {
 pub fn commit(commit: &Committed) {
     let Committed { run, workflow, version, events, status, .. } = commit;
     let (run, version) = (run.as_str(), version.as_str());
-    if events.iter().any(|event| matches!(event.body, Body::Suspended { .. })) {
+    if events.iter().any(|event| matches!(event.body, EventBody::Suspended { .. })) {
         return info!(run, workflow, version, status = %status, "the run asks a person");
     }
     match events.last().map(|event| &event.body) {
-        Some(Body::RunFailed { error }) => {
+        Some(EventBody::RunFailed { error }) => {
             let (kind, message) = (error.kind.to_string(), &error.message);
             error!(run, workflow, version, status = %status, kind, error = message, "the run failed");
         }
-        Some(Body::RunCancelled { reason }) => {
+        Some(EventBody::RunCancelled { reason }) => {
             info!(run, workflow, version, status = %status, reason, "the run was cancelled");
         }
-        Some(Body::RunContinued { next }) => {
+        Some(EventBody::RunContinued { next }) => {
             info!(run, workflow, version, status = %status, next = next.as_str(), "the run goes on as another one");
         }
-        Some(Body::RunCompleted { .. }) => info!(run, workflow, version, status = %status, "the run completed"),
+        Some(EventBody::RunCompleted { .. }) => info!(run, workflow, version, status = %status, "the run completed"),
         _ => {}
     }
 }

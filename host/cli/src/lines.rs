@@ -1,8 +1,8 @@
 //! Events, log lines and waits as one line of text.
 
-use durhai::event::Again;
+use durhai::event::Takeover;
 use durhai::view::LogEntry;
-use durhai::{Body, Event, Value};
+use durhai::{Event, EventBody, Value};
 
 use crate::text::{quoted, short};
 use crate::times;
@@ -98,48 +98,50 @@ fn text(entry: &LogEntry) -> String {
 fn detail(event: &Event, width: usize) -> String {
     let site = event.site.as_ref().map(|site| format!("  line {site}")).unwrap_or_default();
     let text = match &event.body {
-        Body::RunCreated(created) => {
+        EventBody::RunCreated(created) => {
             format!("{} {} {}", created.workflow, created.version.short(), short(&created.input, width))
         }
-        Body::StepStarted { name, input, attempt, label } => {
+        EventBody::StepStarted { name, input, attempt, label } => {
             let label = label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
             let attempt = if *attempt > 1 { format!(" attempt {attempt}") } else { String::new() };
             let input = input.as_ref().map(|input| format!(" {}", short(input, width))).unwrap_or_default();
             format!("{name}{label}{attempt}{input}")
         }
-        Body::StepRetrying { attempt, error, retry_at } => {
+        EventBody::StepRetrying { attempt, error, retry_at } => {
             format!("attempt {attempt}: {}; again at {}", error.message, times::rfc3339(*retry_at))
         }
-        Body::StepCompleted { output } | Body::ChildCompleted { output } | Body::RunCompleted { output } => {
-            short(output, width)
-        }
-        Body::StepFailed { error } | Body::ChildFailed { error } | Body::RunFailed { error } => {
+        EventBody::StepCompleted { output }
+        | EventBody::ChildCompleted { output }
+        | EventBody::RunCompleted { output } => short(output, width),
+        EventBody::StepFailed { error } | EventBody::ChildFailed { error } | EventBody::RunFailed { error } => {
             format!("{}: {}", error.kind, error.message)
         }
-        Body::TimerStarted { wake_at } => format!("until {}", times::rfc3339(*wake_at)),
-        Body::SignalReceived { name, payload, .. } => format!("{name} {}", short(payload, width)),
-        Body::HookOpened { url, .. } => url.clone(),
-        Body::HookConflict { token, run_id } => format!("{token} belongs to run {run_id}"),
-        Body::HookReceived { payload, .. } => short(payload, width),
-        Body::Suspended { payload, label, wake_at, .. } => {
+        EventBody::TimerStarted { wake_at } => format!("until {}", times::rfc3339(*wake_at)),
+        EventBody::SignalReceived { name, payload, .. } => format!("{name} {}", short(payload, width)),
+        EventBody::HookOpened { url, .. } => url.clone(),
+        EventBody::HookConflict { token, run_id } => format!("{token} belongs to run {run_id}"),
+        EventBody::HookReceived { payload, .. } => short(payload, width),
+        EventBody::Suspended { payload, label, wake_at, .. } => {
             let label = label.as_ref().map(|label| format!("{label:?} ")).unwrap_or_default();
             let until = wake_at.map(|at| format!("  until {}", times::rfc3339(at))).unwrap_or_default();
             format!("{label}{}{until}", short(payload, width))
         }
-        Body::Resumed { data } => short(data, width),
-        Body::ChildStarted { run_id, name, input, label, detached } => {
+        EventBody::Resumed { data } => short(data, width),
+        EventBody::ChildStarted { run_id, name, input, label, detached } => {
             let label = label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
             let detached = if *detached { " detached" } else { "" };
             format!("{name}{label} {run_id}{detached} {}", short(input, width))
         }
-        Body::CancelRequested { reason, .. } | Body::RunCancelled { reason } => reason.clone(),
-        Body::RunMigrated { from, to } => format!("{} -> {}", from.short(), to.short()),
-        Body::RunContinued { next } => next.to_string(),
-        Body::RunStarted { again: Some(Again::Anew) } => "with the log taken over; timeouts count from here".into(),
-        Body::RunStarted { again: Some(Again::Paused(ms)) } => {
+        EventBody::CancelRequested { reason, .. } | EventBody::RunCancelled { reason } => reason.clone(),
+        EventBody::RunMigrated { from, to } => format!("{} -> {}", from.short(), to.short()),
+        EventBody::RunContinued { next } => next.to_string(),
+        EventBody::RunStarted { again: Some(Takeover::Anew) } => {
+            "with the log taken over; timeouts count from here".into()
+        }
+        EventBody::RunStarted { again: Some(Takeover::Paused(ms)) } => {
             format!("with the log taken over; timeouts stood still for {}", times::span(*ms))
         }
-        Body::RunStarted { again: None } | Body::TimerFired | Body::HookClosed => String::new(),
+        EventBody::RunStarted { again: None } | EventBody::TimerFired | EventBody::HookClosed => String::new(),
     };
     format!("{}{site}", text.replace('\n', " "))
 }

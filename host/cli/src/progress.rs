@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::IsTerminal;
 
-use durhai::{Body, Event, RunView, Value};
+use durhai::{Event, EventBody, RunView, Value};
 use durhai_api::Item;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -194,7 +194,7 @@ impl<'a> Progress<'a> {
             }
             Mode::Plain => {
                 // That a hook is open is said with its address, below.
-                if !matches!(event.body, Body::HookOpened { .. })
+                if !matches!(event.body, EventBody::HookOpened { .. })
                     && let Some(text) = self.board.narrate(event)
                 {
                     note(format!("{} {text}", times::clock(event.at)));
@@ -205,7 +205,7 @@ impl<'a> Progress<'a> {
         self.board.apply(event);
         let step_id = event.step_id.as_ref().map(|id| id.as_str()).unwrap_or_default();
         match &event.body {
-            Body::Suspended { payload, label, .. } => {
+            EventBody::Suspended { payload, label, .. } => {
                 let command = lines::resume(&quoted(run), label.as_deref(), None);
                 let question = match self.mode {
                     Mode::Plain => String::new(),
@@ -213,7 +213,7 @@ impl<'a> Progress<'a> {
                 };
                 self.tell(run, step_id, &format!("{question}`{command}` answers"));
             }
-            Body::HookOpened { token, url, .. } => {
+            EventBody::HookOpened { token, url, .. } => {
                 let url = self.base.as_ref().map_or_else(|| url.clone(), |base| format!("{base}/hooks/{token}"));
                 self.tell(run, token, &format!("hook ({step_id}) opened: {url}"));
             }

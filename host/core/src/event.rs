@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, Kind, Millis, RunId, StepId, TraceContext, Value, Version};
+use crate::{Failure, FailureKind, Millis, RunId, StepId, TraceContext, Value, Version};
 
 /// One line of a run's log.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,16 +19,16 @@ pub struct Event {
     pub step_id: Option<StepId>,
     /// Where in the script that call stands.
     pub site: Option<Site>,
-    pub body: Body,
+    pub body: EventBody,
 }
 
 /// What happened. Values that a run takes in and hands out are shared: the log and the script hold the same one.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Body {
+pub enum EventBody {
     RunCreated(Box<Created>),
     /// The script may begin; with `again`, it goes on in another run than the one that began the log.
     RunStarted {
-        again: Option<Again>,
+        again: Option<Takeover>,
     },
     /// An attempt begins. `input` is there in the first attempt only.
     StepStarted {
@@ -198,13 +198,13 @@ pub struct Origin {
     pub file: Option<String>,
     /// What becomes of timeouts and deadlines that are open there. None: they count on from when they began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub times: Option<Times>,
+    pub times: Option<OpenTimes>,
 }
 
 /// What becomes of the times that are open in a log which is taken over, once the run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Times {
+pub enum OpenTimes {
     /// All of each is left.
     Anew,
     /// What was left at that moment is left.
@@ -213,7 +213,7 @@ pub enum Times {
 
 /// That the run which took a log over has begun, and what it means for timeouts and deadlines that were open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum Takeover {
     /// They are counted from here.
     Anew,
     /// So many milliseconds passed that do not count.
@@ -254,34 +254,34 @@ pub struct Site {
     pub column: u32,
 }
 
-impl Body {
+impl EventBody {
     /// The name that logs, views and documents use.
     pub fn name(&self) -> &'static str {
         match self {
-            Body::RunCreated(_) => "run_created",
-            Body::RunStarted { .. } => "run_started",
-            Body::StepStarted { .. } => "step_started",
-            Body::StepRetrying { .. } => "step_retrying",
-            Body::StepCompleted { .. } => "step_completed",
-            Body::StepFailed { .. } => "step_failed",
-            Body::TimerStarted { .. } => "timer_started",
-            Body::TimerFired => "timer_fired",
-            Body::SignalReceived { .. } => "signal_received",
-            Body::HookOpened { .. } => "hook_opened",
-            Body::HookConflict { .. } => "hook_conflict",
-            Body::HookReceived { .. } => "hook_received",
-            Body::HookClosed => "hook_closed",
-            Body::Suspended { .. } => "suspended",
-            Body::Resumed { .. } => "resumed",
-            Body::ChildStarted { .. } => "child_started",
-            Body::ChildCompleted { .. } => "child_completed",
-            Body::ChildFailed { .. } => "child_failed",
-            Body::CancelRequested { .. } => "cancel_requested",
-            Body::RunMigrated { .. } => "run_migrated",
-            Body::RunCompleted { .. } => "run_completed",
-            Body::RunFailed { .. } => "run_failed",
-            Body::RunCancelled { .. } => "run_cancelled",
-            Body::RunContinued { .. } => "run_continued",
+            EventBody::RunCreated(_) => "run_created",
+            EventBody::RunStarted { .. } => "run_started",
+            EventBody::StepStarted { .. } => "step_started",
+            EventBody::StepRetrying { .. } => "step_retrying",
+            EventBody::StepCompleted { .. } => "step_completed",
+            EventBody::StepFailed { .. } => "step_failed",
+            EventBody::TimerStarted { .. } => "timer_started",
+            EventBody::TimerFired => "timer_fired",
+            EventBody::SignalReceived { .. } => "signal_received",
+            EventBody::HookOpened { .. } => "hook_opened",
+            EventBody::HookConflict { .. } => "hook_conflict",
+            EventBody::HookReceived { .. } => "hook_received",
+            EventBody::HookClosed => "hook_closed",
+            EventBody::Suspended { .. } => "suspended",
+            EventBody::Resumed { .. } => "resumed",
+            EventBody::ChildStarted { .. } => "child_started",
+            EventBody::ChildCompleted { .. } => "child_completed",
+            EventBody::ChildFailed { .. } => "child_failed",
+            EventBody::CancelRequested { .. } => "cancel_requested",
+            EventBody::RunMigrated { .. } => "run_migrated",
+            EventBody::RunCompleted { .. } => "run_completed",
+            EventBody::RunFailed { .. } => "run_failed",
+            EventBody::RunCancelled { .. } => "run_cancelled",
+            EventBody::RunContinued { .. } => "run_continued",
         }
     }
 
@@ -289,19 +289,22 @@ impl Body {
     pub fn is_terminal(&self) -> bool {
         matches!(
             self,
-            Body::RunCompleted { .. } | Body::RunFailed { .. } | Body::RunCancelled { .. } | Body::RunContinued { .. }
+            EventBody::RunCompleted { .. }
+                | EventBody::RunFailed { .. }
+                | EventBody::RunCancelled { .. }
+                | EventBody::RunContinued { .. }
         )
     }
 
     /// It was asked for by the script, in the order the script ran; every other event is an external input.
     pub fn is_asked(&self) -> bool {
         match self {
-            Body::StepStarted { attempt, .. } => *attempt == 1,
+            EventBody::StepStarted { attempt, .. } => *attempt == 1,
             // A call that was cancelled with its task: the script's doing, not the step's.
-            Body::StepFailed { error } | Body::ChildFailed { error } => error.kind == Kind::Cancelled,
+            EventBody::StepFailed { error } | EventBody::ChildFailed { error } => error.kind == FailureKind::Cancelled,
             // Whether a detached run can be started is the host's answer.
-            Body::ChildStarted { detached, .. } => !detached,
-            Body::TimerStarted { .. } | Body::HookClosed | Body::Suspended { .. } => true,
+            EventBody::ChildStarted { detached, .. } => !detached,
+            EventBody::TimerStarted { .. } | EventBody::HookClosed | EventBody::Suspended { .. } => true,
             body => body.is_terminal(),
         }
     }

@@ -9,7 +9,7 @@ use crate::{StepId, Value};
 /// What went wrong, in a word. The first group can be caught by a script; the second ends a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum FailureKind {
     StepFailed,
     Timeout,
     Cancelled,
@@ -32,36 +32,36 @@ pub enum Kind {
     Terminated,
 }
 
-impl Kind {
+impl FailureKind {
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::StepFailed => "step_failed",
-            Kind::Timeout => "timeout",
-            Kind::Cancelled => "cancelled",
-            Kind::Interrupted => "interrupted",
-            Kind::UnknownStep => "unknown_step",
-            Kind::InvalidInput => "invalid_input",
-            Kind::HookConflict => "hook_conflict",
-            Kind::ChildFailed => "child_failed",
-            Kind::Limit => "limit",
-            Kind::NotStorable => "not_storable",
-            Kind::Thrown => "thrown",
-            Kind::Script => "script",
-            Kind::InvalidOutput => "invalid_output",
-            Kind::Deadlock => "deadlock",
-            Kind::Terminated => "terminated",
+            FailureKind::StepFailed => "step_failed",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Cancelled => "cancelled",
+            FailureKind::Interrupted => "interrupted",
+            FailureKind::UnknownStep => "unknown_step",
+            FailureKind::InvalidInput => "invalid_input",
+            FailureKind::HookConflict => "hook_conflict",
+            FailureKind::ChildFailed => "child_failed",
+            FailureKind::Limit => "limit",
+            FailureKind::NotStorable => "not_storable",
+            FailureKind::Thrown => "thrown",
+            FailureKind::Script => "script",
+            FailureKind::InvalidOutput => "invalid_output",
+            FailureKind::Deadlock => "deadlock",
+            FailureKind::Terminated => "terminated",
         }
     }
 }
 
-impl std::str::FromStr for Kind {
+impl std::str::FromStr for FailureKind {
     type Err = ();
     fn from_str(text: &str) -> Result<Self, ()> {
         serde_json::from_value(Value::from(text)).map_err(drop)
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -70,7 +70,7 @@ impl fmt::Display for Kind {
 /// The map a failed durable call throws, and the `error` of a failed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
-    pub kind: Kind,
+    pub kind: FailureKind,
     pub message: String,
     /// The name of the step, where one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub struct Frame {
 }
 
 impl Failure {
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Failure {
             kind,
             message: message.into(),
@@ -130,7 +130,7 @@ impl Failure {
     }
 
     pub fn cancelled(reason: &str) -> Self {
-        Failure::new(Kind::Cancelled, reason)
+        Failure::new(FailureKind::Cancelled, reason)
     }
 
     /// Names the step and the call this failure belongs to.

@@ -18,7 +18,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Body, Event, Millis, StepId};
+use crate::{Event, EventBody, Millis, StepId};
 
 /// An event that cannot be where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,18 +92,20 @@ impl LogCheck {
     fn follow(&mut self, event: &Event) -> Result<(), String> {
         let first = self.last == 0;
         match &event.body {
-            Body::RunCreated(_) if first => return Ok(()),
-            Body::RunCreated(_) => return Err("a run is created once".into()),
+            EventBody::RunCreated(_) if first => return Ok(()),
+            EventBody::RunCreated(_) => return Err("a run is created once".into()),
             _ if first => return Err("a log begins with run_created".into()),
-            Body::RunStarted { again: Some(_) } if self.started => return Ok(()),
-            Body::RunStarted { again: Some(_) } => return Err("it goes on and has not started".into()),
-            Body::RunStarted { again: None } if self.started => return Err("a run starts once".into()),
-            Body::RunStarted { again: None } => {
+            EventBody::RunStarted { again: Some(_) } if self.started => return Ok(()),
+            EventBody::RunStarted { again: Some(_) } => return Err("it goes on and has not started".into()),
+            EventBody::RunStarted { again: None } if self.started => return Err("a run starts once".into()),
+            EventBody::RunStarted { again: None } => {
                 self.started = true;
                 return Ok(());
             }
-            Body::SignalReceived { .. } | Body::CancelRequested { .. } | Body::RunMigrated { .. } => return Ok(()),
-            Body::HookReceived { token: Some(_), .. } if event.step_id.is_none() => return Ok(()),
+            EventBody::SignalReceived { .. } | EventBody::CancelRequested { .. } | EventBody::RunMigrated { .. } => {
+                return Ok(());
+            }
+            EventBody::HookReceived { token: Some(_), .. } if event.step_id.is_none() => return Ok(()),
             body if body.is_terminal() => {
                 self.ended = Some(body.name());
                 return Ok(());
@@ -117,39 +119,43 @@ impl LogCheck {
         let mut call = self.calls.get_mut(id);
         let now = call.as_deref().copied();
         let then = match (&event.body, now) {
-            (Body::StepStarted { attempt: 1, .. }, None) => CallState::Step { attempt: 1, failed: false },
-            (Body::StepStarted { attempt, .. }, Some(CallState::Step { attempt: last, .. }))
+            (EventBody::StepStarted { attempt: 1, .. }, None) => CallState::Step { attempt: 1, failed: false },
+            (EventBody::StepStarted { attempt, .. }, Some(CallState::Step { attempt: last, .. }))
                 if *attempt == last + 1 =>
             {
                 CallState::Step { attempt: *attempt, failed: false }
             }
-            (Body::StepStarted { attempt, .. }, Some(CallState::Step { attempt: last, .. })) => {
+            (EventBody::StepStarted { attempt, .. }, Some(CallState::Step { attempt: last, .. })) => {
                 return Err(format!("attempt {attempt} of step {id} follows attempt {last}"));
             }
-            (Body::StepRetrying { attempt, .. }, Some(CallState::Step { attempt: last, failed: false }))
+            (EventBody::StepRetrying { attempt, .. }, Some(CallState::Step { attempt: last, failed: false }))
                 if *attempt == last =>
             {
                 CallState::Step { attempt: last, failed: true }
             }
-            (Body::StepRetrying { attempt, .. }, Some(CallState::Step { attempt: last, .. })) => {
+            (EventBody::StepRetrying { attempt, .. }, Some(CallState::Step { attempt: last, .. })) => {
                 return Err(format!("attempt {attempt} of step {id} failed, but attempt {last} was the last"));
             }
-            (Body::StepCompleted { .. }, Some(CallState::Step { attempt, failed: true })) => {
+            (EventBody::StepCompleted { .. }, Some(CallState::Step { attempt, failed: true })) => {
                 return Err(format!("attempt {attempt} of step {id} failed before, and no other was started"));
             }
-            (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(CallState::Step { .. })) => CallState::Closed,
-            (Body::TimerStarted { .. }, None) => CallState::Timer,
-            (Body::TimerFired, Some(CallState::Timer)) => CallState::Closed,
-            (Body::HookOpened { .. }, None) => CallState::Hook,
-            (Body::HookConflict { .. }, None) => CallState::Closed,
-            (Body::HookReceived { .. }, Some(CallState::Hook)) => CallState::Hook,
-            (Body::HookClosed, Some(CallState::Hook)) => CallState::Closed,
-            (Body::Suspended { wake_at, .. }, None) => CallState::Suspended { ends: wake_at.is_some() },
-            (Body::Resumed { .. }, Some(CallState::Suspended { .. })) => CallState::Closed,
-            (Body::TimerFired, Some(CallState::Suspended { ends: true })) => CallState::Closed,
-            (Body::ChildStarted { detached: true, .. } | Body::ChildFailed { .. }, None) => CallState::Closed,
-            (Body::ChildStarted { .. }, None) => CallState::Child,
-            (Body::ChildCompleted { .. } | Body::ChildFailed { .. }, Some(CallState::Child)) => CallState::Closed,
+            (EventBody::StepCompleted { .. } | EventBody::StepFailed { .. }, Some(CallState::Step { .. })) => {
+                CallState::Closed
+            }
+            (EventBody::TimerStarted { .. }, None) => CallState::Timer,
+            (EventBody::TimerFired, Some(CallState::Timer)) => CallState::Closed,
+            (EventBody::HookOpened { .. }, None) => CallState::Hook,
+            (EventBody::HookConflict { .. }, None) => CallState::Closed,
+            (EventBody::HookReceived { .. }, Some(CallState::Hook)) => CallState::Hook,
+            (EventBody::HookClosed, Some(CallState::Hook)) => CallState::Closed,
+            (EventBody::Suspended { wake_at, .. }, None) => CallState::Suspended { ends: wake_at.is_some() },
+            (EventBody::Resumed { .. }, Some(CallState::Suspended { .. })) => CallState::Closed,
+            (EventBody::TimerFired, Some(CallState::Suspended { ends: true })) => CallState::Closed,
+            (EventBody::ChildStarted { detached: true, .. } | EventBody::ChildFailed { .. }, None) => CallState::Closed,
+            (EventBody::ChildStarted { .. }, None) => CallState::Child,
+            (EventBody::ChildCompleted { .. } | EventBody::ChildFailed { .. }, Some(CallState::Child)) => {
+                CallState::Closed
+            }
             (_, Some(CallState::Closed)) => return Err(format!("the call {id} is closed already")),
             (_, Some(_)) => return Err(format!("the call {id} was opened as something else, or is open already")),
             (_, None) => return Err(format!("the call {id} was not opened")),

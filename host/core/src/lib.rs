@@ -20,8 +20,8 @@ pub mod tags;
 pub mod trace_context;
 pub mod wire;
 
-pub use event::{Body, Event, Site};
-pub use failure::{Failure, Kind};
+pub use event::{Event, EventBody, Site};
+pub use failure::{Failure, FailureKind};
 pub use ids::{RunId, StepId, Version};
 pub use json::{JsonError, TooLong};
 pub use options::{RetryPolicy, StepOptions};

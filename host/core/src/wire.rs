@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Again, Body, Chain, Created, Event, Origin, Parent, Site};
+use crate::event::{Chain, Created, Event, EventBody, Origin, Parent, Site, Takeover};
 use crate::{Failure, Millis, RunId, StepId, TraceContext, Value, Version};
 
 /// The number in the first byte.
@@ -195,63 +195,65 @@ impl<'a> From<&'a Event> for Line<'a> {
             ..Line::default()
         };
         match &event.body {
-            Body::RunCreated(created) => line.set_created(created),
-            Body::StepStarted { name, input, attempt, label } => {
+            EventBody::RunCreated(created) => line.set_created(created),
+            EventBody::StepStarted { name, input, attempt, label } => {
                 line.name = lent(name);
                 line.input = input.as_deref().map(Cow::Borrowed);
                 line.attempt = Some(*attempt);
                 line.label = label.as_deref().map(Cow::Borrowed);
             }
-            Body::StepRetrying { attempt, error, retry_at } => {
+            EventBody::StepRetrying { attempt, error, retry_at } => {
                 line.attempt = Some(*attempt);
                 line.error = lent(error);
                 line.retry_at = Some(*retry_at);
             }
-            Body::StepCompleted { output } | Body::ChildCompleted { output } | Body::RunCompleted { output } => {
+            EventBody::StepCompleted { output }
+            | EventBody::ChildCompleted { output }
+            | EventBody::RunCompleted { output } => {
                 line.output = lent(output);
             }
-            Body::StepFailed { error } | Body::ChildFailed { error } | Body::RunFailed { error } => {
+            EventBody::StepFailed { error } | EventBody::ChildFailed { error } | EventBody::RunFailed { error } => {
                 line.error = lent(error);
             }
-            Body::TimerStarted { wake_at } => line.wake_at = Some(*wake_at),
-            Body::SignalReceived { name, payload, id } => {
+            EventBody::TimerStarted { wake_at } => line.wake_at = Some(*wake_at),
+            EventBody::SignalReceived { name, payload, id } => {
                 line.name = lent(name);
                 line.payload = lent(payload);
                 line.signal_id = id.as_deref().map(Cow::Borrowed);
             }
-            body @ (Body::HookOpened { .. } | Body::HookConflict { .. } | Body::HookReceived { .. }) => {
+            body @ (EventBody::HookOpened { .. } | EventBody::HookConflict { .. } | EventBody::HookReceived { .. }) => {
                 line.set_hook(body)
             }
-            Body::Suspended { payload, label, schema, wake_at } => {
+            EventBody::Suspended { payload, label, schema, wake_at } => {
                 line.payload = lent(payload);
                 line.label = label.as_deref().map(Cow::Borrowed);
                 line.schema = Some(Cow::Borrowed(schema)).filter(|schema| !schema.is_null());
                 line.wake_at = *wake_at;
             }
-            Body::Resumed { data } => line.data = lent(data),
-            Body::ChildStarted { run_id, name, input, label, detached } => {
+            EventBody::Resumed { data } => line.data = lent(data),
+            EventBody::ChildStarted { run_id, name, input, label, detached } => {
                 line.run_id = Some(run_id.clone());
                 line.name = lent(name);
                 line.input = Some(Cow::Borrowed(input));
                 line.label = label.as_deref().map(Cow::Borrowed);
                 line.detached = *detached;
             }
-            Body::CancelRequested { reason, timeout } => {
+            EventBody::CancelRequested { reason, timeout } => {
                 line.reason = lent(reason);
                 line.timed_out = *timeout;
             }
-            Body::RunCancelled { reason } => line.reason = lent(reason),
-            Body::RunMigrated { from, to } => {
+            EventBody::RunCancelled { reason } => line.reason = lent(reason),
+            EventBody::RunMigrated { from, to } => {
                 line.from = Some(from.clone());
                 line.to = Some(to.clone());
             }
-            Body::RunContinued { next } => line.next = Some(next.clone()),
-            Body::RunStarted { again } => match again {
-                Some(Again::Anew) => line.anew = true,
-                Some(Again::Paused(ms)) => line.paused = Some(*ms),
+            EventBody::RunContinued { next } => line.next = Some(next.clone()),
+            EventBody::RunStarted { again } => match again {
+                Some(Takeover::Anew) => line.anew = true,
+                Some(Takeover::Paused(ms)) => line.paused = Some(*ms),
                 None => {}
             },
-            Body::TimerFired | Body::HookClosed => {}
+            EventBody::TimerFired | EventBody::HookClosed => {}
         }
         line
     }
@@ -279,18 +281,18 @@ impl<'a> Line<'a> {
     }
 
     /// What is recorded of a hook.
-    fn set_hook(&mut self, body: &'a Body) {
+    fn set_hook(&mut self, body: &'a EventBody) {
         match body {
-            Body::HookOpened { token, url, kept } => {
+            EventBody::HookOpened { token, url, kept } => {
                 self.token = lent(token);
                 self.url = lent(url);
                 self.kept = *kept;
             }
-            Body::HookConflict { token, run_id } => {
+            EventBody::HookConflict { token, run_id } => {
                 self.token = lent(token);
                 self.run_id = Some(run_id.clone());
             }
-            Body::HookReceived { payload, id, token } => {
+            EventBody::HookReceived { payload, id, token } => {
                 self.payload = lent(payload);
                 self.payload_id = id.as_deref().map(Cow::Borrowed);
                 self.token = token.as_deref().map(Cow::Borrowed);
@@ -312,68 +314,68 @@ impl Line<'_> {
     }
 
     /// What belongs to a durable call.
-    fn into_call_body(self) -> Result<Body, serde_json::Error> {
+    fn into_call_body(self) -> Result<EventBody, serde_json::Error> {
         let kind = self.kind.as_ref();
         Ok(match kind {
-            "step_started" => Body::StepStarted {
+            "step_started" => EventBody::StepStarted {
                 name: want(self.name, kind, "name")?.as_ref().into(),
                 input: self.input.map(shared),
                 attempt: want(self.attempt, kind, "attempt")?,
                 label: self.label.map(Cow::into_owned),
             },
-            "step_retrying" => Body::StepRetrying {
+            "step_retrying" => EventBody::StepRetrying {
                 attempt: want(self.attempt, kind, "attempt")?,
                 error: owned(want(self.error, kind, "error")?),
                 retry_at: want(self.retry_at, kind, "retry_at")?,
             },
-            "step_completed" => Body::StepCompleted { output: shared(want(self.output, kind, "output")?) },
-            "step_failed" => Body::StepFailed { error: owned(want(self.error, kind, "error")?) },
-            "timer_started" => Body::TimerStarted { wake_at: want(self.wake_at, kind, "wake_at")? },
-            "timer_fired" => Body::TimerFired,
-            "signal_received" => Body::SignalReceived {
+            "step_completed" => EventBody::StepCompleted { output: shared(want(self.output, kind, "output")?) },
+            "step_failed" => EventBody::StepFailed { error: owned(want(self.error, kind, "error")?) },
+            "timer_started" => EventBody::TimerStarted { wake_at: want(self.wake_at, kind, "wake_at")? },
+            "timer_fired" => EventBody::TimerFired,
+            "signal_received" => EventBody::SignalReceived {
                 name: want(self.name, kind, "name")?.as_ref().into(),
                 payload: shared(want(self.payload, kind, "payload")?),
                 id: self.signal_id.map(Cow::into_owned),
             },
-            "hook_opened" => Body::HookOpened {
+            "hook_opened" => EventBody::HookOpened {
                 token: want(self.token, kind, "token")?.into_owned(),
                 url: self.url.map(Cow::into_owned).unwrap_or_default(),
                 kept: self.kept,
             },
-            "hook_conflict" => Body::HookConflict {
+            "hook_conflict" => EventBody::HookConflict {
                 token: want(self.token, kind, "token")?.into_owned(),
                 run_id: want(self.run_id, kind, "run_id")?,
             },
-            "hook_received" => Body::HookReceived {
+            "hook_received" => EventBody::HookReceived {
                 payload: shared(want(self.payload, kind, "payload")?),
                 id: self.payload_id.map(Cow::into_owned),
                 token: self.token.map(Cow::into_owned),
             },
-            "hook_closed" => Body::HookClosed,
-            "suspended" => Body::Suspended {
+            "hook_closed" => EventBody::HookClosed,
+            "suspended" => EventBody::Suspended {
                 payload: shared(want(self.payload, kind, "payload")?),
                 label: self.label.map(Cow::into_owned),
                 schema: self.schema.map(owned).unwrap_or_default(),
                 wake_at: self.wake_at,
             },
-            "resumed" => Body::Resumed { data: shared(want(self.data, kind, "data")?) },
-            "child_started" => Body::ChildStarted {
+            "resumed" => EventBody::Resumed { data: shared(want(self.data, kind, "data")?) },
+            "child_started" => EventBody::ChildStarted {
                 run_id: want(self.run_id, kind, "run_id")?,
                 name: want(self.name, kind, "name")?.as_ref().into(),
                 input: self.input.map(shared).unwrap_or_default(),
                 label: self.label.map(Cow::into_owned),
                 detached: self.detached,
             },
-            "child_completed" => Body::ChildCompleted { output: shared(want(self.output, kind, "output")?) },
-            "child_failed" => Body::ChildFailed { error: owned(want(self.error, kind, "error")?) },
+            "child_completed" => EventBody::ChildCompleted { output: shared(want(self.output, kind, "output")?) },
+            "child_failed" => EventBody::ChildFailed { error: owned(want(self.error, kind, "error")?) },
             other => return Err(unknown(other)),
         })
     }
     /// What belongs to the run as a whole.
-    fn into_run_body(self) -> Result<Body, serde_json::Error> {
+    fn into_run_body(self) -> Result<EventBody, serde_json::Error> {
         let kind = self.kind.as_ref();
         Ok(match kind {
-            "run_created" => Body::RunCreated(Box::new(Created {
+            "run_created" => EventBody::RunCreated(Box::new(Created {
                 run: want(self.run_id, kind, "run_id")?,
                 workflow: want(self.workflow, kind, "workflow")?.into_owned(),
                 version: want(self.version, kind, "version")?,
@@ -393,23 +395,23 @@ impl Line<'_> {
                 origin: self.origin,
                 traceparent: self.traceparent.and_then(|text| TraceContext::parse(&text).ok()),
             })),
-            "run_started" => Body::RunStarted {
+            "run_started" => EventBody::RunStarted {
                 again: match self.paused {
-                    Some(ms) => Some(Again::Paused(ms)),
-                    None => self.anew.then_some(Again::Anew),
+                    Some(ms) => Some(Takeover::Paused(ms)),
+                    None => self.anew.then_some(Takeover::Anew),
                 },
             },
-            "cancel_requested" => Body::CancelRequested {
+            "cancel_requested" => EventBody::CancelRequested {
                 reason: self.reason.map(Cow::into_owned).unwrap_or_default(),
                 timeout: self.timed_out,
             },
             "run_migrated" => {
-                Body::RunMigrated { from: want(self.from, kind, "from")?, to: want(self.to, kind, "to")? }
+                EventBody::RunMigrated { from: want(self.from, kind, "from")?, to: want(self.to, kind, "to")? }
             }
-            "run_completed" => Body::RunCompleted { output: shared(want(self.output, kind, "output")?) },
-            "run_failed" => Body::RunFailed { error: owned(want(self.error, kind, "error")?) },
-            "run_cancelled" => Body::RunCancelled { reason: self.reason.map(Cow::into_owned).unwrap_or_default() },
-            "run_continued" => Body::RunContinued { next: want(self.next, kind, "next")? },
+            "run_completed" => EventBody::RunCompleted { output: shared(want(self.output, kind, "output")?) },
+            "run_failed" => EventBody::RunFailed { error: owned(want(self.error, kind, "error")?) },
+            "run_cancelled" => EventBody::RunCancelled { reason: self.reason.map(Cow::into_owned).unwrap_or_default() },
+            "run_continued" => EventBody::RunContinued { next: want(self.next, kind, "next")? },
             other => return Err(unknown(other)),
         })
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{Command, Input, Limits};
-use durhai_core::{Body, Event, Replay, RunId, Value};
+use durhai_core::{Event, EventBody, Replay, RunId, Value};
 use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Yield};
 
 const RUNS: usize = 2_000;
@@ -70,7 +70,7 @@ fn compile(sandbox: &Sandbox, script: &str) -> Rc<Program> {
 fn execution(program: &Rc<Program>, run: usize) -> Execution {
     let id = RunId::new(format!("run-{run}")).expect("an id");
     let created = Created::new(id, "figures", program.version().clone(), Value::from(1_000));
-    let body = Body::RunCreated(Box::new(created));
+    let body = EventBody::RunCreated(Box::new(created));
     let history = vec![Event { seq: 1, at: 0, step_id: None, site: None, body }];
     let replay = Replay::new(history, Limits::default()).expect("a log");
     let mut execution = Execution::new(program.clone(), replay);

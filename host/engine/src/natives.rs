@@ -14,7 +14,7 @@ mod text;
 
 use std::any::TypeId;
 
-use durhai_core::{Failure, Kind, json};
+use durhai_core::{Failure, FailureKind, json};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position};
 
 use crate::errors::thrown::{Thrown, throw};
@@ -56,10 +56,10 @@ pub fn register(engine: &mut Engine) {
             spend(text.len() / JSON)?;
             let wrong = |kind, why: String| throw(Failure::new(kind, format!("parse_json: {why}")));
             let value = durhai_stdlib::value::parse(&text, ctx.engine()).map_err(|error| {
-                let kind = if error.is_data() { Kind::Limit } else { Kind::InvalidInput };
+                let kind = if error.is_data() { FailureKind::Limit } else { FailureKind::InvalidInput };
                 wrong(kind, error.to_string())
             })?;
-            json::exact(text.as_bytes(), "").map_err(|number| wrong(Kind::InvalidInput, number.to_string()))?;
+            json::exact(text.as_bytes(), "").map_err(|number| wrong(FailureKind::InvalidInput, number.to_string()))?;
             Ok(value)
         });
     equal::register(engine);
@@ -172,7 +172,7 @@ fn merge(ctx: &NativeCallContext<'_>, left: Array, right: Array, comparer: &FnPt
             (_, Ok(first)) => !first,
             _ => {
                 let message = format!("sort: the comparer gave {}, not an integer or a boolean", order.type_name());
-                return Err(throw(Failure::new(Kind::InvalidInput, message)));
+                return Err(throw(Failure::new(FailureKind::InvalidInput, message)));
             }
         };
         merged.extend(if swap { right.next() } else { left.next() });

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use driver::{compile, created, run};
 use durhai_core::replay::{Input, Limits, Verdict};
-use durhai_core::{Body, Kind, Replay};
+use durhai_core::{EventBody, FailureKind, Replay};
 use durhai_engine::rhai::{Dynamic, Map};
 use durhai_engine::{Execution, Sandbox, SandboxConfig, ScriptLimits, Yield};
 
@@ -36,7 +36,7 @@ fn recursion() {
         "fn f(x) { 1 + (1 + (1 + (1 + (1 + (1 + (1 + (1 + (1 + (1 + f(x)))))))))) } f(1)",
     ] {
         let failure = fails(script);
-        assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+        assert_eq!(failure.kind, FailureKind::Limit, "{script}: {failure}");
         assert!(failure.message.contains("too deeply"), "{script}: {failure}");
     }
 }
@@ -50,11 +50,11 @@ fn callbacks_that_swallow_errors() {
         "let a = [3, 1, 2]; a.sort(|x, y| { loop { } }); a",
         "let a = [3, 1, 2]; a.dedup(|x, y| { loop { } }); a",
     ] {
-        assert_eq!(run_limited(script), Some(Kind::Limit), "{script}");
+        assert_eq!(run_limited(script), Some(FailureKind::Limit), "{script}");
     }
 }
 
-fn run_limited(script: &str) -> Option<Kind> {
+fn run_limited(script: &str) -> Option<FailureKind> {
     let limits = ScriptLimits { operations: 1_000_000, ..ScriptLimits::default() };
     let sandbox = Sandbox::new(&SandboxConfig { limits, ..SandboxConfig::default() });
     driver::run_with(&sandbox, script, serde_json::json!(null)).result().err().map(|failure| failure.kind)
@@ -74,7 +74,7 @@ fn loops_that_do_not_end() {
         "loop { rand(); }",
     ] {
         let failure = fails(script);
-        assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+        assert_eq!(failure.kind, FailureKind::Limit, "{script}: {failure}");
         assert!(failure.message.contains("more than 3000000 operations without a durable call"), "{script}: {failure}");
     }
 }
@@ -105,21 +105,21 @@ fn deep_data() {
             ("try { use_step(\"echo\", a) } catch (e) { 1 }", None),
             ("[a, 1].index_of(1) + [1, 2].map(|x| a).len()", None),
             ("parallel([|| a, || #{ a: a }], #{ settle: true }); 1", None),
-            ("a", Some(Kind::Limit)),
-            ("throw a", Some(Kind::Thrown)),
+            ("a", Some(FailureKind::Limit)),
+            ("throw a", Some(FailureKind::Thrown)),
             (
                 "let b = a; let c = 0; try { c = a == b; } catch (e) { c = e.kind; } if c != \"limit\" { throw c; }",
                 None,
             ),
             ("switch a { 1 => 2, _ => 3 }", None),
-            ("let m = #{}; m[a]", Some(Kind::Script)),
-            ("a.no_such_function()", Some(Kind::Script)),
+            ("let m = #{}; m[a]", Some(FailureKind::Script)),
+            ("a.no_such_function()", Some(FailureKind::Script)),
         ] {
             let script = format!("let a = {make}; {use_it}");
             let result = driver::run_with(&sandbox, &script, serde_json::json!(null)).result();
             let found = result.as_ref().err().map(|failure| failure.kind);
             // Two measures at once are over the limits of some of these.
-            assert!(found == kind || found == Some(Kind::Limit), "{script}: {result:?}");
+            assert!(found == kind || found == Some(FailureKind::Limit), "{script}: {result:?}");
         }
     }
     // The same at the bottom of many calls.
@@ -164,7 +164,7 @@ fn data_that_explodes() {
         "\"x\".pad(1_000_000_000, 'y')",
     ] {
         let failure = fails_with(script, 200_000_000);
-        assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+        assert_eq!(failure.kind, FailureKind::Limit, "{script}: {failure}");
     }
 }
 
@@ -179,7 +179,7 @@ fn function_pointers_that_hold_themselves_twice() {
         let wrong = sandbox.compile(&durhai_engine::Bundle::single("flow", script)).err().expect(script);
         assert!(wrong[0].message.contains(message), "{}", wrong[0]);
     }
-    assert_eq!(fails("let f = Fn(\"curry\"); f.call(f, f)").kind, Kind::Script);
+    assert_eq!(fails("let f = Fn(\"curry\"); f.call(f, f)").kind, FailureKind::Script);
     assert_eq!(run("let a = 1; let f = |b| a + b; f.call(2)").result().expect("it captures"), serde_json::json!(3));
 }
 
@@ -192,7 +192,7 @@ fn values_that_hold_themselves() {
         "let m = #{}; m.f = || m; throw m.f",
     ] {
         let failure = fails(script);
-        assert!(matches!(failure.kind, Kind::NotStorable | Kind::Thrown), "{script}: {failure}");
+        assert!(matches!(failure.kind, FailureKind::NotStorable | FailureKind::Thrown), "{script}: {failure}");
     }
 }
 
@@ -212,7 +212,7 @@ fn a_script_that_spins_gives_way() {
         turns += 1;
     }
     assert!(turns > 3 && asked.get() >= 2 * (turns - 1), "{turns} turns, asked {} times", asked.get());
-    assert!(matches!(execution.replay().verdict(), Some(Verdict::Ended(Body::RunCompleted { .. }))));
+    assert!(matches!(execution.replay().verdict(), Some(Verdict::Ended(EventBody::RunCompleted { .. }))));
 }
 
 fn replay(program: &durhai_engine::Program) -> Replay {
@@ -265,7 +265,7 @@ fn no_effects() {
         let sandbox = Sandbox::new(&SandboxConfig::default());
         let program = Rc::new(sandbox.compile(&bundle).expect(script));
         let outcome = driver::drive(&sandbox, &program, vec![created(&program, serde_json::Value::Null)]);
-        assert_eq!(outcome.result().expect_err(script).kind, Kind::Script, "{script}");
+        assert_eq!(outcome.result().expect_err(script).kind, FailureKind::Script, "{script}");
     }
     assert!(run("sleep(0.001)").result().is_ok());
 }

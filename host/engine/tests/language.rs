@@ -4,7 +4,7 @@ mod driver;
 
 use driver::{Outside, gives, run, run_amid, run_with, sandbox, throws};
 use durhai_core::replay::Verdict;
-use durhai_core::{Body, Kind};
+use durhai_core::{EventBody, FailureKind};
 use serde_json::{Value, json};
 
 #[track_caller]
@@ -121,7 +121,9 @@ fn people() {
     ]);
     let outcome = run("suspend(#{ a: 1 }, #{ label: \"boss\", timeout: 60, schema: #{ type: \"object\" } })");
     let asked = outcome.events.iter().find_map(|event| match &event.body {
-        Body::Suspended { payload, label, schema, wake_at } => Some((&**payload, label.as_deref(), schema, wake_at)),
+        EventBody::Suspended { payload, label, schema, wake_at } => {
+            Some((&**payload, label.as_deref(), schema, wake_at))
+        }
         _ => None,
     });
     let (payload, label, schema, wake_at) = asked.expect("somebody is asked");
@@ -161,7 +163,7 @@ fn other_runs() {
     ]);
     let outcome = run("run_workflow(\"broken\")");
     let failure = outcome.result().unwrap_err();
-    assert_eq!((failure.kind, failure.cause.expect("a cause").kind), (Kind::ChildFailed, Kind::Thrown));
+    assert_eq!((failure.kind, failure.cause.expect("a cause").kind), (FailureKind::ChildFailed, FailureKind::Thrown));
     let outcome = run(
         "start_workflow(\"double\", [1], #{ id: \"a/b\", tags: #{ x: \"y\" }, timeout: \"1h\", priority: -3, label: \"two\", delay: 90 })",
     );
@@ -230,7 +232,7 @@ fn a_run_and_its_successor() {
     ] {
         let outcome = run(script);
         assert!(
-            matches!(outcome.verdict, Some(Verdict::Ended(Body::RunContinued { .. }))),
+            matches!(outcome.verdict, Some(Verdict::Ended(EventBody::RunContinued { .. }))),
             "{script}: {:?}",
             outcome.verdict
         );
@@ -310,7 +312,7 @@ fn what_the_header_says_of_steps_and_output() {
     let header = "const WORKFLOW = #{ output: #{ type: \"object\", properties: #{ n: #{ type: \"integer\" } } } };";
     assert_eq!(run(&format!("{header} #{{ n: 1 }}")).result(), Ok(json!({ "n": 1 })));
     let failure = run(&format!("{header} use_step(\"echo\"); #{{ n: \"x\" }}")).result().unwrap_err();
-    assert_eq!(failure.kind, Kind::InvalidOutput);
+    assert_eq!(failure.kind, FailureKind::InvalidOutput);
     assert_eq!(
         failure.message,
         "the output does not fit the `output` schema of the header: /n: \"x\" is not of type \"integer\""

@@ -3,7 +3,7 @@
 
 mod driver;
 
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use durhai_engine::{CountingAllocator, Sandbox, SandboxConfig, ScriptLimits, ScriptMemory, memory_is_counted};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn result(config: &SandboxConfig, script: &str) -> Result<Value, Failure> {
 #[track_caller]
 fn ends(config: &SandboxConfig, script: &str, limit: &str) {
     let failure = result(config, script).expect_err(script);
-    assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+    assert_eq!(failure.kind, FailureKind::Limit, "{script}: {failure}");
     assert!(failure.message.contains(&format!("(the limit `{limit}`)")), "{script}: {failure}");
 }
 
@@ -138,7 +138,7 @@ fn chains_of_closures_are_bounded() {
         "fn f(a) { let b = a; || b } let a = 1; loop { a = f(a); }",
     ] {
         let failure = result(&config, script).expect_err(script);
-        assert_eq!(failure.kind, Kind::Limit, "{script}: {failure}");
+        assert_eq!(failure.kind, FailureKind::Limit, "{script}: {failure}");
     }
     for script in ["let a = 1; for i in 0..50_000 { let b = a; a = || b; } 1", "let a = []; a.pad(100_000, \"x\"); 1"] {
         assert_eq!(result(&config, script).expect(script), json!(1), "{script}");

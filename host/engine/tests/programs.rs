@@ -5,7 +5,7 @@ mod driver;
 use std::collections::BTreeMap;
 
 use driver::{run, sandbox};
-use durhai_core::Kind;
+use durhai_core::FailureKind;
 use durhai_engine::Bundle;
 
 /// The first diagnostic of a workflow `order` with some modules beside it.
@@ -162,12 +162,12 @@ fn errors_of_a_script() {
 #[test]
 fn thrown_values_are_kept() {
     let failure = run("throw #{ message: \"no stock\", sku: 7 };").result().expect_err("thrown");
-    assert_eq!(failure.kind, Kind::Thrown);
+    assert_eq!(failure.kind, FailureKind::Thrown);
     assert_eq!(failure.data.to_string(), r#"{"message":"no stock","sku":7}"#);
     let failure = run("try { use_step(\"fail\", 1) } catch (e) { throw e; }").result().expect_err("thrown again");
     assert_eq!(
         (failure.kind, failure.step.as_deref(), failure.data.to_string()),
-        (Kind::StepFailed, Some("fail"), r#"{"code":7}"#.into())
+        (FailureKind::StepFailed, Some("fail"), r#"{"code":7}"#.into())
     );
 }
 
@@ -192,6 +192,6 @@ fn a_variable_that_a_waiting_call_holds() {
     let script =
         "let a = [1, 2];\nlet other = || a.len();\nparallel([|| a.map(|x| use_step(\"double\", x)), || other.call()])";
     let failure = run(script).result().expect_err("a data race");
-    assert_eq!(failure.kind, Kind::Script);
+    assert_eq!(failure.kind, FailureKind::Script);
     assert!(failure.message.contains("is in use by a call that has not come back"), "{failure}");
 }

@@ -4,7 +4,7 @@ mod driver;
 
 use driver::{Outcome, Outside, run_amid, sandbox};
 use durhai_core::replay::Verdict;
-use durhai_core::{Body, Kind};
+use durhai_core::{EventBody, FailureKind};
 use serde_json::json;
 
 fn saga(script: &str) -> Outcome {
@@ -18,8 +18,8 @@ fn saga_amid(script: &str, cancel_at: Option<usize>) -> Outcome {
 
 /// The inputs of the steps that were run, in order.
 fn steps(outcome: &Outcome) -> Vec<String> {
-    let input = |body: &Body| match body {
-        Body::StepStarted { input: Some(input), .. } => Some(input.to_string().replace('"', "")),
+    let input = |body: &EventBody| match body {
+        EventBody::StepStarted { input: Some(input), .. } => Some(input.to_string().replace('"', "")),
         _ => None,
     };
     outcome.events.iter().filter_map(|event| input(&event.body)).collect()
@@ -42,14 +42,18 @@ fn nothing_is_undone_when_all_goes_well() {
 #[test]
 fn what_succeeded_is_undone_last_first() {
     for (failing, kind, message) in [
-        ("use_step(\"fail\", \"c\")", Kind::StepFailed, "it is broken"),
-        ("s.step(|| use_step(\"fail\", \"c\"), || use_step(\"echo\", \"undo c\"))", Kind::StepFailed, "it is broken"),
-        ("throw \"no\"", Kind::Thrown, "no"),
-        ("let x = #{}; x.no_such_thing()", Kind::Script, "there is no function no_such_thing(map)"),
-        ("parallel([|| sleep(5), || throw \"no\"])", Kind::Thrown, "no"),
-        ("s.step(5, || 1)", Kind::InvalidInput, "step: the action must be a closure"),
-        ("s.step(|| 1, 5)", Kind::InvalidInput, "step: the compensation must be a closure"),
-        ("s.undo(5)", Kind::InvalidInput, "undo: the compensation must be a closure"),
+        ("use_step(\"fail\", \"c\")", FailureKind::StepFailed, "it is broken"),
+        (
+            "s.step(|| use_step(\"fail\", \"c\"), || use_step(\"echo\", \"undo c\"))",
+            FailureKind::StepFailed,
+            "it is broken",
+        ),
+        ("throw \"no\"", FailureKind::Thrown, "no"),
+        ("let x = #{}; x.no_such_thing()", FailureKind::Script, "there is no function no_such_thing(map)"),
+        ("parallel([|| sleep(5), || throw \"no\"])", FailureKind::Thrown, "no"),
+        ("s.step(5, || 1)", FailureKind::InvalidInput, "step: the action must be a closure"),
+        ("s.step(|| 1, 5)", FailureKind::InvalidInput, "step: the compensation must be a closure"),
+        ("s.undo(5)", FailureKind::InvalidInput, "undo: the compensation must be a closure"),
     ] {
         let outcome =
             saga(&format!("saga::run(|s| {{\n{TWO} s.undo(|| use_step(\"echo\", \"undo free\"));\n{failing} }})"));
@@ -86,7 +90,7 @@ fn a_compensation_that_fails_does_not_stop_the_others() {
 fn a_cancelled_run_is_undone() {
     // Cancelled while it sleeps.
     let outcome = saga_amid(&format!("saga::run(|s| {{ {TWO} sleep(60); }})"), Some(1));
-    assert!(matches!(outcome.verdict, Some(Verdict::Ended(Body::RunCancelled { .. }))), "{:?}", outcome.verdict);
+    assert!(matches!(outcome.verdict, Some(Verdict::Ended(EventBody::RunCancelled { .. }))), "{:?}", outcome.verdict);
     assert_eq!(steps(&outcome), ["a", "b", "undo b", "undo a"]);
     // Cancelled in an action, and in a branch.
     let outcome = saga_amid(

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use driver::{Outcome, created, drive, gives, replay, run, sandbox};
 use durhai_core::failure::Frame;
 use durhai_core::replay::Verdict;
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use durhai_engine::Bundle;
 use serde_json::json;
 
@@ -144,7 +144,7 @@ fn an_error_of_the_script_keeps_its_place_when_it_is_thrown_on() {
     // In a map of the script's own it is the cause.
     let outcome = run("try { nothing(1); } catch (e) { throw #{ message: \"no order\", cause: e }; }");
     let failure = outcome.result().unwrap_err();
-    assert_eq!((failure.kind, failure.message.as_str()), (Kind::Thrown, "no order"));
+    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Thrown, "no order"));
     let cause = failure.cause.as_deref().map(words).unwrap_or_default();
     assert_eq!(cause, format!("{plain}1:7 |  | "));
 }

@@ -9,7 +9,7 @@ mod runs;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use durhai_core::{Body, RunId, Status, Value, tags};
+use durhai_core::{EventBody, RunId, Status, Value, tags};
 use durhai_world::{Commit, Row, World, WorldError, Write as Writing};
 use runs::{Names, Origins};
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,7 @@ fn plan(host: &Arc<Shared>, input: Spooled<'_, impl Read>, options: &ImportOptio
                 rows.push(*row);
             }
             Item::Event(event) => {
-                if let Body::RunCreated(created) = &event.body {
+                if let EventBody::RunCreated(created) = &event.body {
                     tags::check(&created.tags).map_err(wrong)?;
                 }
                 events += 1;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use durhai_core::replay::Side;
-use durhai_core::{Body, Event, StepId, Value};
+use durhai_core::{Event, EventBody, StepId, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -132,8 +132,8 @@ impl Calls {
         let mut outside = 0;
         for event in log {
             let key = match (&event.body, &event.step_id) {
-                (Body::RunCreated(_), _) => Key::Start,
-                (Body::RunStarted { .. } | Body::RunMigrated { .. }, _) => continue,
+                (EventBody::RunCreated(_), _) => Key::Start,
+                (EventBody::RunStarted { .. } | EventBody::RunMigrated { .. }, _) => continue,
                 (body, _) if body.is_terminal() => Key::End,
                 (_, Some(id)) => Key::Call(id.clone()),
                 (_, None) => {
@@ -151,7 +151,7 @@ impl Calls {
             self.order.push(key.clone());
             let Side { what, input, site, .. } = Side::of_event(event);
             let (what, input) = match &event.body {
-                Body::RunCreated(created) => (created.workflow.clone(), created.input.clone()),
+                EventBody::RunCreated(created) => (created.workflow.clone(), created.input.clone()),
                 body if body.is_terminal() => (body.name().to_owned(), Value::Null),
                 _ => (what, input),
             };
@@ -160,20 +160,22 @@ impl Calls {
         }
         let Some(side) = self.sides.get_mut(&key) else { return };
         let result = match &event.body {
-            Body::StepCompleted { output } | Body::ChildCompleted { output } => ("completed", Value::clone(output)),
-            Body::StepFailed { error } | Body::ChildFailed { error } => {
+            EventBody::StepCompleted { output } | EventBody::ChildCompleted { output } => {
+                ("completed", Value::clone(output))
+            }
+            EventBody::StepFailed { error } | EventBody::ChildFailed { error } => {
                 ("failed", json!({ "kind": error.kind, "message": error.message }))
             }
-            Body::TimerFired => ("fired", Value::Null),
-            Body::SignalReceived { payload, .. } => ("received", Value::clone(payload)),
-            Body::HookReceived { payload, .. } => ("received", Value::clone(payload)),
-            Body::HookConflict { .. } => ("conflict", Value::Null),
-            Body::HookClosed => ("closed", Value::Null),
-            Body::Resumed { data } => ("resumed", Value::clone(data)),
-            Body::RunCompleted { output } => ("completed", Value::clone(output)),
-            Body::RunFailed { error } => ("failed", json!({ "kind": error.kind, "message": error.message })),
-            Body::RunCancelled { reason } => ("cancelled", json!(reason)),
-            Body::CancelRequested { reason, .. } => ("requested", json!(reason)),
+            EventBody::TimerFired => ("fired", Value::Null),
+            EventBody::SignalReceived { payload, .. } => ("received", Value::clone(payload)),
+            EventBody::HookReceived { payload, .. } => ("received", Value::clone(payload)),
+            EventBody::HookConflict { .. } => ("conflict", Value::Null),
+            EventBody::HookClosed => ("closed", Value::Null),
+            EventBody::Resumed { data } => ("resumed", Value::clone(data)),
+            EventBody::RunCompleted { output } => ("completed", Value::clone(output)),
+            EventBody::RunFailed { error } => ("failed", json!({ "kind": error.kind, "message": error.message })),
+            EventBody::RunCancelled { reason } => ("cancelled", json!(reason)),
+            EventBody::CancelRequested { reason, .. } => ("requested", json!(reason)),
             _ => return,
         };
         side.came_to = Some(result.0.to_owned());

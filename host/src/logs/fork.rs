@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use durhai_core::event::{Created, Origin, Times};
-use durhai_core::{Body, Event, RunId, StepId, Value, Version};
+use durhai_core::event::{Created, OpenTimes, Origin};
+use durhai_core::{Event, EventBody, RunId, StepId, Value, Version};
 use durhai_engine::{Bundle, Header};
 use durhai_world::{Refused, World, WorldError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::HostError;
 use crate::logs::rebase::{own_tokens, rename_children, rename_in_input};
-use crate::logs::replay::{Again, Script};
+use crate::logs::replay::{Replayer, Script};
 use crate::logs::{lineage, overrides};
 use crate::runtime::claims;
 use crate::runtime::new_run::{self, StartAt};
@@ -155,17 +155,17 @@ fn prepare(host: &Shared, old: &RunId, version: Version, new: &RunId, fork: Fork
             (bundle, version.clone(), Some((version, bytes)))
         }
     };
-    events.retain(|event| !matches!(event.body, Body::RunMigrated { .. }));
+    events.retain(|event| !matches!(event.body, EventBody::RunMigrated { .. }));
     let seq = events.len() as u64;
     for (seq, event) in (1..).zip(&mut events) {
         event.seq = seq;
     }
     rename_children(&mut events, new);
     let mut events = own_tokens(&*host.store.world, events, new, false)?;
-    let Some(Event { body: Body::RunCreated(created), .. }) = events.first_mut() else {
+    let Some(Event { body: EventBody::RunCreated(created), .. }) = events.first_mut() else {
         return Err(HostError::World(WorldError::Corrupt(format!("the log of run {old} has no beginning"))));
     };
-    let origin = Origin { run: old.clone(), seq, file: None, times: Some(Times::Anew) };
+    let origin = Origin { run: old.clone(), seq, file: None, times: Some(OpenTimes::Anew) };
     let known_as = created.idempotency_run.clone().unwrap_or_else(|| old.clone());
     **created = Created {
         seed: Some(created.seed.clone().unwrap_or_else(|| old.to_string())),
@@ -194,19 +194,19 @@ fn fitting(
     old: &RunId,
     new: &RunId,
 ) -> Result<(Vec<Event>, std::sync::Arc<Header>), HostError> {
-    let mut again = Again::new(&host.config.sandbox, &host.config.limits, bundle, false)?;
-    let mut ran = again.run(events.clone(), None)?;
+    let mut replayer = Replayer::new(&host.config.sandbox, &host.config.limits, bundle, false)?;
+    let mut ran = replayer.run(events.clone(), None)?;
     let mut view = ran.view();
     if view.divergence.is_some() {
         let mut renamed = events.clone();
         renamed.iter_mut().for_each(|event| rename_in_input(event, old, new));
-        if again.run(renamed.clone(), None)?.view().divergence.is_none() {
-            return Ok((renamed, again.header()));
+        if replayer.run(renamed.clone(), None)?.view().divergence.is_none() {
+            return Ok((renamed, replayer.header()));
         }
     }
     ran.add_lines(&mut view, bundle, &|_, site| host.versions.source_line(&*host.store.world, before, site));
     match view.divergence {
-        None => Ok((events, again.header())),
+        None => Ok((events, replayer.header())),
         Some(divergence) => {
             let text = format!("{divergence}\nNothing was created: the text must fit what is taken over.");
             Err(HostError::Conflict(text))
@@ -243,19 +243,19 @@ fn cut(mut log: Vec<Event>, fork: &Fork) -> Result<Vec<Event>, String> {
 }
 
 /// A call is answered by it.
-fn is_result(body: &Body) -> bool {
+fn is_result(body: &EventBody) -> bool {
     matches!(
         body,
-        Body::StepCompleted { .. }
-            | Body::StepFailed { .. }
-            | Body::TimerFired
-            | Body::SignalReceived { .. }
-            | Body::HookOpened { .. }
-            | Body::HookConflict { .. }
-            | Body::HookReceived { .. }
-            | Body::Resumed { .. }
-            | Body::ChildStarted { detached: true, .. }
-            | Body::ChildCompleted { .. }
-            | Body::ChildFailed { .. }
+        EventBody::StepCompleted { .. }
+            | EventBody::StepFailed { .. }
+            | EventBody::TimerFired
+            | EventBody::SignalReceived { .. }
+            | EventBody::HookOpened { .. }
+            | EventBody::HookConflict { .. }
+            | EventBody::HookReceived { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::ChildStarted { detached: true, .. }
+            | EventBody::ChildCompleted { .. }
+            | EventBody::ChildFailed { .. }
     )
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use durhai_core::{Body, Event, Kind, StepId, Value, json};
+use durhai_core::{Event, EventBody, FailureKind, StepId, Value, json};
 
 /// Replaces what calls came to: the outputs of steps and children, the data of questions, the payloads of signals. A failure
 /// becomes a success. The error is a sentence; then nothing was changed that counts.
@@ -21,16 +21,16 @@ pub(crate) fn set_results(log: &mut [Event], set: &BTreeMap<StepId, Value>) -> R
 }
 
 /// Puts the value in the place of a result; `None`: it is none.
-fn result_of(body: &mut Body, value: &Arc<Value>) -> Option<()> {
+fn result_of(body: &mut EventBody, value: &Arc<Value>) -> Option<()> {
     match body {
-        Body::StepCompleted { output } | Body::ChildCompleted { output } => *output = value.clone(),
-        Body::Resumed { data } => *data = value.clone(),
-        Body::SignalReceived { payload, .. } | Body::HookReceived { payload, .. } => *payload = value.clone(),
-        Body::StepFailed { error } if error.kind != Kind::Cancelled => {
-            *body = Body::StepCompleted { output: value.clone() };
+        EventBody::StepCompleted { output } | EventBody::ChildCompleted { output } => *output = value.clone(),
+        EventBody::Resumed { data } => *data = value.clone(),
+        EventBody::SignalReceived { payload, .. } | EventBody::HookReceived { payload, .. } => *payload = value.clone(),
+        EventBody::StepFailed { error } if error.kind != FailureKind::Cancelled => {
+            *body = EventBody::StepCompleted { output: value.clone() };
         }
-        Body::ChildFailed { error } if error.kind != Kind::Cancelled => {
-            *body = Body::ChildCompleted { output: value.clone() };
+        EventBody::ChildFailed { error } if error.kind != FailureKind::Cancelled => {
+            *body = EventBody::ChildCompleted { output: value.clone() };
         }
         _ => return None,
     }
@@ -49,21 +49,21 @@ fn no_result(log: &[Event], id: &StepId) -> String {
             false => format!("step {id} has no result to be set; those that have are {}{more}", shown.join(", ")),
         };
     }
-    match of_call.any(|event| matches!(event.body, Body::TimerStarted { .. })) {
+    match of_call.any(|event| matches!(event.body, EventBody::TimerStarted { .. })) {
         true => format!("step {id} is a timer: it has no result that could be another one"),
         false => format!("step {id} has no result yet, so there is none to be set"),
     }
 }
 
-fn has_result(body: &Body) -> bool {
+fn has_result(body: &EventBody) -> bool {
     matches!(
         body,
-        Body::StepCompleted { .. }
-            | Body::ChildCompleted { .. }
-            | Body::Resumed { .. }
-            | Body::SignalReceived { .. }
-            | Body::HookReceived { .. }
-            | Body::StepFailed { .. }
-            | Body::ChildFailed { .. }
+        EventBody::StepCompleted { .. }
+            | EventBody::ChildCompleted { .. }
+            | EventBody::Resumed { .. }
+            | EventBody::SignalReceived { .. }
+            | EventBody::HookReceived { .. }
+            | EventBody::StepFailed { .. }
+            | EventBody::ChildFailed { .. }
     )
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use durhai_core::{Body, Event, Kind, RunId, StepId, Value, wire};
+use durhai_core::{Event, EventBody, FailureKind, RunId, StepId, Value, wire};
 use durhai_world::{World, WorldError};
 
 use crate::error::HostError;
@@ -13,11 +13,11 @@ use crate::store::random;
 pub(crate) fn rename_children(log: &mut [Event], new: &RunId) {
     let ended: HashSet<_> = log
         .iter()
-        .filter(|event| matches!(event.body, Body::ChildCompleted { .. } | Body::ChildFailed { .. }))
+        .filter(|event| matches!(event.body, EventBody::ChildCompleted { .. } | EventBody::ChildFailed { .. }))
         .filter_map(|event| event.step_id.clone())
         .collect();
     for event in log {
-        if let (Body::ChildStarted { run_id, detached: false, .. }, Some(id)) = (&mut event.body, &event.step_id)
+        if let (EventBody::ChildStarted { run_id, detached: false, .. }, Some(id)) = (&mut event.body, &event.step_id)
             && !ended.contains(id)
         {
             *run_id = new.child(id);
@@ -29,23 +29,24 @@ pub(crate) fn rename_children(log: &mut [Event], new: &RunId) {
 /// but loses its attempts; up to the end of the `with_timeout` that failed it; up to the request of a cancellation; else up to the end. And what is behind that. `None`: it did not fail.
 pub(crate) fn before_failure(mut log: Vec<Event>) -> Option<(Vec<Event>, Vec<Event>)> {
     let step: Option<StepId> = match &log.last()?.body {
-        Body::RunFailed { error } => error.step_id.clone().filter(|_| error.kind != Kind::Terminated),
-        Body::RunCancelled { .. } => None,
+        EventBody::RunFailed { error } => error.step_id.clone().filter(|_| error.kind != FailureKind::Terminated),
+        EventBody::RunCancelled { .. } => None,
         _ => return None,
     };
     let failure = step.as_ref().and_then(|id| {
-        let failed =
-            |event: &Event| matches!(event.body, Body::StepFailed { .. } | Body::ChildFailed { .. } | Body::TimerFired);
+        let failed = |event: &Event| {
+            matches!(event.body, EventBody::StepFailed { .. } | EventBody::ChildFailed { .. } | EventBody::TimerFired)
+        };
         log.iter().position(|event| failed(event) && event.step_id.as_ref() == Some(id))
     });
-    let cancel = log.iter().position(|event| matches!(event.body, Body::CancelRequested { .. }));
+    let cancel = log.iter().position(|event| matches!(event.body, EventBody::CancelRequested { .. }));
     let end = log.len() - 1;
     let behind = log.split_off(failure.or(cancel).unwrap_or(end).min(end));
     if let Some(id) = step.filter(|_| failure.is_some()) {
         log.retain(|event| {
             let again = match &event.body {
-                Body::StepRetrying { .. } => true,
-                Body::StepStarted { attempt, .. } => *attempt > 1,
+                EventBody::StepRetrying { .. } => true,
+                EventBody::StepStarted { attempt, .. } => *attempt > 1,
                 _ => false,
             };
             !(again && event.step_id.as_ref() == Some(&id))
@@ -93,9 +94,9 @@ pub(crate) fn own_tokens(
 pub(crate) fn rename_in_input(event: &mut Event, old: &RunId, new: &RunId) {
     let renamed = |value: &mut Value| rename(value, old.as_str(), new.as_str());
     match &mut event.body {
-        Body::StepStarted { input: Some(input), .. } => renamed(std::sync::Arc::make_mut(input)),
-        Body::ChildStarted { input, .. } => renamed(std::sync::Arc::make_mut(input)),
-        Body::Suspended { payload, .. } => renamed(std::sync::Arc::make_mut(payload)),
+        EventBody::StepStarted { input: Some(input), .. } => renamed(std::sync::Arc::make_mut(input)),
+        EventBody::ChildStarted { input, .. } => renamed(std::sync::Arc::make_mut(input)),
+        EventBody::Suspended { payload, .. } => renamed(std::sync::Arc::make_mut(payload)),
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use durhai_core::replay::{Command, Limits, Side, Verdict};
-use durhai_core::{Body, Event, RunId, Site, StepId, Value, Version};
+use durhai_core::{Event, EventBody, RunId, Site, StepId, Value, Version};
 use durhai_engine::trace::{Sink, Snapshot, Stop, TraceEvent, TracerOptions};
 use durhai_engine::{Bundle, Diagnostic, Execution, Header, Program, Sandbox, SandboxConfig, source_line};
 use durhai_world::WorldError;
@@ -131,7 +131,7 @@ pub(crate) async fn replay_log(
 ) -> Result<ReplayView, HostError> {
     let shared = host.clone();
     let work = move || {
-        let Some(Event { body: Body::RunCreated(created), .. }) = log.first() else {
+        let Some(Event { body: EventBody::RunCreated(created), .. }) = log.first() else {
             return Err(HostError::Invalid("the log has no beginning: its first event must be run_created".into()));
         };
         let own = own.bundle(&created.workflow)?;
@@ -160,26 +160,27 @@ fn look_again(
     };
     let events = log.len() as u64;
     // How a script failed is not what another one has to repeat.
-    if edited && matches!(log.last(), Some(Event { body: Body::RunFailed { .. }, .. })) {
+    if edited && matches!(log.last(), Some(Event { body: EventBody::RunFailed { .. }, .. })) {
         log.pop();
     }
     overrides::set_results(&mut log, &set).map_err(HostError::Invalid)?;
-    let mut again = Again::new(&host.config.sandbox, &host.config.limits, &bundle, watch.is_some() || stop.is_some())?;
+    let mut replayer =
+        Replayer::new(&host.config.sandbox, &host.config.limits, &bundle, watch.is_some() || stop.is_some())?;
     if !set.is_empty() {
-        log = again.as_far_as_it_fits(log)?;
+        log = replayer.as_far_as_it_fits(log)?;
     }
     let used = log.len() as u64;
     let tracing = |stop| TracerOptions { limit: value_bytes.unwrap_or(120).clamp(16, 1 << 20), stop, evaluate };
     let mut view = match (watch, stop) {
         (None, None) => {
-            let mut ran = again.run(log, None)?;
+            let mut ran = replayer.run(log, None)?;
             let mut view = ran.view();
             ran.add_lines(&mut view, &bundle, lines);
             view
         }
         (watch, stop) => {
             let stop = match stop {
-                Some(stop @ (Stop::Step { .. } | Stop::AnyStep { .. })) => again.statement_of(&log, stop)?,
+                Some(stop @ (Stop::Step { .. } | Stop::AnyStep { .. })) => replayer.statement_of(&log, stop)?,
                 stop => stop,
             };
             let asked = stop.clone();
@@ -187,7 +188,7 @@ fn look_again(
                 Some(watch) => watch,
                 None => Box::new(|_| true),
             };
-            let mut ran = again.run(log, Some((tracing(stop), sink)))?;
+            let mut ran = replayer.run(log, Some((tracing(stop), sink)))?;
             let snapshot = ran.snapshot();
             let mut view = ran.view();
             ran.add_lines(&mut view, &bundle, lines);
@@ -215,31 +216,31 @@ fn missed(stop: Option<&Stop>, view: &ReplayView) -> Result<(), HostError> {
 }
 
 /// Logs run again under one text, on one thread.
-pub(crate) struct Again {
+pub(crate) struct Replayer {
     sandbox: Sandbox,
     program: Rc<Program>,
     limits: Limits,
 }
 
 /// A log that was run again.
-pub(crate) struct Ran {
+pub(crate) struct Replayed {
     exec: Execution,
     events: u64,
     micros: u64,
 }
 
-impl Again {
+impl Replayer {
     pub fn new(config: &SandboxConfig, limits: &Limits, bundle: &Bundle, traced: bool) -> Result<Self, HostError> {
         let sandbox = if traced { Sandbox::traced(config) } else { Sandbox::new(config) };
         let program = Rc::new(sandbox.compile(bundle).map_err(wrong)?);
-        Ok(Again { sandbox, program, limits: limits.clone() })
+        Ok(Replayer { sandbox, program, limits: limits.clone() })
     }
 
     pub fn header(&self) -> Arc<Header> {
         self.program.header().clone()
     }
 
-    pub fn run(&mut self, log: Vec<Event>, trace: Option<(TracerOptions, Sink)>) -> Result<Ran, HostError> {
+    pub fn run(&mut self, log: Vec<Event>, trace: Option<(TracerOptions, Sink)>) -> Result<Replayed, HostError> {
         let events = log.len() as u64;
         let began = Instant::now();
         let replay =
@@ -252,7 +253,7 @@ impl Again {
             }
         };
         exec.rehearse(&self.sandbox, &|| false);
-        Ok(Ran { exec, events, micros: began.elapsed().as_micros() as u64 })
+        Ok(Replayed { exec, events, micros: began.elapsed().as_micros() as u64 })
     }
 
     /// The statement that makes a call, as a place to stop. `None`: no further call is made.
@@ -289,7 +290,7 @@ impl Again {
     }
 }
 
-impl Ran {
+impl Replayed {
     /// The hooks that are open at the end: the call that opened each, whether the script named its token, and what else it said of it.
     pub fn hooks(&self) -> impl Iterator<Item = (&StepId, bool, &Value)> {
         self.exec.replay().open_hooks().map(|(id, _, named, info)| (id, named, info))
@@ -310,8 +311,8 @@ impl Ran {
         let replay = self.exec.replay();
         let mut view = ReplayView::new(replay.status(), self.events, self.micros);
         match replay.verdict() {
-            Some(Verdict::Ended(Body::RunCompleted { output })) => view.output = Value::clone(output),
-            Some(Verdict::Ended(Body::RunFailed { error })) => view.error = Some(error.clone()),
+            Some(Verdict::Ended(EventBody::RunCompleted { output })) => view.output = Value::clone(output),
+            Some(Verdict::Ended(EventBody::RunFailed { error })) => view.error = Some(error.clone()),
             Some(Verdict::Diverged(divergence)) => view.divergence = Some((**divergence).clone()),
             Some(Verdict::Ended(_)) => {}
             None => view.waiting_for = replay.waiting_for().into_iter().map(|wait| json!(wait)).collect(),

@@ -8,15 +8,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::event::{Origin, Times};
+use durhai_core::event::{OpenTimes, Origin};
 use durhai_core::replay::version_at;
-use durhai_core::{Body, Event, RunId, StepId};
+use durhai_core::{Event, EventBody, RunId, StepId};
 use durhai_world::{Row, World, WorldError};
 
 use crate::error::{HostError, Unready};
 use crate::logs::lineage::retry_name;
 use crate::logs::rebase::{before_failure, own_tokens, rename_children};
-use crate::logs::replay::Again;
+use crate::logs::replay::Replayer;
 use crate::messages::message::Message;
 use crate::runtime::claims;
 use crate::runtime::new_run::{self, NewRun, StartAt};
@@ -66,7 +66,7 @@ fn prepare(host: &Arc<Shared>, row: &Row) -> Result<Next, HostError> {
         return Err(HostError::Conflict(text));
     };
     let seq = kept.len() as u64;
-    let Some(Event { body: Body::RunCreated(created), .. }) = kept.first_mut() else {
+    let Some(Event { body: EventBody::RunCreated(created), .. }) = kept.first_mut() else {
         return Err(HostError::Conflict(format!("the log of run {old} has no beginning")));
     };
     let before = (**created).clone();
@@ -77,7 +77,7 @@ fn prepare(host: &Arc<Shared>, row: &Row) -> Result<Next, HostError> {
     };
     created.seed.get_or_insert_with(|| old.to_string());
     created.idempotency_run.get_or_insert_with(|| old.clone());
-    created.origin = Some(Origin { run: old.clone(), seq, file: None, times: Some(Times::Anew) });
+    created.origin = Some(Origin { run: old.clone(), seq, file: None, times: Some(OpenTimes::Anew) });
     created.run = new.clone();
     created.attempt += 1;
     // No run waits for it any more, and the caller that started the other did not start this one.
@@ -102,15 +102,15 @@ fn prepare(host: &Arc<Shared>, row: &Row) -> Result<Next, HostError> {
     if let Some(serving) = serving.filter(|serving| serving.version != version) {
         let bundle = host.versions.bundle(world, &serving.version);
         let bundle = bundle.map_err(|error| error.into_host(HostError::Script))?;
-        if let Ok(mut again) = Again::new(&host.config.sandbox, &host.config.limits, &bundle, false)
-            && again.run(kept.clone(), None)?.view().divergence.is_none()
+        if let Ok(mut replayer) = Replayer::new(&host.config.sandbox, &host.config.limits, &bundle, false)
+            && replayer.run(kept.clone(), None)?.view().divergence.is_none()
         {
             version = serving.version;
         }
     }
     let (at, from) = (kept.last().map_or(0, |event| event.at), version_at(&kept, seq).cloned());
     if let Some(from) = from.filter(|from| *from != version) {
-        let body = Body::RunMigrated { from, to: version.clone() };
+        let body = EventBody::RunMigrated { from, to: version.clone() };
         kept.push(Event { seq: seq + 1, at, step_id: None, site: None, body });
     }
     let bundle = match host.versions.bundle(world, &version) {
@@ -135,15 +135,15 @@ fn again(kept: &[Event], behind: Vec<Event>) -> Vec<Vec<u8>> {
     for event in kept.iter().cloned().map(|event| (event, true)).chain(behind.into_iter().map(|event| (event, false))) {
         let (Event { step_id, body, .. }, kept) = event;
         let message = match (body, step_id) {
-            (Body::HookOpened { token, .. }, Some(id)) => {
+            (EventBody::HookOpened { token, .. }, Some(id)) => {
                 tokens.insert(id, token);
                 continue;
             }
             _ if kept => continue,
-            (Body::SignalReceived { name, payload, id }, _) => {
+            (EventBody::SignalReceived { name, payload, id }, _) => {
                 Message::Signal { name: name.to_string(), payload: Arc::unwrap_or_clone(payload), id }
             }
-            (Body::HookReceived { payload, id, token }, opener) => {
+            (EventBody::HookReceived { payload, id, token }, opener) => {
                 let token = token.or_else(|| tokens.get(opener.as_ref()?).cloned());
                 // Its token says which hook it is for.
                 let Some(step_id) = opener.or_else(|| StepId::parse("1")) else { continue };

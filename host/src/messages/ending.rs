@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durhai_core::{Body, Failure, Kind, RunId, Status};
+use durhai_core::{EventBody, Failure, FailureKind, RunId, Status};
 use durhai_world::Claim;
 
 use crate::error::HostError;
@@ -14,7 +14,7 @@ use crate::shared::Shared;
 /// See [`Run::cancel`](crate::Run::cancel).
 pub(crate) async fn cancel(host: &Arc<Shared>, run: &RunId, reason: &str) -> Result<(), HostError> {
     if let Some(claim) = claim_idle(host, run).await? {
-        return claims::end_held(host, &claim, Body::RunCancelled { reason: reason.into() }).await;
+        return claims::end_held(host, &claim, EventBody::RunCancelled { reason: reason.into() }).await;
     }
     post(host, run, &Message::Cancel { reason: reason.into() }).await
 }
@@ -22,8 +22,8 @@ pub(crate) async fn cancel(host: &Arc<Shared>, run: &RunId, reason: &str) -> Res
 /// See [`Run::terminate`](crate::Run::terminate).
 pub(crate) async fn terminate(host: &Arc<Shared>, run: &RunId, reason: &str) -> Result<(), HostError> {
     if let Some(claim) = claim_idle(host, run).await? {
-        let error = Failure::new(Kind::Terminated, reason);
-        return claims::end_held(host, &claim, Body::RunFailed { error }).await;
+        let error = Failure::new(FailureKind::Terminated, reason);
+        return claims::end_held(host, &claim, EventBody::RunFailed { error }).await;
     }
     post(host, run, &Message::Terminate { reason: reason.into() }).await
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use durhai_core::{Body, Event, StepId, Value};
+use durhai_core::{Event, EventBody, StepId, Value};
 use durhai_engine::Bundle;
 use durhai_engine::schema::{self, Schema};
 use durhai_world::Write;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::error::{HostError, refusal};
-use crate::logs::replay::Again;
+use crate::logs::replay::Replayer;
 use crate::messages::message::Message;
 use crate::shared::Shared;
 use crate::store::payload;
@@ -50,10 +50,10 @@ pub(crate) fn open_in(host: &Shared, bundle: Option<&Bundle>, log: &[Event]) -> 
         return Ok(Vec::new());
     }
     let mut known = HashMap::new();
-    if let Some(Ok(mut again)) =
-        bundle.map(|bundle| Again::new(&host.config.sandbox, &host.config.limits, bundle, false))
+    if let Some(Ok(mut replayer)) =
+        bundle.map(|bundle| Replayer::new(&host.config.sandbox, &host.config.limits, bundle, false))
     {
-        let ran = again.run(log.to_vec(), None)?;
+        let ran = replayer.run(log.to_vec(), None)?;
         known.extend(ran.hooks().map(|(id, named, info)| (id.clone(), stored(id, named, info))));
     }
     let info = |id: &StepId, token: &str| {
@@ -67,8 +67,8 @@ pub(crate) fn open_tokens(log: &[Event]) -> BTreeMap<StepId, String> {
     let mut open = BTreeMap::new();
     for event in log {
         match (&event.body, &event.step_id) {
-            (Body::HookOpened { token, .. }, Some(id)) => drop(open.insert(id.clone(), token.clone())),
-            (Body::HookClosed, Some(id)) => drop(open.remove(id)),
+            (EventBody::HookOpened { token, .. }, Some(id)) => drop(open.insert(id.clone(), token.clone())),
+            (EventBody::HookClosed, Some(id)) => drop(open.remove(id)),
             _ => {}
         }
     }

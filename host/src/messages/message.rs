@@ -2,7 +2,7 @@
 
 use durhai_core::event::Created;
 use durhai_core::replay::Input;
-use durhai_core::{Body, Failure, Kind, Millis, RunId, StepId, Value};
+use durhai_core::{EventBody, Failure, FailureKind, Millis, RunId, StepId, Value};
 use durhai_world::NewMessage;
 use serde::{Deserialize, Serialize};
 
@@ -66,10 +66,12 @@ impl Message {
     }
 
     /// What becomes of a run that has not begun, if this ends it.
-    pub fn into_end(self) -> Option<Body> {
+    pub fn into_end(self) -> Option<EventBody> {
         match self {
-            Message::Cancel { reason } => Some(Body::RunCancelled { reason }),
-            Message::Terminate { reason } => Some(Body::RunFailed { error: Failure::new(Kind::Terminated, reason) }),
+            Message::Cancel { reason } => Some(EventBody::RunCancelled { reason }),
+            Message::Terminate { reason } => {
+                Some(EventBody::RunFailed { error: Failure::new(FailureKind::Terminated, reason) })
+            }
             _ => None,
         }
     }
@@ -101,23 +103,23 @@ impl Message {
 }
 
 /// What the run that waits for this one is told of its end. A successor tells it instead, if there is one.
-pub(crate) fn to_parent(created: &Created, end: &Body, now: Millis) -> Option<NewMessage> {
+pub(crate) fn to_parent(created: &Created, end: &EventBody, now: Millis) -> Option<NewMessage> {
     let parent = created.parent.as_ref()?;
     let (output, cause) = match end {
-        Body::RunCompleted { output } => (Value::clone(output), None),
-        Body::RunFailed { error } => (Value::Null, Some(error.clone())),
-        Body::RunCancelled { reason } => (Value::Null, Some(Failure::cancelled(reason))),
+        EventBody::RunCompleted { output } => (Value::clone(output), None),
+        EventBody::RunFailed { error } => (Value::Null, Some(error.clone())),
+        EventBody::RunCancelled { reason } => (Value::Null, Some(Failure::cancelled(reason))),
         _ => return None,
     };
     let error = cause.map(|cause| {
-        let what = if cause.kind == Kind::Cancelled { "was cancelled" } else { "failed" };
+        let what = if cause.kind == FailureKind::Cancelled { "was cancelled" } else { "failed" };
         // What all generations between would say is in the causes.
         let mut root = &cause;
-        while let (Kind::ChildFailed, Some(deeper)) = (root.kind, &root.cause) {
+        while let (FailureKind::ChildFailed, Some(deeper)) = (root.kind, &root.cause) {
             root = deeper;
         }
         let message = format!("run {} of workflow {:?} {what}: {}", created.run, created.workflow, root.message);
-        let failure = Failure::new(Kind::ChildFailed, message).with_data(cause.data.clone());
+        let failure = Failure::new(FailureKind::ChildFailed, message).with_data(cause.data.clone());
         let failure = failure.of_step(&created.workflow, &parent.step_id, 0);
         Box::new(Failure { cause: Some(Box::new(cause)), ..failure })
     });

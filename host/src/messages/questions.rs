@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use durhai_core::replay::TakenOver;
-use durhai_core::{Body, Event, RunId, StepId, Value};
+use durhai_core::{Event, EventBody, RunId, StepId, Value};
 use durhai_engine::schema::{self, Schema};
 use durhai_world::{Refused, World, WorldError, Write};
 use serde::Serialize;
@@ -78,13 +78,13 @@ fn open_in(log: &[Event]) -> Vec<Suspension> {
     for event in log {
         let Some(id) = &event.step_id else {
             // The end of the run, or of its timeout: a cancelled task waits for no answer.
-            if event.body.is_terminal() || matches!(event.body, Body::CancelRequested { .. }) {
+            if event.body.is_terminal() || matches!(event.body, EventBody::CancelRequested { .. }) {
                 open.clear();
             }
             continue;
         };
         match &event.body {
-            Body::Suspended { payload, label, schema, wake_at } => {
+            EventBody::Suspended { payload, label, schema, wake_at } => {
                 order.insert(id.clone(), event.seq);
                 let asked = Suspension {
                     step_id: id.clone(),
@@ -96,7 +96,7 @@ fn open_in(log: &[Event]) -> Vec<Suspension> {
                 };
                 open.insert(event.seq, asked);
             }
-            Body::Resumed { .. } | Body::TimerFired => {
+            EventBody::Resumed { .. } | EventBody::TimerFired => {
                 order.get(id).map(|seq| open.remove(seq));
             }
             _ => {}

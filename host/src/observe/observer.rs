@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::event::Created;
-use durhai_core::{Body, Kind, Millis, RunId, SpanId, Status, StepId, TraceContext, TraceId, Version};
+use durhai_core::{EventBody, FailureKind, Millis, RunId, SpanId, Status, StepId, TraceContext, TraceId, Version};
 use durhai_world::Row;
 
 use crate::steps::mask::{self, Mask};
@@ -93,7 +93,7 @@ pub struct RunEnded {
 /// An error, as far as a span tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedError {
-    pub kind: Kind,
+    pub kind: FailureKind,
     pub message: String,
 }
 
@@ -128,13 +128,13 @@ impl Observers {
     }
 
     /// What is to be told of a run that ends; `None` if there is no observer, or if it does not end.
-    pub fn ending(&self, mask: Option<&Mask>, created: &Created, row: &Row, end: &Body) -> Option<RunEnded> {
+    pub fn ending(&self, mask: Option<&Mask>, created: &Created, row: &Row, end: &EventBody) -> Option<RunEnded> {
         if self.is_empty() || !row.status.is_terminal() {
             return None;
         }
         let error = match end {
-            Body::RunFailed { error } => Some((error.kind, &error.message)),
-            Body::RunCancelled { reason } => Some((Kind::Cancelled, reason)),
+            EventBody::RunFailed { error } => Some((error.kind, &error.message)),
+            EventBody::RunCancelled { reason } => Some((FailureKind::Cancelled, reason)),
             _ => None,
         };
         let hidden = |text: &str| mask::hidden(mask, text);

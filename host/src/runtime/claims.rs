@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durhai_core::{Body, Event, RunId, Status, Value, wire};
+use durhai_core::{Event, EventBody, RunId, Status, Value, wire};
 use durhai_world::{Chunk, Claim, Commit, Refused, Row, World, WorldError, Write, Written};
 use serde_json::json;
 
@@ -75,10 +75,10 @@ pub(crate) async fn take_up(host: &Arc<Shared>, run: &RunId) -> Result<(), HostE
 }
 
 /// Ends a run that is held, and that no script is asked about, by an event of its own.
-pub(crate) async fn end_held(host: &Arc<Shared>, claim: &Claim, body: Body) -> Result<(), HostError> {
+pub(crate) async fn end_held(host: &Arc<Shared>, claim: &Claim, body: EventBody) -> Result<(), HostError> {
     let now = host.store.clock.now();
     let status = match &body {
-        Body::RunCancelled { .. } => Status::Cancelled,
+        EventBody::RunCancelled { .. } => Status::Cancelled,
         _ => Status::Failed,
     };
     let last = host.store.last_event(&claim.run).await?;
@@ -149,7 +149,7 @@ pub(crate) async fn release(host: &Shared, claim: &Claim) -> Result<(), HostErro
 }
 
 /// What the first message that ends a run makes of it.
-fn first_end(world: &dyn World, run: &RunId) -> Result<Option<Body>, WorldError> {
+fn first_end(world: &dyn World, run: &RunId) -> Result<Option<EventBody>, WorldError> {
     const PAGE: usize = 256;
     let mut after = 0;
     loop {

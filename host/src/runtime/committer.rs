@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::{Command, version_at};
-use durhai_core::{Body, Event, Kind, Status, wire};
+use durhai_core::{Event, EventBody, FailureKind, Status, wire};
 use durhai_world::{Creation, Refused, Row, WorldError, Write, Written};
 
 use crate::messages::ending;
@@ -122,7 +122,7 @@ fn durable(host: &Arc<Shared>, turn: TurnDone, written: Written, attempts: &mut 
                 }
                 Creation::Waits => {
                     report_created(host, &events, Status::Pending);
-                    if matches!(events.first(), Some(Event { body: Body::RunCreated(created), .. }) if created.parent.is_some())
+                    if matches!(events.first(), Some(Event { body: EventBody::RunCreated(created), .. }) if created.parent.is_some())
                     {
                         deadlock::look_for_circle(host, run.clone());
                     }
@@ -186,8 +186,8 @@ fn measure(host: &Shared, turn: &TurnDone) {
         meters.workflow(workflow).parked.inc();
     }
     for event in &turn.events {
-        if let Body::StepFailed { error } = &event.body
-            && error.kind != Kind::Cancelled
+        if let EventBody::StepFailed { error } = &event.body
+            && error.kind != FailureKind::Cancelled
             && let Some(step) = &error.step
         {
             attempt::step_meters(host, step).failed.inc();
@@ -197,7 +197,7 @@ fn measure(host: &Shared, turn: &TurnDone) {
 
 /// A run was created with a turn of another one.
 fn report_created(host: &Shared, events: &[Event], status: Status) {
-    let Some(Event { body: Body::RunCreated(created), .. }) = events.first() else { return };
+    let Some(Event { body: EventBody::RunCreated(created), .. }) = events.first() else { return };
     host.observe.meters.workflow(&created.workflow).created.inc();
     if host.observe.commits.receiver_count() > 0 {
         let _ = host.observe.commits.send(Committed {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::{Body, Failure, Kind, RunId, Status};
+use durhai_core::{EventBody, Failure, FailureKind, RunId, Status};
 use durhai_world::{Admission, Query, Queue, Row, World, WorldError};
 
 use crate::error::HostError;
@@ -158,8 +158,8 @@ async fn end_circle(host: &Arc<Shared>, run: &RunId) -> Result<(), HostError> {
         Some(claim) if claim.admitted => claims::release(host, &claim).await,
         Some(claim) => {
             tracing::warn!(%run, "{why}");
-            let error = Failure::new(Kind::Limit, why);
-            claims::end_held(host, &claim, Body::RunFailed { error }).await
+            let error = Failure::new(FailureKind::Limit, why);
+            claims::end_held(host, &claim, EventBody::RunFailed { error }).await
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use durhai_core::replay::{AttemptError, Command, Input, RunStep, StartChild};
-use durhai_core::{Failure, Kind, RunId, Status, StepId, Value};
+use durhai_core::{Failure, FailureKind, RunId, Status, StepId, Value};
 use durhai_world::WorldError;
 
 use crate::runtime::live_run::LiveRun;
@@ -78,7 +78,7 @@ impl LiveRun {
             |failure: Failure| Some(Input::Child { step_id: step_id.clone(), run: None, result: Err(failure) });
         let taken = |why: &str| {
             let message = format!("there is a run {} already{why}: give this one another id", start.run_id);
-            refuse(Failure::new(Kind::InvalidInput, message).of_step(&start.workflow, &start.step_id, 0))
+            refuse(Failure::new(FailureKind::InvalidInput, message).of_step(&start.workflow, &start.step_id, 0))
         };
         // The run that has the id: it begins with this turn, or is there. The script is told the same.
         let named = |new_run: &&NewRun| new_run.create.row.run == start.run_id;
@@ -145,6 +145,7 @@ pub(crate) fn is_question(host: &Shared, command: &Command) -> bool {
 /// when it was set up.
 fn unknown(host: &Shared, step: &RunStep) -> Input {
     let message = host.steps.registry.unknown(&step.name);
-    let error = AttemptError { kind: Kind::UnknownStep, fatal: true, data: Value::Null, ..AttemptError::new(message) };
+    let error =
+        AttemptError { kind: FailureKind::UnknownStep, fatal: true, data: Value::Null, ..AttemptError::new(message) };
     Input::Attempt { step_id: step.step_id.clone(), attempt: 1, result: Err(error) }
 }

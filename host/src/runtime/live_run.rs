@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, StoredOutputs, Turn, Verdict, WaitingFor};
-use durhai_core::{Body, Event, Millis, RunId, Status, StepId, Value, Version, wire};
+use durhai_core::{Event, EventBody, Millis, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
 use serde::Deserialize;
@@ -229,7 +229,7 @@ impl LiveRun {
             return Ok(None);
         }
         self.suspect = false;
-        if let Some(Body::RunCompleted { .. }) = turn.events.last().map(|event| &event.body) {
+        if let Some(EventBody::RunCompleted { .. }) = turn.events.last().map(|event| &event.body) {
             lines.extend(self.untaken(now));
         }
         let mut commit = Commit::new(self.shared.id.clone(), self.fence);
@@ -338,7 +338,7 @@ impl LiveRun {
             return Ok(());
         }
         next.next = random::run_id(host.store.clock.now())?;
-        if let Some(Event { body: Body::RunContinued { next: named }, .. }) = events.last_mut() {
+        if let Some(Event { body: EventBody::RunContinued { next: named }, .. }) = events.last_mut() {
             named.clone_from(&next.next);
         }
         Ok(())
@@ -352,9 +352,9 @@ impl LiveRun {
         let opened = |id: &StepId| {
             events
                 .iter()
-                .any(|event| matches!(event.body, Body::HookOpened { .. }) && event.step_id.as_ref() == Some(id))
+                .any(|event| matches!(event.body, EventBody::HookOpened { .. }) && event.step_id.as_ref() == Some(id))
         };
-        if !fresh && !events.iter().any(|event| matches!(event.body, Body::HookOpened { .. })) {
+        if !fresh && !events.iter().any(|event| matches!(event.body, EventBody::HookOpened { .. })) {
             return;
         }
         for (id, token, named, info) in self.exec.replay().open_hooks() {
@@ -365,10 +365,10 @@ impl LiveRun {
         }
     }
 
-    fn note_end(&self, end: &Body, commit: &mut Commit, now: Millis) {
+    fn note_end(&self, end: &EventBody, commit: &mut Commit, now: Millis) {
         let Some(row) = &mut commit.row else { return };
         row.purge_at = self.exec.program().header().retain.map(|retain| now.saturating_add(retain));
-        if let Body::RunContinued { next } = end {
+        if let EventBody::RunContinued { next } = end {
             let created = self.exec.replay().created();
             let first = created.chain.as_ref().map_or(&created.run, |chain| &chain.first);
             row.note["next"] = json!(next);
@@ -505,6 +505,6 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
 }
 
 /// No run goes on with this one, so what it did not come to stays with it: for the run that tries it again, or to be looked at.
-fn is_left(end: &Body) -> bool {
-    !matches!(end, Body::RunContinued { .. })
+fn is_left(end: &EventBody) -> bool {
+    !matches!(end, EventBody::RunContinued { .. })
 }

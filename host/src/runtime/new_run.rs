@@ -2,7 +2,7 @@
 
 use durhai_core::event::{Created, Parent};
 use durhai_core::replay::{Continue, StartChild, version_at};
-use durhai_core::{Body, Event, Failure, Kind, Millis, Status, Value, tags, wire};
+use durhai_core::{Event, EventBody, Failure, FailureKind, Millis, Status, Value, tags, wire};
 use durhai_engine::{Header, schema};
 use durhai_world::{Chunk, Concurrency, Create, Row};
 
@@ -32,7 +32,7 @@ impl StartAt {
 impl NewRun {
     pub fn created(&self) -> Option<&Created> {
         match self.events.first().map(|event| &event.body) {
-            Some(Body::RunCreated(created)) => Some(created),
+            Some(EventBody::RunCreated(created)) => Some(created),
             _ => None,
         }
     }
@@ -40,7 +40,7 @@ impl NewRun {
 
 /// A run from the first events of its log, which begin with `run_created`.
 pub(crate) fn new_run(host: &Shared, events: Vec<Event>, header: &Header, begin: StartAt) -> NewRun {
-    let Some(Event { at, body: Body::RunCreated(created), .. }) = events.first() else {
+    let Some(Event { at, body: EventBody::RunCreated(created), .. }) = events.first() else {
         unreachable!("whoever makes a log begins it with run_created");
     };
     let concurrency = header.concurrency.as_ref().map(|concurrency| {
@@ -81,16 +81,16 @@ pub(crate) fn child(host: &Shared, parent: &Created, start: &StartChild) -> Resu
     let most = host.config.limits.run_levels;
     if depth >= most {
         let message = format!("this would be level {} of runs that start each other, the limit is {most}", depth + 1);
-        return Err(failed(Kind::Limit, message));
+        return Err(failed(FailureKind::Limit, message));
     }
     // Here, and not where the call is made: a log that was written before there were limits goes on being replayed.
-    tags::check(&start.options.tags).map_err(|why| failed(Kind::InvalidInput, why))?;
+    tags::check(&start.options.tags).map_err(|why| failed(FailureKind::InvalidInput, why))?;
     let Serving { version, header } = match host.versions.serving(&start.workflow) {
         Ok(serving) => serving,
-        Err(Missing::Unknown(text) | Missing::Broken(text)) => return Err(failed(Kind::ChildFailed, text)),
+        Err(Missing::Unknown(text) | Missing::Broken(text)) => return Err(failed(FailureKind::ChildFailed, text)),
     };
     let input = check_input(&header, &start.workflow, (*start.input).clone())
-        .map_err(|message| failed(Kind::InvalidInput, message))?;
+        .map_err(|message| failed(FailureKind::InvalidInput, message))?;
     let options = &start.options;
     let created = Created {
         tags: options.tags.clone(),
@@ -138,10 +138,10 @@ pub(crate) fn successor(host: &Shared, before: &Created, header: &Header, next: 
     };
     let mut events = vec![first_event(host, created)];
     let at = events[0].at;
-    let signals = next.signals.into_iter().map(|(name, payload)| Body::SignalReceived { name, payload, id: None });
+    let signals = next.signals.into_iter().map(|(name, payload)| EventBody::SignalReceived { name, payload, id: None });
     let payloads = next.payloads.into_iter().map(|(token, payload)| {
         let token = Some(token.to_string());
-        Body::HookReceived { payload, id: None, token }
+        EventBody::HookReceived { payload, id: None, token }
     });
     for (seq, body) in (2..).zip(signals.chain(payloads)) {
         events.push(Event { seq, at, step_id: None, site: None, body });
@@ -151,7 +151,7 @@ pub(crate) fn successor(host: &Shared, before: &Created, header: &Header, next: 
 }
 
 pub(crate) fn first_event(host: &Shared, created: Created) -> Event {
-    let body = Body::RunCreated(Box::new(created));
+    let body = EventBody::RunCreated(Box::new(created));
     Event { seq: 1, at: host.store.clock.now(), step_id: None, site: None, body }
 }
 

@@ -122,10 +122,10 @@ fn listen(host: &Arc<Shared>) {
 }
 
 /// What a thread does.
-type Body = Box<dyn FnOnce(&Arc<Shared>) + Send>;
+type ThreadBody = Box<dyn FnOnce(&Arc<Shared>) + Send>;
 
 fn start_threads(host: &Arc<Shared>, queues: Queues, watch: bool) -> Result<(), HostError> {
-    let thread = |name: &str, body: Body| {
+    let thread = |name: &str, body: ThreadBody| {
         let shared = host.clone();
         std::thread::Builder::new()
             .name(name.into())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use durhai_core::{Body, RunId};
+use durhai_core::{EventBody, RunId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 pub(crate) struct Waiters(Mutex<HashMap<RunId, Vec<oneshot::Sender<Settled>>>>);
 
 /// How a run ended or was left: its terminal event, if it has one.
-pub(crate) type Settled = Option<Arc<Body>>;
+pub(crate) type Settled = Option<Arc<EventBody>>;
 
 impl Waiters {
     /// Resolves at the next end of the run, or when it is parked. Register first, then look at the run: so none is missed.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::{AttemptError, RunStep};
-use durhai_core::{Kind, RetryPolicy, StepId, Value};
+use durhai_core::{FailureKind, RetryPolicy, StepId, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::metrics::{Outcome, Raised, StepMeters};
@@ -104,7 +104,7 @@ fn missing(host: &Arc<Shared>, run: &Arc<RunShared>, step: RunStep) {
         // It was there when the call was made: an operator forgot something, the script did nothing wrong.
         return park(host, run, &step.step_id, format!("step {} is under way, but {why}", step.step_id));
     }
-    let error = AttemptError { kind: Kind::UnknownStep, fatal: true, ..AttemptError::new(why) };
+    let error = AttemptError { kind: FailureKind::UnknownStep, fatal: true, ..AttemptError::new(why) };
     Metered::begin(host, &step.name).ended(host, Outcome::Failed);
     if let Some(watched) = Watched::begin(host, run, &step.step_id, &step.name, step.attempt) {
         watched.failed(host, AttemptOutcome::Failed, &error);
@@ -215,7 +215,7 @@ impl Making {
         let host = &self.host;
         self.token.cancel();
         let message = format!("the attempt took longer than {}", durhai_core::duration::show(ms));
-        let error = AttemptError { kind: Kind::Timeout, ..AttemptError::new(message) };
+        let error = AttemptError { kind: FailureKind::Timeout, ..AttemptError::new(message) };
         let _running = metered.ended(host, Outcome::Timeout);
         if let Some(watched) = watched {
             watched.failed(host, AttemptOutcome::TimedOut, &error);
@@ -254,7 +254,12 @@ impl Making {
             (Waited::Late, _) => {
                 let message = format!("the deadline was over while the attempt waited: {}", error.message());
                 let late = StepError { mended: None, ..error };
-                self.done(Err(AttemptError { kind: Kind::Timeout, fatal: true, message, ..attempt_error(late) }));
+                self.done(Err(AttemptError {
+                    kind: FailureKind::Timeout,
+                    fatal: true,
+                    message,
+                    ..attempt_error(late)
+                }));
             }
             // The host that takes the run up makes it, also where it may be made once only.
             (Waited::Unwanted, _) if host.life.is_stopping() => {
@@ -281,7 +286,7 @@ impl Making {
 
 /// The host stops: the attempt is made by the host that takes the run up, and counts as none.
 fn interrupted(message: String) -> AttemptError {
-    AttemptError { kind: Kind::Interrupted, retry_after: Some(0), ..AttemptError::new(message) }
+    AttemptError { kind: FailureKind::Interrupted, retry_after: Some(0), ..AttemptError::new(message) }
 }
 
 /// An operator has to do something about the run.
@@ -410,7 +415,7 @@ fn done(host: &Arc<Shared>, run: &Arc<RunShared>, step_id: StepId, attempt: u32,
 pub(crate) fn attempt_error(error: StepError) -> AttemptError {
     let (kind, fatal) = match &error.failure {
         Some(failure) => (failure.kind, true),
-        None => (Kind::StepFailed, error.fatal),
+        None => (FailureKind::StepFailed, error.fatal),
     };
     let retry_after = error.retry_after.map(|wait| wait.as_millis() as u64);
     let mut data = error.data;
@@ -425,7 +430,7 @@ fn within_limit(host: &Shared, output: Value) -> Result<Value, AttemptError> {
     match crate::store::payload::check(&output, most, host.config.limits.depth) {
         Ok(()) => Ok(output),
         Err(message) => Err(AttemptError {
-            kind: Kind::Limit,
+            kind: FailureKind::Limit,
             fatal: true,
             ..AttemptError::new(format!("the output of the step {message}"))
         }),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durhai_core::{Failure, Kind, StepId, Value};
+use durhai_core::{Failure, FailureKind, StepId, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::observer::Observers;
@@ -16,7 +16,7 @@ use crate::store::random;
 
 pub(crate) async fn call(host: &Arc<Shared>, name: &str, input: Value) -> Result<Value, Failure> {
     let Some(handler) = host.steps.registry.find(name) else {
-        return Err(Failure::new(Kind::UnknownStep, host.steps.registry.unknown(name)));
+        return Err(Failure::new(FailureKind::UnknownStep, host.steps.registry.unknown(name)));
     };
     let token: CancellationToken = host.life.stopping.child_token();
     let Ruled { place, timeout, .. } = host.steps.rules.of(name);
@@ -24,11 +24,11 @@ pub(crate) async fn call(host: &Arc<Shared>, name: &str, input: Value) -> Result
         None => None,
         Some(place) => match turn(place, &token).await {
             Some(pass) => Some(pass),
-            None => return Err(Failure::new(Kind::Interrupted, "the host stops")),
+            None => return Err(Failure::new(FailureKind::Interrupted, "the host stops")),
         },
     };
-    let run =
-        random::run_id(host.store.clock.now()).map_err(|error| Failure::new(Kind::Interrupted, error.to_string()))?;
+    let run = random::run_id(host.store.clock.now())
+        .map_err(|error| Failure::new(FailureKind::Interrupted, error.to_string()))?;
     let mask = host.steps.mask.clone();
     let notes = AttemptNotes::default();
     let sink = Box::new(move |note: Note| {
@@ -63,7 +63,7 @@ pub(crate) async fn call(host: &Arc<Shared>, name: &str, input: Value) -> Result
             token.cancel();
             let _ = tokio::time::timeout(host.config.grace, work).await;
             let shown = durhai_core::duration::show(timeout.as_millis() as u64);
-            Err(Failure::new(Kind::Timeout, format!("the attempt took longer than {shown}")))
+            Err(Failure::new(FailureKind::Timeout, format!("the attempt took longer than {shown}")))
         }
     }
 }

@@ -303,21 +303,24 @@ where
     E: Into<StepError>,
 {
     fn call(&self, context: StepContext, input: Value) -> Attempt {
-        use durhai_core::Kind;
+        use durhai_core::FailureKind;
         match serde_json::from_value::<I>(input) {
             Ok(input) => {
                 let work = (self.0)(context, input);
                 Box::pin(async move {
                     let output = work.await.map_err(Into::into)?;
                     serde_json::to_value(output).map_err(|error| {
-                        StepError::kind(Failure::new(Kind::NotStorable, format!("the output is not JSON: {error}")))
+                        StepError::kind(Failure::new(
+                            FailureKind::NotStorable,
+                            format!("the output is not JSON: {error}"),
+                        ))
                     })
                 })
             }
             Err(error) => {
                 let wanted = std::any::type_name::<I>();
                 let message = format!("the step {} takes {wanted}: {error}", context.name());
-                Box::pin(async move { Err(StepError::kind(Failure::new(Kind::InvalidInput, message))) })
+                Box::pin(async move { Err(StepError::kind(Failure::new(FailureKind::InvalidInput, message))) })
             }
         }
     }

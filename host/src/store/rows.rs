@@ -1,7 +1,7 @@
 //! Single facts about a run, read from its row, its log and its inbox.
 
 use durhai_core::event::Created;
-use durhai_core::{Body, Event, RunId, wire};
+use durhai_core::{Event, EventBody, RunId, wire};
 use durhai_world::{Chunk, World, WorldError};
 
 /// Whether a message for the run cannot wait until it begins.
@@ -29,7 +29,7 @@ pub(crate) fn last_event(world: &dyn World, run: &RunId) -> Result<Option<Event>
 pub(crate) fn first_event(world: &dyn World, run: &RunId) -> Result<Option<Created>, WorldError> {
     let Some(first) = world.log(run, 1, 1)?.into_iter().next() else { return Ok(None) };
     match decode(&first)?.into_iter().next() {
-        Some(Event { body: Body::RunCreated(created), .. }) => Ok(Some(*created)),
+        Some(Event { body: EventBody::RunCreated(created), .. }) => Ok(Some(*created)),
         _ => Ok(None),
     }
 }

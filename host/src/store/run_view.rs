@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durhai_core::{Body, RunId, Status, Value};
+use durhai_core::{EventBody, RunId, Status, Value};
 use durhai_world::{Admission, Query, Queue, Row, World, WorldError};
 use tokio::sync::oneshot;
 
@@ -116,10 +116,12 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         view.events = tail.first + u64::from(tail.count) - 1;
         if view.status.is_terminal() {
             match decode(&tail)?.pop().map(|event| event.body) {
-                Some(Body::RunCompleted { output }) => view.output = Arc::unwrap_or_clone(output),
-                Some(Body::RunFailed { error }) => view.error = Some(error),
-                Some(Body::RunCancelled { reason }) => view.reason = Some(reason).filter(|reason| !reason.is_empty()),
-                Some(Body::RunContinued { next }) => view.next = Some(next),
+                Some(EventBody::RunCompleted { output }) => view.output = Arc::unwrap_or_clone(output),
+                Some(EventBody::RunFailed { error }) => view.error = Some(error),
+                Some(EventBody::RunCancelled { reason }) => {
+                    view.reason = Some(reason).filter(|reason| !reason.is_empty())
+                }
+                Some(EventBody::RunContinued { next }) => view.next = Some(next),
                 _ => {}
             }
         }

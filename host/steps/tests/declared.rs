@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::place::{Place, call, declared, ended, environment, everything, gone, log, shell, start};
-use durhai::{Kind, MemoryWorld, RunId, StepRule, Value, World};
+use durhai::{FailureKind, MemoryWorld, RunId, StepRule, Value, World};
 use durhai_steps::{Declared, ProgramStep, SecretSource, ServiceStep, StepEnvConfig, StepEnvHandle};
 use durhai_testkit::{Fault, FaultWorld, Pulse};
 use serde_json::json;
@@ -60,7 +60,7 @@ async fn what_a_program_comes_to() {
             (Ok(found), Ok(wanted)) => assert_eq!(found.to_string(), wanted.to_string(), "{script}"),
             (Err(failure), Err((attempts, wanted))) => {
                 assert!(failure.message.contains(wanted), "{script}: {failure:?}");
-                assert_eq!((failure.kind, failure.attempts), (Kind::StepFailed, *attempts), "{script}");
+                assert_eq!((failure.kind, failure.attempts), (FailureKind::StepFailed, *attempts), "{script}");
             }
             (found, _) => panic!("{script}: {found:?}"),
         }
@@ -150,7 +150,7 @@ async fn what_it_is_given() {
     let listed: Vec<_> = listed.iter().map(|info| (&*info.name, &*info.kind, &*info.description)).collect();
     assert_eq!(listed, [("far", "service", "Far."), ("given", "program", "New.")]);
     step_env.replace(everything(&[]));
-    assert_eq!(call(&host, "given", &Value::Null).await.unwrap_err().kind, Kind::UnknownStep);
+    assert_eq!(call(&host, "given", &Value::Null).await.unwrap_err().kind, FailureKind::UnknownStep);
     host.shutdown().await;
 }
 
@@ -168,7 +168,7 @@ async fn a_rule_ends_it_with_all_it_started() {
     let host = place.host_in(Arc::new(MemoryWorld::new()), step_env, |builder| builder.step_rule("long", rule)).await;
     let options = json!({ "retry": { "max_attempts": 2, "initial": 0 } });
     let failure = ended(&start(&host, "long", &Value::Null, options).await).await.unwrap_err();
-    assert_eq!((failure.kind, failure.attempts), (Kind::Timeout, 2), "{failure:?}");
+    assert_eq!((failure.kind, failure.attempts), (FailureKind::Timeout, 2), "{failure:?}");
     assert_eq!(place.lines("journal", 2).await.len(), 2);
     gone(&place.path("id")).await;
     host.shutdown().await;
@@ -183,7 +183,7 @@ async fn cancelled_it_may_put_its_things_in_order() {
     let run = start(&host, "long", &Value::Null, json!({})).await;
     place.lines("on", 1).await;
     run.cancel("enough").await.unwrap();
-    assert_eq!(ended(&run).await.unwrap_err().kind, Kind::Cancelled);
+    assert_eq!(ended(&run).await.unwrap_err().kind, FailureKind::Cancelled);
     assert_eq!(place.lines("end", 1).await, ["tidied"]);
     gone(&place.path("id")).await;
     host.shutdown().await;
@@ -219,7 +219,7 @@ async fn a_crash_during_the_attempt() {
             let run = second.get(id.as_str()).await.unwrap();
             if once {
                 let failure = ended(&run).await.unwrap_err();
-                assert_eq!(failure.kind, Kind::Interrupted, "{kind}: {failure:?}");
+                assert_eq!(failure.kind, FailureKind::Interrupted, "{kind}: {failure:?}");
                 assert_eq!(place.read("journal").lines().count(), 1, "{kind}");
             } else {
                 place.lines("journal", 2).await;

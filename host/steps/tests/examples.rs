@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durhai::{Body, Host, MemoryWorld, Run, RunView, Status, Value, World};
+use durhai::{EventBody, Host, MemoryWorld, Run, RunView, Status, Value, World};
 use durhai_steps::{BuiltinSteps, PathGrant, Permissions, RhaiSteps};
 use serde_json::json;
 
@@ -254,7 +254,8 @@ async fn the_atlas_is_the_same_however_often_the_host_stops() {
         while completed < patience {
             // The last of them may have been before we listened.
             let Ok(commit) = commits.recv().await else { break };
-            completed += commit.events.iter().filter(|event| matches!(event.body, Body::StepCompleted { .. })).count();
+            completed +=
+                commit.events.iter().filter(|event| matches!(event.body, EventBody::StepCompleted { .. })).count();
         }
         host.shutdown().await;
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::place::{Place, call, ended, environment, everything, gone, log, names, start, until};
-use durhai::{Kind, Value};
+use durhai::{FailureKind, Value};
 use durhai_steps::{ExecGrant, PathGrant, Permissions, StepEnvConfig};
 use serde_json::json;
 
@@ -123,7 +123,7 @@ async fn what_goes_wrong() {
         for (input, attempts, wanted) in &table {
             let failure = call(&host, step, input).await.unwrap_err();
             assert!(failure.message.contains(wanted), "{step} {input}: {failure:?}");
-            assert_eq!((failure.kind, failure.attempts), (Kind::StepFailed, *attempts), "{step} {input}");
+            assert_eq!((failure.kind, failure.attempts), (FailureKind::StepFailed, *attempts), "{step} {input}");
         }
     }
     let failure = call(&host, "exec.run", &json!({ "program": "true", "args": "text" })).await.unwrap_err();
@@ -494,7 +494,7 @@ async fn a_cancelled_program_may_put_its_things_in_order() {
         let run = start(&host, step, &input, json!({})).await;
         place.lines("journal", 1).await;
         run.cancel("enough").await.unwrap();
-        assert_eq!(ended(&run).await.unwrap_err().kind, Kind::Cancelled);
+        assert_eq!(ended(&run).await.unwrap_err().kind, FailureKind::Cancelled);
         assert_eq!(place.lines(name, 1).await, ["tidied"]);
         gone(&place.path("id")).await;
         fs::remove_file(place.path("journal")).unwrap();

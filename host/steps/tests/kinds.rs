@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::http::server::{Reply, Server, answer};
 use crate::place::{Place, ended, environment, shell};
-use durhai::{Body, Host, Kind, MemoryWorld, Run, StepContext, StepError, Value, World};
+use durhai::{EventBody, FailureKind, Host, MemoryWorld, Run, StepContext, StepError, Value, World};
 use durhai_steps::{Declared, ExecGrant, NetGrant, Permissions, ServiceStep, StepEnvConfig, StepEnvHandle};
 use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse};
 use serde_json::json;
@@ -181,9 +181,9 @@ async fn every_outcome_has_its_attempts() {
     for (act, wanted, failure) in [
         ("ok", 1, None),
         ("second", 2, None),
-        ("retry", 3, Some(Kind::StepFailed)),
-        ("fatal", 1, Some(Kind::StepFailed)),
-        ("garbage", 1, Some(Kind::StepFailed)),
+        ("retry", 3, Some(FailureKind::StepFailed)),
+        ("fatal", 1, Some(FailureKind::StepFailed)),
+        ("garbage", 1, Some(FailureKind::StepFailed)),
         ("large", 1, None),
     ] {
         for kind in KINDS {
@@ -204,7 +204,7 @@ async fn every_outcome_has_its_attempts() {
                 }
                 // Some find it too large while they read it, the others hand it over and the host finds it.
                 (None, Err(error)) if act == "large" => {
-                    assert!(matches!(error.kind, Kind::Limit | Kind::StepFailed), "{what}");
+                    assert!(matches!(error.kind, FailureKind::Limit | FailureKind::StepFailed), "{what}");
                     let message = &error.message;
                     assert!(
                         message.contains("limit") || message.contains("more than") || message.contains("longer"),
@@ -229,14 +229,14 @@ async fn a_wait_that_is_asked_for_is_kept() {
         let event = loop {
             let committed = tokio::time::timeout(PATIENCE, commits.recv()).await.expect("it is tried again").unwrap();
             let mut events = committed.events.into_iter().filter(|_| committed.run == *run.id());
-            if let Some(event) = events.find(|event| matches!(event.body, Body::StepRetrying { .. })) {
+            if let Some(event) = events.find(|event| matches!(event.body, EventBody::StepRetrying { .. })) {
                 break event;
             }
         };
-        let Body::StepRetrying { retry_at, .. } = event.body else { unreachable!() };
+        let EventBody::StepRetrying { retry_at, .. } = event.body else { unreachable!() };
         assert_eq!(retry_at - event.at, 3_600_000, "{kind}");
         run.cancel("enough").await.unwrap();
-        assert_eq!(ended(&run).await.unwrap_err().kind, Kind::Cancelled);
+        assert_eq!(ended(&run).await.unwrap_err().kind, FailureKind::Cancelled);
         assert_eq!(bench.attempts().len(), 1, "{kind}");
     }
     host.shutdown().await;
@@ -250,14 +250,14 @@ async fn what_does_not_end_is_ended() {
         let options = json!({ "timeout": "150ms", "retry": { "max_attempts": 2, "initial": 0 } });
         let run = bench.start(&host, kind, "hang", options).await;
         let error = ended(&run).await.unwrap_err();
-        assert_eq!((error.kind, error.attempts), (Kind::Timeout, 2), "{kind}: {error}");
+        assert_eq!((error.kind, error.attempts), (FailureKind::Timeout, 2), "{kind}: {error}");
         assert_eq!(bench.attempts().len(), 2, "{kind}");
     }
     for kind in KINDS {
         let run = bench.start(&host, kind, "hang", json!({})).await;
         bench.place.lines(JOURNAL, 1).await;
         run.cancel("enough").await.unwrap();
-        assert_eq!(ended(&run).await.unwrap_err().kind, Kind::Cancelled, "{kind}");
+        assert_eq!(ended(&run).await.unwrap_err().kind, FailureKind::Cancelled, "{kind}");
         assert_eq!(bench.attempts().len(), 1, "{kind}");
     }
     // None of them is still at it: the host would wait for it.
@@ -283,7 +283,7 @@ async fn an_attempt_that_a_crash_cuts_off_is_made_again_with_its_key_unless_once
             let attempts = bench.attempts();
             let key = format!("{}/1", run.id());
             if once {
-                assert_eq!(result.unwrap_err().kind, Kind::Interrupted, "{kind}");
+                assert_eq!(result.unwrap_err().kind, FailureKind::Interrupted, "{kind}");
                 assert_eq!(attempts, [key], "{kind}");
             } else {
                 assert!(is_done(kind, &result.unwrap()), "{kind}");

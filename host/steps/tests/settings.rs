@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{Body, Host, Kind, MemoryWorld, Status, Value};
+use durhai::{EventBody, FailureKind, Host, MemoryWorld, Status, Value};
 use durhai_steps::{BuiltinSteps, DeclaredSteps, Given, Reload, SettingsSource, StepEnvHandle, follow};
 use serde_json::json;
 use tempfile::TempDir;
@@ -63,7 +63,7 @@ impl Place {
         assert_eq!(self.reload().await, Reload::Applied { file, findings: Vec::new() });
     }
 
-    async fn call(&self, step: &str) -> Result<Value, Kind> {
+    async fn call(&self, step: &str) -> Result<Value, FailureKind> {
         self.host.call_step(step, json!(1)).await.map_err(|failure| failure.kind)
     }
 
@@ -105,7 +105,7 @@ async fn an_attempt_ends_with_the_command_it_began_with() {
     let retrying: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.body {
-            Body::StepRetrying { error, .. } => Some(&*error.message),
+            EventBody::StepRetrying { error, .. } => Some(&*error.message),
             _ => None,
         })
         .collect();
@@ -140,13 +140,13 @@ async fn rules_permissions_and_variables_follow() {
     let slow = "[steps.slow]\ncommand = [\"/bin/sleep\", \"600\"]\ntimeout = \"50ms\"\n[permissions]\nread = [\".\"]\n";
     fs::write(place.path("durhai.toml"), slow).unwrap();
     place.applied().await;
-    assert_eq!(place.call("slow").await, Err(Kind::Timeout));
+    assert_eq!(place.call("slow").await, Err(FailureKind::Timeout));
     assert_eq!(place.host.call_step("file.read", read.clone()).await.unwrap(), "hi");
 
     fs::write(place.path("vars"), "GREETING=hello\n").unwrap();
     place.save("env_file = \"vars\"\n[permissions]\nenv = [\"GREETING\"]\n");
     place.applied().await;
-    assert_eq!(place.call("slow").await, Err(Kind::UnknownStep));
+    assert_eq!(place.call("slow").await, Err(FailureKind::UnknownStep));
     let greeting = json!({ "name": "GREETING" });
     assert_eq!(place.host.call_step("env.get", greeting.clone()).await.unwrap(), "hello");
     fs::write(place.path("vars"), "GREETING=good bye\n").unwrap();

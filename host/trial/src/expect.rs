@@ -1,6 +1,6 @@
 //! Assertions.
 
-use durhai::{Kind, Status, Value};
+use durhai::{FailureKind, Status, Value};
 use rhai::{Dynamic, Engine, NativeCallContext, Position};
 
 use crate::api::{Hand, RunRef, calls, context, describe, refuse, run_of, show};
@@ -149,7 +149,7 @@ fn of_runs(engine: &mut Engine, hand: &Hand) {
     let h = hand.clone();
     engine.register_fn("failed", move |ctx: NativeCallContext<'_>, it: &mut Expectation, kind: &str| {
         let at = ctx.call_position();
-        let kind: Kind = kind.parse().map_err(|()| refuse(at, format!("there is no kind of error {kind:?}")))?;
+        let kind: FailureKind = kind.parse().map_err(|()| refuse(at, format!("there is no kind of error {kind:?}")))?;
         let (view, text) = is(&h, &ctx, it, "failed", Status::Failed)?;
         let found = view.error.as_ref().map(|error| error.kind);
         check(&h, at, found == Some(kind), || {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use durhai::event::Site;
-use durhai::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
+use durhai::{Event, EventBody, Failure, FailureKind, Millis, RunId, StepId, Value};
 
 /// One attempt of a step, as a test sees it: attempts that only a crash interrupted are the same one.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Ledger {
     }
 
     pub fn read(&mut self, run: &RunId, event: Event) {
-        if let Body::RunCreated(created) = &event.body {
+        if let EventBody::RunCreated(created) = &event.body {
             self.workflow = created.workflow.as_str().into();
         }
         if let Some(id) = event.step_id.clone() {
@@ -76,7 +76,7 @@ impl Ledger {
 
     fn of_call(&mut self, run: &RunId, id: StepId, event: &Event) {
         match &event.body {
-            Body::StepStarted { name, input, attempt, .. } => {
+            EventBody::StepStarted { name, input, attempt, .. } => {
                 let step = self.steps.entry(id.clone()).or_insert_with(|| Step {
                     name: name.clone(),
                     input: input.clone().unwrap_or_default(),
@@ -99,17 +99,17 @@ impl Ledger {
                 });
                 self.open.insert(id, Open { call, number: *attempt });
             }
-            Body::StepRetrying { error, .. } => {
+            EventBody::StepRetrying { error, .. } => {
                 self.open.remove(&id);
                 // One that never began, or that a crash interrupted, is made again.
-                if error.kind != Kind::Interrupted {
+                if error.kind != FailureKind::Interrupted {
                     self.end(&id, Err(error.clone()));
                 }
             }
-            Body::StepCompleted { output } => self.end(&id, Ok(Value::clone(output))),
-            Body::StepFailed { error } => self.end(&id, Err(error.clone())),
-            Body::HookOpened { token, url, .. } => self.hooks.push((id, token.clone(), url.clone())),
-            Body::HookClosed => self.hooks.retain(|(hook, ..)| *hook != id),
+            EventBody::StepCompleted { output } => self.end(&id, Ok(Value::clone(output))),
+            EventBody::StepFailed { error } => self.end(&id, Err(error.clone())),
+            EventBody::HookOpened { token, url, .. } => self.hooks.push((id, token.clone(), url.clone())),
+            EventBody::HookClosed => self.hooks.retain(|(hook, ..)| *hook != id),
             _ => {}
         }
     }

@@ -28,7 +28,7 @@ pub fn explain(error: &ParseErrorType, at: Position, text: &str) -> Option<(Posi
     let place = Position::new(at.line()?.min(65_535) as u16, token.column.min(65_535) as u16);
     let own = OWN.contains(&token.text) || ["print", ":", "{", "[", "<"].contains(&token.text);
     let message = match token.kind {
-        Kind::Single => format!("single quotes hold one character: {sentence}"),
+        TokenKind::Single => format!("single quotes hold one character: {sentence}"),
         _ if own => sentence.to_owned(),
         _ => format!("there is no `{}` here: {sentence}", token.text),
     };
@@ -36,7 +36,7 @@ pub fn explain(error: &ParseErrorType, at: Position, text: &str) -> Option<(Posi
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TokenKind {
     Word,
     Number,
     /// In double quotes or backticks.
@@ -48,7 +48,7 @@ enum Kind {
 
 #[derive(Debug)]
 struct Token<'a> {
-    kind: Kind,
+    kind: TokenKind,
     text: &'a str,
     /// From 1, in characters.
     column: usize,
@@ -75,18 +75,18 @@ fn tokens(line: &str) -> Vec<Token<'_>> {
                 continue;
             }
             _ if rest.starts_with("//") => break,
-            c if c.is_ascii_digit() => (Kind::Number, rest.find(|c| !word(c)).unwrap_or(rest.len())),
-            c if word(c) => (Kind::Word, rest.find(|c| !word(c)).unwrap_or(rest.len())),
-            '"' | '`' => (Kind::Text, quoted(rest, first)),
+            c if c.is_ascii_digit() => (TokenKind::Number, rest.find(|c| !word(c)).unwrap_or(rest.len())),
+            c if word(c) => (TokenKind::Word, rest.find(|c| !word(c)).unwrap_or(rest.len())),
+            '"' | '`' => (TokenKind::Text, quoted(rest, first)),
             '\'' => {
                 let length = quoted(rest, first);
                 let inside = rest[1..length].trim_end_matches('\'');
                 let one = inside.chars().count() == 1 || inside.starts_with('\\');
-                (if one { Kind::Text } else { Kind::Single }, length)
+                (if one { TokenKind::Text } else { TokenKind::Single }, length)
             }
             c => {
                 let symbol = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol));
-                (Kind::Symbol, symbol.map_or(c.len_utf8(), |symbol| symbol.len()))
+                (TokenKind::Symbol, symbol.map_or(c.len_utf8(), |symbol| symbol.len()))
             }
         };
         let text = &rest[..length];
@@ -153,7 +153,7 @@ impl Line<'_> {
         self.tokens.get(at).map_or("", |token| token.text)
     }
 
-    fn kind(&self, at: usize) -> Option<Kind> {
+    fn kind(&self, at: usize) -> Option<TokenKind> {
         self.tokens.get(at).map(|token| token.kind)
     }
 
@@ -169,8 +169,8 @@ impl Line<'_> {
     fn is_value(&self, at: Option<usize>) -> bool {
         let Some(token) = at.and_then(|at| self.tokens.get(at)) else { return false };
         match token.kind {
-            Kind::Word => !OWN.contains(&token.text) || ["true", "false", "this"].contains(&token.text),
-            Kind::Symbol => [")", "]", "}"].contains(&token.text),
+            TokenKind::Word => !OWN.contains(&token.text) || ["true", "false", "this"].contains(&token.text),
+            TokenKind::Symbol => [")", "]", "}"].contains(&token.text),
             _ => true,
         }
     }
@@ -178,7 +178,7 @@ impl Line<'_> {
     /// The bracket that is open at a token.
     fn inside(&self, at: usize) -> &str {
         let mut open = Vec::new();
-        for token in self.tokens[..at].iter().filter(|token| token.kind == Kind::Symbol) {
+        for token in self.tokens[..at].iter().filter(|token| token.kind == TokenKind::Symbol) {
             match token.text {
                 "(" | "[" | "{" | "#{" | "?[" => open.push(token.text),
                 ")" | "]" | "}" => drop(open.pop()),
@@ -192,10 +192,12 @@ impl Line<'_> {
     fn foreign(&self, at: usize) -> Option<&'static str> {
         let token = self.tokens.get(at)?;
         match token.kind {
-            Kind::Word => self.word(at, token.text),
-            Kind::Symbol => self.symbol(at, token.text),
-            Kind::Single => Some("a string is written \"…\", or `…` with ${…} in it"),
-            Kind::Text if token.touches && self.kind(at - 1) == Some(Kind::Text) && self.before(at) == "\"\"" => {
+            TokenKind::Word => self.word(at, token.text),
+            TokenKind::Symbol => self.symbol(at, token.text),
+            TokenKind::Single => Some("a string is written \"…\", or `…` with ${…} in it"),
+            TokenKind::Text
+                if token.touches && self.kind(at - 1) == Some(TokenKind::Text) && self.before(at) == "\"\"" =>
+            {
                 Some("a string over several lines is written in backticks")
             }
             _ => None,
@@ -206,7 +208,7 @@ impl Line<'_> {
     fn word(&self, at: usize, word: &str) -> Option<&'static str> {
         let (before, next, last) = (self.before(at), self.text(at + 1), at + 1 == self.tokens.len());
         let first = at == 0 || before == "}" || before == ";" || before == "{";
-        let name_next = self.kind(at + 1) == Some(Kind::Word) && !OWN.contains(&next);
+        let name_next = self.kind(at + 1) == Some(TokenKind::Word) && !OWN.contains(&next);
         // A key of a map, a field, a name that is declared: no word of another language.
         if before == "." && word == "nil" && next == "?" {
             return Some("`x == ()` asks whether there is nothing");
@@ -250,7 +252,7 @@ impl Line<'_> {
             "if" if self.is_value(at.checked_sub(1)) && !["}", ")", ";"].contains(&before) => CHOICE,
             "if" if next == "let" => "a value is there or it is `()`: `if x != () { … }`",
             "from" if first && name_next || self.tokens[..at].iter().any(|token| token.text == "import") => IMPORT,
-            "import" if first && self.kind(at + 1) != Some(Kind::Text) => IMPORT,
+            "import" if first && self.kind(at + 1) != Some(TokenKind::Text) => IMPORT,
             "class" | "struct" | "interface" | "enum" | "trait" | "impl" | "record" if name_next => OBJECT,
             "type" if name_next => TYPES,
             "typeof" if name_next || next == "(" => "`type_of(x)` gives the name of a value's type",
@@ -266,7 +268,7 @@ impl Line<'_> {
             "pub" if next == "fn" || name_next => {
                 "functions of a module can be called from outside unless they are `private`"
             }
-            "f" | "r" | "b" | "u" if self.kind(at + 1) == Some(Kind::Text) && self.touches(at + 1) => {
+            "f" | "r" | "b" | "u" if self.kind(at + 1) == Some(TokenKind::Text) && self.touches(at + 1) => {
                 "a string in backticks fills values in: `hello ${x}`"
             }
             "defer" if name_next => "what is undone later is a compensation: `import \"std/saga\" as saga;`",
@@ -356,7 +358,7 @@ impl Line<'_> {
             "->" => "a closure is written `|x| …`",
             "++" => "`x += 1` counts up",
             "--" if self.is_value(at.checked_sub(1))
-                || self.kind(at + 1) == Some(Kind::Word) && self.touches(at + 1) =>
+                || self.kind(at + 1) == Some(TokenKind::Word) && self.touches(at + 1) =>
             {
                 "`x -= 1` counts down"
             }
@@ -386,8 +388,10 @@ impl Line<'_> {
                 TYPES
             }
             "{" | "[" if ["let", "const"].contains(&before) => FIELDS,
-            "<" if self.kind(at.wrapping_sub(1)) == Some(Kind::Word) && before.starts_with(char::is_uppercase) => TYPES,
-            ".." if self.is_value(at.checked_sub(1)) && self.kind(at + 1) == Some(Kind::Text) => {
+            "<" if self.kind(at.wrapping_sub(1)) == Some(TokenKind::Word) && before.starts_with(char::is_uppercase) => {
+                TYPES
+            }
+            ".." if self.is_value(at.checked_sub(1)) && self.kind(at + 1) == Some(TokenKind::Text) => {
                 "`a + b` puts texts together"
             }
             _ => return None,

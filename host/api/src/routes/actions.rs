@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::extract::{Body, OfRun};
+use crate::extract::{JsonBody, OfRun};
 use crate::problem::Problem;
 
 /// 202 and the id: the run will act on it.
@@ -48,7 +48,7 @@ pub(super) struct Nothing {}
         (status = 409, description = "The run has ended."),
     ),
 )]
-pub(super) async fn signal(OfRun(run): OfRun, Body(signal): Body<Signal>) -> Accepted {
+pub(super) async fn signal(OfRun(run): OfRun, JsonBody(signal): JsonBody<Signal>) -> Accepted {
     match &signal.id {
         Some(id) => run.signal_once(&signal.name, &signal.payload, id).await?,
         None => run.signal(&signal.name, &signal.payload).await?,
@@ -68,7 +68,7 @@ pub(super) async fn signal(OfRun(run): OfRun, Body(signal): Body<Signal>) -> Acc
         (status = 409, description = "The run has ended."),
     ),
 )]
-pub(super) async fn cancel(OfRun(run): OfRun, Body(Reason { reason }): Body<Reason>) -> Accepted {
+pub(super) async fn cancel(OfRun(run): OfRun, JsonBody(Reason { reason }): JsonBody<Reason>) -> Accepted {
     run.cancel(&reason).await?;
     accepted(&run)
 }
@@ -85,7 +85,7 @@ pub(super) async fn cancel(OfRun(run): OfRun, Body(Reason { reason }): Body<Reas
         (status = 409, description = "The run has ended."),
     ),
 )]
-pub(super) async fn terminate(OfRun(run): OfRun, Body(Reason { reason }): Body<Reason>) -> Accepted {
+pub(super) async fn terminate(OfRun(run): OfRun, JsonBody(Reason { reason }): JsonBody<Reason>) -> Accepted {
     run.terminate(&reason).await?;
     accepted(&run)
 }
@@ -102,7 +102,7 @@ pub(super) async fn terminate(OfRun(run): OfRun, Body(Reason { reason }): Body<R
         (status = 409, description = "The run is not parked."),
     ),
 )]
-pub(super) async fn unpark(OfRun(run): OfRun, Body(Nothing {}): Body<Nothing>) -> Accepted {
+pub(super) async fn unpark(OfRun(run): OfRun, JsonBody(Nothing {}): JsonBody<Nothing>) -> Accepted {
     run.unpark().await?;
     accepted(&run)
 }
@@ -126,7 +126,7 @@ pub(super) async fn unpark(OfRun(run): OfRun, Body(Nothing {}): Body<Nothing>) -
 )]
 pub(super) async fn retry(
     OfRun(run): OfRun,
-    Body(Nothing {}): Body<Nothing>,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
     let (status, next) = match run.retried().await? {
         Some(next) => (StatusCode::OK, next),

@@ -7,7 +7,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::actions::{Accepted, accepted};
-use crate::extract::{Body, OfRun};
+use crate::extract::{JsonBody, OfRun};
 use crate::problem::Problem;
 
 #[derive(Deserialize, ToSchema)]
@@ -45,7 +45,7 @@ pub(super) async fn suspensions(OfRun(run): OfRun) -> Result<Json<Value>, Proble
         (status = 409, description = "Nobody is asked that, or it is not clear which question is meant."),
     ),
 )]
-pub(super) async fn resume(OfRun(run): OfRun, Body(Answer { label, data }): Body<Answer>) -> Accepted {
+pub(super) async fn resume(OfRun(run): OfRun, JsonBody(Answer { label, data }): JsonBody<Answer>) -> Accepted {
     run.resume(label.as_deref(), &data).await?;
     accepted(&run)
 }

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::app::Shared;
 use crate::cut::Cut;
-use crate::extract::{Body, OfRun, Params, WHOLE};
+use crate::extract::{JsonBody, OfRun, Params, WHOLE};
 use crate::idempotency;
 use crate::openapi;
 use crate::problem::Problem;
@@ -97,7 +97,7 @@ fn is_zero(priority: &i32) -> bool {
 pub(super) async fn start(
     State(app): State<Shared>,
     headers: HeaderMap,
-    Body(body): Body<Started>,
+    JsonBody(body): JsonBody<Started>,
 ) -> Result<Response, Problem> {
     let (id, key) = one_id(&headers, body.id)?;
     let known = match &id {
@@ -264,7 +264,10 @@ pub(super) async fn streams(OfRun(run): OfRun) -> Result<Json<Value>, Problem> {
         (status = 200, description = "What was removed.", body = ref("#/components/schemas/Purged")),
     ),
 )]
-pub(super) async fn purge(State(app): State<Shared>, Body(body): Body<Purging>) -> Result<Json<Purged>, Problem> {
+pub(super) async fn purge(
+    State(app): State<Shared>,
+    JsonBody(body): JsonBody<Purging>,
+) -> Result<Json<Purged>, Problem> {
     let Purging { ended_before, status, workflow, all } = body;
     let filtered = ended_before.is_some() || !status.is_empty() || workflow.is_some();
     match (filtered, all) {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::actions::Nothing;
 use crate::app::{App, Shared};
-use crate::extract::{Body, Named};
+use crate::extract::{JsonBody, Named};
 use crate::problem::{Problem, ProblemKind};
 
 /// Lists the workflows that start by themselves.
@@ -40,7 +40,7 @@ pub(super) async fn list(State(app): State<Shared>) -> Result<Json<Value>, Probl
 pub(super) async fn pause(
     State(app): State<Shared>,
     Named(name): Named<String>,
-    Body(Nothing {}): Body<Nothing>,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
 ) -> Result<Json<ScheduleView>, Problem> {
     app.host.pause_schedule(&name).await?;
     one(&app, &name).await
@@ -60,7 +60,7 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(app): State<Shared>,
     Named(name): Named<String>,
-    Body(Nothing {}): Body<Nothing>,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
 ) -> Result<Json<ScheduleView>, Problem> {
     app.host.resume_schedule(&name).await?;
     one(&app, &name).await
@@ -81,7 +81,7 @@ pub(super) async fn resume(
 pub(super) async fn trigger(
     State(app): State<Shared>,
     Named(name): Named<String>,
-    Body(Nothing {}): Body<Nothing>,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
     let run = app.host.trigger_schedule(&name).await?;
     Ok((StatusCode::CREATED, Json(run.view().await?)))

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::extract::{Body, OfRun, Params, WHOLE};
+use crate::extract::{JsonBody, OfRun, Params, WHOLE};
 use crate::problem::Problem;
 
 /// Events of a trace that wait for the reader; the trace waits where there are more.
@@ -33,7 +33,10 @@ const PIECE: usize = 256;
         (status = 422, description = "The script is wrong."),
     ),
 )]
-pub(super) async fn replay(OfRun(run): OfRun, Body(options): Body<ReplayOptions>) -> Result<Json<ReplayView>, Problem> {
+pub(super) async fn replay(
+    OfRun(run): OfRun,
+    JsonBody(options): JsonBody<ReplayOptions>,
+) -> Result<Json<ReplayView>, Problem> {
     Ok(Json(run.replay(options).await?))
 }
 
@@ -86,7 +89,10 @@ pub(super) async fn trace(OfRun(run): OfRun, mut params: Params) -> Result<Respo
         (status = 422, description = "The script is wrong."),
     ),
 )]
-pub(super) async fn trace_with(OfRun(run): OfRun, Body(options): Body<ReplayOptions>) -> Result<Response, Problem> {
+pub(super) async fn trace_with(
+    OfRun(run): OfRun,
+    JsonBody(options): JsonBody<ReplayOptions>,
+) -> Result<Response, Problem> {
     traced(run, options).await
 }
 
@@ -103,7 +109,10 @@ pub(super) async fn trace_with(OfRun(run): OfRun, Body(options): Body<ReplayOpti
         (status = 422, description = "The script is wrong."),
     ),
 )]
-pub(super) async fn fork(OfRun(run): OfRun, Body(fork): Body<Fork>) -> Result<(StatusCode, Json<RunView>), Problem> {
+pub(super) async fn fork(
+    OfRun(run): OfRun,
+    JsonBody(fork): JsonBody<Fork>,
+) -> Result<(StatusCode, Json<RunView>), Problem> {
     Ok((StatusCode::CREATED, Json(run.fork(fork).await?.view().await?)))
 }
 

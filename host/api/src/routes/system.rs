@@ -15,7 +15,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::{Shared, now};
-use crate::extract::{Body, Named};
+use crate::extract::{JsonBody, Named};
 use crate::problem::{Problem, ProblemKind};
 
 #[derive(Deserialize, ToSchema)]
@@ -116,7 +116,7 @@ pub(super) async fn steps(State(app): State<Shared>) -> Json<Value> {
 pub(super) async fn call_step(
     State(app): State<Shared>,
     Named(name): Named<String>,
-    Body(Call { input }): Body<Call>,
+    JsonBody(Call { input }): JsonBody<Call>,
 ) -> Result<Json<Value>, Problem> {
     let output = app.host.call_step(&name, input).await.map_err(Problem::of_step)?;
     Ok(Json(json!({ "output": output })))

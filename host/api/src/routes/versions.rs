@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::Shared;
-use crate::extract::{Body, Named, OfRun};
+use crate::extract::{JsonBody, Named, OfRun};
 use crate::problem::{Problem, ProblemKind};
 
 /// The body of both `migrate` routes.
@@ -89,7 +89,7 @@ pub(super) async fn gate(State(app): State<Shared>, Named(name): Named<String>) 
 pub(super) async fn migrate_all(
     State(app): State<Shared>,
     Named(name): Named<String>,
-    Body(Migrating { to, dry_run }): Body<Migrating>,
+    JsonBody(Migrating { to, dry_run }): JsonBody<Migrating>,
 ) -> Result<Json<MigrateReport>, Problem> {
     let to = target(&app.host, &name, to).await?;
     let query = Query { workflow: Some(name), ..Query::default() };
@@ -112,7 +112,7 @@ pub(super) async fn migrate_all(
 pub(super) async fn migrate(
     State(app): State<Shared>,
     OfRun(run): OfRun,
-    Body(Migrating { to, dry_run }): Body<Migrating>,
+    JsonBody(Migrating { to, dry_run }): JsonBody<Migrating>,
 ) -> Result<Json<Migration>, Problem> {
     let workflow = run.view().await?.workflow;
     let to = target(&app.host, &workflow, to).await?;

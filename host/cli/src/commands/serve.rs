@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use durhai::versions::Report;
 use durhai::view::Committed;
-use durhai::{Body, HostBuilder, MemoryWorld, Status, WorkflowView};
+use durhai::{EventBody, HostBuilder, MemoryWorld, Status, WorkflowView};
 use durhai_api::{Config, Limits, Token};
 use durhai_steps::Reload;
 use serde_json::json;
@@ -215,7 +215,7 @@ impl News<'_> {
     fn commit(&self, commit: &Committed) {
         let Committed { run, status, .. } = commit;
         // Others suspend at once only where tasks do; each question is news.
-        let asks = commit.events.iter().any(|event| matches!(event.body, Body::Suspended { .. }));
+        let asks = commit.events.iter().any(|event| matches!(event.body, EventBody::Suspended { .. }));
         if self.quiet || !(status.is_terminal() || *status == Status::Parked || asks) {
             return;
         }

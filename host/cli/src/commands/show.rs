@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use durhai::view::{PlaceView, Suspension};
-use durhai::{Body, Event, Query, RunId, RunView, Status, StepId, Value};
+use durhai::{Event, EventBody, Query, RunId, RunView, Status, StepId, Value};
 use serde::Serialize;
 
 use crate::args::{Globals, OneRun};
@@ -84,10 +84,10 @@ async fn open_hooks(client: &Client, id: &str) -> Result<Vec<Hook>, Fail> {
         let last = page.len() < PAGE;
         for Event { step_id, body, .. } in page {
             match (step_id, body) {
-                (Some(id), Body::HookOpened { token, url, .. }) => {
+                (Some(id), EventBody::HookOpened { token, url, .. }) => {
                     drop(open.insert(id.clone(), Hook { step_id: id, token, url }))
                 }
-                (Some(id), Body::HookClosed) => drop(open.remove(&id)),
+                (Some(id), EventBody::HookClosed) => drop(open.remove(&id)),
                 _ => {}
             }
         }

@@ -7,7 +7,7 @@ use super::migration::Migrations;
 use super::recorded::Recorded;
 use super::taken_over::TakenOver;
 use super::turn::Command;
-use crate::{Body, Event, Failure, Kind, Millis, Site, StepId, Version};
+use crate::{Event, EventBody, Failure, FailureKind, Millis, Site, StepId, Version};
 
 pub(super) struct Cursor {
     /// Recorded events that were not yet handed over.
@@ -38,7 +38,7 @@ pub(super) struct Asked {
     /// It was not recorded: the world must act.
     pub new: bool,
     /// What was, otherwise: its moments and names hold.
-    pub recorded: Option<Body>,
+    pub recorded: Option<EventBody>,
 }
 
 /// Why a script cannot go on.
@@ -49,7 +49,7 @@ pub(super) enum Stop {
     /// The log answers a call that the script did not make.
     Unasked(&'static str),
     /// The log ends where the script stands, by this event.
-    LogEnds(Box<Body>),
+    LogEnds(Box<EventBody>),
     /// The log has all the events it may have.
     LogFull,
 }
@@ -132,7 +132,7 @@ impl Cursor {
         while let Some(next) = self.history.front() {
             // What a version asked for beyond what the version before it did stands behind the move, what a run asked for
             // beyond the log that it took over behind its own beginning.
-            let moved = matches!(next.body, Body::RunMigrated { .. } | Body::RunStarted { again: Some(_) });
+            let moved = matches!(next.body, EventBody::RunMigrated { .. } | EventBody::RunStarted { again: Some(_) });
             if !moved && !next.body.is_asked() {
                 break;
             }
@@ -160,20 +160,19 @@ impl Cursor {
 
     /// Part of the log is left, and the beginning of the run is in it.
     pub fn begins_in_log(&self) -> bool {
-        self.history.iter().any(|event| matches!(event.body, Body::RunStarted { .. }))
+        self.history.iter().any(|event| matches!(event.body, EventBody::RunStarted { .. }))
     }
 
     /// The log ends by a termination, and nothing else is left in it.
     pub fn only_terminated(&self) -> bool {
-        let terminated =
-            |event: &Event| matches!(&event.body, Body::RunFailed { error } if error.kind == Kind::Terminated);
+        let terminated = |event: &Event| matches!(&event.body, EventBody::RunFailed { error } if error.kind == FailureKind::Terminated);
         self.history.is_empty() && self.recorded.only().is_some_and(terminated)
     }
 
     /// The event by which the log ends where the script stands, in the middle of what it did: the run was terminated
     /// there, or came to a limit, which need not be the same everywhere. What it would do next never happened.
-    pub fn end_here(&self) -> Option<&Body> {
-        let cut_off = |end: &Body| matches!(end, Body::RunFailed { error } if matches!(error.kind, Kind::Terminated | Kind::Limit));
+    pub fn end_here(&self) -> Option<&EventBody> {
+        let cut_off = |end: &EventBody| matches!(end, EventBody::RunFailed { error } if matches!(error.kind, FailureKind::Terminated | FailureKind::Limit));
         let last = self.recorded.only().filter(|_| self.history.is_empty())?;
         Some(&last.body).filter(|end| cut_off(end))
     }
@@ -192,7 +191,7 @@ impl Cursor {
     // ---- new events
 
     /// Asks for an event: matches it with what is recorded, or makes it.
-    pub fn ask(&mut self, id: Option<&StepId>, site: Option<&Site>, body: Body) -> Result<Asked, Stop> {
+    pub fn ask(&mut self, id: Option<&StepId>, site: Option<&Site>, body: EventBody) -> Result<Asked, Stop> {
         if let Some(event) = self.recorded.take(id, &body) {
             return match divergence::fits(&event.body, &body) {
                 Ok(()) => Ok(Asked { at: event.at, seq: event.seq, new: false, recorded: Some(event.body) }),
@@ -233,7 +232,7 @@ impl Cursor {
     }
 
     /// Appends a new event; when it happened, and its number.
-    pub fn push(&mut self, step_id: Option<StepId>, site: Option<Site>, body: Body) -> (Millis, u64) {
+    pub fn push(&mut self, step_id: Option<StepId>, site: Option<Site>, body: EventBody) -> (Millis, u64) {
         self.last_seq += 1;
         self.last_at = self.now();
         self.events.push(Event { seq: self.last_seq, at: self.last_at, step_id, site, body });
@@ -243,14 +242,14 @@ impl Cursor {
     /// The run moves to another version.
     pub fn migrate(&mut self, now: Millis, from: Version, to: Version) {
         self.set_wall(now);
-        let (_, seq) = self.push(None, None, Body::RunMigrated { from, to: to.clone() });
+        let (_, seq) = self.push(None, None, EventBody::RunMigrated { from, to: to.clone() });
         self.migrations.add(seq, to);
     }
 
     /// The error that the script ends with beyond its log, if that is what it does.
     pub fn new_failure(&self) -> Option<&Failure> {
         match self.events.last().map(|event| &event.body) {
-            Some(Body::RunFailed { error }) => Some(error),
+            Some(EventBody::RunFailed { error }) => Some(error),
             _ => None,
         }
     }

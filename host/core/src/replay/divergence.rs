@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, Event, Kind, Site, StepId, Value};
+use crate::{Event, EventBody, FailureKind, Site, StepId, Value};
 
 /// Recorded and asked, side by side. The log is untouched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,12 +36,12 @@ pub struct Side {
 }
 
 impl Side {
-    pub(super) fn of(body: &Body, site: Option<&Site>) -> Self {
+    pub(super) fn of(body: &EventBody, site: Option<&Site>) -> Self {
         let (what, input) = describe(body);
         let site = match (site, body) {
             (Some(site), _) => site.to_string(),
             // The end of a script is no call; its error knows where it came from.
-            (None, Body::RunFailed { error }) => error.place.as_deref().map_or_else(String::new, |place| {
+            (None, EventBody::RunFailed { error }) => error.place.as_deref().map_or_else(String::new, |place| {
                 format!("{}:{}:{}", place.file.trim_end_matches(".rhai"), place.line, place.column)
             }),
             (None, _) => String::new(),
@@ -56,38 +56,38 @@ impl Side {
 }
 
 /// How a call looks in a script.
-fn describe(body: &Body) -> (String, Value) {
+fn describe(body: &EventBody) -> (String, Value) {
     match body {
-        Body::StepStarted { name, input, .. } => {
+        EventBody::StepStarted { name, input, .. } => {
             (format!("use_step({name:?})"), input.as_deref().cloned().unwrap_or_default())
         }
-        Body::TimerStarted { .. } => ("a timer".into(), Value::Null),
-        Body::HookOpened { token, .. } | Body::HookConflict { token, .. } => {
+        EventBody::TimerStarted { .. } => ("a timer".into(), Value::Null),
+        EventBody::HookOpened { token, .. } | EventBody::HookConflict { token, .. } => {
             (if token.is_empty() { "hook()".into() } else { format!("hook(#{{ token: {token:?} }})") }, Value::Null)
         }
-        Body::HookClosed => ("the closing of a hook".into(), Value::Null),
-        Body::Suspended { payload, .. } => ("suspend".into(), Value::clone(payload)),
-        Body::ChildStarted { name, input, detached, .. } => {
+        EventBody::HookClosed => ("the closing of a hook".into(), Value::Null),
+        EventBody::Suspended { payload, .. } => ("suspend".into(), Value::clone(payload)),
+        EventBody::ChildStarted { name, input, detached, .. } => {
             let call = if *detached { "start_workflow" } else { "run_workflow" };
             (format!("{call}({name:?})"), (**input).clone())
         }
-        Body::ChildFailed { error } if error.kind == Kind::Cancelled => {
+        EventBody::ChildFailed { error } if error.kind == FailureKind::Cancelled => {
             ("the cancellation of a child".into(), Value::Null)
         }
-        Body::RunContinued { .. } => ("continue_as_new".into(), Value::Null),
-        Body::StepFailed { .. } => ("the cancellation of a step".into(), Value::Null),
-        Body::SignalReceived { name, .. } => (format!("signal {name:?}"), Value::Null),
-        Body::RunCompleted { output } => ("the end of the script".into(), Value::clone(output)),
-        Body::RunFailed { error } => (format!("the failure of the script ({})", error.message), Value::Null),
+        EventBody::RunContinued { .. } => ("continue_as_new".into(), Value::Null),
+        EventBody::StepFailed { .. } => ("the cancellation of a step".into(), Value::Null),
+        EventBody::SignalReceived { name, .. } => (format!("signal {name:?}"), Value::Null),
+        EventBody::RunCompleted { output } => ("the end of the script".into(), Value::clone(output)),
+        EventBody::RunFailed { error } => (format!("the failure of the script ({})", error.message), Value::Null),
         other => (other.name().into(), Value::Null),
     }
 }
 
 /// Whether what is asked now may stand for what was recorded. Names, kinds and inputs count; lengths of timers do not,
 /// the recorded moment holds.
-pub(super) fn fits(recorded: &Body, asked: &Body) -> Result<(), &'static str> {
+pub(super) fn fits(recorded: &EventBody, asked: &EventBody) -> Result<(), &'static str> {
     match (recorded, asked) {
-        (Body::StepStarted { name, input, .. }, Body::StepStarted { name: name2, input: input2, .. }) => {
+        (EventBody::StepStarted { name, input, .. }, EventBody::StepStarted { name: name2, input: input2, .. }) => {
             if name != name2 {
                 Err("another step is asked for")
             } else if input.as_deref().unwrap_or(&Value::Null) != input2.as_deref().unwrap_or(&Value::Null) {
@@ -96,7 +96,7 @@ pub(super) fn fits(recorded: &Body, asked: &Body) -> Result<(), &'static str> {
                 Ok(())
             }
         }
-        (Body::ChildStarted { name, input, .. }, Body::ChildStarted { name: name2, input: input2, .. }) => {
+        (EventBody::ChildStarted { name, input, .. }, EventBody::ChildStarted { name: name2, input: input2, .. }) => {
             if name != name2 {
                 Err("another workflow is run")
             } else if input != input2 {
@@ -105,10 +105,12 @@ pub(super) fn fits(recorded: &Body, asked: &Body) -> Result<(), &'static str> {
                 Ok(())
             }
         }
-        (Body::Suspended { payload, .. }, Body::Suspended { payload: payload2, .. }) if payload != payload2 => {
+        (EventBody::Suspended { payload, .. }, EventBody::Suspended { payload: payload2, .. })
+            if payload != payload2 =>
+        {
             Err("another question is asked")
         }
-        (Body::RunCompleted { output }, Body::RunCompleted { output: output2 }) if output != output2 => {
+        (EventBody::RunCompleted { output }, EventBody::RunCompleted { output: output2 }) if output != output2 => {
             Err("the script ends with another output")
         }
         (recorded, asked) if std::mem::discriminant(recorded) == std::mem::discriminant(asked) => Ok(()),

@@ -9,13 +9,13 @@ use super::life::{BodyEnd, Life};
 use super::limits;
 use super::open::successor;
 use super::turn::Verdict;
-use crate::{Body, Failure, Kind, Value};
+use crate::{EventBody, Failure, FailureKind, Value};
 
 impl Replay {
     /// Ends the run as failed, whatever the script does. Afterwards `call` answers `Stop`.
     pub fn fail(&mut self, failure: Failure) {
         if !self.life.is_over() {
-            self.finish(Body::RunFailed { error: failure }, None);
+            self.finish(EventBody::RunFailed { error: failure }, None);
         }
     }
 
@@ -31,7 +31,7 @@ impl Replay {
         if self.cursor.is_through()
             && let Some(reason) = self.queue.take_termination()
         {
-            self.fail(Failure::new(Kind::Terminated, reason));
+            self.fail(Failure::new(FailureKind::Terminated, reason));
         }
         self.life.is_over()
     }
@@ -107,7 +107,7 @@ impl Replay {
     }
 
     /// Ends the run by a terminal event, recorded or new; `successor`: the input of the run that goes on.
-    pub(super) fn finish(&mut self, body: Body, successor: Option<Value>) {
+    pub(super) fn finish(&mut self, body: EventBody, successor: Option<Value>) {
         if self.ends_here() {
             return;
         }

@@ -6,8 +6,8 @@ use super::Replay;
 use super::outputs::StoredOutputs;
 use super::tasks::TaskState;
 use super::turn::{Command, Input, Turn, Verdict, WaitingFor};
-use crate::event::{Again, Created, Times};
-use crate::{Body, Failure, Millis, RunId, Status, StepId, Value, Version};
+use crate::event::{Created, OpenTimes, Takeover};
+use crate::{EventBody, Failure, Millis, RunId, Status, StepId, Value, Version};
 
 impl Replay {
     // ---- inputs
@@ -75,10 +75,10 @@ impl Replay {
         }
         self.cursor.set_wall(now);
         let again = match times {
-            Times::Anew => Again::Anew,
-            Times::StoodAt(at) => Again::Paused(self.cursor.wall().saturating_sub(at)),
+            OpenTimes::Anew => Takeover::Anew,
+            OpenTimes::StoodAt(at) => Takeover::Paused(self.cursor.wall().saturating_sub(at)),
         };
-        let (at, seq) = self.cursor.push(None, None, Body::RunStarted { again: Some(again) });
+        let (at, seq) = self.cursor.push(None, None, EventBody::RunStarted { again: Some(again) });
         self.cursor.taken_over.add(seq, at, again);
     }
 

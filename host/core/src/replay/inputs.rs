@@ -15,7 +15,7 @@ use super::tasks::Task;
 use super::timers::Timer;
 use super::turn::{Input, Verdict};
 use super::waits::InboxKey;
-use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
+use crate::{Event, EventBody, Failure, FailureKind, Millis, RunId, StepId, Value};
 
 const UNASKED: Stop = Stop::Unasked("the log has the result of a call that the script did not make");
 
@@ -49,12 +49,15 @@ impl Replay {
     }
 
     /// The host ended the run, not its script.
-    fn is_the_hosts(&self, end: &Body) -> bool {
+    fn is_the_hosts(&self, end: &EventBody) -> bool {
         match end {
-            Body::RunFailed { error } => {
-                matches!(error.kind, Kind::Terminated | Kind::Limit | Kind::Deadlock | Kind::Timeout)
+            EventBody::RunFailed { error } => {
+                matches!(
+                    error.kind,
+                    FailureKind::Terminated | FailureKind::Limit | FailureKind::Deadlock | FailureKind::Timeout
+                )
             }
-            Body::RunCancelled { .. } => self.life.cancellation().is_some(),
+            EventBody::RunCancelled { .. } => self.life.cancellation().is_some(),
             _ => false,
         }
     }
@@ -80,7 +83,7 @@ impl Replay {
         self.inputs_handed += 1;
         match input {
             Input::Start if self.started_at.is_some() => {}
-            Input::Start => self.happen(None, Body::RunStarted { again: None }),
+            Input::Start => self.happen(None, EventBody::RunStarted { again: None }),
             Input::TakeUp => self.take_up(),
             Input::Attempt { step_id, attempt, result } => {
                 let end = self.calls.steps.end_of_attempt(&step_id, attempt, result, (self.cursor.now(), self.seed()));
@@ -89,13 +92,13 @@ impl Replay {
             Input::Time => self.time(at),
             Input::Signal { name, payload, id } => self.signal(name, payload, id),
             Input::HookOpened { step_id, token, url } => {
-                let body = Body::HookOpened { token, url, kept: true };
+                let body = EventBody::HookOpened { token, url, kept: true };
                 let asked = self.calls.requests.get(&step_id).is_some();
                 self.happen_if(step_id, Some(body).filter(|_| asked));
             }
             Input::HookConflict { step_id, token, run_id } => {
                 let asked = self.calls.requests.get(&step_id).is_some();
-                self.happen_if(step_id, Some(Body::HookConflict { token, run_id }).filter(|_| asked));
+                self.happen_if(step_id, Some(EventBody::HookConflict { token, run_id }).filter(|_| asked));
             }
             Input::HookPayload { step_id, token, keep, payload, id } => {
                 let target = self.calls.hooks.target(&step_id, token, keep);
@@ -108,12 +111,12 @@ impl Replay {
             }
             Input::Child { step_id, run, result } => self.end_of_child(step_id, run.as_ref(), result),
             Input::Cancel { reason } => self.cancel(reason),
-            Input::Terminate { reason } => self.fail(Failure::new(Kind::Terminated, reason)),
+            Input::Terminate { reason } => self.fail(Failure::new(FailureKind::Terminated, reason)),
         }
     }
 
     /// Something happened just now: an event, and what follows from it.
-    pub(super) fn happen(&mut self, step_id: Option<StepId>, body: Body) {
+    pub(super) fn happen(&mut self, step_id: Option<StepId>, body: EventBody) {
         // What opens a call says where it stands.
         let site = step_id.as_ref().and_then(|id| self.calls.requests.site(id)).cloned();
         // Values are shared: this copies little.
@@ -122,7 +125,7 @@ impl Replay {
         self.stop_if(applied);
     }
 
-    fn happen_if(&mut self, step_id: StepId, body: Option<Body>) {
+    fn happen_if(&mut self, step_id: StepId, body: Option<EventBody>) {
         if let Some(body) = body {
             self.happen(Some(step_id), body);
         }
@@ -135,7 +138,7 @@ impl Replay {
         }
         let waiter = self.calls.inbox.first_waiter(&InboxKey::Signal(name.clone()));
         let step_id = waiter.and_then(|task| self.tasks.get(task)).and_then(Task::last_call);
-        self.happen(step_id, Body::SignalReceived { name, payload: Arc::new(payload), id });
+        self.happen(step_id, EventBody::SignalReceived { name, payload: Arc::new(payload), id });
     }
 
     /// To the hook that has the token now, or kept for the next one.
@@ -151,14 +154,14 @@ impl Replay {
             return;
         }
         let token = step_id.is_none().then(|| token.to_string());
-        self.happen(step_id, Body::HookReceived { payload: Arc::new(payload), id, token });
+        self.happen(step_id, EventBody::HookReceived { payload: Arc::new(payload), id, token });
     }
 
     /// `run`: the one that asked, which may be another one of the chain.
     fn answer_of_person(&mut self, step_id: StepId, run: Option<&RunId>, data: Value) {
         let own = run.is_none_or(|run| *run == self.created.run);
         if own && self.calls.suspends.is_open(&step_id) {
-            self.happen(Some(step_id), Body::Resumed { data: Arc::new(data) });
+            self.happen(Some(step_id), EventBody::Resumed { data: Arc::new(data) });
         } else {
             self.warn(format!("an answer came for the question {step_id}, which is not asked any more"), data);
         }
@@ -173,8 +176,8 @@ impl Replay {
         };
         if expected {
             let body = match result {
-                Ok(output) => Body::ChildCompleted { output: Arc::new(output) },
-                Err(error) => Body::ChildFailed { error },
+                Ok(output) => EventBody::ChildCompleted { output: Arc::new(output) },
+                Err(error) => EventBody::ChildFailed { error },
             };
             self.happen(Some(step_id), body);
         }
@@ -183,13 +186,13 @@ impl Replay {
     /// The first time the script is asked to stop; the second time the run ends.
     fn cancel(&mut self, reason: String) {
         if self.started_at.is_none() {
-            self.finish(Body::RunCancelled { reason }, None);
+            self.finish(EventBody::RunCancelled { reason }, None);
         } else if self.life.has_body_ended() {
             self.cut_off();
         } else if self.life.cancellation().is_some() {
             self.end_cancelled();
         } else {
-            self.happen(None, Body::CancelRequested { reason, timeout: false });
+            self.happen(None, EventBody::CancelRequested { reason, timeout: false });
         }
     }
 
@@ -212,7 +215,7 @@ impl Replay {
             self.queue.push_front(now, Input::Time);
             let timeout = crate::duration::show(self.created.timeout.unwrap_or_default());
             let reason = format!("the run took longer than its timeout of {timeout}");
-            return self.happen(None, Body::CancelRequested { reason, timeout: true });
+            return self.happen(None, EventBody::CancelRequested { reason, timeout: true });
         }
         if first.is_none_or(|first| first > now) {
             return;
@@ -223,7 +226,7 @@ impl Replay {
         self.queue.push_front(now, Input::Time);
         match timer {
             Timer::Retry => self.attempt_again(&id, false),
-            _ => self.happen(Some(id), Body::TimerFired),
+            _ => self.happen(Some(id), EventBody::TimerFired),
         }
     }
 
@@ -235,7 +238,7 @@ impl Replay {
                 Interrupted::Again(id) => self.attempt_again(&id, true),
                 Interrupted::GivenUp(id, error) => {
                     self.queue.push_front(self.cursor.wall(), Input::TakeUp);
-                    return self.happen(Some(id), Body::StepFailed { error });
+                    return self.happen(Some(id), EventBody::StepFailed { error });
                 }
             }
         }
@@ -261,46 +264,46 @@ impl Replay {
     // ---- what inputs change
 
     /// The one place where inputs change a run.
-    fn apply(&mut self, seq: u64, at: Millis, id: Option<&StepId>, body: &Body) -> Result<(), Stop> {
+    fn apply(&mut self, seq: u64, at: Millis, id: Option<&StepId>, body: &EventBody) -> Result<(), Stop> {
         self.outputs.note_input(seq);
         self.cursor.note_input(seq);
         let (calls, tasks) = (&mut self.calls, &mut self.tasks);
         let call = || id.ok_or(UNASKED);
         let (task, answer) = match body {
-            Body::RunStarted { again: None } => {
+            EventBody::RunStarted { again: None } => {
                 self.start(seq, at);
                 return Ok(());
             }
-            Body::StepStarted { attempt, .. } => {
+            EventBody::StepStarted { attempt, .. } => {
                 return calls.steps.attempt_started(call()?, *attempt, &mut calls.timers).ok_or(UNASKED);
             }
-            Body::StepRetrying { retry_at, error, .. } => {
+            EventBody::StepRetrying { retry_at, error, .. } => {
                 let due = (*retry_at, seq);
                 return calls.steps.attempt_failed(call()?, error.kind, due, &mut calls.timers).ok_or(UNASKED);
             }
-            Body::StepCompleted { output } => {
+            EventBody::StepCompleted { output } => {
                 let task = calls.steps.close(call()?, &mut calls.timers).ok_or(UNASKED)?;
                 (task, Answer::Value(output.clone()))
             }
-            Body::StepFailed { error } => {
+            EventBody::StepFailed { error } => {
                 let task = calls.steps.close(call()?, &mut calls.timers).ok_or(UNASKED)?;
                 (task, Answer::Failure(error.clone()))
             }
-            Body::TimerFired => return self.timer_fired(call()?, at),
-            Body::SignalReceived { name, payload, id } => {
+            EventBody::TimerFired => return self.timer_fired(call()?, at),
+            EventBody::SignalReceived { name, payload, id } => {
                 if let Some(id) = id {
                     calls.inbox.note_signal_id(id);
                 }
                 calls.inbox.put(at, InboxKey::Signal(name.clone()), payload.clone(), tasks, &mut calls.timers);
                 return Ok(());
             }
-            Body::HookOpened { token, url, kept } => {
+            EventBody::HookOpened { token, url, kept } => {
                 calls.hooks.opened(call()?, (token, url, *kept), &mut calls.requests)?
             }
-            Body::HookConflict { token, run_id } => {
+            EventBody::HookConflict { token, run_id } => {
                 Hooks::conflict(call()?, (token, run_id), &mut calls.requests, &self.created)?
             }
-            Body::HookReceived { payload, id: payload_id, token } => {
+            EventBody::HookReceived { payload, id: payload_id, token } => {
                 let (key, token) = calls.hooks.received(id, token.as_deref())?;
                 if let Some(payload_id) = payload_id {
                     calls.inbox.note_payload_id(&token, payload_id);
@@ -308,19 +311,19 @@ impl Replay {
                 calls.inbox.put(at, key, payload.clone(), tasks, &mut calls.timers);
                 return Ok(());
             }
-            Body::Resumed { data } => {
+            EventBody::Resumed { data } => {
                 (calls.suspends.answered(call()?, &mut calls.timers)?, Answer::Value(data.clone()))
             }
-            Body::ChildStarted { run_id, name, input, detached: true, .. } => {
+            EventBody::ChildStarted { run_id, name, input, detached: true, .. } => {
                 start::started(call()?, (run_id, name, input), &mut calls.requests)?
             }
-            Body::ChildCompleted { output } => (calls.child_ended(call()?)?, Answer::Value(output.clone())),
-            Body::ChildFailed { error } => (calls.child_ended(call()?)?, Answer::Failure(error.clone())),
-            Body::CancelRequested { reason, timeout } => {
+            EventBody::ChildCompleted { output } => (calls.child_ended(call()?)?, Answer::Value(output.clone())),
+            EventBody::ChildFailed { error } => (calls.child_ended(call()?)?, Answer::Failure(error.clone())),
+            EventBody::CancelRequested { reason, timeout } => {
                 let cancellation = Cancellation { reason: reason.clone(), by_timeout: *timeout };
                 return self.ask_to_stop(cancellation, at);
             }
-            Body::RunMigrated { .. } | Body::RunStarted { again: Some(_) } => return Ok(()),
+            EventBody::RunMigrated { .. } | EventBody::RunStarted { again: Some(_) } => return Ok(()),
             body if body.is_terminal() => {
                 self.end_by(Verdict::Ended(body.clone()));
                 return Ok(());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::turn::Verdict;
-use crate::{Body, Failure, Kind, Millis, RunId, Status, Value};
+use crate::{EventBody, Failure, FailureKind, Millis, RunId, Status, Value};
 
 /// Where a run stands between its creation and its end.
 pub(super) enum Life {
@@ -139,9 +139,9 @@ impl Life {
     pub fn final_status(&self) -> Option<Status> {
         Some(match self.verdict()? {
             Verdict::Diverged(_) => Status::Parked,
-            Verdict::Ended(Body::RunCompleted { .. }) => Status::Completed,
-            Verdict::Ended(Body::RunCancelled { .. }) => Status::Cancelled,
-            Verdict::Ended(Body::RunContinued { .. }) => Status::Continued,
+            Verdict::Ended(EventBody::RunCompleted { .. }) => Status::Completed,
+            Verdict::Ended(EventBody::RunCancelled { .. }) => Status::Cancelled,
+            Verdict::Ended(EventBody::RunContinued { .. }) => Status::Continued,
             Verdict::Ended(_) => Status::Failed,
         })
     }
@@ -154,16 +154,18 @@ impl BodyEnd {
         self,
         cancellation: Option<Cancellation>,
         successor: impl FnOnce() -> RunId,
-    ) -> (Body, Option<Value>) {
+    ) -> (EventBody, Option<Value>) {
         let body = match (self, cancellation) {
-            (BodyEnd::Continues(input), None) => return (Body::RunContinued { next: successor() }, Some(input)),
-            (BodyEnd::Returned(Ok(output)), _) => Body::RunCompleted { output },
-            (BodyEnd::Returned(Err(error)), Some(_)) if error.kind != Kind::Cancelled => Body::RunFailed { error },
-            (_, Some(Cancellation { reason, by_timeout: true })) => {
-                Body::RunFailed { error: Failure::new(Kind::Timeout, reason) }
+            (BodyEnd::Continues(input), None) => return (EventBody::RunContinued { next: successor() }, Some(input)),
+            (BodyEnd::Returned(Ok(output)), _) => EventBody::RunCompleted { output },
+            (BodyEnd::Returned(Err(error)), Some(_)) if error.kind != FailureKind::Cancelled => {
+                EventBody::RunFailed { error }
             }
-            (_, Some(Cancellation { reason, .. })) => Body::RunCancelled { reason },
-            (BodyEnd::Returned(Err(error)), None) => Body::RunFailed { error },
+            (_, Some(Cancellation { reason, by_timeout: true })) => {
+                EventBody::RunFailed { error: Failure::new(FailureKind::Timeout, reason) }
+            }
+            (_, Some(Cancellation { reason, .. })) => EventBody::RunCancelled { reason },
+            (BodyEnd::Returned(Err(error)), None) => EventBody::RunFailed { error },
         };
         (body, None)
     }

@@ -1,6 +1,6 @@
 //! What a run may take, and how near it has come to that with its log.
 
-use crate::{Failure, Kind, Millis};
+use crate::{Failure, FailureKind, Millis};
 
 /// Limits that a run obeys; an error names the limit and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl LogSize {
         }
         if bytes >= most_bytes {
             let message = format!("the log has {bytes} bytes, the limit is {most_bytes}: {ADVICE}");
-            return LogRoom::Full(Failure::new(Kind::Limit, message));
+            return LogRoom::Full(Failure::new(FailureKind::Limit, message));
         }
         if !self.warned && (events >= most / 2 || bytes >= most_bytes / 2) {
             self.warned = true;
@@ -87,5 +87,5 @@ impl LogSize {
 
 /// Why a run fails whose log has all the events it may have.
 pub(super) fn log_is_full(events: u64, most: u64) -> Failure {
-    Failure::new(Kind::Limit, format!("the log has {events} events, the limit is {most}: {ADVICE}"))
+    Failure::new(FailureKind::Limit, format!("the log has {events} events, the limit is {most}: {ADVICE}"))
 }

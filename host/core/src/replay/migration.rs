@@ -4,15 +4,15 @@
 //! asks for beyond that, so that the log up to any event fits the version that served there. The whole log up to the move
 //! fits the new version: the host replays it under that version before it moves the run.
 
-use crate::{Body, Event, Version};
+use crate::{Event, EventBody, Version};
 
 /// The version that served a run when event `seq` came; `None` for a log without its beginning.
 pub fn version_at(log: &[Event], seq: u64) -> Option<&Version> {
     let mut version = None;
     for event in log.iter().take_while(|event| event.seq <= seq) {
         match &event.body {
-            Body::RunCreated(created) => version = Some(&created.version),
-            Body::RunMigrated { to, .. } => version = Some(to),
+            EventBody::RunCreated(created) => version = Some(&created.version),
+            EventBody::RunMigrated { to, .. } => version = Some(to),
             _ => {}
         }
     }
@@ -25,7 +25,7 @@ pub(super) struct Migrations(Vec<(u64, Version)>);
 
 impl Migrations {
     pub fn note(&mut self, event: &Event) {
-        if let Body::RunMigrated { to, .. } = &event.body {
+        if let EventBody::RunMigrated { to, .. } = &event.body {
             self.add(event.seq, to.clone());
         }
     }

@@ -60,7 +60,7 @@ pub use self::turn::{AttemptError, Command, Continue, Emitted, Input, RunStep, S
 use self::waits::{Called, Caller, InboxKey, WaitsFor};
 use crate::event::Created;
 use crate::legal::{BadLog, LogCheck};
-use crate::{Body, Event, Failure, Kind, Millis, RunId, Site, Value};
+use crate::{Event, EventBody, Failure, FailureKind, Millis, RunId, Site, Value};
 
 /// One run: its history, where the script is in it, and what is open.
 pub struct Replay {
@@ -84,7 +84,7 @@ impl Replay {
         let mut check = LogCheck::default();
         history.iter().try_for_each(|event| check.next(event))?;
         let mut history = VecDeque::from(history);
-        let Some(Event { at, body: Body::RunCreated(mut created), .. }) = history.pop_front() else {
+        let Some(Event { at, body: EventBody::RunCreated(mut created), .. }) = history.pop_front() else {
             return Err(BadLog::empty());
         };
         let inbox = match &mut created.chain {
@@ -130,7 +130,7 @@ impl Replay {
                 let open: Vec<_> =
                     self.waiting_for().iter().map(|wait| format!("{} at {}", wait.kind, wait.site)).collect();
                 let message = format!("every open task waits for another one: {}", open.join(", "));
-                self.fail(Failure::new(Kind::Deadlock, message));
+                self.fail(Failure::new(FailureKind::Deadlock, message));
             } else {
                 self.queue.shrink();
                 self.cursor.shrink();
@@ -355,7 +355,7 @@ impl Replay {
     /// What is recorded may have been written under other limits; but where the log ends with one, that was this one.
     fn is_new(&mut self, counted: Counted) -> Result<bool, Failure> {
         match counted.excess {
-            Some(message) if counted.new || self.ends_here() => Err(Failure::new(Kind::Limit, message)),
+            Some(message) if counted.new || self.ends_here() => Err(Failure::new(FailureKind::Limit, message)),
             _ => Ok(counted.new),
         }
     }

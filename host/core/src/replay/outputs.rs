@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::call::LogLine;
 use super::limits::Limits;
 use super::turn::{Emitted, Turn};
-use crate::{Failure, Kind, Millis, Value};
+use crate::{Failure, FailureKind, Millis, Value};
 
 /// Bytes of a status text.
 const STATUS_TEXT: usize = 1_000;
@@ -118,7 +118,7 @@ impl Outputs {
         let bytes = self.state_bytes - before + size;
         if bytes > most {
             let message = format!("the state of the run would have {bytes} bytes as JSON, the limit is {most}");
-            return Err(Failure::new(Kind::Limit, message));
+            return Err(Failure::new(FailureKind::Limit, message));
         }
         self.state_bytes = bytes;
         if live || self.unwritten {
@@ -143,7 +143,7 @@ impl Outputs {
     pub fn set_status(&mut self, text: String) -> Result<(), Failure> {
         if text.len() > STATUS_TEXT {
             let message = format!("set_status: the text has {} bytes, the limit is {STATUS_TEXT}", text.len());
-            return Err(Failure::new(Kind::Limit, message));
+            return Err(Failure::new(FailureKind::Limit, message));
         }
         self.status = Some(text).filter(|text| !text.is_empty());
         Ok(())
@@ -226,7 +226,7 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), Failure> {
         1..=NAME => Ok(()),
         length => {
             let message = format!("{what} must have 1 to {NAME} bytes, found {length}");
-            Err(Failure::new(Kind::InvalidInput, message))
+            Err(Failure::new(FailureKind::InvalidInput, message))
         }
     }
 }

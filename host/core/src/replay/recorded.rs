@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::{Body, Event, StepId};
+use crate::{Event, EventBody, StepId};
 
 /// Recorded calls that the script has not made again.
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl Recorded {
     }
 
     /// The event of this call that `asked` may stand for.
-    pub fn take(&mut self, id: Option<&StepId>, asked: &Body) -> Option<Event> {
+    pub fn take(&mut self, id: Option<&StepId>, asked: &EventBody) -> Option<Event> {
         let phase = Phase::of(asked);
         if let Some(event) = self.in_order.front() {
             if event.step_id.as_ref() == id && Phase::of(&event.body) == phase {
@@ -70,9 +70,9 @@ impl Recorded {
 }
 
 impl Phase {
-    fn of(body: &Body) -> Self {
+    fn of(body: &EventBody) -> Self {
         match body {
-            Body::StepFailed { .. } | Body::ChildFailed { .. } | Body::HookClosed => Phase::Close,
+            EventBody::StepFailed { .. } | EventBody::ChildFailed { .. } | EventBody::HookClosed => Phase::Close,
             body if body.is_terminal() => Phase::End,
             _ => Phase::Open,
         }
@@ -82,18 +82,18 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use crate::replay::recorded::Recorded;
-    use crate::{Body, Event, StepId};
+    use crate::{Event, EventBody, StepId};
 
     #[test]
     fn calls_are_found_in_whatever_order_they_are_made() {
         let id = |id: &str| StepId::parse(id).expect("a step id");
-        let timer = Body::TimerStarted { wake_at: 5 };
+        let timer = EventBody::TimerStarted { wake_at: 5 };
         for order in [["1", "2", "3"], ["3", "2", "1"], ["2", "3", "1"], ["1", "3", "2"]] {
             let mut recorded = Recorded::default();
             for (seq, step) in (4..).zip(["1", "2", "3"]) {
                 recorded.add(Event { seq, at: 9, step_id: Some(id(step)), site: None, body: timer.clone() });
             }
-            assert!(recorded.take(Some(&id("1")), &Body::HookClosed).is_none(), "the call has another event");
+            assert!(recorded.take(Some(&id("1")), &EventBody::HookClosed).is_none(), "the call has another event");
             let (last, first) = order.split_last().expect("three");
             for step in first {
                 let found = recorded.take(Some(&id(step)), &timer).expect("it was added");

@@ -6,12 +6,12 @@
 //! grace period of clean-ups. A moment that the script waits for is none of these: a `sleep` ends when it was to end, and the next
 //! attempt of a step is made when it was to be made.
 
-use crate::event::{Again, Times};
-use crate::{Body, Event, Millis};
+use crate::event::{OpenTimes, Takeover};
+use crate::{Event, EventBody, Millis};
 
 /// Where a log was taken over, in the order it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TakenOver(Vec<(u64, Millis, Again)>);
+pub struct TakenOver(Vec<(u64, Millis, Takeover)>);
 
 impl TakenOver {
     /// What this log says of it.
@@ -22,20 +22,20 @@ impl TakenOver {
     }
 
     pub(super) fn note(&mut self, event: &Event) {
-        if let Body::RunStarted { again: Some(again) } = event.body {
+        if let EventBody::RunStarted { again: Some(again) } = event.body {
             self.add(event.seq, event.at, again);
         }
     }
 
-    pub(super) fn add(&mut self, seq: u64, at: Millis, again: Again) {
+    pub(super) fn add(&mut self, seq: u64, at: Millis, again: Takeover) {
         self.0.push((seq, at, again));
     }
 
     /// From when a time is counted that began with event `seq`, at this moment.
     pub fn since(&self, seq: u64, at: Millis) -> Millis {
         self.0.iter().filter(|(taken, ..)| *taken > seq).fold(at, |since, (_, at, again)| match again {
-            Again::Anew => *at,
-            Again::Paused(ms) => since.saturating_add(*ms),
+            Takeover::Anew => *at,
+            Takeover::Paused(ms) => since.saturating_add(*ms),
         })
     }
 
@@ -48,21 +48,21 @@ impl TakenOver {
     }
 
     /// What the run that has this log was to do with the times in it, if it took it over and has not begun since.
-    pub fn not_begun(&self, log: &[Event]) -> Option<Times> {
-        let Body::RunCreated(created) = &log.first()?.body else { return None };
+    pub fn not_begun(&self, log: &[Event]) -> Option<OpenTimes> {
+        let EventBody::RunCreated(created) = &log.first()?.body else { return None };
         let origin = created.origin.as_ref()?;
         origin.times.filter(|_| !self.behind(origin.seq))
     }
 
     /// When the run that has this log now began by itself; `first` is its first `run_started`.
     pub(super) fn started(&self, first: Millis) -> Millis {
-        let anew = self.0.iter().rev().find(|(_, _, again)| *again == Again::Anew);
+        let anew = self.0.iter().rev().find(|(_, _, again)| *again == Takeover::Anew);
         anew.map_or(first, |(_, at, _)| *at)
     }
 
     /// How often it was tried again behind event `seq`.
     pub(super) fn tried_behind(&self, seq: u64) -> u32 {
-        self.0.iter().filter(|(taken, _, again)| *taken > seq && *again == Again::Anew).count() as u32
+        self.0.iter().filter(|(taken, _, again)| *taken > seq && *again == Takeover::Anew).count() as u32
     }
 
     /// A run took the log over behind event `seq`.

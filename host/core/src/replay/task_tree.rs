@@ -4,7 +4,7 @@ use super::call::{Answer, BODY, GroupKey, GroupKind, Outcome, TaskKey};
 use super::cursor::{Cursor, Stop};
 use super::open::OpenCalls;
 use super::tasks::{TaskState, Tasks};
-use crate::{Failure, Kind, Millis};
+use crate::{Failure, FailureKind, Millis};
 
 /// Tasks, and what they wait for.
 pub(super) struct TaskTree<'a> {
@@ -59,7 +59,7 @@ impl TaskTree<'_> {
         group.done += 1;
         if group.decided.is_some() {
             self.calls.groups.forget_if_over(group_key, self.tasks);
-            let failure = failure.filter(|failure| failure.kind != Kind::Cancelled);
+            let failure = failure.filter(|failure| failure.kind != FailureKind::Cancelled);
             return Ok(
                 failure.map(|failure| format!("the clean-up of the cancelled task {} failed: {failure}", task.path))
             );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::call::{GroupKey, TaskKey};
 use super::cursor::{Cursor, Stop};
 use super::waits::TimerKey;
-use crate::{Body, Millis, Site, StepId};
+use crate::{EventBody, Millis, Site, StepId};
 
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl Timers {
         timer: Timer,
         cursor: &mut Cursor,
     ) -> Result<TimerKey, Stop> {
-        let asked = cursor.ask(Some(id), Some(site), Body::TimerStarted { wake_at })?;
+        let asked = cursor.ask(Some(id), Some(site), EventBody::TimerStarted { wake_at })?;
         let wake_at = match asked.recorded {
-            Some(Body::TimerStarted { wake_at }) => wake_at,
+            Some(EventBody::TimerStarted { wake_at }) => wake_at,
             _ => wake_at,
         };
         let wake_at = match timer {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::call::LogLine;
 use super::divergence::Divergence;
 use crate::options::{ChildOptions, RetryPolicy};
-use crate::{Body, Event, Failure, Kind, Millis, RunId, StepId, Value};
+use crate::{Event, EventBody, Failure, FailureKind, Millis, RunId, StepId, Value};
 
 /// An external input: something that happened, handed to [`Replay::deliver`](super::Replay::deliver).
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +84,7 @@ pub enum Input {
 /// How an attempt failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptError {
-    pub kind: Kind,
+    pub kind: FailureKind,
     pub message: String,
     /// No further attempt.
     pub fatal: bool,
@@ -191,7 +191,7 @@ pub struct Turn {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// By this terminal event, which is the last of the log.
-    Ended(Body),
+    Ended(EventBody),
     /// The script does not fit the log; nothing was written.
     Diverged(Box<Divergence>),
 }
@@ -229,7 +229,7 @@ impl WaitingFor {
 impl AttemptError {
     pub fn new(message: impl Into<String>) -> Self {
         AttemptError {
-            kind: Kind::StepFailed,
+            kind: FailureKind::StepFailed,
             message: message.into(),
             fatal: false,
             retry_after: None,

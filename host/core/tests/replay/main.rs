@@ -6,26 +6,26 @@ mod runs;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{AttemptError, Input};
-use durhai_core::{Body, Event, Failure, Kind, RunId, Status, StepId, Value, Version};
+use durhai_core::{Event, EventBody, Failure, FailureKind, RunId, Status, StepId, Value, Version};
 use program::{Machine, Op, parse};
 
 fn created() -> Vec<Event> {
     let created = Created::new(RunId::new("r").unwrap(), "toy", Version::of([]), Value::Null);
-    vec![Event { seq: 1, at: 1_000, step_id: None, site: None, body: Body::RunCreated(Box::new(created)) }]
+    vec![Event { seq: 1, at: 1_000, step_id: None, site: None, body: EventBody::RunCreated(Box::new(created)) }]
 }
 
 /// An event in a word or two.
 fn short(event: &Event) -> String {
     let id = event.step_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
     let more = match &event.body {
-        Body::StepStarted { name, attempt, .. } => format!(" {name}{}", "'".repeat(*attempt as usize - 1)),
-        Body::StepFailed { error } | Body::RunFailed { error } | Body::ChildFailed { error } => {
+        EventBody::StepStarted { name, attempt, .. } => format!(" {name}{}", "'".repeat(*attempt as usize - 1)),
+        EventBody::StepFailed { error } | EventBody::RunFailed { error } | EventBody::ChildFailed { error } => {
             format!(" {}", error.kind)
         }
-        Body::HookOpened { token, .. } | Body::HookConflict { token, .. } => format!(" {token}"),
-        Body::ChildStarted { name, run_id, .. } => format!(" {name} {run_id}"),
-        Body::RunContinued { next } => format!(" {next}"),
-        Body::SignalReceived { name, .. } => format!(" {name}"),
+        EventBody::HookOpened { token, .. } | EventBody::HookConflict { token, .. } => format!(" {token}"),
+        EventBody::ChildStarted { name, run_id, .. } => format!(" {name} {run_id}"),
+        EventBody::RunContinued { next } => format!(" {next}"),
+        EventBody::SignalReceived { name, .. } => format!(" {name}"),
         _ => String::new(),
     };
     format!("{}{id}{more}", event.body.name())
@@ -64,7 +64,7 @@ fn outside(machine: &mut Machine, what: &str, now: &mut u64) {
         "child-err" => Input::Child {
             step_id: StepId::parse(arg).unwrap(),
             run: None,
-            result: Err(Failure::new(Kind::ChildFailed, "it failed")),
+            result: Err(Failure::new(FailureKind::ChildFailed, "it failed")),
         },
         "cancel" => Input::Cancel { reason: "asked".into() },
         "terminate" => Input::Terminate { reason: "now".into() },
@@ -442,7 +442,7 @@ fn broken_logs_are_told() {
     after.push(Event {
         seq: log.len() as u64 + 1,
         at: 9_000,
-        body: Body::RunStarted { again: None },
+        body: EventBody::RunStarted { again: None },
         ..log[1].clone()
     });
     let cases: Vec<(&str, Vec<Event>, &str)> = vec![

@@ -10,7 +10,7 @@ use durhai_core::replay::{
     Answer, BODY, Call, Command, Continue, GroupKey, GroupKind, Input, Limits, Next, Outcome, Reply, RunStep,
     StartChild, TaskKey, Verdict, Wake,
 };
-use durhai_core::{Event, Failure, Kind, Replay, RetryPolicy, RunId, Site, StepId, StepOptions, Value};
+use durhai_core::{Event, Failure, FailureKind, Replay, RetryPolicy, RunId, Site, StepId, StepOptions, Value};
 
 #[derive(Debug, Clone)]
 pub enum Op {
@@ -254,7 +254,7 @@ impl Machine {
                     true => Input::Child {
                         step_id: child.step_id,
                         run: None,
-                        result: Err(Failure::new(Kind::ChildFailed, "there is no such workflow")),
+                        result: Err(Failure::new(FailureKind::ChildFailed, "there is no such workflow")),
                     },
                     false => Input::Started { step_id: child.step_id, run_id: child.run_id },
                 });
@@ -339,7 +339,7 @@ impl Machine {
                     self.replay.emit("out", Value::from(what)).unwrap();
                     continue;
                 }
-                Code::Op(Op::Fail) => Reply::Now(Answer::Failure(Failure::new(Kind::Thrown, "on purpose"))),
+                Code::Op(Op::Fail) => Reply::Now(Answer::Failure(Failure::new(FailureKind::Thrown, "on purpose"))),
                 Code::Op(Op::Group(kind, concurrency, branches)) => {
                     let call = Call::Open { kind, size: branches.len(), concurrency };
                     let reply = self.replay.call(task, call, site);

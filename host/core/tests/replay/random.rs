@@ -1,6 +1,6 @@
 //! Programs and worlds from seeds.
 
-use durhai_core::Body;
+use durhai_core::EventBody;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -36,7 +36,7 @@ fn random_runs_replay_from_everywhere() {
                 13 if open("hook").is_some() => {
                     let token = open("hook").unwrap().name;
                     let opened = machine.history.iter().rev().find(|event| match &event.body {
-                        Body::HookOpened { token: found, .. } => Some(found.as_str()) == token.as_deref(),
+                        EventBody::HookOpened { token: found, .. } => Some(found.as_str()) == token.as_deref(),
                         _ => false,
                     });
                     format!("payload {}", opened.unwrap().step_id.clone().unwrap())

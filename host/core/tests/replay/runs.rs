@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durhai_core::replay::{Answer, BODY, Call, Input, Limits, Next, Reply};
-use durhai_core::{Body, Kind, Replay, StepId, Value};
+use durhai_core::{EventBody, FailureKind, Replay, StepId, Value};
 
 use super::program::{Machine, parse};
 use super::{created, every_prefix_replays, outside, run, short};
@@ -22,9 +22,9 @@ fn the_world_is_asked_again_for_what_it_has_not_answered() {
         let recorded = |id: &str| {
             history[..cut]
                 .iter()
-                .any(|event| matches!(&event.body, Body::ChildStarted { run_id, .. } if run_id.as_str() == id))
+                .any(|event| matches!(&event.body, EventBody::ChildStarted { run_id, .. } if run_id.as_str() == id))
         };
-        let ended = history[..cut].iter().any(|event| matches!(event.body, Body::ChildCompleted { .. }));
+        let ended = history[..cut].iter().any(|event| matches!(event.body, EventBody::ChildCompleted { .. }));
         let mut wanted: Vec<_> = ["r:1.1.1", "r:1.4.1"].into_iter().filter(|id| recorded(id)).collect();
         wanted.retain(|id| !(ended && *id == "r:1.1.1"));
         assert_eq!(again, wanted, "cut after {cut}");
@@ -76,7 +76,7 @@ fn a_successor_gets_what_was_not_taken() {
     assert_eq!(next.chain.signal_ids, ["same"]);
     // The next one counts on, and knows the id.
     let mut created = created();
-    if let Body::RunCreated(created) = &mut created[0].body {
+    if let EventBody::RunCreated(created) = &mut created[0].body {
         created.run = next.next.clone();
         created.chain = Some(next.chain.clone());
     }
@@ -93,7 +93,7 @@ fn a_successor_gets_what_was_not_taken() {
 fn the_timeout_of_a_run_cancels_it_and_fails_it() {
     let created = |timeout| {
         let mut created = created();
-        if let Body::RunCreated(created) = &mut created[0].body {
+        if let EventBody::RunCreated(created) = &mut created[0].body {
             created.timeout = Some(timeout);
         }
         created
@@ -160,13 +160,13 @@ fn outputs_are_made_once_and_again_only_for_a_run_that_took_the_log_over() {
     }
     let most = machine.replay.limits().payload;
     let mut replay = Machine::new(&program, created()).replay;
-    assert_eq!(replay.set_state("k", Value::from("x".repeat(most))).unwrap_err().kind, Kind::Limit);
+    assert_eq!(replay.set_state("k", Value::from("x".repeat(most))).unwrap_err().kind, FailureKind::Limit);
     replay.set_state("k", Value::from("x".repeat(most / 2))).unwrap();
-    assert_eq!(replay.set_state("l", Value::from("x".repeat(most / 2))).unwrap_err().kind, Kind::Limit);
+    assert_eq!(replay.set_state("l", Value::from("x".repeat(most / 2))).unwrap_err().kind, FailureKind::Limit);
     replay.set_state("k", Value::Null).unwrap();
     replay.set_state("l", Value::from("x".repeat(most / 2))).unwrap();
-    assert_eq!(replay.set_state("", Value::Null).unwrap_err().kind, Kind::InvalidInput);
-    assert_eq!(replay.set_status("x".repeat(1_001)).unwrap_err().kind, Kind::Limit);
+    assert_eq!(replay.set_state("", Value::Null).unwrap_err().kind, FailureKind::InvalidInput);
+    assert_eq!(replay.set_status("x".repeat(1_001)).unwrap_err().kind, FailureKind::Limit);
 }
 
 #[test]
@@ -193,7 +193,9 @@ fn what_a_step_gives_back_is_one_value_in_the_log_and_in_the_script() {
     let given = answer(live.next());
     assert_eq!(given.as_str().unwrap().as_ptr(), text, "it is what the attempt gave back");
     let turn = live.take();
-    let Some(Body::StepCompleted { output }) = turn.events.last().map(|event| &event.body) else { panic!("{turn:?}") };
+    let Some(EventBody::StepCompleted { output }) = turn.events.last().map(|event| &event.body) else {
+        panic!("{turn:?}")
+    };
     assert!(Arc::ptr_eq(output, &given));
 
     // A replay gives the script what was read, and keeps none of it.
@@ -211,6 +213,8 @@ fn what_a_step_gives_back_is_one_value_in_the_log_and_in_the_script() {
     again.ended(BODY, Ok(output));
     assert_eq!(again.next(), Next::Stop);
     let turn = again.take();
-    let Some(Body::RunCompleted { output }) = turn.events.last().map(|event| &event.body) else { panic!("{turn:?}") };
+    let Some(EventBody::RunCompleted { output }) = turn.events.last().map(|event| &event.body) else {
+        panic!("{turn:?}")
+    };
     assert_eq!(output.as_str().unwrap().as_ptr(), text);
 }

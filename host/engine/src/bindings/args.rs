@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use durhai_core::replay::Answer;
-use durhai_core::{Failure, Kind, Millis, duration};
+use durhai_core::{Failure, FailureKind, Millis, duration};
 use rhai::{Dynamic, FnPtr, Identifier, Map, NativeCallContext};
 
 use crate::errors::thrown::{Thrown, throw};
@@ -15,7 +15,7 @@ use crate::values::show::found;
 
 /// An error of kind `invalid_input`.
 pub fn invalid<T>(message: String) -> Result<T, Thrown> {
-    Err(throw(Failure::new(Kind::InvalidInput, message)))
+    Err(throw(Failure::new(FailureKind::InvalidInput, message)))
 }
 
 /// A string that is not empty. `what` is like `use_step: the name`.
@@ -123,7 +123,7 @@ pub fn tags(what: &str, value: &Dynamic) -> Result<BTreeMap<String, String>, Thr
         Ok(text) => Ok((key.to_string(), text.to_string())),
         Err(_) => {
             let message = format!("{what}: the tag `{key}` must be a string, found {}", found(value));
-            Err(throw(Failure::new(Kind::InvalidInput, message)))
+            Err(throw(Failure::new(FailureKind::InvalidInput, message)))
         }
     };
     map.iter().map(tag).collect()

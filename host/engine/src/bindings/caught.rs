@@ -1,6 +1,6 @@
 //! What a script's `catch` is given for an error of the script itself.
 
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use durhai_stdlib::words;
 use rhai::{Dynamic, EvalAltResult};
 
@@ -17,6 +17,6 @@ pub fn caught(file: &str, error: &EvalAltResult) -> Dynamic {
         diagnostic::failure(error, file, texts, None, Budget::from(state.replay.limits()))
     });
     // Without a run a module is being loaded.
-    let failure = told.unwrap_or_else(|| Failure::new(Kind::Script, words::plain(error.unwrap_inner())));
+    let failure = told.unwrap_or_else(|| Failure::new(FailureKind::Script, words::plain(error.unwrap_inner())));
     failure_to_map(&failure).into()
 }

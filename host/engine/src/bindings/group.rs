@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use durhai_core::replay::{Answer, Call, GroupKey, GroupKind, Outcome};
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use rhai::{Array, Dynamic, Engine, FnPtr, Map, NativeCallContext};
 
 use super::args::{self, invalid};
@@ -173,12 +173,11 @@ fn keep(ctx: &NativeCallContext<'_>, state: &mut State, key: GroupKey, work: Wor
 /// The values of all branches, or the error of the one that failed.
 fn all(group: &mut Group, outcome: Outcome) -> Result<Array, Thrown> {
     match outcome {
-        Outcome::Failed(index) | Outcome::Won(index) => Err(throw_with_place(
-            group
-                .result(index)
-                .err()
-                .unwrap_or_else(|| Failure::new(Kind::Script, format!("branch {index} failed and left no error"))),
-        )),
+        Outcome::Failed(index) | Outcome::Won(index) => {
+            Err(throw_with_place(group.result(index).err().unwrap_or_else(|| {
+                Failure::new(FailureKind::Script, format!("branch {index} failed and left no error"))
+            })))
+        }
         Outcome::All => (0..group.size()).map(|index| group.result(index).map_err(throw_with_place)).collect(),
     }
 }
@@ -186,7 +185,7 @@ fn all(group: &mut Group, outcome: Outcome) -> Result<Array, Thrown> {
 fn settled(result: Result<Dynamic, Failure>) -> Dynamic {
     let (key, value) = match result.map_err(meter::owned) {
         Ok(value) => ("ok", value),
-        Err(failure) if failure.kind == Kind::Thrown => ("error", convert::to_dynamic(&failure.data)),
+        Err(failure) if failure.kind == FailureKind::Thrown => ("error", convert::to_dynamic(&failure.data)),
         Err(failure) => ("error", failure_to_map(&failure).into()),
     };
     Map::from([(key.into(), value)]).into()

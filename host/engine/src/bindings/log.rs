@@ -1,6 +1,6 @@
 //! The run's log, and who the run is.
 
-use durhai_core::{Failure, Kind, Value};
+use durhai_core::{Failure, FailureKind, Value};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args::{self, invalid};
@@ -73,7 +73,7 @@ pub fn written(size: Result<usize, Failure>) -> Result<(), Failure> {
             Ok(())
         }
         Err(failure) => {
-            if failure.kind == Kind::Limit {
+            if failure.kind == FailureKind::Limit {
                 operations::break_limit(failure.clone());
             }
             Err(failure)

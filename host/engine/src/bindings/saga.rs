@@ -3,7 +3,7 @@
 //! It is written here and not in the script language because the error must go on as it was thrown, with its place, and
 //! because branches of a block that run at the same time add to one list.
 
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, NativeCallContext};
 
 use super::args::{self, invalid};
@@ -117,7 +117,7 @@ fn compensate(ctx: &NativeCallContext<'_>, compensation: &Compensation) {
             let budget = Budget { bytes: LINE, depth: 16 };
             let texts = state.program.texts();
             let failure = diagnostic::failure(&error, texts.main(), texts, state.thrown.as_ref(), budget);
-            let cancelled = failure.kind == Kind::Cancelled && attempt == 1;
+            let cancelled = failure.kind == FailureKind::Cancelled && attempt == 1;
             let (message, fields) = match cancelled {
                 true => ("a compensation was interrupted by a cancellation and is begun again".into(), None),
                 false => (format!("a compensation failed: {}", failure.message), Some(failure)),

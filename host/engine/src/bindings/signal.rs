@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durhai_core::replay::{Answer, Call};
-use durhai_core::{Failure, Kind, Value};
+use durhai_core::{Failure, FailureKind, Value};
 use rhai::{Dynamic, Engine, NativeCallContext};
 
 use super::args;
@@ -52,7 +52,7 @@ fn wait_for(ctx: &NativeCallContext<'_>, name: &Dynamic, options: &Dynamic) -> R
         Err(problems) => {
             let problems = schema::list(&problems);
             let message = format!("wait_for: the payload of signal {signal:?} does not fit: {problems}");
-            Err(throw(Failure::new(Kind::InvalidInput, message).with_data(payload)))
+            Err(throw(Failure::new(FailureKind::InvalidInput, message).with_data(payload)))
         }
     }
 }

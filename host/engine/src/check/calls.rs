@@ -9,7 +9,7 @@ use super::options;
 use super::project::{File, Parsed, Project};
 use super::report::Report;
 use super::texts::mentions;
-use super::tree::{Call, Kind, Node, Tree};
+use super::tree::{Call, Node, NodeKind, Tree};
 use crate::errors::suggest::near;
 
 pub fn check(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
@@ -88,8 +88,8 @@ fn closures(call: &Call, report: &mut Report<'_>) {
     };
     match (call.name.as_str(), call.args.as_slice()) {
         ("parallel" | "race", [work, ..]) => match &work.kind {
-            Kind::Array(items) => items.iter().for_each(|item| check(item, report)),
-            Kind::Map(entries) => entries.iter().for_each(|entry| check(&entry.value, report)),
+            NodeKind::Array(items) => items.iter().for_each(|item| check(item, report)),
+            NodeKind::Map(entries) => entries.iter().for_each(|entry| check(&entry.value, report)),
             _ => check(work, report),
         },
         ("foreach" | "with_timeout", [_, work, ..]) | ("task", [work]) => check(work, report),
@@ -104,12 +104,12 @@ fn labels(tree: &Tree, report: &mut Report<'_>) {
         nodes.iter().for_each(|node| walk(node, &mut first, report));
     }
     fn walk(node: &Node, first: &mut BTreeMap<String, Position>, report: &mut Report<'_>) {
-        if let Kind::Closure { body, .. } = &node.kind {
+        if let NodeKind::Closure { body, .. } = &node.kind {
             return scope(body, report);
         }
         if let Some(call) = node.call()
             && call.name == "suspend"
-            && let Some(Kind::Map(entries)) = call.args.get(1).map(|options| &options.kind)
+            && let Some(NodeKind::Map(entries)) = call.args.get(1).map(|options| &options.kind)
             && let Some(entry) = entries.iter().find(|entry| entry.key == "label")
             && let Some(label) = entry.value.text()
         {

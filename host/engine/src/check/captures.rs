@@ -7,13 +7,13 @@ use rhai::Position;
 
 use super::code::Code;
 use super::report::Report;
-use super::tree::{Kind, Node, Tree};
+use super::tree::{Node, NodeKind, Tree};
 
 pub fn check(tree: &Tree, report: &mut Report<'_>) {
     tree.each(&mut |node| {
         let (names, body) = match &node.kind {
-            Kind::For { names, body, .. } => (names.as_slice(), body),
-            Kind::While { body, .. } | Kind::Do { body, .. } => (&[][..], body),
+            NodeKind::For { names, body, .. } => (names.as_slice(), body),
+            NodeKind::While { body, .. } | NodeKind::Do { body, .. } => (&[][..], body),
             _ => return,
         };
         let mut turn = Turn { own: names.iter().map(|(name, _)| name.as_str()).collect(), ..Turn::default() };
@@ -41,19 +41,19 @@ struct Turn<'n> {
 impl<'n> Turn<'n> {
     fn look(&mut self, node: &'n Node) {
         match &node.kind {
-            Kind::Closure { .. } => return,
-            Kind::Let { name, .. } => drop(self.own.insert(name)),
-            Kind::For { names, .. } => self.own.extend(names.iter().map(|(name, _)| name.as_str())),
-            Kind::Try { name: Some((name, _)), .. } => drop(self.own.insert(name)),
-            Kind::Assign { target, value, .. } => {
-                if let Kind::Variable { path, name } = &target.kind
+            NodeKind::Closure { .. } => return,
+            NodeKind::Let { name, .. } => drop(self.own.insert(name)),
+            NodeKind::For { names, .. } => self.own.extend(names.iter().map(|(name, _)| name.as_str())),
+            NodeKind::Try { name: Some((name, _)), .. } => drop(self.own.insert(name)),
+            NodeKind::Assign { target, value, .. } => {
+                if let NodeKind::Variable { path, name } = &target.kind
                     && path.is_empty()
                 {
                     self.changed.insert(name);
                 }
                 self.keep(value);
             }
-            Kind::Call(call) if ["push", "insert", "task"].contains(&call.name.as_str()) => {
+            NodeKind::Call(call) if ["push", "insert", "task"].contains(&call.name.as_str()) => {
                 call.args.iter().for_each(|argument| self.keep(argument));
             }
             _ => {}
@@ -64,28 +64,28 @@ impl<'n> Turn<'n> {
     /// A value that is kept: a closure, or what holds some.
     fn keep(&mut self, value: &'n Node) {
         match &value.kind {
-            Kind::Closure { params, body } => {
+            NodeKind::Closure { params, body } => {
                 let mut inside: HashSet<&str> = params.iter().map(String::as_str).collect();
                 let mut read = Vec::new();
                 for node in body {
                     node.each(&mut |node| match &node.kind {
-                        Kind::Let { name, .. } => drop(inside.insert(name)),
+                        NodeKind::Let { name, .. } => drop(inside.insert(name)),
                         // What it changes itself is shared on purpose.
-                        Kind::Assign { target, .. } => {
-                            if let Kind::Variable { name, .. } = &target.kind {
+                        NodeKind::Assign { target, .. } => {
+                            if let NodeKind::Variable { name, .. } = &target.kind {
                                 inside.insert(name);
                             }
                         }
-                        Kind::For { names, .. } => inside.extend(names.iter().map(|(name, _)| name.as_str())),
-                        Kind::Closure { params, .. } => inside.extend(params.iter().map(String::as_str)),
-                        Kind::Variable { path, name } if path.is_empty() => read.push((node.at, name.as_str())),
+                        NodeKind::For { names, .. } => inside.extend(names.iter().map(|(name, _)| name.as_str())),
+                        NodeKind::Closure { params, .. } => inside.extend(params.iter().map(String::as_str)),
+                        NodeKind::Variable { path, name } if path.is_empty() => read.push((node.at, name.as_str())),
                         _ => {}
                     });
                 }
                 self.kept.extend(read.into_iter().filter(|(_, name)| !inside.contains(name)));
             }
-            Kind::Array(items) => items.iter().for_each(|item| self.keep(item)),
-            Kind::Map(entries) => entries.iter().for_each(|entry| self.keep(&entry.value)),
+            NodeKind::Array(items) => items.iter().for_each(|item| self.keep(item)),
+            NodeKind::Map(entries) => entries.iter().for_each(|entry| self.keep(&entry.value)),
             _ => {}
         }
     }

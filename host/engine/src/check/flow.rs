@@ -6,7 +6,7 @@ use super::code::Code;
 use super::names;
 use super::project::{File, Project};
 use super::report::Report;
-use super::tree::{Call, Kind, Node, Tree};
+use super::tree::{Call, Node, NodeKind, Tree};
 
 pub fn check(project: &Project<'_>, file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     let flow = Flow { project, file };
@@ -37,41 +37,41 @@ impl Flow<'_, '_> {
 
     fn node(&self, node: &Node, report: &mut Report<'_>) {
         match &node.kind {
-            Kind::If { condition, then, otherwise } => {
+            NodeKind::If { condition, then, otherwise } => {
                 self.condition(condition, report);
                 self.node(condition, report);
                 self.sequence(then, report);
                 self.sequence(otherwise, report);
             }
-            Kind::While { condition, body } => {
+            NodeKind::While { condition, body } => {
                 if let Some(condition) = condition {
-                    if !matches!(condition.kind, Kind::Bool(true)) {
+                    if !matches!(condition.kind, NodeKind::Bool(true)) {
                         self.condition(condition, report);
                     }
                     self.node(condition, report);
                 }
-                if condition.as_ref().is_none_or(|condition| matches!(condition.kind, Kind::Bool(true))) {
+                if condition.as_ref().is_none_or(|condition| matches!(condition.kind, NodeKind::Bool(true))) {
                     self.endless(node, body, report);
                 }
                 self.sequence(body, report);
             }
-            Kind::Do { body, condition, until } => {
+            NodeKind::Do { body, condition, until } => {
                 match condition.kind {
-                    Kind::Bool(value) if value != *until => self.endless(node, body, report),
+                    NodeKind::Bool(value) if value != *until => self.endless(node, body, report),
                     _ => self.node(condition, report),
                 }
                 self.sequence(body, report);
             }
-            Kind::For { over, body, .. } => {
+            NodeKind::For { over, body, .. } => {
                 self.node(over, report);
                 self.sequence(body, report);
             }
-            Kind::Try { body, handler, .. } => {
+            NodeKind::Try { body, handler, .. } => {
                 self.sequence(body, report);
                 self.sequence(handler, report);
             }
-            Kind::Block(body) | Kind::Closure { body, .. } => self.sequence(body, report),
-            Kind::Call(call) if !call.operator => {
+            NodeKind::Block(body) | NodeKind::Closure { body, .. } => self.sequence(body, report),
+            NodeKind::Call(call) if !call.operator => {
                 self.call(call, report);
                 node.children().into_iter().for_each(|child| self.node(child, report));
             }
@@ -83,26 +83,28 @@ impl Flow<'_, '_> {
     fn leaves(&self, node: &Node) -> bool {
         let all = |nodes: &[Node]| nodes.iter().any(|node| self.leaves(node));
         match &node.kind {
-            Kind::Return(_) | Kind::Throw(_) | Kind::Break(_) | Kind::Continue => true,
-            Kind::Call(call) if call.path.is_empty() && call.receiver.is_none() => {
+            NodeKind::Return(_) | NodeKind::Throw(_) | NodeKind::Break(_) | NodeKind::Continue => true,
+            NodeKind::Call(call) if call.path.is_empty() && call.receiver.is_none() => {
                 call.name == "exit" || call.name == "continue_as_new" && self.file.role.durable()
             }
-            Kind::Block(body) => all(body),
-            Kind::If { then, otherwise, .. } => all(then) && all(otherwise),
-            Kind::While { condition: None, body } => !breaks(body),
-            Kind::Try { body, handler, .. } => all(body) && all(handler),
+            NodeKind::Block(body) => all(body),
+            NodeKind::If { then, otherwise, .. } => all(then) && all(otherwise),
+            NodeKind::While { condition: None, body } => !breaks(body),
+            NodeKind::Try { body, handler, .. } => all(body) && all(handler),
             _ => false,
         }
     }
 
     fn condition(&self, condition: &Node, report: &mut Report<'_>) {
         let always = match &condition.kind {
-            Kind::Bool(value) => Some(if *value { "always true" } else { "never true" }),
-            Kind::Call(call) if call.operator && COMPARES.contains(&call.name.as_str()) => match call.args.as_slice() {
-                [a, b] if a.literal().is_some() && b.literal().is_some() => Some("always the same"),
-                [a, b] if same(a, b) => Some("about the same thing on both sides"),
-                _ => None,
-            },
+            NodeKind::Bool(value) => Some(if *value { "always true" } else { "never true" }),
+            NodeKind::Call(call) if call.operator && COMPARES.contains(&call.name.as_str()) => {
+                match call.args.as_slice() {
+                    [a, b] if a.literal().is_some() && b.literal().is_some() => Some("always the same"),
+                    [a, b] if same(a, b) => Some("about the same thing on both sides"),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         if let Some(always) = always {
@@ -156,8 +158,8 @@ impl Flow<'_, '_> {
 
     fn call(&self, call: &Call, report: &mut Report<'_>) {
         let waits = |argument: &Node| match &argument.kind {
-            Kind::Closure { body, .. } => body.iter().any(|node| self.project.waits(self.file, node)),
-            Kind::Variable { path, name } if path.is_empty() => self.project.function_waits(self.file, name),
+            NodeKind::Closure { body, .. } => body.iter().any(|node| self.project.waits(self.file, node)),
+            NodeKind::Variable { path, name } if path.is_empty() => self.project.function_waits(self.file, name),
             _ => pointer(argument).is_some_and(|name| self.project.function_waits(self.file, name)),
         };
         let name = call.name.as_str();
@@ -178,8 +180,8 @@ impl Flow<'_, '_> {
         }
         match (name, call.args.as_slice()) {
             ("parallel" | "race", [work, ..]) => match &work.kind {
-                Kind::Array(items) => self.shared(name, &items.iter().collect::<Vec<_>>(), report),
-                Kind::Map(entries) => {
+                NodeKind::Array(items) => self.shared(name, &items.iter().collect::<Vec<_>>(), report),
+                NodeKind::Map(entries) => {
                     self.shared(name, &entries.iter().map(|entry| &entry.value).collect::<Vec<_>>(), report);
                 }
                 _ => {}
@@ -196,7 +198,7 @@ impl Flow<'_, '_> {
         let mut told = HashSet::new();
         for branch in branches {
             let mut writes = Vec::new();
-            let Kind::Closure { params, body } = &branch.kind else { continue };
+            let NodeKind::Closure { params, body } = &branch.kind else { continue };
             let mut own: HashSet<&str> = params.iter().map(String::as_str).collect();
             body.iter().for_each(|node| node.each(&mut |node| declared(node, &mut own)));
             body.iter().for_each(|node| {
@@ -222,8 +224,8 @@ impl Flow<'_, '_> {
 /// Whether a method holds a variable while it runs.
 fn held(receiver: &Node) -> bool {
     match &receiver.kind {
-        Kind::Variable { .. } => true,
-        Kind::Property(inner, _) | Kind::Index(inner, _) => held(inner),
+        NodeKind::Variable { .. } => true,
+        NodeKind::Property(inner, _) | NodeKind::Index(inner, _) => held(inner),
         _ => false,
     }
 }
@@ -235,17 +237,17 @@ fn pointer(node: &Node) -> Option<&str> {
 
 /// Whether the options of a `foreach` allow more than one task at a time.
 fn several(options: &Node) -> bool {
-    let Kind::Map(entries) = &options.kind else { return false };
+    let NodeKind::Map(entries) = &options.kind else { return false };
     let concurrency = entries.iter().find(|entry| entry.key == "concurrency");
     concurrency.is_some_and(|entry| entry.value.literal().is_none_or(|value| value.as_int().is_ok_and(|n| n > 1)))
 }
 
 fn declared<'n>(node: &'n Node, own: &mut HashSet<&'n str>) {
     match &node.kind {
-        Kind::Let { name, .. } => drop(own.insert(name)),
-        Kind::For { names, .. } => own.extend(names.iter().map(|(name, _)| name.as_str())),
-        Kind::Try { name: Some((name, _)), .. } => drop(own.insert(name)),
-        Kind::Closure { params, .. } => own.extend(params.iter().map(String::as_str)),
+        NodeKind::Let { name, .. } => drop(own.insert(name)),
+        NodeKind::For { names, .. } => own.extend(names.iter().map(|(name, _)| name.as_str())),
+        NodeKind::Try { name: Some((name, _)), .. } => drop(own.insert(name)),
+        NodeKind::Closure { params, .. } => own.extend(params.iter().map(String::as_str)),
         _ => {}
     }
 }
@@ -253,29 +255,29 @@ fn declared<'n>(node: &'n Node, own: &mut HashSet<&'n str>) {
 /// The variable from outside that is changed here.
 fn written<'n>(node: &'n Node, own: &HashSet<&str>) -> Option<(&'n str, rhai::Position)> {
     let mut root = match &node.kind {
-        Kind::Assign { target, .. } => &**target,
-        Kind::Call(call) if names::CHANGING.contains(&call.name.as_str()) => call.receiver.as_ref()?,
+        NodeKind::Assign { target, .. } => &**target,
+        NodeKind::Call(call) if names::CHANGING.contains(&call.name.as_str()) => call.receiver.as_ref()?,
         _ => return None,
     };
     let at = root.at;
-    while let Kind::Property(inner, _) | Kind::Index(inner, _) = &root.kind {
+    while let NodeKind::Property(inner, _) | NodeKind::Index(inner, _) = &root.kind {
         // Each task has a place of its own, if the index is its own.
-        if let Kind::Index(_, by) = &root.kind {
+        if let NodeKind::Index(_, by) = &root.kind {
             let mut mine = false;
             by.each(&mut |node| {
-                mine |= matches!(&node.kind, Kind::Variable { name, .. } if own.contains(name.as_str()));
+                mine |= matches!(&node.kind, NodeKind::Variable { name, .. } if own.contains(name.as_str()));
             });
             if mine || by.literal().is_some() {
                 return None;
             }
         }
-        if let (Kind::Property(..), Kind::Assign { .. }) = (&root.kind, &node.kind) {
+        if let (NodeKind::Property(..), NodeKind::Assign { .. }) = (&root.kind, &node.kind) {
             return None;
         }
         root = inner;
     }
     match &root.kind {
-        Kind::Variable { path, name } if path.is_empty() && !own.contains(name.as_str()) => Some((name, at)),
+        NodeKind::Variable { path, name } if path.is_empty() && !own.contains(name.as_str()) => Some((name, at)),
         _ => None,
     }
 }
@@ -284,11 +286,11 @@ fn written<'n>(node: &'n Node, own: &HashSet<&str>) -> Option<(&'n str, rhai::Po
 fn breaks(body: &[Node]) -> bool {
     fn leaves(node: &Node, inner: bool) -> bool {
         match &node.kind {
-            Kind::Break(_) => !inner,
-            Kind::Return(_) | Kind::Throw(_) => true,
-            Kind::Call(call) if call.name == "exit" => true,
-            Kind::Closure { .. } => false,
-            Kind::While { .. } | Kind::Do { .. } | Kind::For { .. } => {
+            NodeKind::Break(_) => !inner,
+            NodeKind::Return(_) | NodeKind::Throw(_) => true,
+            NodeKind::Call(call) if call.name == "exit" => true,
+            NodeKind::Closure { .. } => false,
+            NodeKind::While { .. } | NodeKind::Do { .. } | NodeKind::For { .. } => {
                 node.children().into_iter().any(|child| leaves(child, true))
             }
             _ => node.children().into_iter().any(|child| leaves(child, inner)),
@@ -300,10 +302,10 @@ fn breaks(body: &[Node]) -> bool {
 /// The same variable, or field of one.
 fn same(a: &Node, b: &Node) -> bool {
     match (&a.kind, &b.kind) {
-        (Kind::Variable { path, name }, Kind::Variable { path: other_path, name: other }) => {
+        (NodeKind::Variable { path, name }, NodeKind::Variable { path: other_path, name: other }) => {
             path == other_path && name == other
         }
-        (Kind::Property(a, name), Kind::Property(b, other)) => name == other && same(a, b),
+        (NodeKind::Property(a, name), NodeKind::Property(b, other)) => name == other && same(a, b),
         _ => false,
     }
 }

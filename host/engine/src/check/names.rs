@@ -8,7 +8,7 @@ use rhai::Position;
 use super::code::Code;
 use super::project::{File, Project, STEP_MODULES, own_functions};
 use super::report::Report;
-use super::tree::{Call, Function, Kind, Node, Tree};
+use super::tree::{Call, Function, Node, NodeKind, Tree};
 use crate::calls::CALLS;
 use crate::errors::suggest;
 
@@ -84,7 +84,7 @@ enum What {
 /// What a top level declares, and whether it is a constant.
 fn top_level(tree: &Tree) -> BTreeMap<&str, bool> {
     let declared = tree.body.iter().filter_map(|node| match &node.kind {
-        Kind::Let { name, constant, .. } => Some((name.as_str(), *constant)),
+        NodeKind::Let { name, constant, .. } => Some((name.as_str(), *constant)),
         _ => None,
     });
     declared.collect()
@@ -144,7 +144,7 @@ impl<'a> Names<'a, '_, '_> {
 
     fn node(&mut self, node: &'a Node) {
         match &node.kind {
-            Kind::Let { name, at, constant, exported, value } => {
+            NodeKind::Let { name, at, constant, exported, value } => {
                 self.node(value);
                 let what = match (constant, exported) {
                     (_, true) => What::Exported,
@@ -153,48 +153,48 @@ impl<'a> Names<'a, '_, '_> {
                 };
                 self.declare(name, *at, what);
             }
-            Kind::Variable { path, name } => self.variable(node.at, path, name),
-            Kind::Assign { target, value, operator } => {
+            NodeKind::Variable { path, name } => self.variable(node.at, path, name),
+            NodeKind::Assign { target, value, operator } => {
                 self.node(value);
                 self.target(target, operator);
             }
-            Kind::Call(call) => self.call(node.at, call),
-            Kind::Closure { params, body } => {
+            NodeKind::Call(call) => self.call(node.at, call),
+            NodeKind::Closure { params, body } => {
                 let given: Vec<_> = params.iter().map(|param| (param.as_str(), node.at)).collect();
                 self.scoped(&given, body);
             }
-            Kind::Block(body) => self.scoped(&[], body),
-            Kind::If { condition, then, otherwise } => {
+            NodeKind::Block(body) => self.scoped(&[], body),
+            NodeKind::If { condition, then, otherwise } => {
                 self.node(condition);
                 self.scoped(&[], then);
                 self.scoped(&[], otherwise);
             }
-            Kind::While { condition, body } => {
+            NodeKind::While { condition, body } => {
                 condition.iter().for_each(|condition| self.node(condition));
                 self.scoped(&[], body);
             }
-            Kind::Do { body, condition, .. } => {
+            NodeKind::Do { body, condition, .. } => {
                 self.scoped(&[], body);
                 self.node(condition);
             }
-            Kind::For { names, over, body } => {
+            NodeKind::For { names, over, body } => {
                 self.node(over);
                 let given: Vec<_> = names.iter().map(|(name, at)| (name.as_str(), *at)).collect();
                 self.scoped(&given, body);
             }
-            Kind::Try { body, name, handler } => {
+            NodeKind::Try { body, name, handler } => {
                 self.scoped(&[], body);
                 let given: Vec<_> = name.iter().map(|(name, at)| (name.as_str(), *at)).collect();
                 self.scoped(&given, handler);
             }
-            Kind::Import { path, alias } => {
+            NodeKind::Import { path, alias } => {
                 self.node(path);
                 if let Some((alias, at)) = alias {
                     self.imports.entry(alias.clone()).or_insert((*at, false));
                 }
             }
-            Kind::Export(name) => self.variable(node.at, &[], name),
-            Kind::Property(inner, name) => {
+            NodeKind::Export(name) => self.variable(node.at, &[], name),
+            NodeKind::Property(inner, name) => {
                 self.node(inner);
                 self.field(node.at, name);
             }
@@ -283,13 +283,13 @@ impl<'a> Names<'a, '_, '_> {
     /// The left side of an assignment.
     fn target(&mut self, target: &'a Node, operator: &str) {
         let mut root = target;
-        while let Kind::Property(inner, _) | Kind::Index(inner, _) = &root.kind {
-            if let Kind::Index(_, by) = &root.kind {
+        while let NodeKind::Property(inner, _) | NodeKind::Index(inner, _) = &root.kind {
+            if let NodeKind::Index(_, by) = &root.kind {
                 self.node(by);
             }
             root = inner;
         }
-        let Kind::Variable { path, name } = &root.kind else { return self.node(root) };
+        let NodeKind::Variable { path, name } = &root.kind else { return self.node(root) };
         if !path.is_empty() {
             self.report.add(Code::ConstantAssigned, target.at, "what belongs to a module cannot be changed");
             return self.variable(root.at, path, name);
@@ -328,7 +328,7 @@ impl<'a> Names<'a, '_, '_> {
         }
         if let Some(receiver) = &call.receiver
             && CHANGING.contains(&call.name.as_str())
-            && let Kind::Variable { path, name } = &receiver.kind
+            && let NodeKind::Variable { path, name } = &receiver.kind
             && path.is_empty()
             && let Some(variable) = self.scope.iter().rev().find(|variable| variable.name == *name)
             && matches!(variable.what, What::Constant | What::Exported)
@@ -383,10 +383,10 @@ impl<'a> Names<'a, '_, '_> {
 
     /// `console` of `console.log(…)`, which has been told.
     fn is_foreign(&self, mut receiver: &Node) -> bool {
-        while let Kind::Property(inner, _) = &receiver.kind {
+        while let NodeKind::Property(inner, _) = &receiver.kind {
             receiver = inner;
         }
-        let Kind::Variable { path, name } = &receiver.kind else { return false };
+        let NodeKind::Variable { path, name } = &receiver.kind else { return false };
         path.is_empty()
             && self.scope.iter().all(|variable| variable.name != *name)
             && (self.foreign(foreign::variable(name)).is_some() || self.imports.contains_key(name))
@@ -506,8 +506,8 @@ impl<'a> Names<'a, '_, '_> {
 /// Variables and constants that a module shows.
 fn exports(tree: &Tree) -> Vec<&str> {
     let exported = tree.body.iter().filter_map(|node| match &node.kind {
-        Kind::Let { name, exported: true, .. } => Some(name.as_str()),
-        Kind::Export(name) => Some(name.as_str()),
+        NodeKind::Let { name, exported: true, .. } => Some(name.as_str()),
+        NodeKind::Export(name) => Some(name.as_str()),
         _ => None,
     });
     exported.collect()

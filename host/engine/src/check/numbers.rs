@@ -3,13 +3,13 @@
 use super::code::Code;
 use super::project::File;
 use super::report::Report;
-use super::tree::{Kind, Node, Tree};
+use super::tree::{Node, NodeKind, Tree};
 
 pub fn check(file: &File<'_>, tree: &Tree, report: &mut Report<'_>) {
     // Lines are looked up where there is such a number, which is hardly ever.
     let mut floats: Vec<&Node> = Vec::new();
     tree.each(&mut |node| {
-        if let Kind::Value(value) = &node.kind
+        if let NodeKind::Value(value) = &node.kind
             && value.as_float().is_ok_and(|float| float.abs() >= i64::MAX as f64)
         {
             floats.push(node);

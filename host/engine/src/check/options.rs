@@ -4,7 +4,7 @@ use rhai::Dynamic;
 
 use super::code::Code;
 use super::report::Report;
-use super::tree::{Call, Entry, Kind, Node};
+use super::tree::{Call, Entry, Node, NodeKind};
 use crate::bindings::args;
 use crate::errors::suggest::near;
 use crate::errors::thrown::{Thrown, map_to_failure};
@@ -86,8 +86,8 @@ pub fn check(call: &Call, report: &mut Report<'_>) {
     let Some((at, known)) = table(call) else { return };
     let Some(options) = call.args.get(at) else { return };
     match &options.kind {
-        Kind::Map(entries) => each(&call.name, &format!("{}: option `", call.name), entries, known, report),
-        Kind::Unit => {}
+        NodeKind::Map(entries) => each(&call.name, &format!("{}: option `", call.name), entries, known, report),
+        NodeKind::Unit => {}
         _ => {
             if let Some(value) = options.literal() {
                 let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
@@ -116,7 +116,7 @@ fn each(call: &str, what: &str, entries: &[Entry], known: &[Option_], report: &m
 }
 
 fn value(what: &str, must: Must, node: &Node, report: &mut Report<'_>) {
-    if let (Must::Retry, Kind::Map(entries)) = (must, &node.kind) {
+    if let (Must::Retry, NodeKind::Map(entries)) = (must, &node.kind) {
         return each("use_step: retry", "use_step: option `retry.", entries, RETRY, report);
     }
     let Some(value) = node.literal() else { return };

@@ -6,7 +6,7 @@ use rhai::{Engine, OptimizationLevel, ParseError, Position};
 
 use super::code::Code;
 use super::report::Report;
-use super::tree::{Kind, Node, Tree};
+use super::tree::{Node, NodeKind, Tree};
 use crate::errors::diagnostic::Diagnostic;
 use crate::errors::suggest;
 use crate::header;
@@ -167,7 +167,7 @@ impl<'a> Project<'a> {
     /// Whether something in here waits for a durable call when it is executed. A closure that is handed to a call counts, one
     /// that is only made does not.
     pub fn waits(&self, file: &File<'_>, node: &Node) -> bool {
-        if matches!(node.kind, Kind::Closure { .. }) {
+        if matches!(node.kind, NodeKind::Closure { .. }) {
             return false;
         }
         if self.waits_itself(file, node) {
@@ -175,7 +175,7 @@ impl<'a> Project<'a> {
         }
         let handed_on = node.call().is_some_and(|call| !["push", "insert", "curry"].contains(&call.name.as_str()));
         node.children().into_iter().any(|child| match &child.kind {
-            Kind::Closure { body, .. } => handed_on && body.iter().any(|node| self.waits(file, node)),
+            NodeKind::Closure { body, .. } => handed_on && body.iter().any(|node| self.waits(file, node)),
             _ => self.waits(file, child),
         })
     }
@@ -294,16 +294,16 @@ impl<'a> Project<'a> {
 
     fn note(&mut self, node: &Node, imports: &mut Vec<Import>) {
         match &node.kind {
-            Kind::Import { path, alias } => imports.push(Import {
+            NodeKind::Import { path, alias } => imports.push(Import {
                 alias: alias.as_ref().map(|(alias, _)| alias.clone()).unwrap_or_default(),
                 at: path.at,
                 path: path.text().map(ToOwned::to_owned),
                 target: None,
             }),
-            Kind::Map(entries) => self.keys.extend(entries.iter().map(|entry| entry.key.clone())),
-            Kind::Assign { target, .. } => match &target.kind {
-                Kind::Property(_, name) => drop(self.keys.insert(name.clone())),
-                Kind::Index(_, by) => self.keys.extend(by.text().map(ToOwned::to_owned)),
+            NodeKind::Map(entries) => self.keys.extend(entries.iter().map(|entry| entry.key.clone())),
+            NodeKind::Assign { target, .. } => match &target.kind {
+                NodeKind::Property(_, name) => drop(self.keys.insert(name.clone())),
+                NodeKind::Index(_, by) => self.keys.extend(by.text().map(ToOwned::to_owned)),
                 _ => {}
             },
             _ => {}

@@ -26,11 +26,11 @@ pub struct Function {
 #[derive(Debug)]
 pub struct Node {
     pub at: Position,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 #[derive(Debug)]
-pub enum Kind {
+pub enum NodeKind {
     Nothing,
     Unit,
     Bool(bool),
@@ -200,13 +200,13 @@ impl Reader<'_> {
             }
             true
         });
-        nodes.retain(|node| !matches!(node.kind, Kind::Nothing));
+        nodes.retain(|node| !matches!(node.kind, NodeKind::Nothing));
         nodes
     }
 
     fn block(&self, statements: &[Stmt]) -> Vec<Node> {
         let nodes = statements.iter().map(|statement| self.statement(statement));
-        nodes.filter(|node| !matches!(node.kind, Kind::Nothing)).collect()
+        nodes.filter(|node| !matches!(node.kind, NodeKind::Nothing)).collect()
     }
 
     fn statement(&self, statement: &Stmt) -> Node {
@@ -215,8 +215,8 @@ impl Reader<'_> {
         let kind = match statement {
             Stmt::FnCall(call, at) => return self.call(call, *at, None),
             Stmt::Expr(expr) => return self.expr(expr),
-            Stmt::Block(block) => Kind::Block(self.block(block.statements())),
-            Stmt::If(flow, _) => Kind::If {
+            Stmt::Block(block) => NodeKind::Block(self.block(block.statements())),
+            Stmt::If(flow, _) => NodeKind::If {
                 condition: boxed(&flow.expr),
                 then: self.block(flow.body.statements()),
                 otherwise: self.block(flow.branch.statements()),
@@ -229,13 +229,13 @@ impl Reader<'_> {
                     body: self.expr(&case.rhs),
                     default: cases.def_case == Some(at),
                 };
-                Kind::Switch { on: boxed(on), cases: cases.expressions.iter().enumerate().map(case).collect() }
+                NodeKind::Switch { on: boxed(on), cases: cases.expressions.iter().enumerate().map(case).collect() }
             }
-            Stmt::While(flow, _) => Kind::While {
+            Stmt::While(flow, _) => NodeKind::While {
                 condition: (!flow.expr.is_unit()).then(|| boxed(&flow.expr)),
                 body: self.block(flow.body.statements()),
             },
-            Stmt::Do(flow, flags, _) => Kind::Do {
+            Stmt::Do(flow, flags, _) => NodeKind::Do {
                 body: self.block(flow.body.statements()),
                 condition: boxed(&flow.expr),
                 until: flags.intersects(ASTFlags::NEGATED),
@@ -243,13 +243,13 @@ impl Reader<'_> {
             Stmt::For(inner, _) => {
                 let (name, counter, flow) = &**inner;
                 let names = [Some(name), counter.as_ref()].into_iter().flatten();
-                Kind::For {
+                NodeKind::For {
                     names: names.map(|name| (name.name.to_string(), name.pos)).collect(),
                     over: boxed(&flow.expr),
                     body: self.block(flow.body.statements()),
                 }
             }
-            Stmt::Var(var, flags, _) => Kind::Let {
+            Stmt::Var(var, flags, _) => NodeKind::Let {
                 name: var.0.name.to_string(),
                 at: var.0.pos,
                 constant: flags.intersects(ASTFlags::CONSTANT),
@@ -259,9 +259,9 @@ impl Reader<'_> {
             Stmt::Assignment(inner) => {
                 let (operator, sides) = &**inner;
                 let syntax = operator.get_op_assignment_info().map_or("=", |(_, _, _, syntax, ..)| syntax);
-                Kind::Assign { target: boxed(&sides.lhs), operator: syntax, value: boxed(&sides.rhs) }
+                NodeKind::Assign { target: boxed(&sides.lhs), operator: syntax, value: boxed(&sides.rhs) }
             }
-            Stmt::TryCatch(flow, _) => Kind::Try {
+            Stmt::TryCatch(flow, _) => NodeKind::Try {
                 body: self.block(flow.body.statements()),
                 name: match &flow.expr {
                     Expr::Variable(variable, _, at) => Some((variable.1.to_string(), *at)),
@@ -269,17 +269,17 @@ impl Reader<'_> {
                 },
                 handler: self.block(flow.branch.statements()),
             },
-            Stmt::BreakLoop(value, flags, _) if flags.intersects(ASTFlags::BREAK) => Kind::Break(optional(value)),
-            Stmt::BreakLoop(..) => Kind::Continue,
-            Stmt::Return(value, flags, _) if flags.intersects(ASTFlags::BREAK) => Kind::Throw(optional(value)),
-            Stmt::Return(value, ..) => Kind::Return(optional(value)),
-            Stmt::Import(import, _) => Kind::Import {
+            Stmt::BreakLoop(value, flags, _) if flags.intersects(ASTFlags::BREAK) => NodeKind::Break(optional(value)),
+            Stmt::BreakLoop(..) => NodeKind::Continue,
+            Stmt::Return(value, flags, _) if flags.intersects(ASTFlags::BREAK) => NodeKind::Throw(optional(value)),
+            Stmt::Return(value, ..) => NodeKind::Return(optional(value)),
+            Stmt::Import(import, _) => NodeKind::Import {
                 path: boxed(&import.0),
                 alias: (!import.1.name.is_empty()).then(|| (import.1.name.to_string(), import.1.pos)),
             },
-            Stmt::Export(export, _) => Kind::Export(export.0.name.to_string()),
+            Stmt::Export(export, _) => NodeKind::Export(export.0.name.to_string()),
             // `Share` marks what a closure captures.
-            _ => Kind::Nothing,
+            _ => NodeKind::Nothing,
         };
         Node { at: statement_position(statement), kind }
     }
@@ -287,37 +287,37 @@ impl Reader<'_> {
     fn expr(&self, expr: &Expr) -> Node {
         let all = |items: &[Expr]| items.iter().map(|item| self.expr(item)).collect::<Vec<_>>();
         let kind = match expr {
-            Expr::Unit(_) => Kind::Unit,
-            Expr::BoolConstant(yes, _) => Kind::Bool(*yes),
-            Expr::IntegerConstant(int, _) => Kind::Value(Dynamic::from(*int)),
-            Expr::FloatConstant(float, _) => Kind::Value(Dynamic::from(**float)),
-            Expr::CharConstant(character, _) => Kind::Value(Dynamic::from(*character)),
-            Expr::StringConstant(text, _) => Kind::Text(text.to_string()),
+            Expr::Unit(_) => NodeKind::Unit,
+            Expr::BoolConstant(yes, _) => NodeKind::Bool(*yes),
+            Expr::IntegerConstant(int, _) => NodeKind::Value(Dynamic::from(*int)),
+            Expr::FloatConstant(float, _) => NodeKind::Value(Dynamic::from(**float)),
+            Expr::CharConstant(character, _) => NodeKind::Value(Dynamic::from(*character)),
+            Expr::StringConstant(text, _) => NodeKind::Text(text.to_string()),
             Expr::DynamicConstant(value, _) => match value.read_lock::<FnPtr>() {
                 Some(pointer) if is_closure(pointer.fn_name()) => self.closure(pointer.fn_name(), 0),
-                _ => Kind::Value((**value).clone()),
+                _ => NodeKind::Value((**value).clone()),
             },
-            Expr::InterpolatedString(parts, _) => Kind::Interpolated(all(parts)),
-            Expr::Array(items, _) => Kind::Array(all(items)),
+            Expr::InterpolatedString(parts, _) => NodeKind::Interpolated(all(parts)),
+            Expr::Array(items, _) => NodeKind::Array(all(items)),
             Expr::Map(map, _) => {
                 let entry = |(key, value): &(rhai::Ident, Expr)| Entry {
                     key: key.name.to_string(),
                     at: key.pos,
                     value: self.expr(value),
                 };
-                Kind::Map(map.0.iter().map(entry).collect())
+                NodeKind::Map(map.0.iter().map(entry).collect())
             }
-            Expr::Variable(variable, ..) => Kind::Variable {
+            Expr::Variable(variable, ..) => NodeKind::Variable {
                 path: variable.2.path.iter().map(|part| part.name.to_string()).collect(),
                 name: variable.1.to_string(),
             },
-            Expr::ThisPtr(_) => Kind::This,
+            Expr::ThisPtr(_) => NodeKind::This,
             Expr::FnCall(call, at) => return self.call(call, *at, None),
             Expr::Dot(sides, ..) => return self.chain(self.expr(&sides.lhs), &sides.rhs),
             Expr::Index(sides, flags, _) => return self.index(self.expr(&sides.lhs), &sides.rhs, *flags),
-            Expr::And(items, _) => Kind::Logic("&&", all(items)),
-            Expr::Or(items, _) => Kind::Logic("||", all(items)),
-            Expr::Coalesce(items, _) => Kind::Logic("??", all(items)),
+            Expr::And(items, _) => NodeKind::Logic("&&", all(items)),
+            Expr::Or(items, _) => NodeKind::Logic("||", all(items)),
+            Expr::Coalesce(items, _) => NodeKind::Logic("??", all(items)),
             Expr::Stmt(block) => {
                 if let [Stmt::Share(_), Stmt::Expr(curry)] = block.statements()
                     && let Expr::FnCall(call, at) = &**curry
@@ -326,18 +326,18 @@ impl Reader<'_> {
                 {
                     return Node { at: *at, kind: self.closure(pointer.fn_name(), call.args.len() - 1) };
                 }
-                Kind::Block(self.block(block.statements()))
+                NodeKind::Block(self.block(block.statements()))
             }
-            _ => Kind::Nothing,
+            _ => NodeKind::Nothing,
         };
         Node { at: expr.start_position(), kind }
     }
 
     /// The first parameters are what it captures.
-    fn closure(&self, name: &str, captured: usize) -> Kind {
-        let Some(function) = self.closures.get(name) else { return Kind::Nothing };
+    fn closure(&self, name: &str, captured: usize) -> NodeKind {
+        let Some(function) = self.closures.get(name) else { return NodeKind::Nothing };
         let params = function.params.iter().skip(captured).map(ToString::to_string).collect();
-        Kind::Closure { params, body: self.body(function) }
+        NodeKind::Closure { params, body: self.body(function) }
     }
 
     fn call(&self, call: &rhai::FnCallExpr, at: Position, receiver: Option<Node>) -> Node {
@@ -348,7 +348,7 @@ impl Reader<'_> {
             args: call.args.iter().map(|argument| self.expr(argument)).collect(),
             operator: call.op_token.is_some(),
         };
-        Node { at, kind: Kind::Call(Box::new(call)) }
+        Node { at, kind: NodeKind::Call(Box::new(call)) }
     }
 
     /// Rhai nests `a.b.c` to the right.
@@ -357,7 +357,7 @@ impl Reader<'_> {
             Expr::Dot(sides, ..) => self.chain(self.chain(receiver, &sides.lhs), &sides.rhs),
             Expr::Index(sides, flags, _) => self.index(self.chain(receiver, &sides.lhs), &sides.rhs, *flags),
             Expr::Property(property, at) => {
-                Node { at: *at, kind: Kind::Property(Box::new(receiver), property.2.to_string()) }
+                Node { at: *at, kind: NodeKind::Property(Box::new(receiver), property.2.to_string()) }
             }
             Expr::MethodCall(call, at) => self.call(call, *at, Some(receiver)),
             other => self.expr(other),
@@ -366,7 +366,7 @@ impl Reader<'_> {
 
     fn index(&self, receiver: Node, next: &Expr, flags: ASTFlags) -> Node {
         let at = receiver.at;
-        let indexed = |by: &Expr| Node { at, kind: Kind::Index(Box::new(receiver), Box::new(self.expr(by))) };
+        let indexed = |by: &Expr| Node { at, kind: NodeKind::Index(Box::new(receiver), Box::new(self.expr(by))) };
         match next {
             _ if flags.intersects(ASTFlags::BREAK) => indexed(next),
             Expr::Dot(sides, ..) => self.chain(indexed(&sides.lhs), &sides.rhs),
@@ -395,28 +395,29 @@ impl Node {
             std::iter::once(first).chain(rest).collect()
         }
         match &self.kind {
-            Kind::Interpolated(nodes) | Kind::Array(nodes) | Kind::Logic(_, nodes) | Kind::Block(nodes) => {
-                nodes.iter().collect()
-            }
-            Kind::Closure { body, .. } => body.iter().collect(),
-            Kind::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
-            Kind::Property(node, _) => vec![node],
-            Kind::Index(node, by) => vec![node, by],
-            Kind::Call(call) => call.receiver.iter().chain(&call.args).collect(),
-            Kind::If { condition, then, otherwise } => and(condition, then).into_iter().chain(otherwise).collect(),
-            Kind::Switch { on, cases } => {
+            NodeKind::Interpolated(nodes)
+            | NodeKind::Array(nodes)
+            | NodeKind::Logic(_, nodes)
+            | NodeKind::Block(nodes) => nodes.iter().collect(),
+            NodeKind::Closure { body, .. } => body.iter().collect(),
+            NodeKind::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
+            NodeKind::Property(node, _) => vec![node],
+            NodeKind::Index(node, by) => vec![node, by],
+            NodeKind::Call(call) => call.receiver.iter().chain(&call.args).collect(),
+            NodeKind::If { condition, then, otherwise } => and(condition, then).into_iter().chain(otherwise).collect(),
+            NodeKind::Switch { on, cases } => {
                 let cases = cases.iter().flat_map(|case| case.guard.iter().chain([&case.body]));
                 std::iter::once(&**on).chain(cases).collect()
             }
-            Kind::While { condition: None, body } => body.iter().collect(),
-            Kind::While { condition: Some(condition), body } => and(condition, body),
-            Kind::Do { body, condition, .. } => body.iter().chain([&**condition]).collect(),
-            Kind::For { over, body, .. } => and(over, body),
-            Kind::Let { value, .. } => vec![value],
-            Kind::Assign { target, value, .. } => vec![target, value],
-            Kind::Try { body, handler, .. } => body.iter().chain(handler).collect(),
-            Kind::Break(node) | Kind::Return(node) | Kind::Throw(node) => boxed(node),
-            Kind::Import { path, .. } => vec![path],
+            NodeKind::While { condition: None, body } => body.iter().collect(),
+            NodeKind::While { condition: Some(condition), body } => and(condition, body),
+            NodeKind::Do { body, condition, .. } => body.iter().chain([&**condition]).collect(),
+            NodeKind::For { over, body, .. } => and(over, body),
+            NodeKind::Let { value, .. } => vec![value],
+            NodeKind::Assign { target, value, .. } => vec![target, value],
+            NodeKind::Try { body, handler, .. } => body.iter().chain(handler).collect(),
+            NodeKind::Break(node) | NodeKind::Return(node) | NodeKind::Throw(node) => boxed(node),
+            NodeKind::Import { path, .. } => vec![path],
             _ => Vec::new(),
         }
     }
@@ -429,14 +430,14 @@ impl Node {
 
     pub fn call(&self) -> Option<&Call> {
         match &self.kind {
-            Kind::Call(call) if !call.operator => Some(call),
+            NodeKind::Call(call) if !call.operator => Some(call),
             _ => None,
         }
     }
 
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Text(text) => Some(text),
+            NodeKind::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -444,16 +445,16 @@ impl Node {
     /// The value, if it is written out in full.
     pub fn literal(&self) -> Option<Dynamic> {
         match &self.kind {
-            Kind::Unit => Some(Dynamic::UNIT),
-            Kind::Bool(yes) => Some((*yes).into()),
-            Kind::Value(value) => Some(value.clone()),
-            Kind::Text(text) => Some(text.as_str().into()),
-            Kind::Array(items) => items.iter().map(Node::literal).collect::<Option<rhai::Array>>().map(Into::into),
-            Kind::Map(entries) => {
+            NodeKind::Unit => Some(Dynamic::UNIT),
+            NodeKind::Bool(yes) => Some((*yes).into()),
+            NodeKind::Value(value) => Some(value.clone()),
+            NodeKind::Text(text) => Some(text.as_str().into()),
+            NodeKind::Array(items) => items.iter().map(Node::literal).collect::<Option<rhai::Array>>().map(Into::into),
+            NodeKind::Map(entries) => {
                 let entry = |entry: &Entry| Some((entry.key.as_str().into(), entry.value.literal()?));
                 entries.iter().map(entry).collect::<Option<rhai::Map>>().map(Into::into)
             }
-            Kind::Call(call) if call.operator && call.name == "-" && call.args.len() == 1 => {
+            NodeKind::Call(call) if call.operator && call.name == "-" && call.args.len() == 1 => {
                 let value = call.args[0].literal()?;
                 let int = value.as_int().ok().and_then(i64::checked_neg).map(Dynamic::from);
                 int.or_else(|| value.as_float().ok().map(|float| Dynamic::from(-float)))
@@ -467,7 +468,7 @@ impl Node {
 pub fn innermost(node: &Node) -> Option<&Node> {
     let mut found = None;
     node.each(&mut |node| {
-        if matches!(node.kind, Kind::Closure { .. }) {
+        if matches!(node.kind, NodeKind::Closure { .. }) {
             found = Some(node);
         }
     });

@@ -4,7 +4,7 @@ use std::fmt;
 
 use durhai_core::failure::Frame;
 use durhai_core::failure::SourcePlace;
-use durhai_core::{Failure, Kind, Value};
+use durhai_core::{Failure, FailureKind, Value};
 use durhai_stdlib::foreign;
 use rhai::{Dynamic, EvalAltResult, ParseError, Position};
 
@@ -166,7 +166,7 @@ fn thrown_value(value: &Dynamic, thrown: Option<&Failure>, budget: Budget) -> Fa
         };
         let message = message.unwrap_or_else(|| if value.is_unit() { "()".into() } else { show::show(value, 1_000) });
         let data = convert::to_value(value, "error", budget).unwrap_or_else(|_| Value::from(message.clone()));
-        let mut failure = Failure::new(Kind::Thrown, message).with_data(data);
+        let mut failure = Failure::new(FailureKind::Thrown, message).with_data(data);
         failure.cause = cause(value, budget).map(Box::new);
         failure
     });
@@ -187,15 +187,15 @@ fn cause(value: &Dynamic, budget: Budget) -> Option<Failure> {
     map_to_failure(&cause, budget)
 }
 
-fn kind_of(error: &EvalAltResult) -> Kind {
+fn kind_of(error: &EvalAltResult) -> FailureKind {
     match error {
         EvalAltResult::ErrorTooManyOperations(_)
         | EvalAltResult::ErrorTooManyVariables(_)
         | EvalAltResult::ErrorTooManyModules(_)
         | EvalAltResult::ErrorStackOverflow(_)
         | EvalAltResult::ErrorDataTooLarge(..)
-        | EvalAltResult::ErrorTerminated(..) => Kind::Limit,
-        _ => Kind::Script,
+        | EvalAltResult::ErrorTerminated(..) => FailureKind::Limit,
+        _ => FailureKind::Script,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors as values: a [`Failure`] as the map that a script catches, and back.
 
 use durhai_core::failure::{Frame, SourcePlace};
-use durhai_core::{Failure, Kind, StepId};
+use durhai_core::{Failure, FailureKind, StepId};
 use rhai::{Array, Dynamic, EvalAltResult, Map, Position};
 
 use crate::program::modules::edition;
@@ -22,7 +22,7 @@ pub fn throw(failure: Failure) -> Thrown {
 pub fn error_of(failure: &Failure) -> Thrown {
     // What a branch of the script threw arrives as it was thrown.
     let value = match failure.kind {
-        Kind::Thrown => convert::to_dynamic(&failure.data),
+        FailureKind::Thrown => convert::to_dynamic(&failure.data),
         _ => failure_to_map(failure).into(),
     };
     EvalAltResult::ErrorRuntime(value, Position::NONE).into()
@@ -42,7 +42,7 @@ pub fn failure_to_map(failure: &Failure) -> Map {
         failure.cause.as_deref().map_or(Dynamic::UNIT, |cause| failure_to_map(cause).into()),
     ];
     let mut map: Map = FIELDS.into_iter().map(Into::into).zip(values).collect();
-    if failure.kind == Kind::Script && edition() > 1 {
+    if failure.kind == FailureKind::Script && edition() > 1 {
         let place = failure.place.as_deref();
         let number = |number: Option<u32>| number.map_or(Dynamic::UNIT, |number| i64::from(number).into());
         map.insert("file".into(), place.map_or(Dynamic::UNIT, |place| text(&place.file)));
@@ -87,12 +87,12 @@ fn map_to_failure_within(map: &Map, budget: Budget, levels: usize) -> Option<Fai
         return None;
     }
     let text = |field: &str| map[field].as_immutable_string_ref().ok().map(|text| text.to_string());
-    let mut failure = Failure::new(text("kind")?.parse::<Kind>().ok()?, text("message")?);
+    let mut failure = Failure::new(text("kind")?.parse::<FailureKind>().ok()?, text("message")?);
     failure.step = text("step");
     failure.step_id = text("step_id").and_then(|id| StepId::parse(&id));
     failure.attempts = map["attempts"].as_int().ok().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     failure.data = convert::to_value(&map["data"], "data", budget).unwrap_or_default();
-    if failure.kind == Kind::Script && edition() > 1 {
+    if failure.kind == FailureKind::Script && edition() > 1 {
         failure.place = map_to_place(map).map(Box::new);
     }
     if let Ok(cause) = map["cause"].as_map_ref() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use durhai_core::{Body, Event, Site, StepId};
+use durhai_core::{Event, EventBody, Site, StepId};
 
 use super::model::{Graph, Mark, Shape};
 
@@ -14,8 +14,8 @@ impl Graph {
         let mut over = None;
         for event in events {
             match &event.body {
-                Body::RunCompleted { .. } | Body::RunContinued { .. } => over = Some(true),
-                Body::RunFailed { .. } | Body::RunCancelled { .. } => over = Some(false),
+                EventBody::RunCompleted { .. } | EventBody::RunContinued { .. } => over = Some(true),
+                EventBody::RunFailed { .. } | EventBody::RunCancelled { .. } => over = Some(false),
                 _ => {}
             }
             let Some(id) = &event.step_id else { continue };
@@ -24,17 +24,17 @@ impl Graph {
             }
             let Some((_, mark)) = calls.get_mut(id) else { continue };
             match &event.body {
-                Body::StepFailed { .. } | Body::ChildFailed { .. } | Body::HookConflict { .. } => {
+                EventBody::StepFailed { .. } | EventBody::ChildFailed { .. } | EventBody::HookConflict { .. } => {
                     *mark = Mark { failed: 1, ..Mark::default() };
                 }
-                Body::StepCompleted { .. }
-                | Body::TimerFired
-                | Body::SignalReceived { .. }
-                | Body::HookOpened { .. }
-                | Body::HookReceived { .. }
-                | Body::Resumed { .. }
-                | Body::ChildCompleted { .. }
-                | Body::ChildStarted { detached: true, .. } => *mark = Mark { done: 1, ..Mark::default() },
+                EventBody::StepCompleted { .. }
+                | EventBody::TimerFired
+                | EventBody::SignalReceived { .. }
+                | EventBody::HookOpened { .. }
+                | EventBody::HookReceived { .. }
+                | EventBody::Resumed { .. }
+                | EventBody::ChildCompleted { .. }
+                | EventBody::ChildStarted { detached: true, .. } => *mark = Mark { done: 1, ..Mark::default() },
                 _ => {}
             }
         }

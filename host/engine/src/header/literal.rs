@@ -8,10 +8,10 @@ use crate::values::show::article;
 /// A value that is written out in the text.
 pub struct Literal {
     pub position: Position,
-    pub kind: Kind,
+    pub kind: LiteralKind,
 }
 
-pub enum Kind {
+pub enum LiteralKind {
     Unit,
     Bool(bool),
     Int(i64),
@@ -70,19 +70,19 @@ impl Literal {
     fn of(expr: &Expr) -> Result<Self, Wrong> {
         let position = expr.start_position();
         let kind = match expr {
-            Expr::Unit(_) => Kind::Unit,
-            Expr::BoolConstant(yes, _) => Kind::Bool(*yes),
-            Expr::IntegerConstant(int, _) => Kind::Int(*int),
-            Expr::FloatConstant(float, _) => Kind::Float(**float),
-            Expr::CharConstant(character, _) => Kind::Text(character.to_string()),
-            Expr::StringConstant(text, _) => Kind::Text(text.to_string()),
-            Expr::Array(items, _) => Kind::Array(items.iter().map(Literal::of).collect::<Result<_, _>>()?),
+            Expr::Unit(_) => LiteralKind::Unit,
+            Expr::BoolConstant(yes, _) => LiteralKind::Bool(*yes),
+            Expr::IntegerConstant(int, _) => LiteralKind::Int(*int),
+            Expr::FloatConstant(float, _) => LiteralKind::Float(**float),
+            Expr::CharConstant(character, _) => LiteralKind::Text(character.to_string()),
+            Expr::StringConstant(text, _) => LiteralKind::Text(text.to_string()),
+            Expr::Array(items, _) => LiteralKind::Array(items.iter().map(Literal::of).collect::<Result<_, _>>()?),
             Expr::Map(map, _) => {
                 let entry = |(key, value): &(rhai::Ident, Expr)| {
                     let value = Literal::of(value)?;
                     Ok(Entry { key: key.name.to_string(), position: key.pos, value })
                 };
-                Kind::Map(map.0.iter().map(entry).collect::<Result<_, Wrong>>()?)
+                LiteralKind::Map(map.0.iter().map(entry).collect::<Result<_, Wrong>>()?)
             }
             Expr::DynamicConstant(value, _) => constant(value, position),
             _ => {
@@ -97,26 +97,28 @@ impl Literal {
     /// As JSON.
     pub fn to_value(&self) -> Value {
         match &self.kind {
-            Kind::Unit => Value::Null,
-            Kind::Bool(yes) => (*yes).into(),
-            Kind::Int(int) => (*int).into(),
-            Kind::Float(float) => (*float).into(),
-            Kind::Text(text) => text.as_str().into(),
-            Kind::Array(items) => items.iter().map(Literal::to_value).collect(),
-            Kind::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect(),
+            LiteralKind::Unit => Value::Null,
+            LiteralKind::Bool(yes) => (*yes).into(),
+            LiteralKind::Int(int) => (*int).into(),
+            LiteralKind::Float(float) => (*float).into(),
+            LiteralKind::Text(text) => text.as_str().into(),
+            LiteralKind::Array(items) => items.iter().map(Literal::to_value).collect(),
+            LiteralKind::Map(entries) => {
+                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect()
+            }
         }
     }
 
     /// What a message calls a wrong value: `an integer (42)`.
     pub fn found(&self) -> String {
         let noun = match self.kind {
-            Kind::Unit => return "()".into(),
-            Kind::Bool(_) => "boolean",
-            Kind::Int(_) => "integer",
-            Kind::Float(_) => "float",
-            Kind::Text(_) => "string",
-            Kind::Array(_) => return article("array"),
-            Kind::Map(_) => return article("map"),
+            LiteralKind::Unit => return "()".into(),
+            LiteralKind::Bool(_) => "boolean",
+            LiteralKind::Int(_) => "integer",
+            LiteralKind::Float(_) => "float",
+            LiteralKind::Text(_) => "string",
+            LiteralKind::Array(_) => return article("array"),
+            LiteralKind::Map(_) => return article("map"),
         };
         let text = self.to_value().to_string();
         if text.len() > 60 { article(noun) } else { format!("{} ({text})", article(noun)) }
@@ -128,8 +130,8 @@ impl Literal {
         for part in pointer.split('/').skip(1) {
             let part = part.replace("~1", "/").replace("~0", "~");
             let next = match &at.kind {
-                Kind::Map(entries) => entries.iter().find(|entry| entry.key == part).map(|entry| &entry.value),
-                Kind::Array(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
+                LiteralKind::Map(entries) => entries.iter().find(|entry| entry.key == part).map(|entry| &entry.value),
+                LiteralKind::Array(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
                 _ => None,
             };
             let Some(next) = next else { break };
@@ -140,26 +142,26 @@ impl Literal {
 }
 
 /// A constant that the parser has put together; its parts have no places of their own.
-fn constant(value: &Dynamic, position: Position) -> Kind {
+fn constant(value: &Dynamic, position: Position) -> LiteralKind {
     let literal = |value: &Dynamic| Literal { position, kind: constant(value, position) };
     if let Ok(yes) = value.as_bool() {
-        Kind::Bool(yes)
+        LiteralKind::Bool(yes)
     } else if let Ok(int) = value.as_int() {
-        Kind::Int(int)
+        LiteralKind::Int(int)
     } else if let Ok(float) = value.as_float() {
-        Kind::Float(float)
+        LiteralKind::Float(float)
     } else if let Ok(items) = value.as_array_ref() {
-        Kind::Array(items.iter().map(literal).collect())
+        LiteralKind::Array(items.iter().map(literal).collect())
     } else if let Ok(fields) = value.as_map_ref() {
         let entry = |(key, value): (&rhai::Identifier, &Dynamic)| Entry {
             key: key.to_string(),
             position,
             value: literal(value),
         };
-        Kind::Map(fields.iter().map(entry).collect())
+        LiteralKind::Map(fields.iter().map(entry).collect())
     } else if value.is_unit() {
-        Kind::Unit
+        LiteralKind::Unit
     } else {
-        Kind::Text(value.to_string())
+        LiteralKind::Text(value.to_string())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use durhai_core::{Millis, duration};
 use rhai::Position;
 
-use super::literal::{Entry, Kind, Literal};
+use super::literal::{Entry, Literal, LiteralKind};
 use crate::errors::diagnostic::Diagnostic;
 use crate::errors::suggest::near;
 use crate::schema;
@@ -24,7 +24,7 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// The entries of a map whose keys are all known. What is not known is reported and left out.
     pub fn entries<'l>(&mut self, what: &str, value: &'l Literal, known: &[&str]) -> Vec<&'l Entry> {
-        let Kind::Map(entries) = &value.kind else {
+        let LiteralKind::Map(entries) = &value.kind else {
             let message = format!("`{what}` must be a map like #{{ {}: … }}, found {}", known[0], value.found());
             self.refuse::<()>(value.position, message, None);
             return Vec::new();
@@ -45,16 +45,16 @@ impl Reader<'_> {
 
     pub fn text(&mut self, what: &str, value: &Literal) -> Option<String> {
         match &value.kind {
-            Kind::Text(text) => Some(text.clone()),
+            LiteralKind::Text(text) => Some(text.clone()),
             _ => self.refuse(value.position, format!("`{what}` must be a string, found {}", value.found()), None),
         }
     }
 
     pub fn millis(&mut self, what: &str, value: &Literal) -> Option<Millis> {
         let parsed = match &value.kind {
-            Kind::Text(text) => duration::parse(text),
-            Kind::Int(seconds) => duration::from_seconds(*seconds as f64),
-            Kind::Float(seconds) => duration::from_seconds(*seconds),
+            LiteralKind::Text(text) => duration::parse(text),
+            LiteralKind::Int(seconds) => duration::from_seconds(*seconds as f64),
+            LiteralKind::Float(seconds) => duration::from_seconds(*seconds),
             _ => Err(format!("it must be a number of seconds or a string like \"1h 30m\", found {}", value.found())),
         };
         parsed.map_or_else(|why| self.refuse(value.position, format!("`{what}`: {why}"), None), Some)
@@ -69,7 +69,7 @@ impl Reader<'_> {
 
     pub fn count(&mut self, what: &str, value: &Literal) -> Option<u32> {
         match value.kind {
-            Kind::Int(count @ 1..=0xffff_ffff) => u32::try_from(count).ok(),
+            LiteralKind::Int(count @ 1..=0xffff_ffff) => u32::try_from(count).ok(),
             _ => {
                 let message = format!("`{what}` must be a whole number from 1, found {}", value.found());
                 self.refuse(value.position, message, None)
@@ -79,8 +79,8 @@ impl Reader<'_> {
 
     pub fn number(&mut self, what: &str, value: &Literal, least: f64, most: f64) -> Option<f64> {
         let number = match value.kind {
-            Kind::Int(int) => Some(int as f64),
-            Kind::Float(float) => Some(float),
+            LiteralKind::Int(int) => Some(int as f64),
+            LiteralKind::Float(float) => Some(float),
             _ => None,
         };
         number.filter(|number| (least..=most).contains(number)).or_else(|| {

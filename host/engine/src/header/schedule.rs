@@ -2,7 +2,7 @@
 
 use durhai_core::Value;
 
-use super::literal::{Kind, Literal};
+use super::literal::{Literal, LiteralKind};
 use super::reader::Reader;
 use crate::check::code::Code;
 use crate::cron::Cron;
@@ -51,8 +51,8 @@ pub fn read(reader: &mut Reader<'_>, value: &Literal, schema: Option<&Schema>) -
     let mut input = None;
     let before = reader.wrong.len();
     match &value.kind {
-        Kind::Text(cron) => text = Some((cron.clone(), value.position)),
-        Kind::Map(_) => {
+        LiteralKind::Text(cron) => text = Some((cron.clone(), value.position)),
+        LiteralKind::Map(_) => {
             for entry in reader.entries("schedule", value, KEYS) {
                 let value = &entry.value;
                 match entry.key.as_str() {

@@ -1,7 +1,7 @@
 //! Whether values are the same, and where one is among others. Rhai's own copy what is left at each level, so they take
 //! time with the square of the depth, and look up a function for each pair.
 
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map, NativeCallContext};
 
 use crate::errors::thrown::{Thrown, throw};
@@ -73,7 +73,7 @@ fn position(ctx: &Ctx<'_>, items: &Array, value: &Dynamic, start: usize) -> Resu
 fn equal(ctx: &Ctx<'_>, a: &Dynamic, b: &Dynamic, levels: usize) -> Result<bool, Thrown> {
     if levels == 0 {
         let message = format!("values that nest more than {LEVELS} levels deep cannot be compared");
-        return Err(throw(Failure::new(Kind::Limit, message)));
+        return Err(throw(Failure::new(FailureKind::Limit, message)));
     }
     if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
         return Ok(a == b);

@@ -3,7 +3,7 @@
 //! its size is looked at, for ever where a text is padded with nothing. These count what they read as operations,
 //! and refuse a result that is too large before they make it.
 
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
 
 use crate::errors::thrown::{Thrown, throw};
@@ -291,7 +291,7 @@ fn pad(ctx: &Ctx<'_>, text: &mut Text, length: i64, padding: &str) -> Result<(),
     let letters = padding.chars().count();
     if letters == 0 {
         let message = "pad: the padding is empty: there is nothing to pad the text with".to_string();
-        return Err(throw(Failure::new(Kind::InvalidInput, message)));
+        return Err(throw(Failure::new(FailureKind::InvalidInput, message)));
     }
     let rest = padding.char_indices().nth(missing % letters).map_or(0, |(at, _)| at);
     let times = missing / letters;

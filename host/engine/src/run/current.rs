@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use durhai_core::replay::{Answer, BODY, GroupKey, TaskKey};
-use durhai_core::{Failure, Kind, Replay};
+use durhai_core::{Failure, FailureKind, Replay};
 use rhai::NativeCallContext;
 
 use super::branches::Group;
@@ -135,7 +135,7 @@ pub fn run<R>(ctx: &NativeCallContext<'_>, f: impl FnOnce(&mut State) -> R) -> R
             "{} needs a run, and there is none while a module is loaded: call it inside a function of the module",
             ctx.fn_name()
         );
-        throw(Failure::new(Kind::InvalidInput, message))
+        throw(Failure::new(FailureKind::InvalidInput, message))
     })
 }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use durhai_core::replay::{BODY, GroupKey, Next, TaskKey};
-use durhai_core::{Failure, Kind, Replay, Value};
+use durhai_core::{Failure, FailureKind, Replay, Value};
 use rhai::{Dynamic, Engine, EvalAltResult, Scope};
 
 use super::branches::Work;
@@ -183,7 +183,7 @@ fn run(
                 let text = panic.downcast_ref::<&str>().map(ToString::to_string);
                 let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 let message = format!("a native function panicked: {text}");
-                current::with(|state| state.replay.fail(Failure::new(Kind::Script, message)));
+                current::with(|state| state.replay.fail(Failure::new(FailureKind::Script, message)));
             }
         }
     }
@@ -214,7 +214,7 @@ fn next(sandbox: &Sandbox, fibers: &mut HashMap<TaskKey, Fiber>) -> Result<TaskK
         Ok(fiber) => drop(fibers.insert(task, fiber)),
         Err(error) => {
             let message = format!("the host has no stack left for a task ({error}): let it hold fewer runs at a time");
-            current::with(|state| state.replay.fail(Failure::new(Kind::Limit, message)));
+            current::with(|state| state.replay.fail(Failure::new(FailureKind::Limit, message)));
         }
     }
     current::with(|state| state.operations = 0);
@@ -236,7 +236,7 @@ fn body(engine: &Engine) {
         Some(Err(problems)) => {
             let problems = schema::list(&problems);
             let message = format!("the output does not fit the `output` schema of the header: {problems}");
-            Err(Failure::new(Kind::InvalidOutput, message))
+            Err(Failure::new(FailureKind::InvalidOutput, message))
         }
         _ => Ok(output),
     });
@@ -300,6 +300,6 @@ fn settle(result: Result<Dynamic, Thrown>) -> Result<Dynamic, Failure> {
     match (failed.flatten(), result) {
         (Some(failure), _) => Err(failure),
         (None, Ok(value)) => Ok(value.flatten()),
-        (None, Err(error)) => Err(Failure::new(Kind::Script, error.to_string())),
+        (None, Err(error)) => Err(Failure::new(FailureKind::Script, error.to_string())),
     }
 }

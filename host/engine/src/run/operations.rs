@@ -1,6 +1,6 @@
 //! The operations of the run that has this thread: slices, what a limit does, and how the script gives way.
 
-use durhai_core::{Failure, Kind};
+use durhai_core::{Failure, FailureKind};
 use rhai::{Dynamic, EvalAltResult, Position};
 
 use super::current::{Pause, State, is_loading, with, with_account};
@@ -95,7 +95,7 @@ fn look_up() -> bool {
     } else if fiber::stack_is_low() {
         let message = "the script calls itself too deeply, or its data nests too deeply: the stack is full; use a loop, or \
                        flatter data";
-        Failure::new(Kind::Limit, message)
+        Failure::new(FailureKind::Limit, message)
     } else {
         let spent = with(|state| spent(state, used));
         if fiber::inside() && with(|state| state.replay.verdict().is_some()) == Some(true) {
@@ -156,7 +156,7 @@ fn spent(state: &mut State, used: u64) -> Option<Failure> {
     } else {
         state.account.look(limit)?
     };
-    Some(Failure::new(Kind::Limit, message))
+    Some(Failure::new(FailureKind::Limit, message))
 }
 
 pub fn pause(why: Pause) {

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use durhai_core::replay::Limits;
-use durhai_core::{Failure, Kind, Value};
+use durhai_core::{Failure, FailureKind, Value};
 use durhai_stdlib::walk::{Path, Piece, Rules, Wrong, walk};
 use rhai::Dynamic;
 
@@ -28,7 +28,7 @@ impl From<&Limits> for Budget {
 /// Takes what a script hands out. `name` begins the path in an error: `input.items[3].callback is a function`.
 ///
 /// `()` becomes null, a character a string; captured variables are read through. What JSON cannot hold is
-/// [`Kind::NotStorable`]; a value over the budget is [`Kind::Limit`].
+/// [`FailureKind::NotStorable`]; a value over the budget is [`FailureKind::Limit`].
 pub fn to_value(value: &Dynamic, name: &str, budget: Budget) -> Result<Value, Failure> {
     // It goes to the log, and lives and dies there.
     meter::apart(|| walk(value, &mut Stored { name, budget, used: 0 }))
@@ -80,7 +80,7 @@ impl Rules for Stored<'_> {
         let why = match wrong {
             Wrong::TooDeep => {
                 let message = format!("{name} nests more than {} levels deep (the limit `depth`)", budget.depth);
-                return Failure::new(Kind::Limit, message);
+                return Failure::new(FailureKind::Limit, message);
             }
             Wrong::Locked => "is being changed by the function that waits here; copy it to a variable first".into(),
             Wrong::Number(number) if number.is_nan() => "is not a number (NaN)".into(),
@@ -90,7 +90,7 @@ impl Rules for Stored<'_> {
         let message = format!(
             "{name}{path} {why}; only null, booleans, numbers, strings, arrays and maps can be stored in the run's log"
         );
-        Failure::new(Kind::NotStorable, message)
+        Failure::new(FailureKind::NotStorable, message)
     }
 }
 
@@ -101,7 +101,7 @@ impl Stored<'_> {
             "{} is larger than {} bytes as JSON (the limit `payload`); keep large data outside the run and pass a reference",
             self.name, self.budget.bytes
         );
-        Failure::new(Kind::Limit, message)
+        Failure::new(FailureKind::Limit, message)
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
             ("timestamp()", "input is a timestamp"),
         ] {
             let failure = to_value(&eval(script), "input", BUDGET).expect_err(script);
-            assert_eq!(failure.kind, Kind::NotStorable);
+            assert_eq!(failure.kind, FailureKind::NotStorable);
             assert!(failure.message.starts_with(message), "{script}: {}", failure.message);
         }
     }
@@ -160,16 +160,16 @@ mod tests {
     #[test]
     fn limits_name_themselves() {
         let long = to_value(&"x".repeat(2_000).into(), "input", BUDGET).unwrap_err();
-        assert_eq!(long.kind, Kind::Limit);
+        assert_eq!(long.kind, FailureKind::Limit);
         assert!(long.message.starts_with("input is larger than 1000 bytes"), "{}", long.message);
         let deep = (0..100_000).fold(Dynamic::UNIT, |inner, _| vec![inner].into());
         let failure = to_value(&deep, "output", BUDGET).unwrap_err();
-        assert_eq!(failure.kind, Kind::Limit);
+        assert_eq!(failure.kind, FailureKind::Limit);
         assert!(failure.message.starts_with("output nests more than 8 levels"), "{}", failure.message);
         // Its own drop would recurse 100 000 levels on this small stack.
         crate::fiber::on_large_stack(move || drop(deep)).expect("a stack");
         let many: Array = vec![Dynamic::TRUE; 500];
-        assert_eq!(to_value(&many.into(), "input", BUDGET).unwrap_err().kind, Kind::Limit);
+        assert_eq!(to_value(&many.into(), "input", BUDGET).unwrap_err().kind, FailureKind::Limit);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::{Input, Limits, Verdict};
-use durhai_core::{Body, Replay};
+use durhai_core::{EventBody, Replay};
 use durhai_engine::rhai::{Array, Blob, Dynamic, Engine, FnPtr, ImmutableString, Map};
 use durhai_engine::{Bundle, Execution, Sandbox, SandboxConfig};
 use serde_json::Value;
@@ -163,7 +163,7 @@ fn call(sandbox: &Sandbox, text: &str) -> Call {
         run.turn(sandbox, &look);
         look();
         let thrown = match run.replay().verdict() {
-            Some(Verdict::Ended(Body::RunCompleted { output })) => output.as_str().map(String::from),
+            Some(Verdict::Ended(EventBody::RunCompleted { output })) => output.as_str().map(String::from),
             other => Some(format!("{other:?}")),
         };
         (run.operations(), processor_time().saturating_sub(began), held.get(), thrown)

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{AttemptError, Command, Input, Limits, LogLine, StartChild, Verdict};
-use durhai_core::{Body, Event, Failure, Kind, Millis, Replay, RunId, Value};
+use durhai_core::{Event, EventBody, Failure, FailureKind, Millis, Replay, RunId, Value};
 use durhai_engine::{Bundle, Execution, Program, Sandbox, SandboxConfig, Yield};
 use serde_json::json;
 
@@ -31,8 +31,8 @@ pub struct Outcome {
 impl Outcome {
     pub fn result(&self) -> Result<Value, Failure> {
         match &self.verdict {
-            Some(Verdict::Ended(Body::RunCompleted { output })) => Ok(Value::clone(output)),
-            Some(Verdict::Ended(Body::RunFailed { error })) => Err(error.clone()),
+            Some(Verdict::Ended(EventBody::RunCompleted { output })) => Ok(Value::clone(output)),
+            Some(Verdict::Ended(EventBody::RunFailed { error })) => Err(error.clone()),
             other => panic!("no result: {other:?}"),
         }
     }
@@ -49,7 +49,7 @@ pub fn compile(sandbox: &Sandbox, source: &str) -> Rc<Program> {
 
 pub fn created(program: &Program, input: Value) -> Event {
     let run = RunId::new("run-1").expect("an id");
-    let body = Body::RunCreated(Box::new(Created::new(run, "flow", program.version().clone(), input)));
+    let body = EventBody::RunCreated(Box::new(Created::new(run, "flow", program.version().clone(), input)));
     Event { seq: 1, at: START, step_id: None, site: None, body }
 }
 
@@ -146,7 +146,7 @@ pub fn drive_with(sandbox: &Sandbox, program: &Rc<Program>, events: Vec<Event>, 
             perform_command(&mut outcome, command, &mut answers, &mut inputs);
         }
         for event in &new.events {
-            if let (Body::Suspended { payload, .. }, Some(step_id)) = (&event.body, &event.step_id) {
+            if let (EventBody::Suspended { payload, .. }, Some(step_id)) = (&event.body, &event.step_id) {
                 let answer = payload.get("answer").cloned();
                 inputs.extend(answer.map(|data| Input::Resume { step_id: step_id.clone(), run: None, data }));
             }
@@ -198,10 +198,10 @@ fn perform_command(outcome: &mut Outcome, command: Command, answers: &mut Vec<In
         }
         Command::StartChild(child) => {
             let result = match &*child.workflow {
-                "none" => Err(Failure::new(Kind::ChildFailed, "there is no workflow \"none\"")),
+                "none" => Err(Failure::new(FailureKind::ChildFailed, "there is no workflow \"none\"")),
                 "broken" => {
-                    let cause = Failure::new(Kind::Thrown, "no luck").with_data(json!("no luck"));
-                    let mut failure = Failure::new(Kind::ChildFailed, "the run of broken failed");
+                    let cause = Failure::new(FailureKind::Thrown, "no luck").with_data(json!("no luck"));
+                    let mut failure = Failure::new(FailureKind::ChildFailed, "the run of broken failed");
                     failure.cause = Some(Box::new(cause));
                     Err(failure.of_step("broken", &child.step_id, 0))
                 }

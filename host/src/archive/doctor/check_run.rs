@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use durhai_core::event::{Again, Created};
+use durhai_core::event::{Created, Takeover};
 use durhai_core::legal::LogCheck;
-use durhai_core::{Body, Event, Millis, RunId, Status, StepId, Version, wire};
+use durhai_core::{Event, EventBody, Millis, RunId, Status, StepId, Version, wire};
 use durhai_world::{Record, Row, World, WorldError};
 use serde_json::json;
 
@@ -40,7 +40,7 @@ struct LogFacts {
     created_at: Millis,
     started_at: Option<Millis>,
     version: Option<Version>,
-    end: Option<(Body, Millis)>,
+    end: Option<(EventBody, Millis)>,
     /// Hooks that are open.
     hooks: HashMap<StepId, String>,
     /// Runs that are waited for.
@@ -370,7 +370,7 @@ impl RunCheck {
     ) -> Result<Row, WorldError> {
         let id = row.run.clone();
         let number = self.number;
-        if let (Status::Continued, Some((Body::RunContinued { next }, _))) = (row.status, &self.told.end)
+        if let (Status::Continued, Some((EventBody::RunContinued { next }, _))) = (row.status, &self.told.end)
             && matches!(world.row(next), Ok(None))
             && matches!(crate::logs::lineage::latest(world, &id), Ok(latest) if latest == *next || latest == id)
         {
@@ -413,15 +413,15 @@ impl RunCheck {
         let created = self.told.created.as_deref()?;
         let end = self.told.end.as_ref();
         let status = match end.map(|(body, _)| body) {
-            Some(Body::RunCompleted { .. }) => Status::Completed,
-            Some(Body::RunFailed { .. }) => Status::Failed,
-            Some(Body::RunCancelled { .. }) => Status::Cancelled,
-            Some(Body::RunContinued { .. }) => Status::Continued,
+            Some(EventBody::RunCompleted { .. }) => Status::Completed,
+            Some(EventBody::RunFailed { .. }) => Status::Failed,
+            Some(EventBody::RunCancelled { .. }) => Status::Cancelled,
+            Some(EventBody::RunContinued { .. }) => Status::Continued,
             _ if self.told.started_at.is_some() => Status::Running,
             _ => Status::Pending,
         };
         let note = match end {
-            Some((Body::RunContinued { next }, _)) => {
+            Some((EventBody::RunContinued { next }, _)) => {
                 let first = created.chain.as_ref().map_or(&created.run, |chain| &chain.first);
                 json!({ "next": next, "first": first })
             }
@@ -453,21 +453,23 @@ impl LogFacts {
     fn take(&mut self, event: &Event) {
         let id = event.step_id.clone();
         match (&event.body, id) {
-            (Body::RunCreated(created), _) => {
+            (EventBody::RunCreated(created), _) => {
                 self.version = Some(created.version.clone());
                 self.created = Some(created.clone());
                 self.created_at = event.at;
             }
-            (Body::RunStarted { again: None | Some(Again::Anew) }, _) => self.started_at = Some(event.at),
-            (Body::RunMigrated { to, .. }, _) => self.version = Some(to.clone()),
-            (Body::HookOpened { token, .. }, Some(id)) => drop(self.hooks.insert(id, token.clone())),
-            (Body::HookClosed, Some(id)) => drop(self.hooks.remove(&id)),
-            (Body::ChildStarted { run_id, detached: false, .. }, Some(id)) => {
+            (EventBody::RunStarted { again: None | Some(Takeover::Anew) }, _) => self.started_at = Some(event.at),
+            (EventBody::RunMigrated { to, .. }, _) => self.version = Some(to.clone()),
+            (EventBody::HookOpened { token, .. }, Some(id)) => drop(self.hooks.insert(id, token.clone())),
+            (EventBody::HookClosed, Some(id)) => drop(self.hooks.remove(&id)),
+            (EventBody::ChildStarted { run_id, detached: false, .. }, Some(id)) => {
                 self.children.insert(id, run_id.clone());
             }
-            (Body::ChildCompleted { .. } | Body::ChildFailed { .. }, Some(id)) => drop(self.children.remove(&id)),
-            (Body::StepStarted { .. }, Some(id)) => drop(self.steps.insert(id)),
-            (Body::StepCompleted { .. } | Body::StepFailed { .. }, Some(id)) => drop(self.steps.remove(&id)),
+            (EventBody::ChildCompleted { .. } | EventBody::ChildFailed { .. }, Some(id)) => {
+                drop(self.children.remove(&id))
+            }
+            (EventBody::StepStarted { .. }, Some(id)) => drop(self.steps.insert(id)),
+            (EventBody::StepCompleted { .. } | EventBody::StepFailed { .. }, Some(id)) => drop(self.steps.remove(&id)),
             (body, _) if body.is_terminal() => {
                 self.hooks.clear();
                 self.end = Some((body.clone(), event.at));

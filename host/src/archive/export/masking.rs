@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use durhai_core::{Body, Event};
+use durhai_core::{Event, EventBody};
 
 /// How many hexadecimal digits a token has that the host made up.
 const DIGITS: usize = 32;
@@ -20,7 +20,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// Hides the token of a hook from here on.
     pub fn mask(&mut self, event: &Event) {
-        if let Body::HookOpened { token, .. } = &event.body
+        if let EventBody::HookOpened { token, .. } = &event.body
             && is_made_up(token)
         {
             let number = self.known.len() + 1;

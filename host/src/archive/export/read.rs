@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::BufRead;
 
 use durhai_core::legal::LogCheck;
-use durhai_core::{Body, Event, Millis, RunId, Value, Version, wire};
+use durhai_core::{Event, EventBody, Millis, RunId, Value, Version, wire};
 use durhai_engine::Bundle;
 use durhai_world::Row;
 
@@ -120,7 +120,7 @@ impl<R: BufRead> Reader<R> {
         now.check.next(&event).map_err(|bad| error(bad.to_string()))?;
         now.read += 1;
         match &event.body {
-            Body::RunCreated(created) => {
+            EventBody::RunCreated(created) => {
                 if created.run != now.row.run {
                     return Err(error(format!(
                         "this log is of run {}, and belongs to run {}",
@@ -129,7 +129,7 @@ impl<R: BufRead> Reader<R> {
                 }
                 self.named.entry(created.version.clone()).or_insert(number);
             }
-            Body::RunMigrated { from, to } => {
+            EventBody::RunMigrated { from, to } => {
                 self.named.entry(from.clone()).or_insert(number);
                 self.named.entry(to.clone()).or_insert(number);
             }

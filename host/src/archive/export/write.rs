@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
 
-use durhai_core::{Body, Event, Millis, RunId, Value, Version, wire};
+use durhai_core::{Event, EventBody, Millis, RunId, Value, Version, wire};
 use durhai_engine::Bundle;
 use durhai_world::{Snapshot, World, WorldError};
 
@@ -71,8 +71,8 @@ fn gather(world: &dyn World, root: &RunId, children: bool) -> Result<Vec<Snapsho
             let from = searched.insert(run.clone(), snapshot.last_seq).unwrap_or(0);
             each_event(world, run, from + 1, snapshot.last_seq, |event, _| {
                 let other = match event.body {
-                    Body::ChildStarted { run_id, .. } => Some(run_id),
-                    Body::RunContinued { next } => Some(next),
+                    EventBody::ChildStarted { run_id, .. } => Some(run_id),
+                    EventBody::RunContinued { next } => Some(next),
                     _ => None,
                 };
                 if let Some(other) = other.filter(|other| !ids.contains(other)) {
@@ -141,8 +141,8 @@ impl<W: Write> Export<'_, W> {
         let world = self.world;
         each_event(world, run, 1, *last_seq, |event, mut bytes| {
             match &event.body {
-                Body::RunCreated(created) => self.text(&created.version)?,
-                Body::RunMigrated { from, to } => {
+                EventBody::RunCreated(created) => self.text(&created.version)?,
+                EventBody::RunMigrated { from, to } => {
                     self.text(from)?;
                     self.text(to)?;
                 }

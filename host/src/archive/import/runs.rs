@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use durhai_core::event::{Origin, Times};
+use durhai_core::event::{OpenTimes, Origin};
 use durhai_core::replay::TakenOver;
-use durhai_core::{Body, Event, RunId, Status, StepId, Value, Version, wire};
+use durhai_core::{Event, EventBody, RunId, Status, StepId, Value, Version, wire};
 use durhai_engine::Bundle;
 use durhai_world::{Chunk, Claim, Commit, Create, HookChange, NewMessage, Refused, Row, WorldError, Write, Written};
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::archive::export::masking::{Tokens, is_made_up, is_masked};
 use crate::archive::export::read::{Item, Reader};
 use crate::error::HostError;
 use crate::logs::rebase::rename_in_input;
-use crate::logs::replay::Again;
+use crate::logs::replay::Replayer;
 use crate::shared::Shared;
 use crate::store::streams::{LOG_STREAM, OUTPUT, STATE};
 
@@ -41,12 +41,12 @@ pub struct Names {
 impl Origins {
     pub fn look(&mut self, run: Option<&RunId>, event: &Event) {
         match (&event.body, run) {
-            (Body::RunCreated(created), _) => {
+            (EventBody::RunCreated(created), _) => {
                 if let Some(chain) = &created.chain {
                     self.continued.insert(created.run.clone(), (chain.first.clone(), chain.number));
                 }
             }
-            (Body::ChildStarted { run_id, .. }, Some(run)) => {
+            (EventBody::ChildStarted { run_id, .. }, Some(run)) => {
                 if let Some(step) = &event.step_id {
                     self.started.insert(run_id.clone(), (run.clone(), step.clone()));
                 }
@@ -259,7 +259,7 @@ impl Bringing<'_> {
     /// The log is complete: the run is made with it.
     fn create(&mut self, run: &mut Making) -> Result<(), HostError> {
         let events = self.own_events(run)?;
-        let Some(Event { body: Body::RunCreated(created), .. }) = events.first() else { return Ok(()) };
+        let Some(Event { body: EventBody::RunCreated(created), .. }) = events.first() else { return Ok(()) };
         let ended = run.old.status.is_terminal();
         let row = Row {
             run: created.run.clone(),
@@ -293,7 +293,7 @@ impl Bringing<'_> {
     fn own_events(&mut self, run: &mut Making) -> Result<Vec<Event>, HostError> {
         let mut events = std::mem::take(&mut run.events);
         for event in &events {
-            let Body::HookOpened { token, .. } = &event.body else { continue };
+            let EventBody::HookOpened { token, .. } = &event.body else { continue };
             let taken = || -> Result<bool, WorldError> {
                 Ok(!self.options.as_is && is_made_up(token) && self.host.store.world.hook(token)?.is_some())
             };
@@ -318,13 +318,13 @@ impl Bringing<'_> {
         let unbegun = TakenOver::of(&events).not_begun(&events);
         for event in &mut events {
             self.rename(event);
-            if let Body::RunCreated(created) = &mut event.body {
+            if let EventBody::RunCreated(created) = &mut event.body {
                 created.seed.get_or_insert_with(|| old.to_string());
                 // Its effects are its own: the run that it was tried again for, or it itself, may live where it came from.
                 known_as = created.idempotency_run.take().unwrap_or(known_as);
                 let file = Some(self.options.file.clone()).filter(|file| !file.is_empty());
                 // Its time stood still while it was a file, or for longer, if it took a log over and has not begun since.
-                let stood = unbegun.unwrap_or(Times::StoodAt(self.plan.header.at));
+                let stood = unbegun.unwrap_or(OpenTimes::StoodAt(self.plan.header.at));
                 let times = Some(stood).filter(|_| !ended);
                 created.origin = Some(Origin { run: old.clone(), seq: last, file, times });
                 // What it does from now on is no part of a trace elsewhere.
@@ -337,7 +337,7 @@ impl Bringing<'_> {
     fn rename(&self, event: &mut Event) {
         let names = &self.plan.names;
         match &mut event.body {
-            Body::RunCreated(created) => {
+            EventBody::RunCreated(created) => {
                 created.run = names.of(&created.run);
                 created.parent = created.parent.take().and_then(|mut parent| {
                     parent.run = names.known(&parent.run)?;
@@ -348,8 +348,10 @@ impl Bringing<'_> {
                     chain.previous = names.of(&chain.previous);
                 }
             }
-            Body::ChildStarted { run_id, .. } | Body::HookConflict { run_id, .. } => *run_id = names.of(run_id),
-            Body::RunContinued { next } => *next = names.of(next),
+            EventBody::ChildStarted { run_id, .. } | EventBody::HookConflict { run_id, .. } => {
+                *run_id = names.of(run_id)
+            }
+            EventBody::RunContinued { next } => *next = names.of(next),
             _ => {}
         }
     }
@@ -358,23 +360,23 @@ impl Bringing<'_> {
     fn fitting(&mut self, events: Vec<Event>, old: &Row, known_as: &RunId) -> Vec<Event> {
         let Some(bundle) = self.texts.get(&old.version) else { return events };
         let new = self.plan.names.of(&old.run);
-        let again = Again::new(&self.host.config.sandbox, &self.host.config.limits, bundle, false);
-        let fits = |again: &mut Again, events: &[Event]| {
-            again.run(events.to_vec(), None).is_ok_and(|mut ran| ran.view().divergence.is_none())
+        let replayer = Replayer::new(&self.host.config.sandbox, &self.host.config.limits, bundle, false);
+        let fits = |replayer: &mut Replayer, events: &[Event]| {
+            replayer.run(events.to_vec(), None).is_ok_and(|mut ran| ran.view().divergence.is_none())
         };
-        let mut again = match again {
-            Ok(again) => again,
+        let mut replayer = match replayer {
+            Ok(replayer) => replayer,
             Err(error) => {
                 self.notes.push(format!("the script of run {new} does not compile here: {error}"));
                 return events;
             }
         };
-        if fits(&mut again, &events) {
+        if fits(&mut replayer, &events) {
             return events;
         }
         let mut renamed = events.clone();
         renamed.iter_mut().for_each(|event| rename_in_input(event, known_as, &new));
-        if fits(&mut again, &renamed) {
+        if fits(&mut replayer, &renamed) {
             return renamed;
         }
         self.notes.push(format!("run {new} does not fit its script here: `durhai replay {new}` shows where"));

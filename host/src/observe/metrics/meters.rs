@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::replay::AttemptError;
-use durhai_core::{Kind, Millis, Status};
+use durhai_core::{FailureKind, Millis, Status};
 
 use super::instruments::{Counter, Gauge, Histogram, Named, QUICK, RUNS, SIZES, STEPS};
 use crate::view::Report;
@@ -91,7 +91,7 @@ impl Outcome {
     pub fn of<T>(result: &Result<T, AttemptError>) -> Outcome {
         match result {
             Ok(_) => Outcome::Ok,
-            Err(error) if error.kind == Kind::Timeout => Outcome::Timeout,
+            Err(error) if error.kind == FailureKind::Timeout => Outcome::Timeout,
             Err(error) if error.fatal => Outcome::Failed,
             Err(_) => Outcome::Retry,
         }

@@ -1,6 +1,6 @@
 //! Requests that take too long, or that the host does not wait for any more.
 
-use durhai::{Kind, Status};
+use durhai::{FailureKind, Status};
 use serde_json::json;
 
 use super::Place;
@@ -30,7 +30,7 @@ async fn the_timeout_of_the_step_closes_the_connection() {
     let place = Place::granted("127.0.0.1").await;
     while server.seen().is_empty() {
         let run = place.host.run("hasty").input(&json!(server.url("/"))).start().await.unwrap();
-        assert_eq!(run.wait().await.unwrap().error.unwrap().kind, Kind::Timeout);
+        assert_eq!(run.wait().await.unwrap().error.unwrap().kind, FailureKind::Timeout);
     }
     server.left().await;
 }

@@ -1,6 +1,6 @@
 //! Which answers are done, which are tried again and which are final, each with the exact number of attempts.
 
-use durhai::{Body, Kind, Value};
+use durhai::{EventBody, FailureKind, Value};
 use serde_json::json;
 
 use super::server::{Reply, Seen, Server, answer};
@@ -251,7 +251,7 @@ async fn each_answer_has_its_outcome_after_so_many_attempts() {
             (Some(error), Err(part)) => {
                 assert!(error.message.contains(part), "{about}");
                 assert!(!error.message.contains("hidden"), "{about}");
-                assert_eq!(error.kind, Kind::StepFailed, "{about}");
+                assert_eq!(error.kind, FailureKind::StepFailed, "{about}");
             }
             _ => panic!("{about}"),
         }
@@ -300,12 +300,17 @@ async fn the_server_says_when_to_come_back() {
         let place = Place::granted("127.0.0.1").await;
         let mut commits = place.host.commits();
         let run = place.start("later", "http.get", &json!(server.url("/")), 4).await;
-        while !commits.recv().await.unwrap().events.iter().any(|event| matches!(event.body, Body::StepRetrying { .. }))
-        {
-        }
+        while !commits
+            .recv()
+            .await
+            .unwrap()
+            .events
+            .iter()
+            .any(|event| matches!(event.body, EventBody::StepRetrying { .. }))
+        {}
         let events = run.events(1, 100).await.unwrap();
         let wait = events.iter().find_map(|event| match event.body {
-            Body::StepRetrying { retry_at, .. } => Some(retry_at - event.at),
+            EventBody::StepRetrying { retry_at, .. } => Some(retry_at - event.at),
             _ => None,
         });
         assert!(wait.unwrap().abs_diff(wanted) < 1_000, "{status} {header}: {wait:?}");

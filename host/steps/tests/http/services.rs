@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use durhai::{Kind, Status};
+use durhai::{FailureKind, Status};
 use durhai_steps::{Declared, SecretSource, ServiceStep, StepEnvConfig};
 use serde_json::{Value, json};
 
@@ -123,7 +123,7 @@ async fn a_service_that_does_not_answer() {
     let server = Server::start(|_, _| Reply::Silence).await;
     let slow = ServiceStep { timeout: Some(Duration::from_millis(50)), ..at(server.url("/")) };
     let error = place(slow).await.fails("score", Value::Null).await;
-    assert_eq!((error.kind, error.attempts), (Kind::StepFailed, 4));
+    assert_eq!((error.kind, error.attempts), (FailureKind::StepFailed, 4));
     assert!(error.message.contains("longer than its timeout of 50ms"), "{}", error.message);
 
     let server = Server::start(|_, _| Reply::Silence).await;

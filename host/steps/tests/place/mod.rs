@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{Failure, Host, Kind, MemoryWorld, Run, RunError, Value, World};
+use durhai::{Failure, FailureKind, Host, MemoryWorld, Run, RunError, Value, World};
 use durhai_steps::{
     BuiltinSteps, Declared, DeclaredSteps, EnvGrant, Environment, ExecGrant, Permissions, ProgramStep, RhaiSteps,
     StepEnvConfig, StepEnvHandle,
@@ -144,7 +144,7 @@ pub async fn ended(run: &Run) -> Result<Value, Failure> {
     match output.unwrap_or_else(|_| panic!("the run {} does not end", run.id())) {
         Ok(output) => Ok(output),
         Err(RunError::Failed(_, failure)) => Err(*failure),
-        Err(RunError::Cancelled(..)) => Err(Failure::new(Kind::Cancelled, "cancelled")),
+        Err(RunError::Cancelled(..)) => Err(Failure::new(FailureKind::Cancelled, "cancelled")),
         Err(other) => panic!("{other}"),
     }
 }

@@ -20,7 +20,7 @@ const LONGEST: usize = 32;
 
 /// What a message is, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// Nothing, or the end of a segment.
     Padding,
     /// Up to this number a batch goes, which counts as a whole.
@@ -37,7 +37,7 @@ pub enum Kind {
 
 /// Where a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
+pub enum BodyPlace {
     Here {
         at: u64,
         len: usize,
@@ -50,9 +50,9 @@ pub enum Body {
 pub struct Message {
     /// Its place in the log.
     pub number: u64,
-    pub kind: Kind,
+    pub kind: MessageKind,
     pub page: u64,
-    pub body: Body,
+    pub body: BodyPlace,
 }
 
 /// Bytes of the file that are no message, where there must be some.
@@ -374,18 +374,18 @@ fn resync(bytes: &[u8], from: usize, own: Option<u64>, highest: u64) -> Option<(
 }
 
 fn message(found: &Found, segment: &[u8], base: u64, number: u64) -> Option<Message> {
-    let here = Body::Here { at: base + found.body.start as u64, len: found.body.len() };
+    let here = BodyPlace::Here { at: base + found.body.start as u64, len: found.body.len() };
     let first = || segment.get(found.body.clone())?.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes));
-    let blob = || first().map(Body::Blob);
+    let blob = || first().map(BodyPlace::Blob);
     let (kind, body) = match found.kind {
-        3 => (Kind::Batch(u64::try_from(first()?).ok()?), here),
-        4 => (Kind::Free, here),
-        5..=7 => (Kind::Other, here),
-        8 => (Kind::Page, here),
-        9 => (Kind::Page, blob()?),
-        10 => (Kind::Change, here),
-        11 => (Kind::Change, blob()?),
-        _ => (Kind::Padding, here),
+        3 => (MessageKind::Batch(u64::try_from(first()?).ok()?), here),
+        4 => (MessageKind::Free, here),
+        5..=7 => (MessageKind::Other, here),
+        8 => (MessageKind::Page, here),
+        9 => (MessageKind::Page, blob()?),
+        10 => (MessageKind::Change, here),
+        11 => (MessageKind::Change, blob()?),
+        _ => (MessageKind::Padding, here),
     };
     Some(Message { number, kind, page: found.page, body })
 }
@@ -394,7 +394,7 @@ fn message(found: &Found, segment: &[u8], base: u64, number: u64) -> Option<Mess
 fn drop_torn_batch(log: &mut Log) {
     let Some(last) = log.messages.iter().map(|message| message.number).max() else { return };
     let torn = log.messages.iter().filter_map(|message| match message.kind {
-        Kind::Batch(until) if until > last => Some(message.number),
+        MessageKind::Batch(until) if until > last => Some(message.number),
         _ => None,
     });
     if let Some(torn) = torn.min().filter(|torn| *torn >= log.stable) {

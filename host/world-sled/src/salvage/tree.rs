@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::log::{Body, Kind, Log, Message, varint};
+use super::log::{BodyPlace, Log, Message, MessageKind, varint};
 use crate::keys;
 
 /// How far something can be trusted.
@@ -50,7 +50,7 @@ pub fn build(folder: &Path, log: &Log) -> std::io::Result<Tree> {
     let mut bodies = Bodies { file: File::open(folder.join("db"))?, folder, righted: &log.righted, outdated: false };
     let mut pages: BTreeMap<u64, Vec<&Message>> = BTreeMap::new();
     for message in &log.messages {
-        if matches!(message.kind, Kind::Free | Kind::Page | Kind::Change) {
+        if matches!(message.kind, MessageKind::Free | MessageKind::Page | MessageKind::Change) {
             pages.entry(message.page).or_default().push(message);
         }
     }
@@ -129,8 +129,8 @@ fn page(
     let mut unknown = u64::MAX;
     for (at, message) in messages.iter().enumerate().rev() {
         match message.kind {
-            Kind::Free => return Ok(None),
-            Kind::Page => {}
+            MessageKind::Free => return Ok(None),
+            MessageKind::Page => {}
             _ => continue,
         }
         let Some(bytes) = bodies.read(message, damage)? else {
@@ -154,7 +154,7 @@ fn page(
             }
         }
         for change in &messages[at + 1..] {
-            if change.kind != Kind::Change {
+            if change.kind != MessageKind::Change {
                 continue;
             }
             let change_of = match bodies.read(change, damage)? {
@@ -210,7 +210,7 @@ struct Bodies<'a> {
 impl Bodies<'_> {
     fn read(&mut self, message: &Message, damage: &mut Vec<String>) -> std::io::Result<Option<Vec<u8>>> {
         match message.body {
-            Body::Here { at, len } => {
+            BodyPlace::Here { at, len } => {
                 // Its check sum was right a moment ago.
                 let mut bytes = vec![0; len];
                 self.file.seek(SeekFrom::Start(at))?;
@@ -221,7 +221,7 @@ impl Bodies<'_> {
                 }
                 Ok(Some(bytes))
             }
-            Body::Blob(name) => {
+            BodyPlace::Blob(name) => {
                 let path = self.folder.join("blobs").join(name.to_string());
                 let bytes = match std::fs::read(&path) {
                     Ok(bytes) => bytes,

@@ -9,7 +9,7 @@ use crate::replay::call::TaskKey;
 use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::turn::{Command, StartChild, WaitingFor};
 use crate::replay::waits::{Called, Caller, WaitsFor};
-use crate::{Body, Failure, Kind, RunId, StepId, Value};
+use crate::{EventBody, Failure, FailureKind, RunId, StepId, Value};
 
 /// Children that have not ended, so far as their parent knows.
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Children {
         let Caller { task, id, site } = caller;
         let input = Arc::new(input);
         let run_id = options.id.clone().unwrap_or_else(|| run.run.child(&id));
-        let body = Body::ChildStarted {
+        let body = EventBody::ChildStarted {
             run_id: run_id.clone(),
             name: name.clone(),
             input: input.clone(),
@@ -49,7 +49,7 @@ impl Children {
         };
         let asked = cursor.ask(Some(&id), Some(&site), body)?;
         let run_id = match asked.recorded {
-            Some(Body::ChildStarted { run_id, .. }) => run_id,
+            Some(EventBody::ChildStarted { run_id, .. }) => run_id,
             _ => run_id,
         };
         let child = OpenChild { run_id, name, input, options, task, issued: asked.new, order: asked.seq };
@@ -71,10 +71,10 @@ impl Children {
     }
 
     /// The run is over and waits for its children no more.
-    pub fn end_all(&mut self, end: &Body, cursor: &mut Cursor) {
+    pub fn end_all(&mut self, end: &EventBody, cursor: &mut Cursor) {
         let (reason, terminate) = match end {
-            Body::RunFailed { error } if error.kind == Kind::Terminated => (error.message.clone(), true),
-            Body::RunCancelled { reason } => (reason.clone(), false),
+            EventBody::RunFailed { error } if error.kind == FailureKind::Terminated => (error.message.clone(), true),
+            EventBody::RunCancelled { reason } => (reason.clone(), false),
             _ => ("the run that waited for this one has ended".into(), false),
         };
         let mut children: Vec<_> = std::mem::take(&mut self.open).into_values().collect();
@@ -113,7 +113,7 @@ impl Children {
     pub fn abandon(&mut self, id: &StepId, reason: &str, cursor: &mut Cursor) -> Result<(), Stop> {
         let Some(child) = self.open.get(id) else { return Ok(()) };
         let error = Failure::cancelled(reason).of_step(&child.name, id, 0);
-        let asked = cursor.ask(Some(id), None, Body::ChildFailed { error })?;
+        let asked = cursor.ask(Some(id), None, EventBody::ChildFailed { error })?;
         if let Some(child) = self.open.remove(id).filter(|_| asked.new) {
             let reason = reason.to_owned();
             cursor.commands.push(Command::EndChild { run_id: child.run_id, reason, terminate: false });

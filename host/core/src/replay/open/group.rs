@@ -8,7 +8,7 @@ use crate::replay::tasks::Tasks;
 use crate::replay::timers::{Timer, Timers};
 use crate::replay::turn::WaitingFor;
 use crate::replay::waits::{Called, Caller, TimerKey, WaitsFor};
-use crate::{Failure, Kind, StepId};
+use crate::{Failure, FailureKind, StepId};
 
 /// Groups whose branches run, or whose handles the script may hold.
 #[derive(Default)]
@@ -62,7 +62,7 @@ impl Groups {
         let wanted = tasks.len() + size.min(concurrency);
         if wanted > most {
             let message = format!("the run would have {wanted} open tasks, the limit is {most}");
-            return Ok(Called::Now(Answer::Failure(Failure::new(Kind::Limit, message))));
+            return Ok(Called::Now(Answer::Failure(Failure::new(FailureKind::Limit, message))));
         }
         let key = self.next;
         self.next += 1;
@@ -118,7 +118,7 @@ impl Groups {
 
     pub fn join(&mut self, task: TaskKey, key: GroupKey) -> Called {
         let Some(group) = self.open.get_mut(&key) else {
-            return Called::Now(Answer::Failure(Failure::new(Kind::InvalidInput, "there is no such task")));
+            return Called::Now(Answer::Failure(Failure::new(FailureKind::InvalidInput, "there is no such task")));
         };
         group.joined = true;
         match group.decided {
@@ -176,7 +176,7 @@ impl Groups {
             GroupKind::Timeout(ms) => crate::duration::show(ms),
             _ => String::new(),
         };
-        let failure = Failure::new(Kind::Timeout, format!("not done within {waited}"));
+        let failure = Failure::new(FailureKind::Timeout, format!("not done within {waited}"));
         Some((group.waiter.take(), Failure { step_id: Some(group.id.clone()), ..failure }))
     }
 

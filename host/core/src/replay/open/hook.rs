@@ -12,7 +12,7 @@ use crate::replay::tasks::Tasks;
 use crate::replay::timers::Timers;
 use crate::replay::turn::Command;
 use crate::replay::waits::{Called, Caller, InboxKey};
-use crate::{Body, Failure, Kind, Millis, RunId, Site, StepId, Value};
+use crate::{EventBody, Failure, FailureKind, Millis, RunId, Site, StepId, Value};
 
 #[derive(Default)]
 pub struct Hooks {
@@ -81,7 +81,7 @@ impl Hooks {
         let Some(hook) = self.open.get(id) else { return Ok(Called::null()) };
         let token = hook.token.to_string();
         let (key, _) = self.key_of(id);
-        let asked = cursor.ask(Some(id), Some(site), Body::HookClosed)?;
+        let asked = cursor.ask(Some(id), Some(site), EventBody::HookClosed)?;
         if let Some(hook) = self.open.remove(id).filter(|hook| hook.kept) {
             self.closed_tokens.insert(hook.token.clone());
             self.closed.insert(id.clone(), hook.token);
@@ -127,7 +127,7 @@ impl Hooks {
             true => format!("the token {token:?} belongs to another open hook of this run: close that one first"),
             false => format!("the token {token:?} belongs to an open hook of run {holder}"),
         };
-        let failure = Failure { step_id: Some(id.clone()), ..Failure::new(Kind::HookConflict, message) };
+        let failure = Failure { step_id: Some(id.clone()), ..Failure::new(FailureKind::HookConflict, message) };
         Ok((task, Answer::Failure(failure.with_data(serde_json::json!({ "token": token, "run_id": holder })))))
     }
 

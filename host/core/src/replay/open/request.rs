@@ -14,7 +14,7 @@ use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::divergence::Side;
 use crate::replay::turn::{Command, StartChild, WaitingFor};
 use crate::replay::waits::{Called, Caller, WaitsFor};
-use crate::{Body, Site, StepId, Value};
+use crate::{EventBody, Site, StepId, Value};
 
 /// Requests to the host that it has not answered.
 #[derive(Default)]
@@ -93,9 +93,9 @@ impl HostRequests {
         let open = self.open.get(id?)?;
         let body = match &open.request {
             HostRequest::Hook { token, .. } => {
-                Body::HookOpened { token: token.clone().unwrap_or_default(), url: String::new(), kept: true }
+                EventBody::HookOpened { token: token.clone().unwrap_or_default(), url: String::new(), kept: true }
             }
-            HostRequest::Start { workflow, input, .. } => Body::ChildStarted {
+            HostRequest::Start { workflow, input, .. } => EventBody::ChildStarted {
                 run_id: run.run.clone(),
                 name: workflow.clone(),
                 input: input.clone(),

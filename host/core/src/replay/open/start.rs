@@ -8,7 +8,7 @@ use crate::options::ChildOptions;
 use crate::replay::call::{Answer, TaskKey};
 use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::waits::{Called, Caller};
-use crate::{Body, RunId, StepId, Value};
+use crate::{EventBody, RunId, StepId, Value};
 
 pub fn call(
     caller: Caller,
@@ -22,10 +22,10 @@ pub fn call(
 }
 
 /// The event by which the run begins that the script waits for.
-pub fn event(id: &StepId, run_id: RunId, requests: &HostRequests) -> Option<Body> {
+pub fn event(id: &StepId, run_id: RunId, requests: &HostRequests) -> Option<EventBody> {
     let Some(HostRequest::Start { workflow, input, options }) = requests.get(id) else { return None };
     let (name, input, label) = (workflow.clone(), input.clone(), options.label.clone());
-    Some(Body::ChildStarted { run_id, name, input, label, detached: true })
+    Some(EventBody::ChildStarted { run_id, name, input, label, detached: true })
 }
 
 /// The run has begun: the task that waits, and what it gets.

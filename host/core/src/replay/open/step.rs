@@ -9,7 +9,7 @@ use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::timers::{Timer, Timers};
 use crate::replay::turn::{AttemptError, Command, RunStep, WaitingFor};
 use crate::replay::waits::{Called, Caller, TimerKey, WaitsFor};
-use crate::{Body, Failure, Kind, Millis, StepId, StepOptions, Value, retry, rng};
+use crate::{EventBody, Failure, FailureKind, Millis, StepId, StepOptions, Value, retry, rng};
 
 #[derive(Default)]
 pub struct Steps {
@@ -52,7 +52,7 @@ impl Steps {
     ) -> Result<Called, Stop> {
         let input = Arc::new(input);
         let (label, first_input) = (options.label.clone(), Some(input.clone()));
-        let body = Body::StepStarted { name: name.clone(), input: first_input, attempt: 1, label };
+        let body = EventBody::StepStarted { name: name.clone(), input: first_input, attempt: 1, label };
         let asked = cursor.ask(Some(&caller.id), Some(&caller.site), body)?;
         let step = OpenStep {
             name,
@@ -87,10 +87,16 @@ impl Steps {
     }
 
     /// An attempt failed; the event `timer.1` says when the next one is due.
-    pub fn attempt_failed(&mut self, id: &StepId, kind: Kind, timer: TimerKey, timers: &mut Timers) -> Option<()> {
+    pub fn attempt_failed(
+        &mut self,
+        id: &StepId,
+        kind: FailureKind,
+        timer: TimerKey,
+        timers: &mut Timers,
+    ) -> Option<()> {
         let step = self.open.get_mut(id)?;
         // An attempt that never began has not failed.
-        step.failures += u32::from(kind != Kind::Interrupted);
+        step.failures += u32::from(kind != FailureKind::Interrupted);
         step.retry = Some(timer);
         timers.insert(timer, id.clone(), Timer::Retry);
         Some(())
@@ -114,26 +120,26 @@ impl Steps {
         attempt: u32,
         result: Result<Value, AttemptError>,
         (now, seed): (Millis, &str),
-    ) -> Option<Body> {
+    ) -> Option<EventBody> {
         let step = self.open.get(id).filter(|step| step.attempt == attempt && step.retry.is_none())?;
         Some(match result {
-            Ok(output) => Body::StepCompleted { output: Arc::new(output) },
+            Ok(output) => EventBody::StepCompleted { output: Arc::new(output) },
             Err(error) => step.failed(id, error, now, seed),
         })
     }
 
     /// The event by which an attempt ends that the host was asked for and did not begin.
-    pub fn not_begun(&self, id: &StepId, now: Millis) -> Option<Body> {
+    pub fn not_begun(&self, id: &StepId, now: Millis) -> Option<EventBody> {
         let step = self.open.get(id).filter(|step| step.retry.is_none())?;
-        let error = Failure::new(Kind::Interrupted, "the host stopped before the attempt began");
+        let error = Failure::new(FailureKind::Interrupted, "the host stopped before the attempt began");
         let error = error.of_step(&step.name, id, step.attempt);
-        Some(Body::StepRetrying { attempt: step.attempt, error, retry_at: now })
+        Some(EventBody::StepRetrying { attempt: step.attempt, error, retry_at: now })
     }
 
     /// The event by which the next attempt begins.
-    pub fn next_attempt(&self, id: &StepId) -> Option<Body> {
+    pub fn next_attempt(&self, id: &StepId) -> Option<EventBody> {
         let step = self.open.get(id)?;
-        Some(Body::StepStarted { name: step.name.clone(), input: None, attempt: step.attempt + 1, label: None })
+        Some(EventBody::StepStarted { name: step.name.clone(), input: None, attempt: step.attempt + 1, label: None })
     }
 
     /// Asks the world for the attempt that has begun. `again`: a crash interrupted the one before.
@@ -157,7 +163,7 @@ impl Steps {
         let interrupted = |(once, _, id, step): (bool, u64, &StepId, &OpenStep)| match once {
             false => Interrupted::Again(id.clone()),
             true => {
-                let error = Failure::new(Kind::Interrupted, message).of_step(&step.name, id, step.attempt);
+                let error = Failure::new(FailureKind::Interrupted, message).of_step(&step.name, id, step.attempt);
                 Interrupted::GivenUp(id.clone(), error)
             }
         };
@@ -189,7 +195,7 @@ impl Steps {
         let under_way = step.retry.is_none() && step.issued;
         let error = Failure::cancelled(reason).of_step(&step.name, id, step.attempt);
         self.close(id, timers);
-        cursor.ask(Some(id), None, Body::StepFailed { error })?;
+        cursor.ask(Some(id), None, EventBody::StepFailed { error })?;
         if under_way {
             cursor.commands.push(Command::CancelStep(id.clone()));
         }
@@ -210,9 +216,9 @@ impl OpenStep {
     }
 
     /// Whether there is another attempt after this error, and when.
-    fn failed(&self, id: &StepId, error: AttemptError, now: Millis, seed: &str) -> Body {
+    fn failed(&self, id: &StepId, error: AttemptError, now: Millis, seed: &str) -> EventBody {
         // An attempt that never began has not failed: it is made again, and counts for nothing.
-        let begun = error.kind != Kind::Interrupted || error.fatal;
+        let begun = error.kind != FailureKind::Interrupted || error.fatal;
         let failures = self.failures + u32::from(begun);
         let policy = match &error.policy {
             Some(policy) if !self.options.asked_retry => policy,
@@ -225,13 +231,13 @@ impl OpenStep {
         );
         let attempt = self.attempt;
         if error.fatal || begun && failures >= policy.max_attempts {
-            Body::StepFailed { error: error.into_failure(&self.name, id, attempt) }
+            EventBody::StepFailed { error: error.into_failure(&self.name, id, attempt) }
         } else if self.deadline().is_some_and(|deadline| retry_at >= deadline) {
             let message = format!("the deadline leaves no time for another attempt; the last said: {}", error.message);
-            let late = AttemptError { kind: Kind::Timeout, message, ..error };
-            Body::StepFailed { error: late.into_failure(&self.name, id, attempt) }
+            let late = AttemptError { kind: FailureKind::Timeout, message, ..error };
+            EventBody::StepFailed { error: late.into_failure(&self.name, id, attempt) }
         } else {
-            Body::StepRetrying { attempt, error: error.into_failure(&self.name, id, attempt), retry_at }
+            EventBody::StepRetrying { attempt, error: error.into_failure(&self.name, id, attempt), retry_at }
         }
     }
 

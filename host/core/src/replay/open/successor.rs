@@ -4,7 +4,7 @@ use super::hook::Hooks;
 use super::inbox::Inbox;
 use crate::event::{Chain, Created};
 use crate::replay::turn::{Command, Continue};
-use crate::{Failure, Kind, RunId, Value};
+use crate::{Failure, FailureKind, RunId, Value};
 
 /// Ids of signals, and of payloads, that a successor is told of, so that none is delivered twice.
 const SEEN_IDS: usize = 1_000;
@@ -12,7 +12,7 @@ const SEEN_IDS: usize = 1_000;
 /// What is thrown where the call is not made by the body.
 pub fn refusal() -> Failure {
     let message = "continue_as_new ends the whole run: call it in the body of the workflow, not inside a task";
-    Failure::new(Kind::InvalidInput, message)
+    Failure::new(FailureKind::InvalidInput, message)
 }
 
 /// The name of the successor.

@@ -8,7 +8,7 @@ use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::timers::{Timer, Timers};
 use crate::replay::turn::WaitingFor;
 use crate::replay::waits::{Called, Caller, TimerKey, WaitsFor};
-use crate::{Body, Millis, StepId, Value};
+use crate::{EventBody, Millis, StepId, Value};
 
 /// Questions that no person has answered.
 #[derive(Default)]
@@ -40,10 +40,10 @@ impl Suspends {
     ) -> Result<Called, Stop> {
         let Question { payload, label, schema, timeout } = question;
         let wake_at = timeout.map(|timeout| cursor.wall().saturating_add(timeout));
-        let body = Body::Suspended { payload: Arc::new(payload), label: label.clone(), schema, wake_at };
+        let body = EventBody::Suspended { payload: Arc::new(payload), label: label.clone(), schema, wake_at };
         let asked = cursor.ask(Some(&caller.id), Some(&caller.site), body)?;
         let wake_at = match asked.recorded {
-            Some(Body::Suspended { wake_at, .. }) => wake_at,
+            Some(EventBody::Suspended { wake_at, .. }) => wake_at,
             _ => wake_at,
         };
         let timer = wake_at.map(|wake_at| (cursor.taken_over.until(asked.seq, asked.at, wake_at), asked.seq));
