@@ -3,13 +3,14 @@
 //! `DURHAI_SEEDS=200` runs more of them, `DURHAI_SEED=17` only that one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai::clock::Clock;
 use durhai::event::LogLine;
 use durhai::{Event, EventBody, Host, RunError, RunId, StepContext, StepError, Value, World};
 use durhai_core::legal::LogCheck;
 use durhai_testkit::{Fault, FaultWorld, Notices, Script, Settled, TestHost, events, generate, quiet};
+use parking_lot::Mutex;
 
 use crate::scenarios::replayer::Replayer;
 use crate::scenarios::show;
@@ -111,7 +112,7 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
                     let ends = matches!(event.body, EventBody::StepCompleted { .. } | EventBody::StepFailed { .. });
                     event.step_id.filter(|_| ends).map(|step| step.to_string())
                 });
-                journal.lock().expect("a journal").ended.extend(ended);
+                journal.lock().ended.extend(ended);
                 world.crash();
                 (connection, host) = start(&test, Fault::Never, notices).await;
             }
@@ -159,7 +160,7 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
     let events = events(&**world, &id);
     let mut check = LogCheck::default();
     events.iter().try_for_each(|event| check.next(event)).unwrap_or_else(|bad| panic!("{what}: {bad}"));
-    check_journal(&journal.lock().expect("a journal"), &events, what);
+    check_journal(&journal.lock(), &events, what);
     let read = |bytes: Vec<u8>| serde_json::from_slice::<LogLine>(&bytes).expect("a line").message;
     let mut lines: Vec<_> = world.stream(&id, "log", 0, 100_000).expect("it answers").into_iter().map(read).collect();
     lines.sort();
@@ -185,7 +186,7 @@ fn test_host(script: &Script, journal: &Arc<Mutex<Journal>>) -> TestHost {
         ["work", "flaky", "broken", "single"].into_iter().fold(builder, |builder, name| {
             let journal = journal.clone();
             builder.step(name, move |context: StepContext, n: i64| {
-                let result = perform(&mut journal.lock().expect("a journal"), &context, n);
+                let result = perform(&mut journal.lock(), &context, n);
                 async move { result }
             })
         })

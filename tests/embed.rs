@@ -77,12 +77,12 @@ async fn a_step_that_had_no_time_to_begin_is_not_interrupted() {
     let build = || {
         let seen = begun.clone();
         let (started, wait) = tokio::sync::oneshot::channel::<()>();
-        let started = std::sync::Mutex::new(Some(started));
+        let started = parking_lot::Mutex::new(Some(started));
         let host = Host::builder()
             .shared_world(world.clone())
             .workflow("w", r#"use_step("first"); print("between"); use_step("only", (), #{ once: true })"#)
             .step("first", move |ctx: StepContext, _: Value| {
-                if let Some(started) = started.lock().unwrap().take() {
+                if let Some(started) = started.lock().take() {
                     let _ = started.send(());
                 }
                 // It ends when it is told that the host stops.

@@ -5,11 +5,12 @@ mod files;
 mod imports;
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai::archive::ExportOptions;
 use durhai::{Host, HostBuilder, MemoryWorld, Run, StepContext, StepError, Value, World};
 use durhai_testkit::SimClock;
+use parking_lot::Mutex;
 
 /// Written to by a host, read by a test.
 #[derive(Clone, Default)]
@@ -17,7 +18,7 @@ pub struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Page {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -28,7 +29,7 @@ impl Write for Page {
 
 impl Page {
     pub fn bytes(&self) -> Vec<u8> {
-        self.0.lock().expect("not poisoned").clone()
+        self.0.lock().clone()
     }
 }
 

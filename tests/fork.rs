@@ -1,12 +1,13 @@
 //! Forks: what is taken over is not made again, what is not is; nobody else is disturbed; crashes change nothing.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai::logs::{DifferenceKind, Fork, ReplayOptions, Script, diff_logs};
 use durhai::{Event, EventBody, HostError, Run, Status, StepContext, StepError, StepId, Value};
 use durhai_core::legal::LogCheck;
 use durhai_testkit::{Fault, TestHost};
+use parking_lot::Mutex;
 use serde_json::json;
 
 /// Hosts whose attempts of `echo` are noted: run and step.
@@ -21,7 +22,7 @@ fn test_host(script: &str) -> (TestHost, Made) {
             .workflow("child", "use_step(\"echo\", input) + 1")
             .workflow("taker", r#"let got = "taken"; try { hook(#{ token: input }); } catch (e) { got = e.kind; } got"#)
             .step("echo", move |context: StepContext, input: Value| {
-                made.0.lock().expect("attempts").push(format!("{} {}", context.run_id(), context.step_id()));
+                made.0.lock().push(format!("{} {}", context.run_id(), context.step_id()));
                 async move { Ok::<_, StepError>(input) }
             })
             .step("bad", |_: StepContext, _: Value| async move { Err::<Value, _>(StepError::fatal("broken")) })
@@ -35,7 +36,7 @@ struct Made(Arc<Mutex<Vec<String>>>);
 
 impl Made {
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().expect("attempts"))
+        std::mem::take(&mut *self.0.lock())
     }
 }
 

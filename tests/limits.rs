@@ -1,11 +1,12 @@
 //! Limits for the attempts of a step: so many at a time, so many in a while.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::{Host, HostBuilder, HostError, Rate, Run, StepContext, StepError, StepRule, Value};
 use durhai_testkit::PATIENCE;
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -123,7 +124,7 @@ async fn so_many_in_a_while() {
     let rate = Rate { count: 2, per: Duration::from_millis(200) };
     let host = Host::builder()
         .step("call", move |_: StepContext, _: Value| {
-            noted.lock().unwrap().push(Instant::now());
+            noted.lock().push(Instant::now());
             async { Ok::<_, StepError>(()) }
         })
         .step_rule("call", StepRule { rate: Some(rate), ..StepRule::default() })
@@ -134,7 +135,7 @@ async fn so_many_in_a_while() {
     let began = Instant::now();
     start(&host, "r", Value::Null).await.output::<i64>().await.unwrap();
     assert!(began.elapsed() >= 2 * rate.per, "{:?}", began.elapsed());
-    assert_eq!(times.lock().unwrap().len(), 5);
+    assert_eq!(times.lock().len(), 5);
     host.shutdown().await;
 }
 

@@ -1,7 +1,7 @@
 //! Runs that have ended go when their time is over, or when somebody says so.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durhai::clock::Clock;
@@ -11,6 +11,7 @@ use durhai_core::event::Created;
 use durhai_core::{Event, EventBody, wire};
 use durhai_testkit::{PATIENCE, TestHost};
 use durhai_world::{Chunk, Create, NewMessage, Row, Write};
+use parking_lot::Mutex;
 use serde_json::json;
 
 const DAY: Millis = 86_400_000;
@@ -285,7 +286,7 @@ async fn many_runs_go_while_one_goes_on() {
         .workers(1)
         .workflow("steps", "for i in 0..200 { use_step(\"note\", i); } \"done\"")
         .step("note", move |_: StepContext, _: i64| {
-            noted.lock().unwrap().push(Instant::now());
+            noted.lock().push(Instant::now());
             async { Ok::<_, StepError>(()) }
         })
         .start()
@@ -296,7 +297,7 @@ async fn many_runs_go_while_one_goes_on() {
     let finished = began.elapsed();
     until("all are gone", || world.expired(2, 1).unwrap().is_empty()).await;
     let gone = began.elapsed();
-    let times = std::mem::take(&mut *times.lock().unwrap());
+    let times = std::mem::take(&mut *times.lock());
     let slowest = times.windows(2).map(|two| two[1] - two[0]).max().unwrap();
     println!("{RUNS} runs purged in {gone:.1?}; 200 steps in {finished:.1?}, the slowest took {slowest:.1?}");
     assert_eq!(ids(&*world), ["steps"]);

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai::archive::{ExportOptions, ImportOptions};
 use durhai::logs::Fork;
 use durhai::{Host, HostError, Run, RunError, Status, StepContext, StepError, StepId, Value, World};
 use durhai_testkit::{Fault, TestHost};
+use parking_lot::Mutex;
 use serde_json::json;
 
 /// Hosts, and what their steps `pay` do.
@@ -35,7 +36,7 @@ impl Orders {
                 .step("note", async |_: StepContext, id: String| Ok::<_, StepError>(id))
                 .step("pay", move |ctx: StepContext, _: Value| {
                     let run = ctx.run_id().to_string();
-                    paid.keys.lock().unwrap().entry(ctx.idempotency_key()).or_default().push(run);
+                    paid.keys.lock().entry(ctx.idempotency_key()).or_default().push(run);
                     let broken = paid.broken.load(Ordering::SeqCst);
                     async move { if broken { Err(StepError::fatal("the bank is closed")) } else { Ok(1) } }
                 })
@@ -52,7 +53,7 @@ impl Orders {
     }
 
     fn paid(&self) -> BTreeMap<String, Vec<String>> {
-        std::mem::take(&mut *self.paid.keys.lock().unwrap())
+        std::mem::take(&mut *self.paid.keys.lock())
     }
 }
 

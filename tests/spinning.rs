@@ -97,14 +97,14 @@ async fn a_native_function_that_never_comes_back_does_not_hold_up_the_end_of_its
     let clock = Arc::new(SimClock::new());
     let world: Arc<dyn World> = Arc::new(MemoryWorld::new());
     let (entered, inside) = std::sync::mpsc::channel();
-    let entered = std::sync::Mutex::new(entered);
+    let entered = parking_lot::Mutex::new(entered);
     let stuck = host(world.clone(), &clock, Limits::default())
         .workers(2)
         .grace(Duration::from_millis(50))
         .drain(Duration::from_millis(50))
         .lease(Duration::from_secs(1))
         .extend_scripts(move |engine| {
-            let entered = entered.lock().unwrap().clone();
+            let entered = entered.lock().clone();
             engine.register_fn("stuck", move || -> i64 {
                 let _ = entered.send(());
                 loop {

@@ -1,10 +1,11 @@
 //! Who belongs to whose trace, and what observers are told.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai::logs::Fork;
 use durhai::observe::{AttemptEnded, AttemptOutcome, Observer, RunEnded, TraceContext, TraceId};
 use durhai::{EventBody, Host, HostBuilder, Run, Status, StepContext, StepError, StepId, Value};
+use parking_lot::Mutex;
 use serde_json::json;
 
 const STARTER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
@@ -21,17 +22,17 @@ impl Observer for Notes {
     }
 
     fn attempt_ended(&self, attempt: &AttemptEnded) {
-        self.attempts.lock().unwrap().push(attempt.clone());
+        self.attempts.lock().push(attempt.clone());
     }
 
     fn run_ended(&self, run: &RunEnded) {
-        self.runs.lock().unwrap().push(run.clone());
+        self.runs.lock().push(run.clone());
     }
 }
 
 impl Notes {
     fn run(&self, id: &str) -> RunEnded {
-        let runs = self.runs.lock().unwrap();
+        let runs = self.runs.lock();
         let found: Vec<_> = runs.iter().filter(|run| run.run.as_str() == id).collect();
         assert_eq!(found.len(), 1, "{id}: {found:?}");
         found[0].clone()
@@ -106,7 +107,7 @@ async fn children_are_under_the_span_of_their_parent() {
     assert_eq!((child.starter, child.parent.as_ref()), (Some(parent.context), Some(&parent.run)));
     assert_eq!(child.context.trace, parent.context.trace);
     // What the child's step sent is what was told of it.
-    let attempts = notes.attempts.lock().unwrap().clone();
+    let attempts = notes.attempts.lock().clone();
     let told: Vec<_> = attempts.iter().map(|attempt| (attempt.run.as_str(), attempt.parent)).collect();
     assert_eq!(told, [("p", parent.context.span), ("p:2", child.context.span)]);
     for (id, attempt) in ["p", "p:2"].iter().zip(&attempts) {
@@ -125,7 +126,7 @@ async fn an_attempt_that_takes_too_long() {
     let notes = Arc::new(Notes::default());
     let host = host().observe(notes.clone()).start().await.unwrap();
     assert_eq!(ended(&host.run("slow").id("s").start().await.unwrap()).await, Status::Failed);
-    let attempt = notes.attempts.lock().unwrap()[0].clone();
+    let attempt = notes.attempts.lock()[0].clone();
     assert_eq!((attempt.outcome, &*attempt.step, attempt.attempt), (AttemptOutcome::TimedOut, "slow", 1));
     assert!(attempt.error.unwrap().message.contains("longer than 1ms"));
     assert!(attempt.took.as_millis() >= 1 && attempt.ended >= attempt.began);

@@ -4,13 +4,14 @@
 //! `DURHAI_RUNS=1000` makes it that many, `DURHAI_SEED=17` another course of crashes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai::clock::Clock;
 use durhai::event::LogLine;
 use durhai::view::HookRequest;
 use durhai::{Host, HostError, MemoryWorld, Query, RunId, Status, StepContext, StepError, Value, World};
 use durhai_testkit::{Fault, FaultWorld, Notices, Pulse, Quiet, Rng, SimClock, quiet};
+use parking_lot::Mutex;
 use serde_json::json;
 
 const ALL: &str = r#"
@@ -239,7 +240,7 @@ async fn start(
         .step("work", |_: StepContext, n: i64| async move { Ok::<_, StepError>(n * 31 % 1_009) })
         .step("broken", |_: StepContext, _: i64| async move { Err::<i64, _>(StepError::retry("it is broken")) })
         .step("flaky", move |context: StepContext, n: i64| {
-            let mut flaked = flaked.lock().expect("not poisoned");
+            let mut flaked = flaked.lock();
             let failures = flaked.entry(context.idempotency_key()).or_default();
             *failures += 1;
             let result = if *failures == 1 { Err(StepError::retry("not yet")) } else { Ok(n * 3) };

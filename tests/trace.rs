@@ -1,10 +1,11 @@
 //! Watching runs: traces as data (`tests/traces/*.md`), stops, what-if, and that watching changes nothing.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai::logs::{ReplayOptions, ReplayView, Script};
 use durhai::trace::{Stop, TraceEvent, TraceText, Traced};
 use durhai::{Event, Host, HostError, Run, Status, StepContext, StepError, StepId, Value};
+use parking_lot::Mutex;
 use serde_json::json;
 
 fn id(text: &str) -> StepId {
@@ -32,11 +33,11 @@ async fn traced(run: &Run, options: ReplayOptions) -> (Vec<TraceEvent>, ReplayVi
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
     let watch = move |event| {
-        sink.lock().expect("events").push(event);
+        sink.lock().push(event);
         true
     };
     let view = run.trace(options, watch).await.expect("it can be traced");
-    let seen = std::mem::take(&mut *seen.lock().expect("events"));
+    let seen = std::mem::take(&mut *seen.lock());
     (seen, view)
 }
 
@@ -131,12 +132,12 @@ async fn watch(host: &Host, log: &[Event], own: &Script) -> Vec<TraceEvent> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
     let watch = Box::new(move |event| {
-        sink.lock().expect("events").push(event);
+        sink.lock().push(event);
         true
     });
     let view = host.replay_log(log.to_vec(), own.clone(), ReplayOptions::default(), Some(watch)).await.expect("traced");
     assert_eq!(view.divergence, None);
-    std::mem::take(&mut *seen.lock().expect("events"))
+    std::mem::take(&mut *seen.lock())
 }
 
 const SHOP: &str = r#"
@@ -278,7 +279,7 @@ async fn a_long_run_can_be_traced() {
     let sink = count.clone();
     let began = std::time::Instant::now();
     let watch = move |event: TraceEvent| {
-        let mut seen = sink.lock().expect("events");
+        let mut seen = sink.lock();
         seen.0 += 1;
         let lines = seen.1.push(&event);
         seen.2.extend(lines);
@@ -286,7 +287,7 @@ async fn a_long_run_can_be_traced() {
     };
     let view = run.trace(ReplayOptions::default(), watch).await.expect("it can be traced");
     let took = began.elapsed();
-    let mut seen = std::mem::take(&mut *count.lock().expect("events"));
+    let mut seen = std::mem::take(&mut *count.lock());
     let rest = seen.1.finish();
     seen.2.extend(rest);
     assert_eq!((view.events, view.output), (10_003, json!(5000)));

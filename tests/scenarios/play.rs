@@ -1,7 +1,7 @@
 //! Plays a scenario: a host, what happens outside, and crashes where they are wanted.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::clock::Clock;
@@ -13,6 +13,7 @@ use durhai_engine::Execution;
 use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, ReadFault, SimClock, StepDoubles, events};
 
 use durhai_world::Row;
+use parking_lot::Mutex;
 
 use super::file::Scenario;
 use super::replayer::Replayers;
@@ -136,7 +137,7 @@ pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) 
         played.end.push_str(&format!("{} {} {shown:?}\n", row.run, show::end(&view)));
         played.logs.push((row.workflow, log));
     }
-    for refused in play.refused.lock().expect("not poisoned").iter() {
+    for refused in play.refused.lock().iter() {
         played.result.push_str(&format!("\n! {refused}"));
     }
     let last = play.last().await;
@@ -351,7 +352,7 @@ impl Play<'_> {
             let refused = self.act_on(self.run.as_str(), action).await;
             return match refused {
                 Err(error) if !self.connection.is_down() => {
-                    self.refused.lock().expect("not poisoned").push(error.to_string());
+                    self.refused.lock().push(error.to_string());
                     Ok(())
                 }
                 Ok(()) => panic!(

@@ -1,7 +1,7 @@
 //! A collector that keeps what it gets, and answers as it is told.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -129,7 +130,7 @@ async fn take(State(kept): State<Arc<Kept>>, uri: Uri, headers: HeaderMap, body:
     if !path.starts_with("/v1/") {
         return "hello".into_response();
     }
-    let answer = kept.answers.lock().unwrap().pop_front();
+    let answer = kept.answers.lock().pop_front();
     match answer {
         Some(Answer::Status(status, after)) => {
             let status = StatusCode::from_u16(status).unwrap();

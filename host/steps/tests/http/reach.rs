@@ -3,9 +3,10 @@
 use std::fs;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai_steps::{Environment, Resolver};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::server::{Server, answer};
@@ -19,7 +20,7 @@ async fn what_was_not_granted_is_neither_resolved_nor_connected_to() {
     let names = asked.clone();
     let mut config = config(&format!("granted.test,*.below.test,127.0.0.2,10.0.0.0/8,also.test:{}", port - 1));
     config.http.resolver = Resolver::new(move |name| {
-        names.lock().unwrap().push(name);
+        names.lock().push(name);
         async { Ok(vec![IpAddr::from([127, 0, 0, 1])]) }
     });
     let place = Place::new(config).await;
@@ -45,13 +46,13 @@ async fn what_was_not_granted_is_neither_resolved_nor_connected_to() {
         ("a.below.test", "leads to this machine", true),
     ] {
         for step in ["http.get", "get.any"] {
-            asked.lock().unwrap().clear();
+            asked.lock().clear();
             let error = place.fails(step, json!(format!("http://{host}:{port}/"))).await;
             let wanted = wanted.replace("PORT", &port.to_string());
             assert!(error.message.starts_with("connecting to "), "{host}: {}", error.message);
             assert!(error.message.contains(&wanted), "{host}: {}", error.message);
             assert_eq!(error.attempts, 1, "{host}");
-            assert_eq!(!asked.lock().unwrap().is_empty(), looked_up, "{host}");
+            assert_eq!(!asked.lock().is_empty(), looked_up, "{host}");
         }
     }
     for url in ["ftp://granted.test/", "file:///etc/passwd", "granted.test", "", "http://", "unix:/run/docker.sock"] {

@@ -1,7 +1,8 @@
 //! A server that does to the letter what a test wants, also what no decent server does.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -89,7 +90,7 @@ impl Server {
     }
 
     pub fn seen(&self) -> Vec<Seen> {
-        self.state.seen.lock().unwrap().clone()
+        self.state.seen.lock().clone()
     }
 
     /// Waits until one more request has come.
@@ -136,7 +137,7 @@ pub fn written(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) -> Option<()> {
     let seen = read(&mut stream).await?;
     let before = {
-        let mut all = state.seen.lock().unwrap();
+        let mut all = state.seen.lock();
         all.push(seen.clone());
         all.len() - 1
     };

@@ -1,8 +1,9 @@
 //! Concurrency limits: which runs are admitted, which wait, and which is next.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai_core::Status;
+use parking_lot::Mutex;
 
 use super::tools::*;
 use super::{Cases, Subject};
@@ -341,11 +342,11 @@ fn heard(subject: &Subject<'_>) {
     write_all(&*world, ["w1", "w2"].map(|name| new(at(name, "g", 1, 0), None)).into());
     let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
     let ear = heard.clone();
-    world.watch(Arc::new(move |notice| ear.lock().expect("unpoisoned").push(notice)));
+    world.watch(Arc::new(move |notice| ear.lock().push(notice)));
     let wait = || {
         // A hint may come late, from another thread.
         for _ in 0..500 {
-            if std::mem::take(&mut *heard.lock().expect("unpoisoned")).contains(&Notice::Due) {
+            if std::mem::take(&mut *heard.lock()).contains(&Notice::Due) {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));

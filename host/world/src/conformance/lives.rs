@@ -1,9 +1,10 @@
 //! Creating, committing, sending, ending, deleting: what is accepted, what is refused, and that nothing of a refused
 //! write is stored.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai_core::Status;
+use parking_lot::Mutex;
 
 use super::tools::*;
 use super::{Cases, Subject};
@@ -367,11 +368,11 @@ fn watch(subject: &Subject<'_>) {
     let world = (subject.make)();
     let heard: Arc<Mutex<Vec<Notice>>> = Arc::default();
     let ear = heard.clone();
-    world.watch(Arc::new(move |notice| ear.lock().expect("unpoisoned").push(notice)));
+    world.watch(Arc::new(move |notice| ear.lock().push(notice)));
     let wait_for = |notice: Notice| {
         // A hint may come late, from another thread.
         for _ in 0..500 {
-            if std::mem::take(&mut *heard.lock().expect("unpoisoned")).contains(&notice) {
+            if std::mem::take(&mut *heard.lock()).contains(&notice) {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));

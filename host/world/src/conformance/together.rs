@@ -1,8 +1,9 @@
 //! What one commit changes besides its run: other runs, messages, values; all of it or nothing.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use durhai_core::{RunId, Status};
+use parking_lot::Mutex;
 
 use super::tools::*;
 use super::{Cases, Subject};
@@ -304,11 +305,11 @@ fn heard(subject: &Subject<'_>) {
     let ear = heard.clone();
     let a = held(&*world, row("a"), &holder("h"));
     write_all(&*world, vec![new(Row { wake_at: None, ..row("b") }, None), super::tools::send(&id("a"), b"x")]);
-    world.watch(Arc::new(move |notice| ear.lock().expect("unpoisoned").push(notice)));
+    world.watch(Arc::new(move |notice| ear.lock().push(notice)));
     let wait_for = |wanted: &[Notice]| {
         // A hint may come late, from another thread.
         for _ in 0..500 {
-            let mut heard = heard.lock().expect("unpoisoned");
+            let mut heard = heard.lock();
             if wanted.iter().all(|one| heard.contains(one)) {
                 return heard.clear();
             }
