@@ -1,7 +1,7 @@
 //! Limits for the attempts of a step: so many at a time, so many in a while.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use durhai::{Host, HostBuilder, HostError, Rate, Run, StepContext, StepError, StepRule, Value};

@@ -2,8 +2,8 @@
 //! crash between.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use durhai::archive::{ExportOptions, ImportOptions};
 use durhai::logs::Fork;

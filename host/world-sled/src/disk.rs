@@ -8,6 +8,7 @@ mod scan;
 mod settle;
 mod store;
 
+pub use journal::random;
 pub use journal::read as journal_files;
 pub use journal::unsettled::{Mark, unsettled};
 
@@ -35,6 +36,8 @@ pub struct Disk {
     /// Ends when the store is closed; must be dropped before it.
     settler: Option<Settler>,
     store: Arc<Store>,
+    /// What was found of the journal, until it is begun.
+    unsettled: Vec<journal_files::Part>,
     /// While a copy is made; held from before a batch is applied until it is recorded.
     recorder: Mutex<Option<Recorder>>,
     /// What was set aside when it was opened, a sentence each.
@@ -65,32 +68,43 @@ impl Disk {
     pub fn new(parts: Parts) -> Result<Self, WorldError> {
         let Parts { db, file, lock, folder, aside, window, idle } = parts;
         let damaged = |what: &str, more| crate::open::damaged(&folder, what, more);
-        let mark = match db.get(Mark::KEY).map_err(|error| damaged(&error.to_string(), 0))? {
+        let mark = match crate::open::read(&db, Mark::KEY, &folder)? {
             Some(value) => {
                 Mark::of_value(&value).ok_or_else(|| damaged("its mark of the journal cannot be read", 0))?
             }
-            None => Mark::default(),
+            None => Mark::new(0),
         };
         let mut entries = Entries::new();
         let journal = folder.join("journal");
         let take = &mut |key: &[u8], value: Option<&[u8]>| drop(entries.insert(key.into(), value.map(Into::into)));
-        let found = unsettled(&journal, Some(mark), take).map_err(|error| {
+        let found = unsettled(&journal, Some(mark), take).map_err(|error| error.to_string());
+        let found = match found {
+            Ok(found) => found.unreadable.first().cloned().map_or(Ok(found), Err),
+            failed => failed,
+        };
+        let found = found.map_err(|error| {
             WorldError::Unavailable(format!("cannot read the journal of the store in {}: {error}", folder.display()))
         })?;
         if let Some(first) = found.damage.first() {
             return Err(damaged(first, found.damage.len() - 1));
         }
-        let at = found.last.unwrap_or(mark.settled);
-        let journal = Journal::new(journal, at.number, at.sequence + 1, found.free);
-        let settling = Settling::new(mark.settled, found.last, found.files);
-        let overlay = Overlay::new(entries);
+        let keep = u64::try_from(window).unwrap_or(u64::MAX).saturating_mul(8).max(1 << 20);
+        let journal = Journal::new(journal, mark.store, found.last.unwrap_or(mark.settled), found.free, keep);
+        let files = found.files.iter().map(|file| file.path.clone()).collect();
+        let settling = Settling::new(mark, found.last, files);
+        let overlay = Overlay::new(found.last.map(|_| entries));
         let store = Arc::new(Store::new(Opened { db, file, folder, journal, overlay, settling, window, idle }));
-        Ok(Disk { settler: None, store, recorder: Mutex::default(), aside, _lock: lock })
+        Ok(Disk { settler: None, store, unsettled: found.files, recorder: Mutex::default(), aside, _lock: lock })
     }
 
     /// From now on what is written goes into the journal.
     pub fn begin_journal(&mut self) -> Result<(), WorldError> {
-        self.store.begin_journal()?;
+        // The one that was found is that of an older format; that of this one has its store.
+        let found = crate::open::read(self.store.db(), Mark::KEY, self.folder())?;
+        let Some(mark) = found.and_then(|value| Mark::of_value(&value)) else {
+            return Err(self.corrupt("it does not say how much of its journal it has"));
+        };
+        self.store.begin_journal(mark, &std::mem::take(&mut self.unsettled))?;
         self.settler = Some(Settler::start(&self.store)?);
         Ok(())
     }

@@ -6,8 +6,9 @@ use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
 use crate::cursor::Cursor;
-use crate::disk::{Disk, Mark};
+use crate::disk::{Disk, Mark, random};
 use crate::keys;
+use crate::open;
 use crate::state::recount;
 use crate::state::run::Run;
 
@@ -27,7 +28,7 @@ const STEP: usize = 1000;
 
 /// A store of a newer version is not looked into any further.
 pub fn refuse_newer(db: &sled::Db, folder: &Path) -> Result<(), WorldError> {
-    let found = db.get(keys::named(keys::OWN, NAME)).ok().flatten();
+    let found = open::read(db, &keys::named(keys::OWN, NAME), folder)?;
     match found.and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok()) {
         Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
             "the store in {} has format {format}, this version of durhai reads up to {FORMAT}: use the newer version",
@@ -84,7 +85,7 @@ fn declare(disk: &Disk) -> Result<(), WorldError> {
     disk.sync()?;
     let mut batch = Batch::default();
     batch.insert(keys::named(keys::OWN, NAME), FORMAT.to_string().as_bytes());
-    batch.insert(Mark::KEY, &Mark::default().value());
+    batch.insert(Mark::KEY, &Mark::new(random()).value());
     disk.apply(batch)?;
     disk.sync()
 }

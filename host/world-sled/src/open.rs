@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use durhai_world::WorldError;
-use sled::Db;
+use sled::{Db, IVec};
 
 use crate::disk::lock::lock;
 use crate::disk::{Disk, Parts, panic_text, sync_folder};
@@ -60,6 +60,14 @@ fn open_sled(config: &sled::Config) -> sled::Result<Db> {
             opened => return opened,
         }
     }
+}
+
+/// An entry of sled, before there is anything around it.
+pub fn read(db: &Db, key: &[u8], folder: &Path) -> Result<Option<IVec>, WorldError> {
+    let found = catch_unwind(AssertUnwindSafe(|| db.get(key)));
+    found
+        .unwrap_or_else(|panic| Err(sled::Error::ReportableBug(panic_text(&*panic))))
+        .map_err(|error| opening(folder, &error))
 }
 
 fn opening(folder: &Path, error: &sled::Error) -> WorldError {

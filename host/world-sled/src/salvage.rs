@@ -93,17 +93,19 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
 
 /// What the journal has is newer than what is in the tree.
 fn add_journal(from: &Path, tree: &mut Tree, salvaged: &mut Salvaged) -> std::io::Result<()> {
-    // A mark that may be older than the files only lets more of them be read, which sled has too.
-    let mark = tree.entries.get(Mark::KEY).and_then(|value| Mark::of_value(value));
+    // An older mark may say that there is no journal.
+    let sound = tree.trust(Mark::KEY, Mark::KEY) == Trust::Sound;
+    let mark = tree.entries.get(Mark::KEY).filter(|_| sound).and_then(|value| Mark::of_value(value));
     let entries = &mut tree.entries;
     let mut found = unsettled(&from.join("journal"), mark, &mut |key, value| match value {
         Some(value) => drop(entries.insert(key.to_vec(), value.to_vec())),
         None => drop(entries.remove(key)),
     })?;
-    if !found.damage.is_empty() {
+    if !found.damage.is_empty() || !found.unreadable.is_empty() {
         tree.doubt_all();
     }
     salvaged.damage.append(&mut found.damage);
+    salvaged.damage.append(&mut found.unreadable);
     Ok(())
 }
 

@@ -52,7 +52,7 @@ fn value_of(at: usize) -> Vec<u8> {
 /// A store as it is when its host dies after so many acknowledged writes, all of them in the journal only; and after how many bytes
 /// of its file each of them was durable.
 fn killed(writes: usize) -> (TempDir, Vec<u64>) {
-    let (live, dead) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (live, dead) = (common::folder(), common::folder());
     let world = open_with(live.path(), &never());
     let mut ends = Vec::new();
     for at in 0..writes {
@@ -67,7 +67,7 @@ fn killed(writes: usize) -> (TempDir, Vec<u64>) {
 
 /// A copy of a dead store in which its journal's only file is changed.
 fn changed(dead: &Path, change: impl FnOnce(&File)) -> TempDir {
-    let folder = TempDir::new().expect("a folder");
+    let folder = common::folder();
     copy(dead, folder.path());
     let [path] = &journal(folder.path())[..] else { panic!("one file") };
     change(&File::options().read(true).write(true).open(path).expect("opens"));
@@ -116,7 +116,7 @@ fn a_journal_with_a_wrong_byte_is_refused_or_a_prefix() {
                 assert!(text.contains("journal") && text.contains("durhai doctor --repair"), "{text}");
                 assert!(!examined.is_empty(), "byte {at}: {text}");
                 assert!(at < ends[4], "byte {at}: {text}");
-                let to = TempDir::new().expect("a folder");
+                let to = common::folder();
                 let saved = SledWorld::salvage(folder.path(), to.path().join("new")).expect("saved");
                 assert!(!saved.damage.is_empty(), "byte {at}");
                 let world = open_with(&to.path().join("new"), &never());
@@ -134,13 +134,13 @@ fn a_journal_with_a_wrong_byte_is_refused_or_a_prefix() {
 fn a_last_record_of_which_some_sectors_are_missing_is_not_there() {
     const SECTOR: u64 = 512;
     let mut dice = Dice(0x5ec7);
-    let live = TempDir::new().expect("a folder");
+    let live = common::folder();
     let world = open_with(live.path(), &never());
     (0..3).for_each(|at| world.put_meta(&format!("k{at}"), &value_of(at)).expect("written"));
-    let before = TempDir::new().expect("a folder");
+    let before = common::folder();
     copy(live.path(), before.path());
     world.put_meta("large", &[0x5a; 9_000]).expect("written");
-    let dead = TempDir::new().expect("a folder");
+    let dead = common::folder();
     copy(live.path(), dead.path());
     let old = std::fs::read(&journal(before.path())[0]).expect("readable");
     for round in 0..60 {
@@ -203,7 +203,7 @@ fn a_journal_of_another_time_is_no_part_of_a_store() {
 /// Stale content of a file that is used again never comes back.
 #[test]
 fn what_a_file_held_before_is_gone() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = common::folder();
     let options = Options { window_bytes: 2_000, ..never() };
     for round in 0..6 {
         let world = open_with(folder.path(), &options);
@@ -212,7 +212,7 @@ fn what_a_file_held_before_is_gone() {
             world.put_meta(&format!("own-{}", at % 7), &[round; 40]).expect("written");
         }
         // A kill: nothing is closed, and the settler is wherever it is.
-        let dead = TempDir::new().expect("a folder");
+        let dead = common::folder();
         let settled = || world.unsettled() < 2_000;
         while !settled() {
             std::thread::yield_now();
@@ -227,7 +227,7 @@ fn what_a_file_held_before_is_gone() {
 #[test]
 fn memory_is_bounded_and_given_back() {
     const WINDOW: usize = 100_000;
-    let folder = TempDir::new().expect("a folder");
+    let folder = common::folder();
     let options = Options { window_bytes: WINDOW, idle: Duration::from_millis(1), ..Options::default() };
     let world = open_with(folder.path(), &options);
     let mut most = 0;
@@ -243,10 +243,83 @@ fn memory_is_bounded_and_given_back() {
     assert_eq!(world.meta("k3").expect("readable"), Some(vec![7; 20_000]));
 }
 
+/// A file has an entry as often as it was written, memory has it once: a value that is written again and again fills the disk, and the
+/// memory of the next start, if only memory is looked at.
+#[test]
+fn a_file_is_bounded_where_one_entry_is_written_again_and_again() {
+    const WINDOW: usize = 50_000;
+    let folder = common::folder();
+    let world = open_with(folder.path(), &Options { window_bytes: WINDOW, ..never() });
+    for at in 0..400 {
+        world.put_meta("same", &vec![at as u8; 10_000]).expect("written");
+        let longest = journal(folder.path()).iter().map(|file| file.metadata().map_or(0, |meta| meta.len())).max();
+        // Blocks are made ready a MiB at a time.
+        assert!(longest.unwrap_or(0) as usize <= 4 * WINDOW + (2 << 20), "{longest:?} bytes after {at} writes");
+    }
+    assert!(journal(folder.path()).len() <= 12, "{:?}", journal(folder.path()));
+    drop(world);
+    assert_eq!(open_with(folder.path(), &never()).meta("same").expect("readable"), Some(vec![143; 10_000]));
+}
+
+/// Starts that are cut off at once, one after the other, and with a first record of which only the beginning is there.
+#[test]
+fn a_store_that_dies_at_each_start_still_opens() {
+    let (dead, ends) = killed(3);
+    let mut folder = changed(dead.path(), |_| ());
+    for round in 0..5 {
+        let world = open_with(folder.path(), &never());
+        assert_eq!(prefix(&world), 3, "start {round}");
+        let next = common::folder();
+        copy(folder.path(), next.path());
+        // The newest file has a head, and a part of a record.
+        let newest = journal(next.path()).pop().expect("a file");
+        File::options().write(true).open(newest).and_then(|file| file.set_len(60)).expect("cut");
+        drop(world);
+        folder = next;
+    }
+    let world = open_with(folder.path(), &Options { window_bytes: 300, ..Options::default() });
+    for at in 3..40 {
+        world.put_meta(&format!("k{at}"), &value_of(at)).expect("written");
+    }
+    let last = common::folder();
+    while world.unsettled() > 300 {
+        std::thread::yield_now();
+    }
+    drop(world);
+    copy(folder.path(), last.path());
+    assert_eq!(prefix(&open_with(last.path(), &never())), 40);
+    assert!(ends[2] > 0);
+}
+
+/// Much at once: the settler and those who write meet all the time.
+#[test]
+fn what_is_frozen_is_settled_whoever_is_faster() {
+    let folder = common::folder();
+    let options = Options { window_bytes: 30_000, idle: Duration::from_millis(1), ..Options::default() };
+    let world = open_with(folder.path(), &options);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let world = &world;
+            scope.spawn(move || {
+                for at in 0..1_500 {
+                    world.put_meta(&format!("{thread}.{}", at % 400), &[thread; 300]).expect("written");
+                }
+            });
+        }
+    });
+    while world.unsettled() > 0 {
+        std::thread::yield_now();
+    }
+    drop(world);
+    assert_eq!(journal(folder.path()).len(), 0);
+    let world = open_with(folder.path(), &options);
+    assert!((0..3).all(|thread| world.meta(&format!("{thread}.399")).expect("readable") == Some(vec![thread; 300])));
+}
+
 /// Entries go from memory into the tree while they are read: a reader sees each of them, once.
 #[test]
 fn a_reader_misses_nothing_while_it_settles() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = common::folder();
     let world = open_with(folder.path(), &Options { window_bytes: 2_000, ..Options::default() });
     let mut claim = held(&world, "a");
     let run = claim.run.clone();
@@ -271,7 +344,7 @@ fn a_reader_misses_nothing_while_it_settles() {
 /// Claims, deletions and new runs in several threads, with a copy made meanwhile: nobody waits for nobody.
 #[test]
 fn all_who_write_come_to_an_end() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = common::folder();
     let options = Options { window_bytes: 500, idle: Duration::from_millis(1), ..Options::default() };
     let world = open_with(folder.path(), &options);
     std::thread::scope(|scope| {

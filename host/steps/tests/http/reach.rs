@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use durhai_steps::{Environment, Resolver};
 use parking_lot::Mutex;

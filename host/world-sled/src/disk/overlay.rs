@@ -31,20 +31,27 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// With entries that are to be settled first.
-    pub fn new(frozen: Entries) -> Self {
-        let frozen_bytes = frozen.iter().map(|(key, value)| size(key, value.as_ref())).sum();
-        let frozen = (!frozen.is_empty()).then(|| Arc::new(frozen));
-        Overlay { frozen, frozen_bytes, ..Overlay::default() }
+    /// With entries that are on their way into sled already. There may be none of them and yet a file that they would be in: as
+    /// long as the settler has that, nothing else is frozen.
+    pub fn new(frozen: Option<Entries>) -> Self {
+        let entries = frozen.iter().flatten();
+        let frozen_bytes = entries.map(|(key, value)| size(key, value.as_ref())).sum();
+        Overlay { frozen: frozen.map(Arc::new), frozen_bytes, ..Overlay::default() }
     }
 
-    /// Whether it was empty before.
-    pub fn add(&mut self, changes: Vec<Change>) -> bool {
+    /// Whether it was empty before. `only_here`: whether sled has nothing under a key, so that its removal need not be kept.
+    pub fn add(&mut self, changes: Vec<Change>, only_here: impl Fn(&IVec) -> bool) -> bool {
         let first = self.active.is_empty();
         for (key, value) in changes {
-            self.active_bytes += size(&key, value.as_ref());
             let key_bytes = key.len();
-            if let Some(old) = self.active.insert(key, value) {
+            let frozen = || self.frozen.as_ref().is_some_and(|frozen| frozen.contains_key(&key));
+            let old = if value.is_none() && only_here(&key) && !frozen() {
+                self.active.remove(&key)
+            } else {
+                self.active_bytes += size(&key, value.as_ref());
+                self.active.insert(key, value)
+            };
+            if let Some(old) = old {
                 self.active_bytes -= ENTRY + key_bytes + old.map_or(0, |old| old.len());
             }
         }
@@ -98,6 +105,10 @@ impl Overlay {
     /// Bytes of memory that all of it takes, about.
     pub fn bytes(&self) -> usize {
         self.active_bytes + self.frozen_bytes
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
     }
 
     /// What is on its way into sled.

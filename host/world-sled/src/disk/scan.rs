@@ -31,13 +31,26 @@ pub struct Scan<'a> {
     newer: VecDeque<(IVec, Option<IVec>)>,
     /// There are no more than these.
     newer_ends: bool,
+    /// Entries of sled that were given since memory was looked at.
+    given: usize,
 }
 
 impl<'a> Scan<'a> {
     pub fn new(store: &'a Store, bounds: Bounds, back: bool) -> Self {
         let generation = store.overlay().generation();
         let newer = VecDeque::new();
-        Scan { store, bounds, back, generation, sled: None, sled_ends: false, stored: None, newer, newer_ends: false }
+        Scan {
+            store,
+            bounds,
+            back,
+            generation,
+            sled: None,
+            sled_ends: false,
+            stored: None,
+            newer,
+            newer_ends: false,
+            given: 0,
+        }
     }
 
     /// Makes sure that the next one of each side is known, if there is one.
@@ -49,7 +62,8 @@ impl<'a> Scan<'a> {
             }
             let overlay = self.store.overlay();
             if overlay.generation() == self.generation {
-                if self.newer.is_empty() && !self.newer_ends {
+                if self.newer.is_empty() && (!self.newer_ends || self.given >= AT_ONCE) {
+                    self.given = 0;
                     overlay.read(&self.bounds, self.back, AT_ONCE, &mut self.newer);
                     self.newer_ends = self.newer.len() < AT_ONCE;
                 }
@@ -90,6 +104,7 @@ impl Iterator for Scan<'_> {
                 (None, Some(_)) => std::cmp::Ordering::Greater,
                 (None, None) => return None,
             };
+            self.given += 1;
             let older = if order.is_ge() { self.stored.take() } else { None };
             let (key, value) = match order.is_le() {
                 true => self.newer.pop_front()?,

@@ -1,5 +1,6 @@
 //! What is in the journal goes into sled, in the background, and its files are used again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,28 +11,34 @@ use durhai_world::WorldError;
 use super::journal::Ended;
 use super::journal::read::Place;
 use super::journal::unsettled::Mark;
+use super::panic_text;
 use super::store::Store;
 
+/// Entries that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
+/// the other place is durable that must not happen, and it does after some 2 MiB.
+const STEP: usize = 128 << 10;
+
 /// What the settler has to do.
-#[derive(Default)]
 pub struct Settling {
     /// What is frozen goes up to this record.
     wanted: Option<Place>,
     /// The files it is in.
     files: Vec<PathBuf>,
+    /// Nothing is written any more.
+    closing: bool,
     stop: bool,
-    /// Where sled has all.
-    pub settled: Place,
+    /// As it is in sled.
+    pub(super) mark: Mark,
 }
 
 impl Settling {
     /// With what was found in files when the store was opened: `last` is their last record.
-    pub fn new(settled: Place, last: Option<Place>, files: Vec<PathBuf>) -> Self {
-        Settling { wanted: last, files, stop: false, settled }
+    pub fn new(mark: Mark, last: Option<Place>, files: Vec<PathBuf>) -> Self {
+        Settling { wanted: last, files, closing: false, stop: false, mark }
     }
 
     pub fn begin(&mut self, ended: Ended) {
-        self.wanted = Some(Place { number: ended.number, sequence: ended.last });
+        self.wanted = Some(ended.last);
         self.files.push(ended.path);
     }
 }
@@ -42,7 +49,11 @@ pub struct Settler(Option<JoinHandle<()>>);
 impl Settler {
     pub fn start(store: &Arc<Store>) -> Result<Self, WorldError> {
         let its = store.clone();
-        let thread = std::thread::Builder::new().name("durhai-settle".into()).spawn(move || its.settle());
+        let thread = std::thread::Builder::new().name("durhai-settle".into()).spawn(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| its.settle()));
+            // Those who wait for it must hear of it.
+            let _ = done.map_err(|panic| its.keep_failure::<()>(Err(its.corrupt(panic_text(&*panic)))));
+        });
         match thread {
             Ok(thread) => Ok(Settler(Some(thread))),
             Err(error) => Err(WorldError::Unavailable(format!("cannot start the thread durhai-settle: {error}"))),
@@ -53,7 +64,7 @@ impl Settler {
 impl Drop for Settler {
     fn drop(&mut self) {
         if let Some(thread) = self.0.take() {
-            // It keeps its failures; a panic of it was printed.
+            // It keeps its failures, panics too.
             let _ = thread.join();
         }
     }
@@ -72,6 +83,7 @@ impl Store {
 
     /// Puts all that is in memory into sled, removes the journal's files, and ends the settler.
     pub fn close(&self) {
+        self.settling.lock().closing = true;
         let _ = self.settle_all().and_then(|()| self.end_journal());
         self.settling.lock().stop = true;
         self.settled.notify_all();
@@ -79,59 +91,66 @@ impl Store {
 
     fn settle_all(&self) -> Result<(), WorldError> {
         // The settler may begin by itself in between.
-        while self.overlay().bytes() > 0 {
+        while self.fill() > 0 || self.overlay().bytes() > 0 {
             self.wait_until_settled()?;
-            self.try_freeze()?;
+            self.try_freeze(true)?;
         }
         self.wait_until_settled()
     }
 
     /// All is in sled: the next one who opens the store needs no file.
     fn end_journal(&self) -> Result<(), WorldError> {
-        let settled = self.settling.lock().settled;
-        self.put_into_sled(Mark::KEY, &Mark { settled, open: false }.value())?;
+        let mark = self.settling.lock().mark;
+        if mark.open {
+            self.put_into_sled(Mark::KEY, &Mark { open: false, ..mark }.value())?;
+        }
         self.io("clean up", || self.journal.lock().remove())
     }
 
     /// The body of the settler's thread.
     fn settle(&self) {
-        while let Some(until) = self.next_to_settle() {
-            let done = self.settle_frozen(until);
-            let failed = self.keep_failure(done).is_err();
-            let mut settling = self.settling.lock();
-            settling.wanted = None;
-            if !failed {
-                settling.settled = until;
-                let files = std::mem::take(&mut settling.files);
+        while let Some((mark, files)) = self.next_to_settle() {
+            let done = self.settle_frozen(mark);
+            if self.keep_failure(done).is_ok() {
+                let mut settling = self.settling.lock();
+                // In one step with what follows: the next one may be frozen as soon as nothing is.
+                let frozen = self.thaw();
+                (settling.wanted, settling.mark) = (None, mark);
                 drop(settling);
+                self.settled.notify_all();
+                drop(frozen);
                 let freed = self.io("clean up", || self.journal.lock().give_back(files));
                 let _ = self.keep_failure(freed);
             }
-            self.settled.notify_all();
         }
     }
 
-    /// Waits for something to do; none at the end.
-    fn next_to_settle(&self) -> Option<Place> {
+    /// Waits for something to do: the mark that sled gets then, and the files that are free then. None at the end.
+    fn next_to_settle(&self) -> Option<(Mark, Vec<PathBuf>)> {
         let mut settling = self.settling.lock();
         loop {
-            if settling.wanted.is_some() && self.check().is_ok() {
-                return settling.wanted;
+            if self.check().is_err() {
+                return None;
+            }
+            if let Some(settled) = settling.wanted {
+                // With the last one the journal ends, if no file was begun behind it.
+                let open = !settling.closing || self.journal.lock().is_open();
+                let mark = Mark { settled, open, ..settling.mark };
+                return Some((mark, std::mem::take(&mut settling.files)));
             }
             if settling.stop {
                 return None;
             }
-            if self.overlay().active_bytes() == 0 || self.check().is_err() {
+            let written = self.overlay().active_bytes();
+            let Some(until) = Instant::now().checked_add(self.idle).filter(|_| written > 0) else {
                 self.settled.wait(&mut settling);
                 continue;
-            }
-            let written = self.overlay().active_bytes();
-            let until = Instant::now() + self.idle;
+            };
             let timed_out = self.settled.wait_until(&mut settling, until).timed_out();
             if timed_out && self.overlay().active_bytes() == written && !settling.stop {
                 drop(settling);
                 // Its failure is kept for the next caller that writes.
-                let _ = self.try_freeze();
+                let _ = self.try_freeze(false);
                 settling = self.settling.lock();
             }
         }
@@ -139,19 +158,24 @@ impl Store {
 
     /// Puts the last value of each key into sled. The mark comes when they are durable: after a crash the files are read again
     /// that it does not cover.
-    fn settle_frozen(&self, until: Place) -> Result<(), WorldError> {
-        let Some(frozen) = self.overlay().frozen() else { return Ok(()) };
+    fn settle_frozen(&self, mark: Mark) -> Result<(), WorldError> {
+        let Some(frozen) = self.overlay().frozen() else {
+            return Err(self.corrupt("what its journal has is not in memory"));
+        };
+        let mut bytes = 0;
         for (key, value) in frozen.iter() {
             self.guard("write to", || match value {
                 Some(value) => self.db().insert(key, value).map(drop),
                 None if self.db().contains_key(key)? => self.db().remove(key).map(drop),
                 None => Ok(()),
             })?;
+            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
+            if bytes > STEP {
+                bytes = 0;
+                self.flush_sled()?;
+            }
         }
         self.flush_sled()?;
-        self.put_into_sled(Mark::KEY, &Mark { settled: until, open: true }.value())?;
-        drop(frozen);
-        self.thaw();
-        Ok(())
+        self.put_into_sled(Mark::KEY, &mark.value())
     }
 }

@@ -1,20 +1,22 @@
 //! sled, and the journal before it: what is written is durable in the journal and readable in memory; sled gets it later.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use durhai_world::WorldError;
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 use sled::{Db, IVec};
 
-use super::journal::Journal;
+use super::journal::read::Part;
 use super::journal::unsettled::Mark;
-use super::overlay::Overlay;
+use super::journal::{Journal, make_durable};
+use super::overlay::{Entries, Overlay};
 use super::settle::Settling;
 use super::{panic_text, sync_folder};
 use crate::batch::Change;
@@ -24,6 +26,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// With so many windows in memory those who write wait until one of them is in sled.
 const MOST_WINDOWS: usize = 4;
+
+/// With so many windows in its file a journal goes on in the next one.
+const FILE_WINDOWS: usize = 4;
 
 /// What an open store has on the disk and in memory.
 pub struct Store {
@@ -118,13 +123,25 @@ impl Store {
             self.applied.fetch_add(1, Ordering::AcqRel);
             return self.keep_failure(done);
         }
-        if self.overlay().bytes() > MOST_WINDOWS * self.window {
+        if self.overlay().bytes() > self.windows(MOST_WINDOWS)
+            || self.journal.lock().pending() > self.windows(MOST_WINDOWS)
+        {
             self.sync()?;
         }
+        let generation = self.overlay().generation();
+        // Most of what is removed was written a moment before. Where sled cannot say, the removal is kept.
+        let removed = changes.iter().filter(|(_, value)| value.is_none());
+        let gone: HashSet<IVec> = removed
+            .filter(|(key, _)| matches!(self.guard("read", || self.db.contains_key(key)), Ok(false)))
+            .map(|(key, _)| key.clone())
+            .collect();
         let mut journal = self.journal.lock();
         journal.add(&changes);
         // Before the next batch comes into the journal.
-        let first = self.overlay.write().add(changes);
+        let mut overlay = self.overlay.write();
+        let same = overlay.generation() == generation;
+        let first = overlay.add(changes, |key| same && gone.contains(key));
+        drop(overlay);
         self.applied.fetch_add(1, Ordering::AcqRel);
         drop(journal);
         if first {
@@ -143,34 +160,44 @@ impl Store {
         if *synced < wanted {
             *synced = self.write_out()?;
         }
-        if self.overlay().active_bytes() < self.window {
+        let fill = self.fill();
+        if fill < self.window {
             return Ok(());
         }
-        if self.overlay().bytes() > MOST_WINDOWS * self.window {
+        if self.overlay().bytes().max(fill) > self.windows(MOST_WINDOWS) {
             self.wait_until_settled()?;
         }
-        if self.overlay().frozen().is_none() {
-            *synced = self.freeze()?;
+        if !self.overlay().is_frozen() {
+            *synced = self.freeze(false)?;
         }
         Ok(())
     }
 
     /// What is in memory goes its way into sled, if nothing else is on it. Does nothing while another caller writes: the settler,
-    /// for which that one may wait, must not wait for it.
-    pub(super) fn try_freeze(&self) -> Result<(), WorldError> {
+    /// for which that one may wait, must not wait for it. `last`: nothing is written any more.
+    pub(super) fn try_freeze(&self, last: bool) -> Result<(), WorldError> {
         let Some(mut synced) = self.synced.try_lock() else { return Ok(()) };
         self.check()?;
-        if self.overlay().frozen().is_none() && self.overlay().active_bytes() > 0 {
-            *synced = self.freeze()?;
+        if !self.overlay().is_frozen() && self.fill() > 0 {
+            *synced = self.freeze(last)?;
         }
         Ok(())
+    }
+
+    /// How full the window is: by what is in memory, or by what the file has, in which an entry stands as often as it was written.
+    pub(super) fn fill(&self) -> usize {
+        let written = usize::try_from(self.journal.lock().written()).unwrap_or(usize::MAX);
+        self.overlay().active_bytes().max(written / FILE_WINDOWS)
+    }
+
+    fn windows(&self, count: usize) -> usize {
+        self.window.saturating_mul(count)
     }
 
     /// Writes what was applied, and how many batches that were. For the holder of `synced`.
     fn write_out(&self) -> Result<u64, WorldError> {
         let covers = self.applied.load(Ordering::Acquire);
-        let journaled = self.journaled.load(Ordering::Acquire);
-        let done = match journaled {
+        let done = match self.journaled.load(Ordering::Acquire) {
             false => self.flush_sled(),
             true => self.io("write to", || {
                 let piece = self.journal.lock().next_piece()?;
@@ -183,14 +210,15 @@ impl Store {
 
     /// Lets what is in memory go its way into sled; nothing may be on it. Nothing is applied meanwhile. For the holder of
     /// `synced`.
-    fn freeze(&self) -> Result<u64, WorldError> {
+    fn freeze(&self, last: bool) -> Result<u64, WorldError> {
         let mut journal = self.journal.lock();
         // All of it must be durable: of a batch of which sled has a part, the other part must be there after a crash.
-        let done = self.io("write to", || journal.next_piece()?.map_or(Ok(()), |piece| piece.write()));
-        self.keep_failure(done)?;
+        let ended = self.io("write to", || {
+            journal.next_piece()?.map_or(Ok(()), |piece| piece.write())?;
+            journal.rotate(last)
+        });
         let covers = self.applied.load(Ordering::Acquire);
-        let ended = self.keep_failure(self.io("write to", || journal.rotate()))?;
-        if let Some(ended) = ended {
+        if let Some(ended) = self.keep_failure(ended)? {
             self.overlay.write().freeze();
             self.settling.lock().begin(ended);
             self.settled.notify_all();
@@ -198,20 +226,27 @@ impl Store {
         Ok(covers)
     }
 
-    /// From now on what is written goes into the journal, whose first file is there before sled says so.
-    pub fn begin_journal(&self) -> Result<(), WorldError> {
-        let begun = self.io("write to", || self.journal.lock().begin());
+    /// From now on what is written goes into the journal, whose first file is there before sled says so. `mark`: as it is in sled;
+    /// `unsettled`: files that were found behind it.
+    pub fn begin_journal(&self, mark: Mark, unsettled: &[Part]) -> Result<(), WorldError> {
+        let begun = self.io("write to", || {
+            make_durable(unsettled)?;
+            let mut journal = self.journal.lock();
+            journal.of_store(mark.store);
+            journal.give_back(Vec::new())?;
+            journal.begin()
+        });
         self.keep_failure(begun)?;
-        let settled = self.settling.lock().settled;
-        self.put_into_sled(Mark::KEY, &Mark { settled, open: true }.value())?;
+        let mark = Mark { open: true, ..mark };
+        self.settling.lock().mark = mark;
+        self.put_into_sled(Mark::KEY, &mark.value())?;
         self.journaled.store(true, Ordering::Release);
         Ok(())
     }
 
-    /// What was frozen is in sled.
-    pub(super) fn thaw(&self) {
-        let frozen = self.overlay.write().settled();
-        drop(frozen);
+    /// What was frozen is in sled. It is returned for the caller to drop where no other waits.
+    pub(super) fn thaw(&self) -> Option<Arc<Entries>> {
+        self.overlay.write().settled()
     }
 
     fn apply_to_sled(&self, mut changes: Vec<Change>) -> sled::Result<()> {

@@ -33,7 +33,8 @@ pub fn examine(folder: &Path) -> Result<Files, WorldError> {
         let mut files = look(&inner, true)?;
         let journal = journal_files::files(&folder.join("journal"))?;
         // Which of them sled has is not known without it; each is whole by itself.
-        files.damage.extend(journal_files::read(&journal, None, &mut |_, _| {})?.damage);
+        let found = journal_files::read(&journal, None, &mut |_, _| {});
+        files.damage.extend(found.damage.into_iter().chain(found.unreadable));
         Ok(files)
     };
     files().map_err(|error| cannot("read", folder, &error))

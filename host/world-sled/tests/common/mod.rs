@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use durhai_core::{RunId, Status, Version};
 use durhai_world::{Chunk, Claim, Commit, Create, Holder, NewMessage, Row, World, Write, Written};
 use durhai_world_sled::{Options, SledWorld};
+use tempfile::TempDir;
 
 /// Tells a test that it is the child of another one, and which folder to use.
 pub const FOLDER: &str = "DURHAI_TEST_FOLDER";
@@ -32,6 +33,13 @@ pub fn open_with(folder: &Path, options: &Options) -> SledWorld {
             opened => return opened.expect("opens"),
         }
     }
+}
+
+/// A folder in memory where the system has one: what a test opens again and again need not wait for a disk.
+pub fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    made.or_else(|_| TempDir::new()).expect("a folder")
 }
 
 /// This test binary again, running one test in another process.

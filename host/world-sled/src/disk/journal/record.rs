@@ -1,32 +1,36 @@
 //! The bytes of a journal's file.
 //!
-//! A head, then one record for each group commit, without a gap. Numbers are little endian.
+//! A head, then one record for each group commit, without a gap. Numbers are little endian, sums are CRC-32.
 //!
 //! | bytes | head |
 //! |---|---|
 //! | 8 | `durhaiJ1` |
+//! | 8 | the store: a random number that it got when it was made |
 //! | 8 | the number of the file, which is its name in hexadecimal digits |
-//! | 8 | the sequence of its first record |
-//! | 4 | CRC-32 of the 24 bytes before |
-//! | 4 | zeros |
+//! | 8 | the sequence of its first record, from 1 on |
+//! | 4 | salt: a random number of this use of the file |
+//! | 4 | sum of the 36 bytes before |
 //!
 //! | bytes | record |
 //! |---|---|
-//! | 4 | how many bytes of changes follow |
-//! | 4 | CRC-32 of the file's number, of those 4 bytes, of the sequence and of the changes |
+//! | 4 | how many bytes of changes follow, not 0 |
+//! | 4 | sum of the changes |
 //! | 8 | sequence: one more than that of the record before, also over the end of a file |
+//! | 4 | the salt of the file |
+//! | 4 | sum of the file's number and the 20 bytes before |
 //! | … | changes: length of the key u32, length of the value u32 (`ffffffff`: the entry is removed), key, value |
 //!
 //! A record is written when the one before is durable. So what is not acknowledged is at most one record, the last: it is whole
-//! or it does not count. What an earlier use left behind in a file does not count either: it was summed with another number.
+//! or it does not count. What an earlier use left behind in a file, or what a value looks like, is never taken for one: it would
+//! have to know the salt.
 
 use crate::batch::Change;
 
 /// Bytes of a head.
-pub const HEAD: usize = 32;
+pub const HEAD: usize = 40;
 
 /// Bytes of a record before its changes.
-pub const FRONT: usize = 16;
+pub const FRONT: usize = 24;
 
 const MAGIC: &[u8; 8] = b"durhaiJ1";
 
@@ -36,22 +40,49 @@ const REMOVED: u32 = u32::MAX;
 /// The most bytes of changes that fit into one record.
 pub const MOST: usize = (u32::MAX - 1) as usize;
 
-/// The head of a file.
-pub fn head(number: u64, first: u64) -> [u8; HEAD] {
-    let mut head = [0; HEAD];
-    head[..8].copy_from_slice(MAGIC);
-    head[8..16].copy_from_slice(&number.to_le_bytes());
-    head[16..24].copy_from_slice(&first.to_le_bytes());
-    let sum = crc32fast::hash(&head[..24]);
-    head[24..28].copy_from_slice(&sum.to_le_bytes());
-    head
+/// What the head of a file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub store: u64,
+    pub number: u64,
+    /// The sequence of its first record.
+    pub first: u64,
+    pub salt: u32,
 }
 
-/// The sequence of the first record of a file with this number; none if its head is not whole, or of another number.
-pub fn first_of(bytes: &[u8], number: u64) -> Option<u64> {
-    let found = bytes.get(..HEAD)?;
-    let first = u64_at(found, 16)?;
-    (found == head(number, first)).then_some(first)
+impl Head {
+    pub fn bytes(&self) -> [u8; HEAD] {
+        let mut bytes = [0; HEAD];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..16].copy_from_slice(&self.store.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.first.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.salt.to_le_bytes());
+        let sum = crc32fast::hash(&bytes[..36]);
+        bytes[36..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// The head of a file with this number; none if it is not whole, or that of another one.
+    pub fn read(bytes: &[u8], number: u64) -> Option<Self> {
+        let found = bytes.get(..HEAD)?;
+        let head = Head { store: u64_at(found, 8)?, number, first: u64_at(found, 24)?, salt: u32_at(found, 32)? };
+        (found == head.bytes() && head.first > 0).then_some(head)
+    }
+
+    /// What the head of this file must have said, by its first record; none if that is not whole either.
+    pub fn of_record(bytes: &[u8], number: u64) -> Option<Self> {
+        let front = bytes.get(HEAD..)?;
+        let head = Head { store: 0, number, first: u64_at(front, 8)?, salt: u32_at(front, 16)? };
+        (head.first > 0).then_some(head).filter(|head| read(front, head).is_some())
+    }
+
+    /// Whether this may be the head of a file to which nothing was written yet under its name: there is none, or that of an
+    /// earlier use.
+    pub fn is_none(bytes: &[u8]) -> bool {
+        let Some(found) = bytes.get(..HEAD) else { return true };
+        found == [0; HEAD] || u64_at(found, 16).is_some_and(|number| Head::read(found, number).is_some())
+    }
 }
 
 /// Puts changes behind those that a record has so far.
@@ -66,49 +97,61 @@ pub fn add(changes: &[Change], bytes: &mut Vec<u8>) {
 }
 
 /// What stands before the changes of a record.
-pub fn front(number: u64, sequence: u64, changes: &[u8]) -> [u8; FRONT] {
+pub fn front(head: &Head, sequence: u64, changes: &[u8]) -> [u8; FRONT] {
     let mut front = [0; FRONT];
     front[..4].copy_from_slice(&(changes.len() as u32).to_le_bytes());
-    front[8..].copy_from_slice(&sequence.to_le_bytes());
-    let sum = sum(number, &front[..4], &front[8..], changes);
-    front[4..8].copy_from_slice(&sum.to_le_bytes());
+    front[4..8].copy_from_slice(&crc32fast::hash(changes).to_le_bytes());
+    front[8..16].copy_from_slice(&sequence.to_le_bytes());
+    front[16..20].copy_from_slice(&head.salt.to_le_bytes());
+    let sum = sum(head.number, &front[..20]);
+    front[20..].copy_from_slice(&sum.to_le_bytes());
     front
 }
 
-/// The sequence and the changes of the record that begins the bytes; none if it is not whole, or of another file.
-pub fn read(bytes: &[u8], number: u64) -> Option<(u64, &[u8])> {
+/// The sequence and the changes of the record that begins the bytes; none if it is not whole, or of another use of a file.
+pub fn read<'a>(bytes: &'a [u8], head: &Head) -> Option<(u64, &'a [u8])> {
     let front = bytes.get(..FRONT)?;
+    // A place that is none costs no more than this, whatever length stands there.
+    if u32_at(front, 16)? != head.salt || sum(head.number, &front[..20]) != u32_at(front, 20)? {
+        return None;
+    }
     let length = u32_at(front, 0)? as usize;
     let changes = bytes.get(FRONT..FRONT.checked_add(length)?)?;
-    let sound = length > 0 && sum(number, &front[..4], &front[8..], changes) == u32_at(front, 4)?;
-    sound.then_some((u64_at(front, 8)?, changes))
+    let whole = length > 0 && crc32fast::hash(changes) == u32_at(front, 4)? && is_filled(changes);
+    whole.then_some((u64_at(front, 8)?, changes))
 }
 
 /// The changes of a record, one by one: the key, and the value or none where the entry is removed.
 pub fn changes(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     std::iter::from_fn(move || {
-        let (key, value) = (u32_at(bytes, 0)? as usize, u32_at(bytes, 4)?);
-        let (key, rest) = bytes.get(8..)?.split_at_checked(key)?;
-        let (value, rest) = match value {
-            REMOVED => (None, rest),
-            length => rest.split_at_checked(length as usize).map(|(value, rest)| (Some(value), rest))?,
-        };
+        let (key, value, rest) = split(bytes)?;
         bytes = rest;
         Some((key, value))
     })
 }
 
-/// The sequence that the record would have which begins the bytes, whole or not.
-pub fn sequence_at(bytes: &[u8]) -> Option<u64> {
-    u64_at(bytes, 8)
+fn is_filled(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let Some((_, _, rest)) = split(bytes) else { return false };
+        bytes = rest;
+    }
+    true
 }
 
-fn sum(number: u64, length: &[u8], sequence: &[u8], changes: &[u8]) -> u32 {
+/// The first change, and what is behind it.
+fn split(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+    let (key, value) = (u32_at(bytes, 0)? as usize, u32_at(bytes, 4)?);
+    let (key, rest) = bytes.get(8..)?.split_at_checked(key)?;
+    match value {
+        REMOVED => Some((key, None, rest)),
+        length => rest.split_at_checked(length as usize).map(|(value, rest)| (key, Some(value), rest)),
+    }
+}
+
+fn sum(number: u64, front: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&number.to_le_bytes());
-    hasher.update(length);
-    hasher.update(sequence);
-    hasher.update(changes);
+    hasher.update(front);
     hasher.finalize()
 }
 

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::read::{Contents, JournalFile, Place, files, read};
+use super::read::{Contents, JournalFile, Part, Place, files, read};
 
 /// Up to where sled has what the journal had, and whether it has to be there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
+    /// The store: a random number that it got when it was made.
+    pub store: u64,
     pub settled: Place,
     /// The file behind it must be there.
     pub open: bool,
@@ -17,23 +19,33 @@ impl Mark {
     /// Its key in sled.
     pub const KEY: &[u8] = b"!settled";
 
-    pub fn value(self) -> [u8; 17] {
-        let mut value = [0; 17];
-        value[..8].copy_from_slice(&self.settled.number.to_be_bytes());
-        value[8..16].copy_from_slice(&self.settled.sequence.to_be_bytes());
-        value[16] = u8::from(self.open);
+    /// That of a store that never had a journal.
+    pub fn new(store: u64) -> Self {
+        Mark { store, settled: Place::default(), open: false }
+    }
+
+    pub fn value(self) -> [u8; 25] {
+        let mut value = [0; 25];
+        value[..8].copy_from_slice(&self.store.to_be_bytes());
+        value[8..16].copy_from_slice(&self.settled.number.to_be_bytes());
+        value[16..24].copy_from_slice(&self.settled.sequence.to_be_bytes());
+        value[24] = u8::from(self.open);
         value
     }
 
     pub fn of_value(value: &[u8]) -> Option<Self> {
-        let (number, rest) = value.split_first_chunk::<8>()?;
+        let (store, rest) = value.split_first_chunk::<8>()?;
+        let (number, rest) = rest.split_first_chunk::<8>()?;
         let (sequence, rest) = rest.split_first_chunk::<8>()?;
-        let settled = Place { number: u64::from_be_bytes(*number), sequence: u64::from_be_bytes(*sequence) };
-        match rest {
-            [0] => Some(Mark { settled, open: false }),
-            [1] => Some(Mark { settled, open: true }),
-            _ => None,
-        }
+        let (number, sequence) = (u64::from_be_bytes(*number), u64::from_be_bytes(*sequence));
+        let open = match rest {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        };
+        // So far no store comes; adding to them never overflows then.
+        let fits = number < u64::MAX / 2 && sequence < u64::MAX / 2;
+        fits.then_some(Mark { store: u64::from_be_bytes(*store), settled: Place { number, sequence }, open })
     }
 }
 
@@ -42,37 +54,39 @@ impl Mark {
 pub struct Unsettled {
     /// The last record.
     pub last: Option<Place>,
-    /// Files with what sled has not got.
-    pub files: Vec<PathBuf>,
-    /// Files of which sled has all.
+    /// Files with what sled has not got, in order.
+    pub files: Vec<Part>,
+    /// Files of which sled has all, in order.
     pub free: Vec<PathBuf>,
     /// What is wrong, a sentence each.
     pub damage: Vec<String>,
+    /// What could not be read, a sentence each.
+    pub unreadable: Vec<String>,
 }
 
-/// Reads what the journal in this folder has that sled has not. `mark`: none if it is lost; then all of it is given.
+/// Reads what the journal in this folder has that sled has not. `mark`: none if it is lost, or may be older than the last one that
+/// was written; then all that is there is given.
 pub fn unsettled(
     folder: &Path,
     mark: Option<Mark>,
     take: &mut dyn FnMut(&[u8], Option<&[u8]>),
 ) -> io::Result<Unsettled> {
-    let settled = mark.map(|mark| mark.settled);
-    let has = |file: &JournalFile| settled.is_some_and(|settled| file.number <= settled.number);
+    let settled = mark.map(|mark| (mark.store, mark.settled));
+    let has = |file: &JournalFile| settled.is_some_and(|(_, settled)| file.number <= settled.number);
     let (free, files): (Vec<_>, Vec<_>) = files(folder)?.into_iter().partition(has);
     let mut changes = 0;
     let closed = mark.is_some_and(|mark| !mark.open);
-    let Contents { last, blank, mut damage } = read(&files, settled, &mut |key, value| {
+    let Contents { last, files: parts, mut damage, unreadable, .. } = read(&files, settled, &mut |key, value| {
         changes += 1;
         if !closed {
             take(key, value);
         }
-    })?;
+    });
     if mark.is_some_and(|mark| mark.open) && files.is_empty() {
         damage.push("the file of its journal is missing that was written to last".into());
     }
     if closed && changes > 0 {
         damage.push("it was closed, and has a journal: that is of another store, or of another time".into());
     }
-    let files = files.into_iter().map(|file| file.path).filter(|path| !blank.contains(path)).collect();
-    Ok(Unsettled { last, files, free: free.into_iter().map(|file| file.path).collect(), damage })
+    Ok(Unsettled { last, files: parts, free: free.into_iter().map(|file| file.path).collect(), damage, unreadable })
 }
