@@ -110,7 +110,9 @@ impl Store {
     /// The body of the settler's thread.
     fn settle(&self) {
         while let Some((mark, files)) = self.next_to_settle() {
+            // The files are free when the mark is durable, and that before the caller that closes the store goes on.
             let done = self.settle_frozen(mark);
+            let done = done.and_then(|()| self.io("clean up", || self.journal.lock().give_back(files)));
             if self.keep_failure(done).is_ok() {
                 let mut settling = self.settling.lock();
                 // In one step with what follows: the next one may be frozen as soon as nothing is.
@@ -119,8 +121,6 @@ impl Store {
                 drop(settling);
                 self.settled.notify_all();
                 drop(frozen);
-                let freed = self.io("clean up", || self.journal.lock().give_back(files));
-                let _ = self.keep_failure(freed);
             }
         }
     }

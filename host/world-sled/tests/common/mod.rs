@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use durhai_core::{RunId, Status, Version};
-use durhai_world::{Chunk, Claim, Commit, Create, Holder, NewMessage, Row, World, Write, Written};
+use durhai_world::{Chunk, Claim, Commit, Create, Holder, NewMessage, Row, World, WorldError, Write, Written};
 use durhai_world_sled::{Options, SledWorld};
 use tempfile::TempDir;
 
@@ -25,12 +25,17 @@ pub fn open(folder: &Path) -> SledWorld {
 }
 
 pub fn open_with(folder: &Path, options: &Options) -> SledWorld {
-    // The lock of a child that was just killed may outlive it for a moment.
+    patiently(|| SledWorld::open_with(folder, options)).expect("opens")
+}
+
+/// Asks again while a store is locked: the lock of a child that was just killed may outlive it for a moment, and one that another
+/// test starts has the files of this process until it is another program.
+pub fn patiently<T>(mut ask: impl FnMut() -> Result<T, WorldError>) -> Result<T, WorldError> {
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
-        match SledWorld::open_with(folder, options) {
-            Err(durhai_world::WorldError::Locked(_)) if Instant::now() < patience => std::thread::yield_now(),
-            opened => return opened.expect("opens"),
+        match ask() {
+            Err(WorldError::Locked(_)) if Instant::now() < patience => std::thread::yield_now(),
+            done => return done,
         }
     }
 }
