@@ -7,7 +7,7 @@ mod schedule;
 use durhai_core::{Millis, RetryPolicy, Value};
 use rhai::AST;
 
-use self::literal::{FailureKind, Literal};
+use self::literal::{Literal, LiteralKind};
 use self::reader::Reader;
 pub use self::schedule::{Missed, Overlap, Schedule};
 use crate::errors::diagnostic::Diagnostic;
@@ -116,7 +116,7 @@ fn read_header(reader: &mut Reader<'_>, literal: &Literal) -> Header {
 }
 
 fn schema(reader: &mut Reader<'_>, what: &str, value: &Literal) -> Option<Schema> {
-    if !matches!(value.kind, FailureKind::Map(_) | FailureKind::Bool(_)) {
+    if !matches!(value.kind, LiteralKind::Map(_) | LiteralKind::Bool(_)) {
         return reader.refuse(
             value.position,
             format!("`{what}` must be a JSON Schema like #{{ type: \"object\" }}, found {}", value.found()),
@@ -135,9 +135,9 @@ fn schema(reader: &mut Reader<'_>, what: &str, value: &Literal) -> Option<Schema
 fn retry(reader: &mut Reader<'_>, value: &Literal) -> Option<RetryPolicy> {
     let mut policy = RetryPolicy::default();
     match value.kind {
-        FailureKind::Bool(false) => return Some(RetryPolicy::never()),
-        FailureKind::Bool(true) => return Some(policy),
-        FailureKind::Map(_) => {}
+        LiteralKind::Bool(false) => return Some(RetryPolicy::never()),
+        LiteralKind::Bool(true) => return Some(policy),
+        LiteralKind::Map(_) => {}
         _ => {
             let message =
                 format!("`retry` must be false or a map like #{{ max_attempts: 5 }}, found {}", value.found());
@@ -162,10 +162,10 @@ fn retry(reader: &mut Reader<'_>, value: &Literal) -> Option<RetryPolicy> {
 
 fn concurrency(reader: &mut Reader<'_>, value: &Literal) -> Option<Concurrency> {
     match value.kind {
-        FailureKind::Int(_) => {
+        LiteralKind::Int(_) => {
             return Some(Concurrency { limit: reader.count("concurrency", value)?, key: None });
         }
-        FailureKind::Map(_) => {}
+        LiteralKind::Map(_) => {}
         _ => {
             let message = format!(
                 "`concurrency` must be a number or a map like #{{ limit: 10, key: \"input.tenant\" }}, found {}",

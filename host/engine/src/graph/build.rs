@@ -8,7 +8,7 @@ use rhai::Position;
 use super::builder::{Builder, Frame, Open, Source, WIDTH};
 use super::code::short;
 use super::model::{Graph, Shape, Way};
-use crate::check::tree::{self, FailureKind, Tree};
+use crate::check::tree::{self, NodeKind, Tree};
 use crate::errors::diagnostic::Diagnostic;
 use crate::limits::SandboxConfig;
 use crate::program::parse::parse;
@@ -31,7 +31,7 @@ pub fn build(files: &BTreeMap<String, String>, name: &str, config: &SandboxConfi
         let tree = Tree::of(&ast, text);
         let mut imports = BTreeMap::new();
         tree.each(&mut |node| {
-            if let tree::FailureKind::Import { path, alias: Some((alias, _)) } = &node.kind
+            if let tree::NodeKind::Import { path, alias: Some((alias, _)) } = &node.kind
                 && let Some(path) = path.text()
             {
                 imports.insert(alias.clone(), path.to_owned());
@@ -70,16 +70,16 @@ impl<'t> Builder<'t> {
 
     pub fn node(&mut self, node: &'t tree::Node, open: Vec<Open>) -> Vec<Open> {
         match &node.kind {
-            FailureKind::Call(call) if !call.operator => self.call(node, call, open),
+            NodeKind::Call(call) if !call.operator => self.call(node, call, open),
             // Made here, called elsewhere.
-            FailureKind::Closure { .. } => open,
-            FailureKind::Let { name, value, .. } => {
+            NodeKind::Closure { .. } => open,
+            NodeKind::Let { name, value, .. } => {
                 if tree::innermost(value).is_some() {
                     self.frame().closures.insert(name, value);
                 }
                 self.node(value, open)
             }
-            FailureKind::If { condition, then, otherwise } => {
+            NodeKind::If { condition, then, otherwise } => {
                 let open = self.node(condition, open);
                 let label = short(condition, WIDTH);
                 self.choice(label, open, &mut |this, choice| {
@@ -88,33 +88,33 @@ impl<'t> Builder<'t> {
                     out
                 })
             }
-            FailureKind::Switch { on, cases } => self.switch(on, cases, open),
-            FailureKind::While { condition, body } => {
+            NodeKind::Switch { on, cases } => self.switch(on, cases, open),
+            NodeKind::While { condition, body } => {
                 let label = condition.as_ref().map_or("loop".into(), |c| format!("while {}", short(c, WIDTH)));
                 self.repeat(label, condition.as_deref(), body, open)
             }
-            FailureKind::Do { body, condition, until } => {
+            NodeKind::Do { body, condition, until } => {
                 let word = if *until { "until" } else { "while" };
                 self.repeat(format!("do … {word} {}", short(condition, WIDTH)), Some(condition), body, open)
             }
-            FailureKind::For { names, over, body } => {
+            NodeKind::For { names, over, body } => {
                 let open = self.node(over, open);
                 let names: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
                 let label = format!("for {} in {}", names.join(", "), short(over, WIDTH));
                 self.repeat(label, Some(over), body, open)
             }
-            FailureKind::Try { body, name, handler } => {
+            NodeKind::Try { body, name, handler } => {
                 self.attempt(body, name.as_ref().map(|(n, _)| n.as_str()), handler, open)
             }
-            FailureKind::Return(value) => self.returns(value.as_deref(), open),
-            FailureKind::Throw(value) => self.throws(value.as_deref(), open),
-            FailureKind::Break(_) => {
+            NodeKind::Return(value) => self.returns(value.as_deref(), open),
+            NodeKind::Throw(value) => self.throws(value.as_deref(), open),
+            NodeKind::Break(_) => {
                 if let Some((broken, _)) = self.frame().loops.last_mut() {
                     broken.extend(open);
                 }
                 Vec::new()
             }
-            FailureKind::Continue => {
+            NodeKind::Continue => {
                 if let Some((_, continued)) = self.frame().loops.last_mut() {
                     continued.extend(open);
                 }
@@ -230,7 +230,7 @@ impl<'t> Builder<'t> {
         self.lead(again, head);
         let mut out = broken;
         if let Some(condition) = condition
-            && !matches!(condition.kind, FailureKind::Bool(true))
+            && !matches!(condition.kind, NodeKind::Bool(true))
         {
             out.push(Open::labelled(head, "done"));
         }

@@ -3,7 +3,7 @@
 use super::builder::{Builder, DEEP, Frame, MANY, Open, Source, WIDTH};
 use super::code::short;
 use super::model::{Shape, Way};
-use crate::check::tree::{self, Call, FailureKind, Function};
+use crate::check::tree::{self, Call, Function, NodeKind};
 
 impl<'t> Builder<'t> {
     pub fn call(&mut self, node: &'t tree::Node, call: &'t Call, open: Vec<Open>) -> Vec<Open> {
@@ -26,8 +26,8 @@ impl<'t> Builder<'t> {
             return done;
         }
         if call.name == "call"
-            && let Some(FailureKind::Variable { name, .. }) = call.receiver.as_ref().map(|receiver| &receiver.kind)
-            && let Some(closure) = self.held_as(name).filter(|held| matches!(held.kind, FailureKind::Closure { .. }))
+            && let Some(NodeKind::Variable { name, .. }) = call.receiver.as_ref().map(|receiver| &receiver.kind)
+            && let Some(closure) = self.held_as(name).filter(|held| matches!(held.kind, NodeKind::Closure { .. }))
             && self.frames.len() < DEEP
         {
             return self.branch(closure, open);
@@ -38,7 +38,7 @@ impl<'t> Builder<'t> {
     /// What a variable holds, as far as closures go.
     fn held(&self, node: &tree::Node) -> Option<&'t tree::Node> {
         match &node.kind {
-            FailureKind::Variable { path, name } if path.is_empty() => self.held_as(name),
+            NodeKind::Variable { path, name } if path.is_empty() => self.held_as(name),
             _ => None,
         }
     }
@@ -91,7 +91,7 @@ impl<'t> Builder<'t> {
     fn branch(&mut self, closure: &'t tree::Node, open: Vec<Open>) -> Vec<Open> {
         let closure = self.held(closure).unwrap_or(closure);
         let body = match &closure.kind {
-            FailureKind::Closure { body, .. } => body,
+            NodeKind::Closure { body, .. } => body,
             _ => return self.node(closure, open),
         };
         let source = self.frame().source;
@@ -117,7 +117,7 @@ impl<'t> Builder<'t> {
             None => name(),
         };
         let option = |at: usize, key: &str| match argument(at).map(|node| &node.kind) {
-            Some(FailureKind::Map(entries)) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
+            Some(NodeKind::Map(entries)) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
             _ => None,
         };
         let labelled = |at: usize, otherwise: String| match option(at, "label").and_then(tree::Node::text) {
@@ -165,8 +165,8 @@ impl<'t> Builder<'t> {
     fn tasks(&mut self, call: &'t Call, open: Vec<Open>) -> Vec<Open> {
         let work = call.args.first().map(|work| self.held(work).unwrap_or(work));
         let branches: Vec<(String, &'t tree::Node)> = match work.map(|work| &work.kind) {
-            Some(FailureKind::Array(items)) => items.iter().map(|item| (String::new(), item)).collect(),
-            Some(FailureKind::Map(entries)) => entries.iter().map(|entry| (entry.key.clone(), &entry.value)).collect(),
+            Some(NodeKind::Array(items)) => items.iter().map(|item| (String::new(), item)).collect(),
+            Some(NodeKind::Map(entries)) => entries.iter().map(|entry| (entry.key.clone(), &entry.value)).collect(),
             Some(_) => work.and_then(tree::innermost).map(|closure| ("each".into(), closure)).into_iter().collect(),
             None => Vec::new(),
         };
@@ -231,7 +231,7 @@ impl<'t> Builder<'t> {
     /// Closures that are handed to something else: a method of an array, a module.
     fn callbacks(&mut self, call: &'t Call, open: Vec<Open>) -> Vec<Open> {
         let mut open = open;
-        for closure in call.args.iter().filter(|argument| matches!(argument.kind, FailureKind::Closure { .. })) {
+        for closure in call.args.iter().filter(|argument| matches!(argument.kind, NodeKind::Closure { .. })) {
             let before = self.before();
             let label: String =
                 call.path.iter().map(|part| format!("{part}::")).collect::<String>() + call.name.as_str();
