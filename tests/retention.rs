@@ -315,7 +315,7 @@ async fn the_room_of_what_is_gone_is_used_again() {
         create(&*world, (0..8_000).map(|n| format!("old-{round}-{n}")), None);
         let purged = hosted.purge(Purge { workflow: Some("old".into()), ..Purge::default() }).await.unwrap();
         assert_eq!(purged.runs, 8_000);
-        sizes.push(world.size().unwrap().unwrap());
+        sizes.push(world.size().unwrap().stored.unwrap());
     }
     println!("bytes after each round: {sizes:?}");
     // The file grows by whole segments; were nothing used again, it would be five times as large.

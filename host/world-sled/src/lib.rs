@@ -31,7 +31,7 @@ use std::time::Duration;
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
     Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
-    Snapshot, Watcher, World, WorldError, Write, Written,
+    Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -383,8 +383,8 @@ impl World for SledWorld {
         self.watchers.lock().push(watcher);
     }
 
-    fn size(&self) -> Result<Option<u64>, WorldError> {
-        self.disk.size().map(Some)
+    fn size(&self) -> Result<WorldSize, WorldError> {
+        Ok(WorldSize { stored: Some(self.disk.size()?), unsettled: Some(self.disk.unsettled()) })
     }
 
     fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {

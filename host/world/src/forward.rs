@@ -36,7 +36,7 @@ use durhai_core::{Millis, RunId, Version};
 
 use crate::{
     Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher,
-    World, WorldError, Write, Written,
+    World, WorldError, WorldSize, Write, Written,
 };
 
 /// Makes a [`World`] of a type that has another one behind it. Nothing in `World` has a default, so a call that is added there
@@ -217,7 +217,7 @@ impl<F: Forward> World for F {
         Forward::watch(self, watcher);
     }
 
-    fn size(&self) -> Result<Option<u64>, WorldError> {
+    fn size(&self) -> Result<WorldSize, WorldError> {
         self.read("size", |world| world.size())
     }
 

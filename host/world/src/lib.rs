@@ -141,8 +141,8 @@ pub trait World: Send + Sync + 'static {
     /// come late, twice or (from another host) not at all: a hint to look, never the only way to learn.
     fn watch(&self, watcher: Watcher);
 
-    /// Bytes this world occupies where it keeps things, if it can tell.
-    fn size(&self) -> Result<Option<u64>, WorldError>;
+    /// Bytes this world occupies, where it can tell.
+    fn size(&self) -> Result<WorldSize, WorldError>;
 
     /// Looks at everything that is stored and reports what is damaged, one line each. Changes nothing.
     fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError>;

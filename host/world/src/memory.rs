@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
-    Snapshot, Watcher, World, WorldError, Write, Written,
+    Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use run::Run;
 use state::State;
@@ -285,8 +285,8 @@ impl World for MemoryWorld {
         self.watchers.lock().push(watcher);
     }
 
-    fn size(&self) -> Result<Option<u64>, WorldError> {
-        Ok(None)
+    fn size(&self) -> Result<WorldSize, WorldError> {
+        Ok(WorldSize::default())
     }
 
     fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {

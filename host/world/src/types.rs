@@ -389,3 +389,12 @@ pub enum Notice {
 
 /// Who wants to hear of it. Must return quickly.
 pub type Watcher = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// Bytes a world occupies; nothing where it cannot tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorldSize {
+    /// Where it keeps things.
+    pub stored: Option<u64>,
+    /// In the memory of this process, about: what is durable and has not come to its last place yet.
+    pub unsettled: Option<u64>,
+}

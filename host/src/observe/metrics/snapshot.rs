@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use durhai_core::Status;
-use durhai_world::Count;
+use durhai_world::{Count, WorldSize};
 
 use super::data::{MetricFamily, MetricKind, MetricSeries, MetricValue, Metrics, OTHER};
 use super::instruments::{Counter, Histogram};
@@ -25,7 +25,7 @@ pub(crate) async fn metrics(host: &Arc<Shared>) -> Metrics {
 }
 
 /// `seen` is the world's counts of runs and its size, where it could be asked.
-fn snapshot(host: &Shared, seen: Option<(Vec<Count>, Option<u64>)>) -> Metrics {
+fn snapshot(host: &Shared, seen: Option<(Vec<Count>, WorldSize)>) -> Metrics {
     let mut list = List::default();
     let (counts, size) = seen.unzip();
     runs(host, &mut list, counts);
@@ -33,14 +33,23 @@ fn snapshot(host: &Shared, seen: Option<(Vec<Count>, Option<u64>)>) -> Metrics {
     writes(host, &mut list);
     memory(host, &mut list);
     texts(host, &mut list);
-    let size = size.flatten();
+    let size = size.unwrap_or_default();
     let meters = &host.observe.meters;
     list.counter("durhai_signals_total", "Signals that this host has taken for runs.", &meters.signals);
     list.counter("durhai_hooks_total", "Payloads that this host has taken for hooks.", &meters.hooks);
     list.counter("durhai_resumes_total", "Answers to suspended runs that this host has taken.", &meters.resumes);
     list.add(
         ("durhai_world_size_bytes", "Bytes the world occupies, where it can tell.", "bytes", MetricKind::Gauge),
-        size.map(|size| number(&[], size as f64)).into_iter().collect(),
+        size.stored.map(|size| number(&[], size as f64)).into_iter().collect(),
+    );
+    list.add(
+        (
+            "durhai_world_unsettled_bytes",
+            "Bytes of memory that what is durable takes until it comes to its last place, where the world has such.",
+            "bytes",
+            MetricKind::Gauge,
+        ),
+        size.unsettled.map(|size| number(&[], size as f64)).into_iter().collect(),
     );
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     list.add(

@@ -258,7 +258,7 @@ fn size(subject: &Subject<'_>) {
     for _ in 0..8 {
         write_all(&*world, vec![entry(&claim, "out", &vec![7; 1 << 20])]);
     }
-    if let Some(bytes) = world.size().expect("works") {
+    if let Some(bytes) = world.size().expect("works").stored {
         assert!(bytes >= 1 << 20, "{bytes} bytes after 8 MiB were written");
     }
 }
