@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use durhai::clock::Clock;
-use durhai::{Event, Host, HostBuilder, MemoryWorld, Millis, RunId, StepContext, StepError, Value, World};
+use durhai::{Event, Host, HostBuilder, MemoryWorld, Millis, Query, RunId, StepContext, StepError, Value, World};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::clock::SimClock;
+use crate::doubles::StepDoubles;
 use crate::fault::{Fault, FaultWorld};
-use crate::pulse::Pulse;
+use crate::pulse::{PATIENCE, Pulse};
 use crate::quiet::{Quiet, events, quiet};
 
 /// A world in memory, a clock that stands still, and what each host on them has: its workflows and steps.
@@ -48,8 +51,7 @@ pub enum Settled {
 
 impl Default for TestHost {
     fn default() -> Self {
-        TestHost { world: Arc::default(), clock: Arc::default(), pulse: Pulse::default(), parts: Vec::new() }
-            .with(|builder| builder.workers(2))
+        TestHost { world: Arc::default(), clock: Arc::default(), pulse: Pulse::default(), parts: Vec::new() }.workers(2)
     }
 }
 
@@ -72,10 +74,29 @@ impl TestHost {
         self.with(move |builder| builder.workflow(&*name, &*script))
     }
 
+    /// As [`HostBuilder::step`].
+    #[must_use]
+    pub fn step<F, Fut, I, O, E>(self, name: impl Into<String>, function: F) -> Self
+    where
+        F: Fn(StepContext, I) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, E>> + Send + 'static,
+        I: DeserializeOwned + 'static,
+        O: Serialize + 'static,
+        E: Into<StepError> + 'static,
+    {
+        let name = name.into();
+        self.with(move |builder| builder.step(&*name, function.clone()))
+    }
+
     /// A step `echo`, which gives its input.
     #[must_use]
     pub fn echo(self) -> Self {
-        self.with(|builder| builder.step("echo", async |_: StepContext, input: Value| Ok::<_, StepError>(input)))
+        self.step("echo", async |_: StepContext, input: Value| Ok::<_, StepError>(input))
+    }
+
+    #[must_use]
+    pub fn workers(self, count: usize) -> Self {
+        self.with(move |builder| builder.workers(count))
     }
 
     /// A host on the world itself.
@@ -102,6 +123,11 @@ impl TestHost {
     pub async fn start_with(&self, fault: Fault) -> (Arc<FaultWorld>, Host) {
         let connection = Arc::new(self.connect(fault));
         (connection.clone(), self.builder_on(connection).start().await.expect("a host starts"))
+    }
+
+    /// Steps for one host, each attempt of which waits until the test ends it.
+    pub fn doubles(&self) -> Arc<StepDoubles> {
+        StepDoubles::new(self.pulse.clone())
     }
 
     /// Ends what is left of a host that died, and its claims, as the end of its process does.
@@ -136,11 +162,27 @@ impl TestHost {
 
     /// Waits until nothing happens any more unless time goes on, of any host. When it goes on by itself.
     pub async fn rests(&self) -> Option<Millis> {
-        loop {
-            match quiet(&*self.world, self.clock.now()) {
-                Quiet::Until(next) => return next,
-                Quiet::Busy => tokio::task::yield_now().await,
+        self.rests_on(&*self.world).await
+    }
+
+    /// The same of another world.
+    pub async fn rests_on(&self, world: &dyn World) -> Option<Millis> {
+        let rests = async {
+            loop {
+                match quiet(world, self.clock.now()) {
+                    Quiet::Until(next) => return next,
+                    Quiet::Busy => tokio::task::yield_now().await,
+                }
             }
+        };
+        let rested = tokio::time::timeout(PATIENCE, rests).await;
+        rested.unwrap_or_else(|_| panic!("the runs do not come to rest: {:#?}", world.list(&Query::default())))
+    }
+
+    /// Lets time pass up to that moment, from one thing that happens by itself to the next.
+    pub async fn until(&self, end: Millis) {
+        while let Some(next) = self.rests().await.filter(|next| *next <= end) {
+            self.clock.set(next);
         }
     }
 
