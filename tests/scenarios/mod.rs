@@ -1,15 +1,15 @@
 //! Scenarios: a script, what happens outside, and the log that must come of it, as Markdown in this folder. Each is
-//! played undisturbed; with every wait evicted; with a crash before and after each write; and every prefix of its log is
+//! gone through undisturbed; with every wait evicted; with a crash before and after each write; and every prefix of its log is
 //! replayed. `DURHAI_BLESS=1` writes what comes out into the files.
 
+mod driver;
 mod file;
-mod play;
 pub mod replayer;
 pub mod show;
 
+use driver::{Outcome, Trouble, drive};
 use durhai_testkit::{Fault, Notices, ReadFault};
 pub use file::Scenario;
-use play::{Played, Trouble, play};
 use replayer::Replayers;
 
 const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt, reads: ReadFault::Never };
@@ -18,13 +18,12 @@ const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Not
 pub async fn log_of(name: &str, script: &str) -> Vec<durhai::Event> {
     let outside = script.lines().filter_map(|line| line.strip_prefix("// outside: ")).map(ToOwned::to_owned).collect();
     let scenario = file::Scenario::new(name, script, outside);
-    play(&scenario, &Replayers::new(&scenario.scripts), QUIET).await.events
+    drive(&scenario, &Replayers::new(&scenario.scripts), QUIET).await.events
 }
 
 /// How a scenario ends, undisturbed.
 pub async fn end_of(scenario: &Scenario) -> String {
-    let played = play(scenario, &Replayers::new(&scenario.scripts), QUIET).await;
-    played.ended
+    drive(scenario, &Replayers::new(&scenario.scripts), QUIET).await.ended
 }
 
 const FILES: [&str; 12] = [
@@ -48,8 +47,8 @@ async fn a_read_that_fails_once_changes_nothing() {
     let mut chosen = 0_u64;
     for scenario in FILES.into_iter().flat_map(|name| file::read(name).scenarios) {
         let replayers = Replayers::new(&scenario.scripts);
-        let plain = play(&scenario, &replayers, QUIET).await;
-        let all = play(&scenario, &replayers, Trouble { reads: ReadFault::EveryFirst, ..QUIET }).await;
+        let plain = drive(&scenario, &replayers, QUIET).await;
+        let all = drive(&scenario, &replayers, Trouble { reads: ReadFault::EveryFirst, ..QUIET }).await;
         assert_eq!(all.result, plain.result, "{}: every read fails once", scenario.title);
         assert!(all.failed_reads > 0, "{}", scenario.title);
         chosen += 7;
@@ -57,7 +56,7 @@ async fn a_read_that_fails_once_changes_nothing() {
             continue;
         }
         let reads = ReadFault::Once(1 + chosen % plain.reads);
-        let one = play(&scenario, &replayers, Trouble { reads, evict: true, ..QUIET }).await;
+        let one = drive(&scenario, &replayers, Trouble { reads, evict: true, ..QUIET }).await;
         assert_eq!(one.result, plain.result, "{}: {reads:?}", scenario.title);
     }
 }
@@ -136,24 +135,24 @@ async fn check(name: &str) {
     if std::env::var_os("DURHAI_BLESS").is_some() {
         let mut results = Vec::new();
         for scenario in &file.scenarios {
-            results.push(play(scenario, &Replayers::new(&scenario.scripts), QUIET).await.result);
+            results.push(drive(scenario, &Replayers::new(&scenario.scripts), QUIET).await.result);
         }
         return file::bless(&file, &results);
     }
     for scenario in &file.scenarios {
         let title = format!("{name}.md: {}", scenario.title);
         let replayers = Replayers::new(&scenario.scripts);
-        let plain = play(scenario, &replayers, QUIET).await;
+        let plain = drive(scenario, &replayers, QUIET).await;
         assert_eq!(plain.result, scenario.expected, "{title}\n{}\n", plain.result);
         every_prefix(&replayers, &plain, &title);
 
-        let evicted = play(scenario, &replayers, Trouble { evict: true, notices: Notices::Twice, ..QUIET }).await;
+        let evicted = drive(scenario, &replayers, Trouble { evict: true, notices: Notices::Twice, ..QUIET }).await;
         assert_eq!(evicted.result, plain.result, "{title}: evicted whenever it waits");
         if !scenario.undisturbed_only {
             for write in 1..=plain.writes {
                 for (at, fault) in [Fault::Before(write), Fault::After(write)].into_iter().enumerate() {
                     let notices = if (write + at as u64).is_multiple_of(2) { Notices::Late } else { Notices::Prompt };
-                    let crashed = play(scenario, &replayers, Trouble { fault, notices, ..QUIET }).await;
+                    let crashed = drive(scenario, &replayers, Trouble { fault, notices, ..QUIET }).await;
                     agree(&plain, &crashed, &format!("{title}: crash {fault:?}"));
                     every_prefix(&replayers, &crashed, &format!("{title}: crash {fault:?}"));
                 }
@@ -162,14 +161,14 @@ async fn check(name: &str) {
     }
 }
 
-fn every_prefix(replayers: &Replayers, played: &Played, what: &str) {
-    for (workflow, log) in &played.logs {
+fn every_prefix(replayers: &Replayers, outcome: &Outcome, what: &str) {
+    for (workflow, log) in &outcome.logs {
         replayers.of(workflow).every_prefix(log, &format!("{what}: {workflow}"));
     }
 }
 
 /// A crash costs attempts and nothing else.
-fn agree(plain: &Played, crashed: &Played, what: &str) {
+fn agree(plain: &Outcome, crashed: &Outcome, what: &str) {
     // How much is written at once is a matter of luck, so there may have been fewer writes this time.
     assert!(crashed.crashes > 0 || crashed.writes < plain.writes, "{what}: it did not crash");
     assert_eq!(crashed.end, plain.end, "{what}");

@@ -4,14 +4,14 @@
 //! `cargo xtask install` brings schemathesis; without it this says so and passes. `DURHAI_FUZZ_SEED` repeats a run,
 //! `DURHAI_FUZZ_SECONDS` is how long each of the two takes (40 unless given).
 
-mod stage;
+mod sample;
 
 use std::path::Path;
 use std::process::Command;
 
 use durhai::Host;
 use durhai_api::{Config, Token, serve};
-use stage::Stage;
+use sample::Sample;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -37,21 +37,21 @@ async fn fuzz(token: Option<&str>) {
     let seed = std::env::var("DURHAI_FUZZ_SEED").unwrap_or_else(|_| "20261123".into());
     let seconds = std::env::var("DURHAI_FUZZ_SECONDS").unwrap_or_else(|_| "40".into());
     println!("DURHAI_FUZZ_SEED={seed}");
-    let stage = Stage::set().await;
-    let before = stage.host.stats().writes;
+    let sample = Sample::new().await;
+    let before = sample.host.stats().writes;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel::<()>();
     let config =
         Config { token: token.map(|token| Token::new(token).expect("a token")), page: false, ..Config::default() };
-    let server = tokio::spawn(serve(stage.host.clone(), listener, config, async { drop(stopped.await) }));
+    let server = tokio::spawn(serve(sample.host.clone(), listener, config, async { drop(stopped.await) }));
 
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).expect("a file");
     write("schemathesis.toml", settings(token).as_bytes());
     write("hooks.py", include_bytes!("hooks.py"));
-    write("there.json", stage.there().to_string().as_bytes());
-    write("run.ndjson", &stage.exported);
+    write("there.json", sample.there().to_string().as_bytes());
+    write("run.ndjson", &sample.exported);
     let mut command = Command::new(SCHEMATHESIS);
     command
         .current_dir(folder.path())
@@ -63,13 +63,13 @@ async fn fuzz(token: Option<&str>) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "DURHAI_FUZZ_SEED={seed}\n{text}\n{errors}");
     println!("{text}");
-    assert!(stage.host.health().ok, "the host still does its work");
-    let writes = stage.host.stats().writes - before;
+    assert!(sample.host.health().ok, "the host still does its work");
+    let writes = sample.host.stats().writes - before;
     assert!(writes > 20, "the requests had {writes} effects: they did not get to what is there");
     stop.send(()).expect("it runs");
     server.await.expect("no panic").expect("a clean end");
-    still_sound(&stage.host).await;
-    stage.host.shutdown().await;
+    still_sound(&sample.host).await;
+    sample.host.shutdown().await;
 }
 
 /// Whatever was asked of it, its logs are legal.

@@ -24,7 +24,7 @@ const WORKFLOWS: [(&str, &str); 7] = [
 ];
 
 /// A host, and what there is in it.
-pub struct Stage {
+pub struct Sample {
     pub host: Host,
     runs: Vec<String>,
     /// Of hooks.
@@ -33,8 +33,8 @@ pub struct Stage {
     pub exported: Vec<u8>,
 }
 
-impl Stage {
-    pub async fn set() -> Stage {
+impl Sample {
+    pub async fn new() -> Sample {
         let mut builder = Host::builder()
             .step("echo", |_: StepContext, value: Value| async move { Ok::<_, StepError>(value) })
             .step("burn", |_: StepContext, value: Value| async move {
@@ -67,7 +67,7 @@ impl Stage {
             runs.push(parked);
         }
         let exported = export(&host, "adds-0").await;
-        Stage { host, runs, tokens, exported }
+        Sample { host, runs, tokens, exported }
     }
 
     /// Names by kind.

@@ -1,4 +1,4 @@
-//! Plays a scenario: a host, what happens outside, and crashes where they are wanted.
+//! Takes a host through a scenario: what happens outside, and crashes where they are wanted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,11 +7,10 @@ use std::time::Duration;
 use durhai::clock::Clock;
 use durhai::event::LogLine;
 use durhai::view::HookRequest;
-use durhai::{Event, EventBody, Host, HostError, MemoryWorld, Query, RunId, RunView, Status, StepError, Value, World};
+use durhai::{Event, EventBody, Host, HostError, Query, RunId, RunView, Status, StepError, Value, World};
 use durhai_core::{Replay, duration};
 use durhai_engine::Execution;
-use durhai_testkit::{Ending, Fault, FaultWorld, Notices, Pulse, ReadFault, SimClock, StepDoubles, events};
-
+use durhai_testkit::{Ending, Fault, FaultWorld, Notices, ReadFault, StepDoubles, TestHost};
 use durhai_world::Row;
 use parking_lot::Mutex;
 
@@ -19,7 +18,7 @@ use super::file::Scenario;
 use super::replayer::Replayers;
 use super::show;
 
-/// What is done to the host while it plays.
+/// What is done to the host meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub struct Trouble {
     pub fault: Fault,
@@ -29,7 +28,7 @@ pub struct Trouble {
 }
 
 /// What came of it.
-pub struct Played {
+pub struct Outcome {
     pub result: String,
     /// How each run ended, and what it showed of itself.
     pub end: String,
@@ -49,13 +48,11 @@ pub struct Played {
     pub crashes: u32,
 }
 
-struct Play<'a> {
+struct Driver<'a> {
     scenario: &'a Scenario,
     trouble: Trouble,
     replayers: &'a Replayers,
-    world: Arc<MemoryWorld>,
-    clock: Arc<SimClock>,
-    pulse: Pulse,
+    test: TestHost,
     run: RunId,
     connection: Arc<FaultWorld>,
     doubles: Arc<StepDoubles>,
@@ -76,48 +73,41 @@ enum Settled {
     Crashed,
 }
 
-pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) -> Played {
-    let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
+pub async fn drive(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) -> Outcome {
+    let mut test = TestHost::new().workers(1);
+    for (name, script) in &scenario.scripts {
+        test = test.workflow(name, script);
+    }
+    if trouble.evict {
+        test = test.with(|builder| builder.evict_after(Duration::ZERO).max_live_runs(32));
+    }
     let run = RunId::new("run-1").expect("an id");
-    let (connection, doubles, host) = host(scenario, trouble, &world, &clock, &pulse).await;
-    let writes = connection.clone();
+    let (connection, doubles, host) = host(&test, trouble).await;
+    let first = connection.clone();
     let (completed, crashes, refused) = (HashSet::new(), 0, Mutex::default());
-    let mut play = Play {
-        scenario,
-        trouble,
-        replayers,
-        world,
-        clock,
-        pulse,
-        run,
-        connection,
-        doubles,
-        host,
-        completed,
-        crashes,
-        refused,
-    };
-    play.all().await;
+    let mut driver =
+        Driver { scenario, trouble, replayers, test, run, connection, doubles, host, completed, crashes, refused };
+    driver.all().await;
     if trouble.fault != Fault::Never {
         // The fault may strike yet: whoever reports has a connection that holds.
-        let crashes = play.crashes;
-        play.restart().await;
-        play.crashes = crashes;
+        let crashes = driver.crashes;
+        driver.restart().await;
+        driver.crashes = crashes;
     }
-    let mut played = Played {
+    let mut outcome = Outcome {
         result: String::new(),
         end: String::new(),
         lines: Vec::new(),
-        events: events(&*play.world, &play.run),
+        events: driver.test.log(&driver.run),
         ended: String::new(),
         logs: Vec::new(),
-        writes: writes.writes(),
-        reads: writes.reads(),
-        failed_reads: writes.failed_reads(),
-        crashes: play.crashes,
+        writes: first.writes(),
+        reads: first.reads(),
+        failed_reads: first.failed_reads(),
+        crashes: driver.crashes,
     };
-    for row in play.rows() {
-        let run = play.host.get(row.run.as_str()).await.expect("there is a run");
+    for row in driver.rows() {
+        let run = driver.host.get(row.run.as_str()).await.expect("there is a run");
         let view = run.view().await.expect("a view");
         let logged: Vec<LogLine> =
             run.logs(0, 10_000).await.expect("logs").into_iter().map(|entry| entry.line).collect();
@@ -128,50 +118,35 @@ pub async fn play(scenario: &Scenario, replayers: &Replayers, trouble: Trouble) 
             streams.push((stream.name, entries.into_iter().map(|entry| entry.value).collect()));
         }
         let shown = show::shown(&view, &streams);
-        played.lines.extend(logged.iter().map(|line| format!("{} {}", line.level, line.message)));
-        let log = events(&*play.world, &row.run);
-        if row.run != play.run {
-            played.result.push_str(&format!("\n-- {} {}\n", row.run, row.workflow));
+        outcome.lines.extend(logged.iter().map(|line| format!("{} {}", line.level, line.message)));
+        let log = driver.test.log(&row.run);
+        if row.run != driver.run {
+            outcome.result.push_str(&format!("\n-- {} {}\n", row.run, row.workflow));
         }
-        played.result.push_str(&show::result(&log, &logged, &view, &shown));
-        played.end.push_str(&format!("{} {} {shown:?}\n", row.run, show::end(&view)));
-        played.logs.push((row.workflow, log));
+        outcome.result.push_str(&show::result(&log, &logged, &view, &shown));
+        outcome.end.push_str(&format!("{} {} {shown:?}\n", row.run, show::end(&view)));
+        outcome.logs.push((row.workflow, log));
     }
-    for refused in play.refused.lock().iter() {
-        played.result.push_str(&format!("\n! {refused}"));
+    for refused in driver.refused.lock().iter() {
+        outcome.result.push_str(&format!("\n! {refused}"));
     }
-    let last = play.last().await;
-    played.ended = show::end(&last);
-    played.lines.sort();
-    played.crashes = played.crashes.max(u32::from(writes.struck()));
-    assert_eq!(play.host.doctor().await.expect("a doctor").findings, [], "{}", scenario.title);
-    play.leave().await;
-    played
+    let last = driver.last().await;
+    outcome.ended = show::end(&last);
+    outcome.lines.sort();
+    outcome.crashes = outcome.crashes.max(u32::from(first.struck()));
+    assert_eq!(driver.host.doctor().await.expect("a doctor").findings, [], "{}", scenario.title);
+    driver.leave().await;
+    outcome
 }
 
-async fn host(
-    scenario: &Scenario,
-    trouble: Trouble,
-    world: &Arc<MemoryWorld>,
-    clock: &Arc<SimClock>,
-    pulse: &Pulse,
-) -> (Arc<FaultWorld>, Arc<StepDoubles>, Host) {
-    let shared: Arc<dyn World> = world.clone();
-    let connection = FaultWorld::new(shared, trouble.fault, pulse.clone());
-    let connection = Arc::new(connection.notices(trouble.notices).reads_fail(trouble.reads));
-    let doubles = StepDoubles::new(pulse.clone());
-    let mut builder =
-        Host::builder().shared_world(connection.clone()).clock(clock.clone()).steps(doubles.source()).workers(1);
-    for (name, script) in &scenario.scripts {
-        builder = builder.workflow(name, script);
-    }
-    if trouble.evict {
-        builder = builder.evict_after(Duration::ZERO).max_live_runs(32);
-    }
-    (connection, doubles, builder.start().await.expect("a host starts"))
+async fn host(test: &TestHost, trouble: Trouble) -> (Arc<FaultWorld>, Arc<StepDoubles>, Host) {
+    let connection = Arc::new(test.connect(trouble.fault).notices(trouble.notices).reads_fail(trouble.reads));
+    let doubles = test.doubles();
+    let host = test.builder_on(connection.clone()).steps(doubles.source()).start().await.expect("a host starts");
+    (connection, doubles, host)
 }
 
-impl Play<'_> {
+impl Driver<'_> {
     async fn all(&mut self) {
         loop {
             let started = self.host.run("flow").id("run-1").input(&self.scenario.input).start().await;
@@ -186,7 +161,7 @@ impl Play<'_> {
                 return;
             }
             loop {
-                let done = self.act(action).await;
+                let done = self.apply(action).await;
                 self.excuse(done);
                 if self.settle().await != Settled::Crashed {
                     break;
@@ -211,16 +186,16 @@ impl Play<'_> {
     /// Waits until nothing happens any more without the test's doing.
     async fn settle(&self) -> Settled {
         let state = || {
-            let logs: Vec<_> = self.rows().iter().map(|row| (row.clone(), events(&*self.world, &row.run))).collect();
+            let logs: Vec<_> = self.rows().iter().map(|row| (row.clone(), self.test.log(&row.run))).collect();
             (self.scenario.title.clone(), logs)
         };
-        self.pulse.until(|| self.look(), state).await
+        self.test.pulse.until(|| self.look(), state).await
     }
 
     /// All runs, in the order they were created.
     fn rows(&self) -> Vec<Row> {
         let query = Query { limit: 10_000, ..Query::default() };
-        let mut rows = self.world.list(&query).expect("it answers").rows;
+        let mut rows = self.test.world.list(&query).expect("it answers").rows;
         rows.reverse();
         rows
     }
@@ -232,7 +207,7 @@ impl Play<'_> {
         let rows = self.rows();
         rows.iter().find(|row| row.run == self.run)?;
         let before = self.traces(&rows);
-        if self.world.next_wake().expect("it answers").is_some_and(|at| at <= self.clock.now()) {
+        if self.test.world.next_wake().expect("it answers").is_some_and(|at| at <= self.test.clock.now()) {
             return None;
         }
         let mut settled = Settled::Rests;
@@ -250,27 +225,27 @@ impl Play<'_> {
     /// What a write leaves behind.
     fn traces(&self, rows: &[Row]) -> Vec<(Row, usize, usize)> {
         let trace = |row: &Row| {
-            let unread = self.world.inbox(&row.run, 0, 1_000).expect("it answers").len();
-            (row.clone(), events(&*self.world, &row.run).len(), unread)
+            let unread = self.test.world.inbox(&row.run, 0, 1_000).expect("it answers").len();
+            (row.clone(), self.test.log(&row.run).len(), unread)
         };
         rows.iter().map(trace).collect()
     }
 
     fn look_at(&self, row: &Row) -> Option<Settled> {
-        let log = events(&*self.world, &row.run);
+        let log = self.test.log(&row.run);
         // The log alone says what must still come: every attempt that is under way waits on the doubles, no timer is due.
         let execution = self.replayers.of(&row.workflow).replay(log);
         let replay = execution.replay();
         if replay.started_at().is_none() {
-            let later = row.wake_at.is_some_and(|at| at > self.clock.now());
-            let waits = self.world.waits(&row.run).expect("it answers");
+            let later = row.wake_at.is_some_and(|at| at > self.test.clock.now());
+            let waits = self.test.world.waits(&row.run).expect("it answers");
             return (later || waits).then_some(Settled::Waits);
         }
-        if !self.world.inbox(&row.run, 0, 1).expect("it answers").is_empty() {
+        if !self.test.world.inbox(&row.run, 0, 1).expect("it answers").is_empty() {
             return None;
         }
         let steps_wait = open_steps(&row.run, replay).iter().all(|id| self.doubles.has(id));
-        let due = replay.wake_at().is_some_and(|at| at <= self.clock.now());
+        let due = replay.wake_at().is_some_and(|at| at <= self.test.clock.now());
         (steps_wait && !due).then_some(Settled::Waits)
     }
 
@@ -278,7 +253,7 @@ impl Play<'_> {
     fn live(&self) -> impl Iterator<Item = (Row, Execution)> {
         let rows = self.rows().into_iter().filter(|row| !rests(row));
         rows.map(|row| {
-            let execution = self.replayers.of(&row.workflow).replay(events(&*self.world, &row.run));
+            let execution = self.replayers.of(&row.workflow).replay(self.test.log(&row.run));
             (row, execution)
         })
     }
@@ -293,11 +268,11 @@ impl Play<'_> {
     /// Goes to the next moment at which something happens by itself.
     fn jump(&self) -> bool {
         let wake = |(row, execution): (Row, Execution)| {
-            execution.replay().wake_at().or(row.wake_at.filter(|at| *at > self.clock.now()))
+            execution.replay().wake_at().or(row.wake_at.filter(|at| *at > self.test.clock.now()))
         };
         let wake = self.live().filter_map(wake).min();
         if let Some(at) = wake {
-            self.clock.set(at);
+            self.test.clock.set(at);
         }
         wake.is_some()
     }
@@ -329,15 +304,14 @@ impl Play<'_> {
         self.leave().await;
         self.check_entrances();
         for row in self.rows() {
-            for event in events(&*self.world, &row.run) {
+            for event in self.test.log(&row.run) {
                 let ended = matches!(event.body, EventBody::StepCompleted { .. } | EventBody::StepFailed { .. });
                 self.completed.extend(event.step_id.filter(|_| ended).map(|id| format!("{}/{id}", row.run)));
             }
         }
-        self.world.crash();
+        self.test.world.crash();
         let trouble = Trouble { fault: Fault::Never, ..self.trouble };
-        (self.connection, self.doubles, self.host) =
-            host(self.scenario, trouble, &self.world, &self.clock, &self.pulse).await;
+        (self.connection, self.doubles, self.host) = host(&self.test, trouble).await;
     }
 
     fn check_entrances(&self) {
@@ -347,9 +321,9 @@ impl Play<'_> {
         }
     }
 
-    async fn act(&self, action: &str) -> Result<(), HostError> {
+    async fn apply(&self, action: &str) -> Result<(), HostError> {
         if let Some(action) = action.strip_prefix("! ") {
-            let refused = self.act_on(self.run.as_str(), action).await;
+            let refused = self.apply_to(self.run.as_str(), action).await;
             return match refused {
                 Err(error) if !self.connection.is_down() => {
                     self.refused.lock().push(error.to_string());
@@ -366,7 +340,7 @@ impl Play<'_> {
             Some((run, action)) => (run, action),
             None => (self.run.as_str(), action),
         };
-        match self.act_on(run, action).await {
+        match self.apply_to(run, action).await {
             // It came through before the host died, and was answered already.
             Err(HostError::Conflict(_) | HostError::NotFound(_))
                 if self.crashes > 0 && (action.starts_with("resume ") || action.starts_with("hook ")) =>
@@ -377,7 +351,7 @@ impl Play<'_> {
         }
     }
 
-    async fn act_on(&self, run: &str, action: &str) -> Result<(), HostError> {
+    async fn apply_to(&self, run: &str, action: &str) -> Result<(), HostError> {
         let mut words = action.splitn(3, ' ');
         let id = RunId::new(run).expect("an id");
         let (verb, what, rest) =
@@ -422,11 +396,11 @@ impl Play<'_> {
             "terminate" => return self.host.get(run).await?.terminate(tail).await,
             "unpark" => return self.host.get(run).await?.unpark().await,
             "time" => {
-                self.clock.advance(length(tail));
+                self.test.clock.advance(length(tail));
                 return Ok(());
             }
             "back" => {
-                self.clock.set(self.clock.now() - length(tail));
+                self.test.clock.set(self.test.clock.now() - length(tail));
                 return Ok(());
             }
             "wake" => {
@@ -440,10 +414,10 @@ impl Play<'_> {
             // Until the log has such an event.
             "until" => {
                 let seen = || {
-                    let events = events(&*self.world, &id);
+                    let events = self.test.log(&id);
                     (self.connection.is_down() || events.iter().any(|event| show::short(event) == tail)).then_some(())
                 };
-                self.pulse.until(seen, || (tail.to_owned(), events(&*self.world, &id))).await;
+                self.test.pulse.until(seen, || (tail.to_owned(), self.test.log(&id))).await;
                 return Ok(());
             }
             other => panic!("{}: what is {other:?}?", self.scenario.title),
@@ -452,12 +426,12 @@ impl Play<'_> {
         assert!(ended || self.crashes > 0, "{}: {action}: no such step is under way", self.scenario.title);
         if verb == "log" {
             // A line is written with the next turn; there is nothing else to see of it.
-            let count = || self.world.stream(&id, "log", 0, 1_000).expect("it answers");
+            let count = || self.test.world.stream(&id, "log", 0, 1_000).expect("it answers");
             let seen = || {
                 let written = count().iter().any(|line| String::from_utf8_lossy(line).contains(rest));
                 (self.connection.is_down() || written).then_some(())
             };
-            self.pulse.until(seen, count).await;
+            self.test.pulse.until(seen, count).await;
         }
         Ok(())
     }
@@ -473,7 +447,7 @@ impl Play<'_> {
             ("ok" | "err" | "fatal" | "after" | "panic", id) => self.doubles.has(&format!("{run}/{id}")),
             ("signal" | "once" | "hook" | "resume" | "!", _) => true,
             ("cancel" | "terminate", _) => {
-                let log = events(&*self.world, &RunId::new(run).expect("an id"));
+                let log = self.test.log(&RunId::new(run).expect("an id"));
                 !log.iter().any(|event| matches!(event.body, EventBody::CancelRequested { .. }))
             }
             _ => false,
@@ -482,7 +456,7 @@ impl Play<'_> {
 
     /// The token of the hook that this call opened.
     fn token_of(&self, run: &RunId, call: &str) -> String {
-        let opened = events(&*self.world, run).into_iter().find_map(|event| match event.body {
+        let opened = self.test.log(run).into_iter().find_map(|event| match event.body {
             EventBody::HookOpened { token, .. } if event.step_id.as_ref().is_some_and(|id| id.as_str() == call) => {
                 Some(token)
             }
