@@ -9,52 +9,35 @@ mod policies;
 use std::path::Path;
 use std::sync::Arc;
 
-use durhai::clock::Clock;
 use durhai::versions::{CompatReport, Report};
-use durhai::{
-    Event, EventBody, Host, HostBuilder, MemoryWorld, RunId, Status, StepContext, StepError, Value, Version, World,
-};
+use durhai::{Event, EventBody, Host, MemoryWorld, RunId, Status, StepContext, StepError, Value, Version, World};
 use durhai_core::{legal::LogCheck, wire};
-use durhai_testkit::{Quiet, SimClock, events, quiet};
+use durhai_testkit::{TestHost, events};
 use durhai_world::{Chunk, Create, Row, Write};
 use parking_lot::Mutex;
 
 /// What steps were made: `RUN/STEP`, name and attempt.
 type Journal = Arc<Mutex<Vec<(String, String, u32)>>>;
 
+/// Hosts with the workflows of this folder as they are when a host starts or is told to look.
+fn test_host(folder: &Path) -> TestHost {
+    let folder = folder.to_owned();
+    TestHost::new().with(move |builder| builder.watch(false).workflows(&folder))
+}
+
 /// Every step gives its input, or 7 without one, and writes that it was made.
-fn host(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>, folder: &Path, journal: &Journal) -> HostBuilder {
-    let shared: Arc<dyn World> = world.clone();
-    let mut builder =
-        Host::builder().shared_world(shared).clock(clock.clone()).workers(2).watch(false).workflows(folder);
-    for name in
-        ["reserve", "price", "small", "review", "pack", "charge", "bill", "mail", "archive", "audit", "extra", "side"]
-    {
+fn with_journal(folder: &Path) -> (TestHost, Journal) {
+    let journal = Journal::default();
+    let names =
+        ["reserve", "price", "small", "review", "pack", "charge", "bill", "mail", "archive", "audit", "extra", "side"];
+    let test = names.into_iter().fold(test_host(folder), |test, name| {
         let journal = journal.clone();
-        builder = builder.step(name, move |context: StepContext, input: Value| {
-            let made = (context.idempotency_key(), context.name().to_owned(), context.attempt());
-            journal.lock().push(made);
+        test.step(name, move |context: StepContext, input: Value| {
+            journal.lock().push((context.idempotency_key(), context.name().to_owned(), context.attempt()));
             async move { Ok::<_, StepError>(if input.is_null() { Value::from(7) } else { input }) }
-        });
-    }
-    builder
-}
-
-/// Until nothing happens any more unless time goes on.
-async fn rests(world: &MemoryWorld, clock: &SimClock) -> Option<u64> {
-    loop {
-        match quiet(world, clock.now()) {
-            Quiet::Until(next) => return next,
-            Quiet::Busy => tokio::task::yield_now().await,
-        }
-    }
-}
-
-/// Lets time go on until nothing will ever happen by itself.
-async fn to_the_end(world: &MemoryWorld, clock: &SimClock) {
-    while let Some(next) = rests(world, clock).await {
-        clock.set(next);
-    }
+        })
+    });
+    (test, journal)
 }
 
 /// A run whose log is the beginning of another one's.

@@ -1,9 +1,7 @@
 //! Moves with a crash before and after every write.
 
-use std::sync::Arc;
-
-use durhai::{Host, MemoryWorld, Status};
-use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock, StepDoubles};
+use durhai::Status;
+use durhai_testkit::Fault;
 use durhai_world::Query;
 use serde_json::json;
 
@@ -19,13 +17,11 @@ async fn once(fault: Fault) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("order.rhai");
     std::fs::write(&path, OLD).unwrap();
-    let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
+    let test = test_host(folder.path());
+    let pulse = &test.pulse;
     let host = |fault: Fault| {
-        let shared: Arc<dyn World> = world.clone();
-        let connection = Arc::new(FaultWorld::new(shared, fault, pulse.clone()));
-        let doubles = StepDoubles::new(pulse.clone());
-        let builder = Host::builder().shared_world(connection.clone()).clock(clock.clone()).watch(false);
-        (connection, doubles.clone(), builder.workers(2).workflows(folder.path()).steps(doubles.source()))
+        let (connection, doubles) = (Arc::new(test.connect(fault)), test.doubles());
+        (connection.clone(), doubles.clone(), test.builder_on(connection).steps(doubles.source()))
     };
     // Both stand in the middle: `b` is under way, `x` has not come.
     let (_, doubles, builder) = host(Fault::Never);
@@ -52,7 +48,7 @@ async fn once(fault: Fault) -> u64 {
         connection.crash();
         second.shutdown().await;
     }
-    world.crash();
+    test.world.crash();
 
     let (_, doubles, builder) = host(Fault::Never);
     let last = builder.start().await.unwrap();
@@ -67,7 +63,7 @@ async fn once(fault: Fault) -> u64 {
         pulse.until(|| doubles.end(&format!("{id}/3"), None).then_some(()), || (what.clone(), id)).await;
         assert_eq!(run.output::<Value>().await.unwrap(), json!([1, [2, 9]]), "{what}");
         assert_eq!(run.status().await.unwrap(), Status::Completed);
-        assert_eq!(versions_in(&world, run.id()), [old.clone(), new.clone()], "{what}: moved once");
+        assert_eq!(versions_in(&test.world, run.id()), [old.clone(), new.clone()], "{what}: moved once");
     }
     assert!(doubles.begun().iter().all(|(key, _)| !key.ends_with("/1")), "{what}: what was done was made again");
     last.shutdown().await;

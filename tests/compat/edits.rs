@@ -2,11 +2,10 @@
 //! running it on, and where it does not fit by forcing it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use durhai::versions::CompatVerdict;
-use durhai::{Event, EventBody, Failure, Host, MemoryWorld, Query, RunError, Status, World};
-use durhai_testkit::{SimClock, events};
+use durhai::{Event, EventBody, Failure, Host, MemoryWorld, Millis, Query, RunError, Status, World};
+use durhai_testkit::events;
 use durhai_world::{Commit, Holder, Row, Write};
 use serde_json::json;
 
@@ -164,13 +163,13 @@ fn label(event: &Event) -> String {
 
 /// The log of a run of the base text from its start to its end.
 async fn whole_log(folder: &Path) -> Vec<Event> {
-    let (world, clock, journal) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Journal::default());
-    let host = host(&world, &clock, folder, &journal).start().await.unwrap();
+    let (test, _) = with_journal(folder);
+    let host = test.start().await;
     let run = host.run("order").id("whole").input(&5).start().await.unwrap();
-    to_the_end(&world, &clock).await;
+    test.until(Millis::MAX).await;
     assert_eq!(run.output::<i64>().await.unwrap(), 600);
     host.shutdown().await;
-    events(&*world, run.id())
+    test.log(run.id())
 }
 
 fn write(folder: &Path, file: &str, text: &str) {
@@ -186,11 +185,12 @@ async fn every_edit_against_a_run_stopped_at_every_event() {
         write(folder.path(), "order.rhai", BASE);
         write(folder.path(), "lib/money.rhai", MONEY);
         let log = whole_log(folder.path()).await;
-        let (world, clock, journal) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Journal::default());
+        let (test, journal) = with_journal(folder.path());
+        let world = &test.world;
         // One that takes nothing up: the runs stay where they are.
-        let still = host(&world, &clock, folder.path(), &journal).adopt(false).start().await.unwrap();
+        let still = test.builder().adopt(false).start().await.unwrap();
         let runs: Vec<_> =
-            (1..log.len()).map(|seq| (seq, stopped_at(&world, &log, seq, &format!("at-{seq}")))).collect();
+            (1..log.len()).map(|seq| (seq, stopped_at(world, &log, seq, &format!("at-{seq}")))).collect();
         let base = serving(&still, "order");
 
         let text = if edit.file == "order.rhai" { BASE } else { MONEY };
@@ -232,7 +232,7 @@ async fn every_edit_against_a_run_stopped_at_every_event() {
                 assert_eq!(found, cell, "{what}: {verdict}");
             }
         }
-        assert_eq!(world_events(&world, &runs), (1..log.len()).collect::<Vec<_>>(), "nothing was written");
+        assert_eq!(world_events(world, &runs), (1..log.len()).collect::<Vec<_>>(), "nothing was written");
         assert!(journal.lock().is_empty(), "nothing was started");
 
         // Those that fit move, the others do not.
@@ -243,15 +243,15 @@ async fn every_edit_against_a_run_stopped_at_every_event() {
         for (seq, run) in &runs {
             let fits = edit.cell(&log, *seq) == Cell::Fits;
             let wanted = if fits { vec![base.clone(), to.clone()] } else { vec![base.clone()] };
-            assert_eq!(versions_in(&world, run), wanted, "{} at event {seq}", edit.name);
+            assert_eq!(versions_in(world, run), wanted, "{} at event {seq}", edit.name);
             if !fits {
-                force(&world, run, &to);
+                force(world, run, &to);
             }
         }
 
         // All go on: those that moved end well, the forced ones come to what was said.
-        let host = host(&world, &clock, folder.path(), &journal).start().await.unwrap();
-        to_the_end(&world, &clock).await;
+        let host = test.start().await;
+        test.until(Millis::MAX).await;
         for (seq, run) in &runs {
             let what = format!("{} at event {seq} ({})", edit.name, label(&log[seq - 1]));
             ended(&host, run, &edit, edit.cell(&log, *seq), &what).await;

@@ -1,10 +1,5 @@
 //! Many runs that are checked against a save.
 
-use std::sync::Arc;
-
-use durhai::MemoryWorld;
-use durhai_testkit::SimClock;
-
 use super::*;
 
 const TEXT: &str = "const WORKFLOW = #{ on_reload: \"upgrade\" };\nlet n = 0;\nfor i in 0..3 { n += use_step(\"pack\", i); }\nwait_for(\"go\");\nn";
@@ -14,13 +9,13 @@ const TEXT: &str = "const WORKFLOW = #{ on_reload: \"upgrade\" };\nlet n = 0;\nf
 async fn a_thousand_runs_move() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("order.rhai"), TEXT).unwrap();
-    let (world, clock, journal) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Journal::default());
-    let host = host(&world, &clock, folder.path(), &journal).max_live_runs(500).start().await.unwrap();
+    let (test, journal) = with_journal(folder.path());
+    let host = test.builder().max_live_runs(500).start().await.unwrap();
     let mut runs = Vec::new();
     for n in 0..1_000 {
         runs.push(host.run("order").id(format!("run-{n}")).start().await.unwrap());
     }
-    rests(&world, &clock).await;
+    test.rests().await;
     std::fs::write(folder.path().join("order.rhai"), TEXT.replace("\nn", "\n-n")).unwrap();
     let reports = host.reload().await.unwrap();
     let report = compat_report(&reports);
@@ -30,7 +25,7 @@ async fn a_thousand_runs_move() {
     }
     for run in &runs {
         assert_eq!(run.output::<i64>().await.unwrap(), -3);
-        assert_eq!(versions_in(&world, run.id()).len(), 2);
+        assert_eq!(versions_in(&test.world, run.id()).len(), 2);
     }
     assert_eq!(journal.lock().len(), 3_000, "no step was made again");
     host.shutdown().await;
@@ -42,12 +37,12 @@ async fn a_newer_save_takes_the_place_of_the_one_being_checked() {
     let folder = tempfile::tempdir().unwrap();
     let pin = TEXT.replace("upgrade", "pin");
     std::fs::write(folder.path().join("order.rhai"), &pin).unwrap();
-    let (world, clock, journal) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Journal::default());
-    let host = host(&world, &clock, folder.path(), &journal).start().await.unwrap();
+    let (test, _) = with_journal(folder.path());
+    let host = test.start().await;
     for n in 0..300 {
         host.run("order").id(format!("run-{n}")).start().await.unwrap();
     }
-    rests(&world, &clock).await;
+    test.rests().await;
     // It spins: a check that is not stopped takes very long.
     let spins =
         pin.replace("\nn", "\nlet x = 0; while x < 100_000_000 { x += 1; }\nn").replace("wait_for(\"go\");", "");

@@ -1,9 +1,6 @@
 //! What `on_reload` decides.
 
-use std::sync::Arc;
-
-use durhai::{HostError, MemoryWorld, Status};
-use durhai_testkit::SimClock;
+use durhai::{HostError, Status};
 use serde_json::json;
 
 use super::*;
@@ -18,23 +15,21 @@ const OLD: &str =
 const NEW: &str =
     "let a = use_step(\"reserve\", input);\nwait_for(\"go\");\nlet b = use_step(\"bill\", a);\nwait_for(\"on\");\n[b]";
 
-struct Scene {
+struct Setup {
     folder: tempfile::TempDir,
-    world: Arc<MemoryWorld>,
-    clock: Arc<SimClock>,
-    journal: Journal,
+    test: TestHost,
 }
 
-impl Scene {
+impl Setup {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("order.rhai"), OLD).unwrap();
-        let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-        Scene { folder, world, clock, journal: Journal::default() }
+        let (test, _) = with_journal(folder.path());
+        Setup { folder, test }
     }
 
     async fn host(&self) -> Host {
-        host(&self.world, &self.clock, self.folder.path(), &self.journal).start().await.unwrap()
+        self.test.start().await
     }
 
     fn save(&self, text: &str) {
@@ -46,14 +41,14 @@ impl Scene {
         for id in ["early", "late"] {
             host.run("order").id(id).input(&3).start().await.unwrap();
         }
-        rests(&self.world, &self.clock).await;
+        self.test.rests().await;
         host.get("late").await.unwrap().signal("go", &()).await.unwrap();
-        rests(&self.world, &self.clock).await;
+        self.test.rests().await;
         rest_of(host, "late", 7).await;
     }
 
     fn versions(&self, run: &str) -> usize {
-        versions_in(&self.world, &RunId::new(run).unwrap()).len()
+        versions_in(&self.test.world, &RunId::new(run).unwrap()).len()
     }
 }
 
@@ -73,11 +68,11 @@ async fn end(host: &Host, run: &str) -> Value {
 
 #[tokio::test]
 async fn pin_serves_at_once_and_leaves_the_runs_where_they_are() {
-    let scene = Scene::new();
-    let host = scene.host().await;
-    scene.two(&host).await;
+    let setup = Setup::new();
+    let host = setup.host().await;
+    setup.two(&host).await;
     let old = serving(&host, "order");
-    scene.save(&text("pin", NEW));
+    setup.save(&text("pin", NEW));
     let reports = host.reload().await.unwrap();
     let report = compat_report(&reports);
     assert_eq!((report.live, report.compatible, report.diverging, report.moved), (2, 1, 1, 0));
@@ -100,20 +95,20 @@ async fn pin_serves_at_once_and_leaves_the_runs_where_they_are() {
         (end(&host, "fresh").await, end(&host, "early").await, end(&host, "late").await),
         (json!([3]), json!(3), json!(3))
     );
-    assert_eq!((scene.versions("early"), scene.versions("late")), (1, 1));
+    assert_eq!((setup.versions("early"), setup.versions("late")), (1, 1));
     host.shutdown().await;
 }
 
 #[tokio::test]
 async fn upgrade_moves_those_that_fit() {
-    let scene = Scene::new();
-    let host = scene.host().await;
-    scene.two(&host).await;
-    scene.save(&text("upgrade", NEW));
+    let setup = Setup::new();
+    let host = setup.host().await;
+    setup.two(&host).await;
+    setup.save(&text("upgrade", NEW));
     let reports = host.reload().await.unwrap();
     let report = compat_report(&reports);
     assert_eq!((report.live, report.compatible, report.diverging, report.moved, report.served), (2, 1, 1, 1, true));
-    assert_eq!((scene.versions("early"), scene.versions("late")), (2, 1));
+    assert_eq!((setup.versions("early"), setup.versions("late")), (2, 1));
     assert_eq!(host.get("early").await.unwrap().view().await.unwrap().version, serving(&host, "order"));
     assert_eq!((end(&host, "early").await, end(&host, "late").await), (json!([3]), json!(3)));
     host.shutdown().await;
@@ -121,11 +116,11 @@ async fn upgrade_moves_those_that_fit() {
 
 #[tokio::test]
 async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() {
-    let scene = Scene::new();
-    let host = scene.host().await;
-    scene.two(&host).await;
+    let setup = Setup::new();
+    let host = setup.host().await;
+    setup.two(&host).await;
     let old = serving(&host, "order");
-    scene.save(&text("refuse", NEW));
+    setup.save(&text("refuse", NEW));
     let reports = host.reload().await.unwrap();
     assert!(!compat_report(&reports).served);
     assert!(matches!(reports.last(), Some(Report::Broken { error, .. }) if error.contains("late")), "{reports:?}");
@@ -143,9 +138,9 @@ async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() 
     assert_ne!(serving(&host, "order"), old);
     assert_eq!(host.workflows()[0].error, None);
     // A text that goes back to what serves is not checked.
-    scene.save(&text("refuse", "use_step(\"mail\")"));
+    setup.save(&text("refuse", "use_step(\"mail\")"));
     assert!(!compat_report(&host.reload().await.unwrap()).served);
-    scene.save(&text("refuse", NEW));
+    setup.save(&text("refuse", NEW));
     assert!(host.workflows()[0].error.is_some());
     let reports = host.reload().await.unwrap();
     assert!(matches!(reports.as_slice(), [Report::Loaded { .. }]), "{reports:?}");
@@ -155,23 +150,23 @@ async fn refuse_lets_the_old_version_serve_until_the_run_in_its_way_has_ended() 
 
 #[tokio::test]
 async fn a_text_that_changed_while_the_host_was_down_is_checked_too() {
-    let scene = Scene::new();
-    let host = scene.host().await;
-    scene.two(&host).await;
+    let setup = Setup::new();
+    let host = setup.host().await;
+    setup.two(&host).await;
     let old = serving(&host, "order");
     host.shutdown().await;
-    scene.save(&text("refuse", NEW));
-    let host = scene.host().await;
+    setup.save(&text("refuse", NEW));
+    let host = setup.host().await;
     assert_eq!(serving(&host, "order"), old, "what served goes on serving");
     host.reload().await.unwrap();
     assert_eq!(serving(&host, "order"), old);
     assert!(!host.compat_report("order").await.unwrap().unwrap().served);
     host.shutdown().await;
-    scene.save(&text("upgrade", NEW));
-    let host = scene.host().await;
+    setup.save(&text("upgrade", NEW));
+    let host = setup.host().await;
     host.reload().await.unwrap();
     assert_ne!(serving(&host, "order"), old);
-    assert_eq!((scene.versions("early"), scene.versions("late")), (2, 1));
+    assert_eq!((setup.versions("early"), setup.versions("late")), (2, 1));
     assert_eq!(end(&host, "early").await, json!([3]));
     host.shutdown().await;
 }
@@ -179,16 +174,16 @@ async fn a_text_that_changed_while_the_host_was_down_is_checked_too() {
 #[tokio::test]
 async fn another_standard_library_is_another_version() {
     // The same text under another digest: what a host with an older library has left.
-    let scene = Scene::new();
-    let host = scene.host().await;
-    scene.two(&host).await;
+    let setup = Setup::new();
+    let host = setup.host().await;
+    setup.two(&host).await;
     let now = serving(&host, "order");
     host.shutdown().await;
     let older = Version::from_digest(&"0".repeat(64));
-    let text = scene.world.program(&now).unwrap().unwrap();
-    scene.world.put_program(&older, &text).unwrap();
-    scene.world.put_meta("serving/order", older.as_str().as_bytes()).unwrap();
-    let host = scene.host().await;
+    let text = setup.test.world.program(&now).unwrap().unwrap();
+    setup.test.world.put_program(&older, &text).unwrap();
+    setup.test.world.put_meta("serving/order", older.as_str().as_bytes()).unwrap();
+    let host = setup.host().await;
     host.reload().await.unwrap();
     let report = host.compat_report("order").await.unwrap().unwrap();
     assert_eq!((report.from, report.to), (Some(older), now));
@@ -198,19 +193,19 @@ async fn another_standard_library_is_another_version() {
 
 #[tokio::test]
 async fn a_run_that_diverged_goes_on_when_a_text_fits_again() {
-    let scene = Scene::new();
-    let host = scene.host().await;
-    scene.two(&host).await;
+    let setup = Setup::new();
+    let host = setup.host().await;
+    setup.two(&host).await;
     host.shutdown().await;
     // Its row is set to a text that does not fit: it parks.
-    std::fs::write(scene.folder.path().join("order.rhai"), text("pin", NEW)).unwrap();
-    let host = scene.host().await;
+    std::fs::write(setup.folder.path().join("order.rhai"), text("pin", NEW)).unwrap();
+    let host = setup.host().await;
     host.reload().await.unwrap();
     let to = serving(&host, "order");
     host.shutdown().await;
     let late = RunId::new("late").unwrap();
-    super::edits::force(&scene.world, &late, &to);
-    let host = scene.host().await;
+    super::edits::force(&setup.test.world, &late, &to);
+    let host = setup.host().await;
     let run = host.get("late").await.unwrap();
     run.signal("on", &()).await.unwrap();
     while run.status().await.unwrap() != Status::Parked {
@@ -222,7 +217,7 @@ async fn a_run_that_diverged_goes_on_when_a_text_fits_again() {
     let same = run.migrate(None, false).await.unwrap();
     assert!(!same.moved && !same.verdict.is_compatible(), "{same:?}");
     assert_eq!(run.status().await.unwrap(), Status::Parked);
-    scene.save(&text("upgrade", &OLD.replace("\nb", "\n[b, b]")));
+    setup.save(&text("upgrade", &OLD.replace("\nb", "\n[b, b]")));
     let reports = host.reload().await.unwrap();
     assert_eq!((compat_report(&reports).compatible, compat_report(&reports).moved), (2, 2));
     assert_eq!(run.output::<Value>().await.unwrap(), json!([3, 3]));
