@@ -5,18 +5,14 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use durhai::clock::Clock;
-use durhai::{
-    Event, FailureKind, Host, HostBuilder, HostError, MemoryWorld, RunError, SledWorld, StepContext, StepError, Value,
-    World, WorldError,
-};
-use durhai_testkit::{Quiet, START, SimClock, quiet};
+use durhai::clock::SystemClock;
+use durhai::{Event, FailureKind, HostError, RunError, SledWorld, StepContext, StepError, Value, WorldError};
+use durhai_testkit::{START, TestHost};
 use serde_json::json;
 
-fn host() -> HostBuilder {
-    Host::builder()
-        .workers(2)
-        .step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) })
+fn test_host() -> TestHost {
+    TestHost::new()
+        .echo()
         .step("big", |_: StepContext, bytes: usize| async move { Ok::<_, StepError>("x".repeat(bytes)) })
         .step("deep", |_: StepContext, levels: usize| async move { Ok::<_, StepError>(nested(levels)) })
         .step("number", |_: StepContext, n: i64| async move { Ok::<_, StepError>(n) })
@@ -65,7 +61,7 @@ async fn scripts_that_are_wrong() {
         ("9_223_372_036_854_775_807 + 1", FailureKind::Script, &["overflow"]),
         ("import \"../secret\" as s; 1", FailureKind::Script, &[]),
     ];
-    let mut builder = host().script_operations(2_000_000);
+    let mut builder = test_host().builder().script_operations(2_000_000);
     for (at, (script, ..)) in table.iter().enumerate() {
         builder = builder.workflow(format!("bad-{at}"), *script);
     }
@@ -116,7 +112,7 @@ async fn texts_that_do_not_compile() {
         ("", &[]),
     ];
     for (text, parts) in table {
-        let host = host().workflow("broken", *text).start().await.unwrap();
+        let host = test_host().workflow("broken", *text).start().await;
         let started = host.run("broken").start().await;
         if parts.is_empty() {
             assert_eq!(started.unwrap().output::<Value>().await.unwrap(), Value::Null);
@@ -133,7 +129,7 @@ async fn texts_that_do_not_compile() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payloads_from_outside() {
-    let host = host().workflow("wait", "wait_for(\"go\")").start().await.unwrap();
+    let host = test_host().workflow("wait", "wait_for(\"go\")").start().await;
     let big = "x".repeat(10_000_000);
     let Err(HostError::Invalid(text)) = host.run("good").input(&big).start().await else { panic!("it starts") };
     assert!(text.contains("the input has 10000002 bytes") && text.contains("2097152"), "{text}");
@@ -181,8 +177,9 @@ impl serde::Serialize for Odd {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_spins_holds_nobody_up() {
     // One worker: the spinning script and the good ones share it.
-    let host = host().workers(1).workflow("spin", "let n = 0; loop { n += 1; }").script_operations(30_000_000);
-    let host = host.workflow("nap", "sleep(0.02); 5").start().await.unwrap();
+    let test = test_host().workers(1).workflow("spin", "let n = 0; loop { n += 1; }").workflow("nap", "sleep(0.02); 5");
+    let builder = test.builder().clock(Arc::new(SystemClock)).script_operations(30_000_000);
+    let host = builder.start().await.unwrap();
     let spinning = host.run("spin").start().await.unwrap();
     for _ in 0..5 {
         assert_eq!(host.run("good").start().await.unwrap().output::<i64>().await.unwrap(), 3);
@@ -198,35 +195,27 @@ async fn a_script_that_spins_holds_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_back() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let shared: Arc<dyn World> = world.clone();
-    let build = || host().shared_world(shared.clone()).clock(clock.clone());
     let script = "let a = now(); sleep(\"1h\"); let b = now(); use_step(\"echo\"); sleep(\"1h\"); [b - a, now() - b]";
-    let first = build().workflow("w", script).start().await.unwrap();
+    let test = test_host().workflow("w", script);
+    let first = test.start().await;
     let run = first.run("w").id("back").start().await.unwrap();
-    settle(&world, &clock).await;
-    clock.advance(3_600_000);
-    settle(&world, &clock).await;
+    test.rests().await;
+    test.clock.advance(3_600_000);
+    test.rests().await;
     // Two days back, while it waits, and over a restart.
-    clock.set(START - 2 * 86_400_000);
+    test.clock.set(START - 2 * 86_400_000);
     let other = first.run("good").start().await.unwrap();
     assert_eq!(other.output::<i64>().await.unwrap(), 3, "others go on");
     first.shutdown().await;
-    let second = build().workflow("w", script).start().await.unwrap();
+    let second = test.start().await;
     let run = second.get(run.id().as_str()).await.unwrap();
     assert!(!run.status().await.unwrap().is_terminal());
-    clock.set(START + 7_200_000);
+    test.clock.set(START + 7_200_000);
     assert_eq!(run.output::<Value>().await.unwrap(), json!([3_600_000, 3_600_000]));
     let events: Vec<Event> = run.events(1, 100).await.unwrap();
     assert!(events.is_sorted_by_key(|event| event.at), "{events:?}");
     assert_eq!(second.doctor().await.unwrap().findings, []);
     second.shutdown().await;
-}
-
-async fn settle(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>) {
-    while quiet(&**world, clock.now()) == Quiet::Busy {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Opens a store; the threads of the one before may hold it a little longer.
@@ -242,7 +231,7 @@ fn open(folder: &Path) -> Result<SledWorld, WorldError> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hosts_on_one_folder() {
     let folder = tempfile::TempDir::new().unwrap();
-    let first = host().world(SledWorld::open(folder.path()).unwrap()).start().await.unwrap();
+    let first = test_host().builder_on(Arc::new(SledWorld::open(folder.path()).unwrap())).start().await.unwrap();
     let Err(WorldError::Locked(text)) = SledWorld::open(folder.path()) else { panic!("it opens") };
     assert!(text.contains(&folder.path().display().to_string()) && text.contains("process"), "{text}");
     assert_eq!(first.run("good").start().await.unwrap().output::<i64>().await.unwrap(), 3);
@@ -252,7 +241,7 @@ async fn two_hosts_on_one_folder() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_damaged_is_said_to_be() {
     let folder = tempfile::TempDir::new().unwrap();
-    let first = host().world(SledWorld::open(folder.path()).unwrap()).start().await.unwrap();
+    let first = test_host().builder_on(Arc::new(SledWorld::open(folder.path()).unwrap())).start().await.unwrap();
     for n in 0..40 {
         first.run("good").id(format!("run-{n}")).start().await.unwrap().wait().await.unwrap();
     }
@@ -287,7 +276,7 @@ async fn a_store_that_is_damaged_is_said_to_be() {
                 said += 1;
             }
             Ok(world) => {
-                let second = host().world(world).start().await.unwrap();
+                let second = test_host().builder_on(Arc::new(world)).start().await.unwrap();
                 let findings = second.doctor().await;
                 let mut whole = 0;
                 for n in 0..40 {
@@ -313,7 +302,7 @@ async fn a_store_that_is_damaged_is_said_to_be() {
 async fn a_host_that_died_while_sled_made_a_snapshot() {
     for content in [&b""[..], b"half"] {
         let folder = tempfile::TempDir::new().unwrap();
-        let first = host().world(SledWorld::open(folder.path()).unwrap()).start().await.unwrap();
+        let first = test_host().builder_on(Arc::new(SledWorld::open(folder.path()).unwrap())).start().await.unwrap();
         first.run("good").id("kept").start().await.unwrap().wait().await.unwrap();
         first.shutdown().await;
         drop(first);
@@ -328,7 +317,7 @@ async fn a_host_that_died_while_sled_made_a_snapshot() {
             fs::copy(file, &to).unwrap();
         }
         fs::write(copy.path().join("sled/snap.00000000FFFFFFFF.generating"), content).unwrap();
-        let second = host().world(SledWorld::open(copy.path()).unwrap()).start().await.unwrap();
+        let second = test_host().builder_on(Arc::new(SledWorld::open(copy.path()).unwrap())).start().await.unwrap();
         assert_eq!(second.get("kept").await.unwrap().output::<i64>().await.unwrap(), 3);
         second.shutdown().await;
     }
@@ -390,7 +379,8 @@ async fn a_full_disk() {
 
     // With more room it goes on where it was.
     disk.remount("size=64m");
-    let second = host().workflow("grows", GROWS).world(open(disk.0.path()).unwrap()).start().await.unwrap();
+    let second =
+        test_host().workflow("grows", GROWS).builder_on(Arc::new(open(disk.0.path()).unwrap())).start().await.unwrap();
     let run = second.get("grows").await.unwrap();
     assert_eq!(run.output::<i64>().await.unwrap(), 8_000_000);
     assert_eq!(second.doctor().await.unwrap().findings, []);
@@ -401,7 +391,7 @@ async fn a_full_disk() {
 async fn fills_its_disk() {
     let Some(folder) = std::env::var_os(FULL) else { return };
     let world = SledWorld::open(Path::new(&folder)).unwrap();
-    let host = host().workflow("grows", GROWS).world(world).start().await.unwrap();
+    let host = test_host().workflow("grows", GROWS).builder_on(Arc::new(world)).start().await.unwrap();
     let started = host.run("grows").id("grows").start().await.unwrap();
     let error = started.output::<i64>().await.unwrap_err();
     let RunError::Host(HostError::World(error)) = error else { panic!("{error:?}") };
@@ -418,7 +408,7 @@ async fn fills_its_disk() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_folder() {
     let Some(disk) = Disk::new("16m") else { return };
-    let first = host().world(SledWorld::open(disk.0.path()).unwrap()).start().await.unwrap();
+    let first = test_host().builder_on(Arc::new(SledWorld::open(disk.0.path()).unwrap())).start().await.unwrap();
     first.run("good").id("kept").start().await.unwrap().wait().await.unwrap();
     first.shutdown().await;
     drop(first);
@@ -432,7 +422,7 @@ async fn a_read_only_folder() {
     assert!(text.contains(&disk.0.path().display().to_string()), "{text}");
     assert!(text.to_lowercase().contains("read-only"), "{text}");
     disk.remount("rw");
-    let second = host().world(open(disk.0.path()).unwrap()).start().await.unwrap();
+    let second = test_host().builder_on(Arc::new(open(disk.0.path()).unwrap())).start().await.unwrap();
     assert_eq!(second.get("kept").await.unwrap().output::<i64>().await.unwrap(), 3);
     second.shutdown().await;
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use durhai::archive::repair;
 use durhai::world::Record;
-use durhai::{Host, HostBuilder, MemoryWorld, RunId, Status, StepContext, StepError, Value, World};
-use durhai_testkit::SimClock;
+use durhai::{MemoryWorld, RunId, Status, World};
+use durhai_testkit::TestHost;
 
 const PARENT: &str = r#"
     emit(1);
@@ -17,15 +17,8 @@ const PARENT: &str = r#"
     a + b + c
 "#;
 
-fn builder(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>) -> HostBuilder {
-    let shared: Arc<dyn World> = world.clone();
-    Host::builder()
-        .shared_world(shared)
-        .clock(clock.clone())
-        .workers(1)
-        .step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) })
-        .workflow("parent", PARENT)
-        .workflow("child", "use_step(\"echo\", input)")
+fn test_host() -> TestHost {
+    TestHost::new().workers(1).echo().workflow("parent", PARENT).workflow("child", "use_step(\"echo\", input)")
 }
 
 fn records(world: &dyn World) -> Vec<Record> {
@@ -47,26 +40,20 @@ fn restored(records: Vec<Record>) -> Arc<MemoryWorld> {
 }
 
 /// A world with a run that waits for a signal, its child that has ended, and a run that has ended.
-async fn sample(clock: &Arc<SimClock>) -> Vec<Record> {
-    let world = Arc::new(MemoryWorld::new());
-    let host = builder(&world, clock).start().await.unwrap();
+async fn sample() -> Vec<Record> {
+    let test = test_host();
+    let host = test.start().await;
     let over = host.run("child").id("over").input(&5).start().await.unwrap();
     assert_eq!(over.output::<i64>().await.unwrap(), 5);
-    let live = host.run("parent").id("live").start().await.unwrap();
-    loop {
-        let view = live.view().await.unwrap();
-        if view.waiting_for.iter().any(|wait| wait["kind"] == "signal") {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+    host.run("parent").id("live").start().await.unwrap();
+    test.rests().await;
     host.shutdown().await;
-    assert_eq!(host_findings(&world, clock).await, [""; 0]);
-    records(&*world)
+    assert_eq!(host_findings(&test.world).await, [""; 0]);
+    records(&*test.world)
 }
 
-async fn host_findings(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>) -> Vec<String> {
-    let host = builder(world, clock).adopt(false).start().await.unwrap();
+async fn host_findings(world: &Arc<MemoryWorld>) -> Vec<String> {
+    let host = test_host().builder_on(world.clone()).adopt(false).start().await.unwrap();
     let diagnosis = host.doctor().await.unwrap();
     host.shutdown().await;
     diagnosis.findings.into_iter().map(|damage| format!("{:?}: {}", damage.run, damage.what)).collect()
@@ -230,8 +217,7 @@ const CASES: &[(&str, Break, &str, Status)] = &[
 
 #[tokio::test]
 async fn damage_is_seen_and_mended() {
-    let clock = Arc::new(SimClock::new());
-    let sound = sample(&clock).await;
+    let sound = sample().await;
     for (what, damage, wanted, status) in CASES {
         let mut records = sound.clone();
         damage(&mut records);
@@ -248,11 +234,11 @@ async fn damage_is_seen_and_mended() {
         let text = String::from_utf8(aside).unwrap();
         assert_eq!(text.lines().count() as u64, repaired.set_aside + 2, "{what}: {text}");
         // What can be mended is.
-        let left: Vec<_> = host_findings(&to, &clock).await;
+        let left: Vec<_> = host_findings(&to).await;
         let hopeless = repaired.findings.iter().filter(|damage| !damage.mendable).count();
         assert!(left.len() <= hopeless, "{what}: {left:#?} {said:#?}");
         if *status == Status::Waiting && hopeless == 0 {
-            let host = builder(&to, &clock).start().await.unwrap();
+            let host = test_host().builder_on(to.clone()).start().await.unwrap();
             let run = host.get("live").await.unwrap();
             run.signal("go", &4).await.unwrap();
             assert_eq!(run.output::<i64>().await.unwrap(), 7, "{what}");
@@ -263,17 +249,16 @@ async fn damage_is_seen_and_mended() {
 
 #[tokio::test]
 async fn the_sound_part_of_a_damaged_log_stays_and_goes_on() {
-    let clock = Arc::new(SimClock::new());
-    let mut records = sample(&clock).await;
+    let mut records = sample().await;
     event(&mut records, "live", "\"type\":\"child_completed\"", "\"type\":\"x\"");
     let damaged = restored(records);
-    let found = host_findings(&damaged, &clock).await;
+    let found = host_findings(&damaged).await;
     assert!(found.iter().any(|line| line.contains("live") && line.contains("are sound")), "{found:#?}");
     let to = Arc::new(MemoryWorld::new());
     let mut aside = Vec::new();
     repair(&*damaged, &*to, &mut aside).unwrap();
     assert!(String::from_utf8(aside).unwrap().contains("\\\"type\\\":\\\"x\\\""), "what was cut off is there to read");
-    let host = builder(&to, &clock).start().await.unwrap();
+    let host = test_host().builder_on(to).start().await.unwrap();
     let run = host.get("live").await.unwrap();
     let view = run.view().await.unwrap();
     assert_eq!(view.status, Status::Parked);
@@ -288,8 +273,7 @@ async fn the_sound_part_of_a_damaged_log_stays_and_goes_on() {
 
 #[tokio::test]
 async fn nothing_is_found_while_runs_go_on() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(&world, &clock).start().await.unwrap();
+    let host = test_host().start().await;
     for n in 0..40 {
         let run = host.run("parent").id(format!("r{n}")).start().await.unwrap();
         run.signal("go", &1).await.unwrap();
@@ -307,8 +291,7 @@ async fn nothing_is_found_while_runs_go_on() {
 #[tokio::test]
 async fn stores_that_are_damaged_anyhow() {
     let given = std::env::var("DURHAI_SEED").ok().and_then(|text| text.parse::<u64>().ok());
-    let clock = Arc::new(SimClock::new());
-    let sound = sample(&clock).await;
+    let sound = sample().await;
     let folder = tempfile::TempDir::new().unwrap();
     let (mut whole, mut seen) = (0, 0);
     for seed in given.map_or(0..40, |seed| seed..seed + 1) {
@@ -328,9 +311,7 @@ async fn stores_that_are_damaged_anyhow() {
         let mut left = Vec::new();
         to.verify(&mut |line| left.push(line)).unwrap();
         assert_eq!(left, [""; 0], "{seed}: {what}");
-        let to: Arc<dyn World> = Arc::new(to);
-        let memory = Arc::new(MemoryWorld::new());
-        let host = builder(&memory, &clock).shared_world(to).start().await.unwrap();
+        let host = test_host().builder_on(Arc::new(to)).start().await.unwrap();
         let hopeless = repaired.findings.iter().filter(|damage| !damage.mendable).count();
         let findings = host.doctor().await.unwrap().findings;
         assert!(findings.len() <= hopeless, "{seed}: {what}: {findings:#?}\n{:#?}", repaired.findings);

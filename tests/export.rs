@@ -7,9 +7,9 @@ mod imports;
 use std::io::Write;
 use std::sync::Arc;
 
+use durhai::Run;
 use durhai::archive::ExportOptions;
-use durhai::{Host, HostBuilder, MemoryWorld, Run, StepContext, StepError, Value, World};
-use durhai_testkit::SimClock;
+use durhai_testkit::TestHost;
 use parking_lot::Mutex;
 
 /// Written to by a host, read by a test.
@@ -51,15 +51,8 @@ pub const PARENT: &str = r#"
 
 const CHILD: &str = r#"use_step("echo", input.n) + 1"#;
 
-pub fn builder(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>) -> HostBuilder {
-    let shared: Arc<dyn World> = world.clone();
-    Host::builder()
-        .shared_world(shared)
-        .clock(clock.clone())
-        .workers(2)
-        .step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) })
-        .workflow("parent", PARENT)
-        .workflow("child", CHILD)
+fn test_host() -> TestHost {
+    TestHost::new().echo().workflow("parent", PARENT).workflow("child", CHILD)
 }
 
 pub async fn exported(run: &Run, options: ExportOptions) -> Vec<u8> {
@@ -68,16 +61,4 @@ pub async fn exported(run: &Run, options: ExportOptions) -> Vec<u8> {
     let bytes = page.bytes();
     assert!(summary.bytes < bytes.len() as u64 && summary.runs > 0, "{summary:?}");
     bytes
-}
-
-/// Waits until the run waits for a signal, and the world knows it.
-pub async fn until_waiting(run: &Run) {
-    for _ in 0..10_000 {
-        let view = run.view().await.unwrap();
-        if view.status == durhai::Status::Waiting && view.waiting_for.iter().any(|wait| wait["kind"] == "signal") {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
-    panic!("{:#?}", run.view().await.unwrap());
 }

@@ -1,14 +1,13 @@
 //! Messages count when they are applied: what was acknowledged reaches the run, its successor, or the one that tries it
 //! again, however many came at once and wherever the run ended among them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use durhai::view::HookRequest;
-use durhai::{Host, HostBuilder, HostError, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
+use durhai::{Host, HostError, Limits, Run, Status, StepContext, StepError, Value};
 use durhai_core::FailureKind;
-use durhai_testkit::{PATIENCE, SimClock};
+use durhai_testkit::{PATIENCE, TestHost};
 use serde_json::json;
 
 /// Takes five, one a run.
@@ -110,42 +109,31 @@ const TEXTS: [(&str, &str); 16] = [
 /// What the step `flaky` needs.
 static MENDED: AtomicBool = AtomicBool::new(false);
 
-fn host(world: &Arc<dyn World>, clock: &Arc<SimClock>) -> HostBuilder {
+fn test_host() -> TestHost {
     let limits = Limits { log_lines: 1_000, ..Limits::default() };
-    let builder = Host::builder().shared_world(world.clone()).clock(clock.clone()).workers(1).limits(limits);
-    let builder = builder.step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) });
-    let builder = builder.step("flaky", |_: StepContext, input: Value| async move {
-        if MENDED.load(Ordering::SeqCst) { Ok(input) } else { Err(StepError::fatal("not today")) }
-    });
-    TEXTS.iter().fold(builder, |builder, (name, text)| builder.workflow(*name, *text))
-}
-
-fn new() -> (Arc<dyn World>, Arc<SimClock>) {
-    (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()))
+    let test = TestHost::new().workers(1).with(move |builder| builder.limits(limits.clone())).echo();
+    let test =
+        test.step(
+            "flaky",
+            async |_: StepContext, input: Value| {
+                if MENDED.load(Ordering::SeqCst) { Ok(input) } else { Err(StepError::fatal("not today")) }
+            },
+        );
+    TEXTS.iter().fold(test, |test, (name, text)| test.workflow(*name, *text))
 }
 
 /// A host that takes up nothing: what is sent through it lies in the inbox.
-async fn sender(world: &Arc<dyn World>, clock: &Arc<SimClock>) -> Host {
-    host(world, clock).adopt(false).start().await.unwrap()
+async fn sender(test: &TestHost) -> Host {
+    test.builder().adopt(false).start().await.unwrap()
 }
 
 /// Starts a run, and stops its host once the run waits.
-async fn begun(world: &Arc<dyn World>, clock: &Arc<SimClock>, workflow: &str, input: Value) -> String {
-    let host = host(world, clock).start().await.unwrap();
+async fn begun(test: &TestHost, workflow: &str, input: Value) -> String {
+    let host = test.start().await;
     let run = host.run(workflow).id("run").input(&input).start().await.unwrap();
-    waits(&run).await;
+    test.rests().await;
     host.shutdown().await;
     run.id().to_string()
-}
-
-/// Until it waits for something from outside.
-async fn waits(run: &Run) {
-    let waits = async {
-        while !matches!(run.status().await.unwrap(), Status::Waiting | Status::Suspended) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waits).await.expect("it comes to wait");
 }
 
 async fn output(run: &Run) -> Value {
@@ -154,22 +142,22 @@ async fn output(run: &Run) -> Value {
 
 #[tokio::test]
 async fn signals_behind_the_end_of_a_run_go_to_its_successors_in_order() {
-    let (world, clock) = new();
-    let run = begun(&world, &clock, "collect", json!({ "got": [] })).await;
-    let down = sender(&world, &clock).await;
+    let test = test_host();
+    let run = begun(&test, "collect", json!({ "got": [] })).await;
+    let down = sender(&test).await;
     for n in 0..5 {
         down.get(&run).await.unwrap().signal("m", &n).await.unwrap();
     }
     down.shutdown().await;
-    let host = host(&world, &clock).start().await.unwrap();
+    let host = test.start().await;
     assert_eq!(output(&host.get(&run).await.unwrap()).await, json!([0, 1, 2, 3, 4]));
     host.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_senders_lose_nothing_while_the_run_goes_on_as_others() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let mut got = Vec::new();
     for round in 0..8 {
         let run = host.run("collect").id(format!("run-{round}")).input(&json!({ "got": [] })).start().await.unwrap();
@@ -201,9 +189,9 @@ async fn futures_join<T: Send + 'static>(all: Vec<impl Future<Output = T> + Send
 async fn what_ends_a_run_ends_the_chain_it_became() {
     for terminate in [false, true] {
         for before in 0..4 {
-            let (world, clock) = new();
-            let run = begun(&world, &clock, "collect", json!({ "got": [] })).await;
-            let down = sender(&world, &clock).await;
+            let test = test_host();
+            let run = begun(&test, "collect", json!({ "got": [] })).await;
+            let down = sender(&test).await;
             let to = down.get(&run).await.unwrap();
             for n in 0..before {
                 to.signal("m", &n).await.unwrap();
@@ -216,7 +204,7 @@ async fn what_ends_a_run_ends_the_chain_it_became() {
                 to.signal("m", &n).await.unwrap();
             }
             down.shutdown().await;
-            let host = host(&world, &clock).start().await.unwrap();
+            let host = test.start().await;
             let view =
                 tokio::time::timeout(PATIENCE, host.get(&run).await.unwrap().wait()).await.expect("it ends").unwrap();
             match terminate {
@@ -239,9 +227,9 @@ fn request(body: &Value) -> HookRequest {
 #[tokio::test]
 async fn payloads_for_a_token_reach_whichever_hook_has_it_next() {
     // In the next run of the chain.
-    let (world, clock) = new();
-    let run = begun(&world, &clock, "hooked", json!({ "got": [] })).await;
-    let down = sender(&world, &clock).await;
+    let test = test_host();
+    let run = begun(&test, "hooked", json!({ "got": [] })).await;
+    let down = sender(&test).await;
     for n in 0..5 {
         let id = format!("id-{n}");
         down.deliver_hook("orders", request(&json!(n)), Some(&id)).await.unwrap();
@@ -249,19 +237,19 @@ async fn payloads_for_a_token_reach_whichever_hook_has_it_next() {
         down.deliver_hook("orders", request(&json!(n)), Some(&id)).await.unwrap();
     }
     down.shutdown().await;
-    let host_ = host(&world, &clock).start().await.unwrap();
-    assert_eq!(output(&host_.get(&run).await.unwrap()).await, json!([0, 1, 2, 3, 4]));
-    host_.shutdown().await;
+    let host = test.start().await;
+    assert_eq!(output(&host.get(&run).await.unwrap()).await, json!([0, 1, 2, 3, 4]));
+    host.shutdown().await;
 
     // In the next hook of the same run.
-    let (world, clock) = new();
-    let run = begun(&world, &clock, "closes", Value::Null).await;
-    let down = sender(&world, &clock).await;
+    let test = test_host();
+    let run = begun(&test, "closes", Value::Null).await;
+    let down = sender(&test).await;
     for n in 0..3 {
         down.deliver_hook("again", request(&json!(n)), None).await.unwrap();
     }
     down.shutdown().await;
-    let host = host(&world, &clock).start().await.unwrap();
+    let host = test.start().await;
     let run = host.get(&run).await.unwrap();
     assert_eq!(output(&run).await, json!([0, 1, 2]));
     let view = run.replay(Default::default()).await.unwrap();
@@ -271,16 +259,16 @@ async fn payloads_for_a_token_reach_whichever_hook_has_it_next() {
 
 #[tokio::test]
 async fn an_answer_is_for_the_question_of_its_run() {
-    let (world, clock) = new();
-    let run = begun(&world, &clock, "asks", json!(1)).await;
-    let down = sender(&world, &clock).await;
+    let test = test_host();
+    let run = begun(&test, "asks", json!(1)).await;
+    let down = sender(&test).await;
     let to = down.get(&run).await.unwrap();
     // The hour is over before anybody answers, and the answer lies in the inbox when the run goes on as another.
     to.signal("on", &Value::Null).await.unwrap();
-    clock.advance(3_600_001);
+    test.clock.advance(3_600_001);
     to.resume(Some("q"), &"late").await.unwrap();
     down.shutdown().await;
-    let host = host(&world, &clock).start().await.unwrap();
+    let host = test.start().await;
     let next = async {
         loop {
             let asked = host.get(&run).await.unwrap().suspensions().await.unwrap();
@@ -300,14 +288,14 @@ async fn an_answer_is_for_the_question_of_its_run() {
 #[tokio::test]
 async fn what_a_failed_run_did_not_come_to_is_for_the_one_that_tries_it_again() {
     for workflow in ["fails", "limited"] {
-        let (world, clock) = new();
-        let run = begun(&world, &clock, workflow, Value::Null).await;
-        let down = sender(&world, &clock).await;
+        let test = test_host();
+        let run = begun(&test, workflow, Value::Null).await;
+        let down = sender(&test).await;
         for n in 0..3 {
             down.get(&run).await.unwrap().signal("m", &n).await.unwrap();
         }
         down.shutdown().await;
-        let host = host(&world, &clock).start().await.unwrap();
+        let host = test.start().await;
         let failed = host.get(&run).await.unwrap();
         let view = tokio::time::timeout(PATIENCE, failed.wait()).await.expect("it ends").unwrap();
         assert_eq!(view.status, Status::Failed, "{workflow}");
@@ -329,11 +317,11 @@ async fn what_was_sent_in_time_counts_however_late_the_run_hears_of_it() {
         ("timed/run", "signal", json!("in time")),
         ("timed/run", "cancel", Value::Null),
     ] {
-        let (world, clock) = new();
-        let run = begun(&world, &clock, workflow, Value::Null).await;
-        let down = sender(&world, &clock).await;
+        let test = test_host();
+        let run = begun(&test, workflow, Value::Null).await;
+        let down = sender(&test).await;
         let to = down.get(&run).await.unwrap();
-        clock.advance(2_000);
+        test.clock.advance(2_000);
         match what {
             "signal" => to.signal("m", &"in time").await.unwrap(),
             "resume" => to.resume(None, &"in time").await.unwrap(),
@@ -341,8 +329,8 @@ async fn what_was_sent_in_time_counts_however_late_the_run_hears_of_it() {
             _ => to.cancel("in time").await.unwrap(),
         }
         down.shutdown().await;
-        clock.advance(10_000);
-        let host = host(&world, &clock).start().await.unwrap();
+        test.clock.advance(10_000);
+        let host = test.start().await;
         let view =
             tokio::time::timeout(PATIENCE, host.get(&run).await.unwrap().wait()).await.expect("it ends").unwrap();
         let status = if what == "cancel" { Status::Cancelled } else { Status::Completed };
@@ -356,20 +344,16 @@ async fn what_was_sent_in_time_counts_however_late_the_run_hears_of_it() {
 /// What came before the failure, for the run that tries it again, also where its clean-up was under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_during_a_clean_up_is_for_the_run_that_tries_it_again() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let run = host.run("cleans").id("run").start().await.unwrap();
-    waits(&run).await;
+    test.rests().await;
     run.signal("a", &1).await.unwrap();
-    let cleans = async {
-        while !run.events(1, 99).await.unwrap().iter().any(|event| event.body.name() == "timer_started") {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, cleans).await.expect("it cleans up");
+    // It cleans up.
+    test.rests().await;
     run.signal("b", &2).await.unwrap();
     host.deliver_hook("cleans", request(&json!(3)), None).await.unwrap();
-    clock.advance(60_000);
+    test.clock.advance(60_000);
     let view = tokio::time::timeout(PATIENCE, run.wait()).await.expect("it ends").unwrap();
     assert_eq!(view.status, Status::Failed);
     MENDED.store(true, Ordering::SeqCst);
@@ -380,10 +364,10 @@ async fn what_came_during_a_clean_up_is_for_the_run_that_tries_it_again() {
 
 #[tokio::test]
 async fn what_a_hook_did_not_read_is_for_the_next_with_its_token() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let run = host.run("reopens").id("run").start().await.unwrap();
-    waits(&run).await;
+    test.rests().await;
     for n in 0..5 {
         host.deliver_hook("again", request(&json!(n)), None).await.unwrap();
     }
@@ -396,14 +380,14 @@ async fn what_a_hook_did_not_read_is_for_the_next_with_its_token() {
 
 #[tokio::test]
 async fn what_a_script_ends_without_is_told() {
-    let (world, clock) = new();
-    let run = begun(&world, &clock, "one", Value::Null).await;
-    let down = sender(&world, &clock).await;
+    let test = test_host();
+    let run = begun(&test, "one", Value::Null).await;
+    let down = sender(&test).await;
     for n in 0..3 {
         down.get(&run).await.unwrap().signal("m", &n).await.unwrap();
     }
     down.shutdown().await;
-    let host = host(&world, &clock).start().await.unwrap();
+    let host = test.start().await;
     let run = host.get(&run).await.unwrap();
     assert_eq!(output(&run).await, json!(0));
     let lines = run.logs(0, 9).await.unwrap();
@@ -416,8 +400,8 @@ async fn what_a_script_ends_without_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_computes_is_terminated_where_it_stands() {
-    let (world, clock) = new();
-    let host = host(&world, &clock).script_operations(u64::MAX).start().await.unwrap();
+    let test = test_host();
+    let host = test.builder().script_operations(u64::MAX).start().await.unwrap();
     let run = host.run("computes").id("run").start().await.unwrap();
     let started = async {
         while run.events(1, 9).await.unwrap().is_empty() || run.status().await.unwrap() == Status::Pending {

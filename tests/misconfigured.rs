@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use durhai::{
-    EventBody, FailureKind, Host, HostBuilder, MemoryWorld, Run, RunError, Status, StepContext, StepError, Value, World,
-};
+use durhai::{EventBody, FailureKind, Run, RunError, Status, StepContext, StepError, Value};
+use durhai_testkit::{PATIENCE, TestHost};
 
 /// A secret that is there or not, and how often the step was made.
 #[derive(Clone, Default)]
@@ -15,10 +14,9 @@ struct Settings {
     made: Arc<AtomicU64>,
 }
 
-fn host(world: &Arc<MemoryWorld>, settings: &Settings) -> HostBuilder {
-    let shared: Arc<dyn World> = world.clone();
+fn test_host(settings: &Settings) -> TestHost {
     let settings = settings.clone();
-    Host::builder().shared_world(shared).workers(1).step("pay", move |_: StepContext, input: Value| {
+    TestHost::new().workers(1).step("pay", move |_: StepContext, input: Value| {
         let settings = settings.clone();
         async move {
             settings.made.fetch_add(1, Ordering::SeqCst);
@@ -35,10 +33,10 @@ fn host(world: &Arc<MemoryWorld>, settings: &Settings) -> HostBuilder {
 async fn waits(run: &Run) {
     let told = async {
         while run.logs(0, 10).await.expect("a log").is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is told");
+    tokio::time::timeout(PATIENCE, told).await.expect("it is told");
 }
 
 async fn types(run: &Run) -> Vec<&'static str> {
@@ -47,9 +45,8 @@ async fn types(run: &Run) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_mended_lets_the_attempt_go_on_and_nothing_is_used_up() {
-    let (world, settings) = (Arc::new(MemoryWorld::new()), Settings::default());
-    let host =
-        host(&world, &settings).workflow("w", "use_step(\"pay\", 7, #{ retry: false })").start().await.expect("a host");
+    let settings = Settings::default();
+    let host = test_host(&settings).workflow("w", "use_step(\"pay\", 7, #{ retry: false })").start().await;
     let run = host.run("w").start().await.expect("it starts");
     waits(&run).await;
     let lines = run.logs(0, 10).await.expect("a log");
@@ -67,14 +64,14 @@ async fn what_is_mended_lets_the_attempt_go_on_and_nothing_is_used_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_with_other_settings_takes_the_attempt_up_also_one_that_is_made_once() {
-    let (world, settings) = (Arc::new(MemoryWorld::new()), Settings::default());
-    let text = "use_step(\"pay\", 7, #{ retry: false, once: true })";
-    let first = host(&world, &settings).workflow("w", text).start().await.expect("a host");
+    let settings = Settings::default();
+    let test = test_host(&settings).workflow("w", "use_step(\"pay\", 7, #{ retry: false, once: true })");
+    let first = test.start().await;
     let run = first.run("w").id("r").start().await.expect("it starts");
     waits(&run).await;
     first.shutdown().await;
     settings.set.store(true, Ordering::SeqCst);
-    let second = host(&world, &settings).workflow("w", text).start().await.expect("a host");
+    let second = test.start().await;
     let run = second.get("r").await.expect("it is there");
     assert_eq!(run.output::<i64>().await.expect("an output"), 7);
     second.shutdown().await;
@@ -82,23 +79,26 @@ async fn a_host_with_other_settings_takes_the_attempt_up_also_one_that_is_made_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_waits_is_cancelled_ends_at_its_deadline_or_is_parked() {
-    let (world, settings) = (Arc::new(MemoryWorld::new()), Settings::default());
-    let builder = host(&world, &settings).workflow("w", "use_step(\"pay\", 7)").workflow(
+    let settings = Settings::default();
+    let test = test_host(&settings).workflow("w", "use_step(\"pay\", 7)").workflow(
         "late",
         "let got = ();\ntry { got = use_step(\"pay\", 7, #{ deadline: \"300ms\" }); } catch (e) { got = e; }\ngot",
     );
-    let first = builder.start().await.expect("a host");
+    let first = test.start().await;
     let run = first.run("w").start().await.expect("it starts");
     waits(&run).await;
     run.cancel("no more").await.expect("asked");
     assert!(matches!(run.output::<Value>().await, Err(RunError::Cancelled(..))));
-    let late: Value = first.run("late").start().await.expect("it starts").output().await.expect("an output");
+    let late = first.run("late").start().await.expect("it starts");
+    waits(&late).await;
+    test.clock.advance(300);
+    let late: Value = late.output().await.expect("an output");
     assert_eq!(late["kind"], "timeout");
     assert!(late["message"].as_str().is_some_and(|text| text.contains("\"key\" is not set")), "{late}");
     first.shutdown().await;
 
-    let parking = host(&world, &settings).workflow("w", "use_step(\"pay\", 7)");
-    let second = parking.park_misconfigured_after(Duration::from_millis(100)).start().await.expect("a host");
+    let parking = test.builder().park_misconfigured_after(Duration::from_millis(100));
+    let second = parking.start().await.expect("a host");
     let run = second.run("w").start().await.expect("it starts");
     let view = run.wait().await.expect("a run");
     assert_eq!(view.status, Status::Parked);

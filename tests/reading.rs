@@ -1,15 +1,9 @@
 //! A store that does not answer for a while: nobody is parked for it, nothing is called damaged, and whoever asks is told
 //! to ask again.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use durhai::versions::CompatVerdict;
-use durhai::{
-    Host, HostBuilder, HostError, MemoryWorld, Run, RunError, RunId, Status, StepContext, StepError, Value, World,
-    WorldError,
-};
-use durhai_testkit::{Fault, FaultWorld, Pulse, ReadFault, SimClock};
+use durhai::{HostError, RunError, RunId, Status, Value, World, WorldError};
+use durhai_testkit::{Fault, ReadFault, TestHost};
 use durhai_world::{Chunk, Create, Row, Write};
 use serde_json::json;
 
@@ -18,39 +12,24 @@ const SCRIPT: &str = r#"let a = use_step("echo", 1); sleep("1h"); let b = wait_f
 /// More than a host asks for again without letting go: twice over.
 const LONG: u64 = 12;
 
-fn builder(world: Arc<dyn World>, clock: &Arc<SimClock>) -> HostBuilder {
-    Host::builder()
-        .shared_world(world)
-        .clock(clock.clone())
-        .workers(1)
-        .workflow("w", SCRIPT)
-        .step("echo", async |_: StepContext, input: Value| Ok::<_, StepError>(input))
-}
-
-fn connect(world: &Arc<MemoryWorld>) -> Arc<FaultWorld> {
-    Arc::new(FaultWorld::new(world.clone(), Fault::Never, Pulse::default()))
-}
-
-async fn waits_for(run: &Run, kind: &str) {
-    while !run.view().await.unwrap().waiting_for.iter().any(|wait| wait["kind"] == kind) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+fn test_host() -> TestHost {
+    TestHost::new().workers(1).echo().workflow("w", SCRIPT)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_cannot_be_read_for_a_while_is_taken_up_later() {
     for what in ["log", "program", "inbox"] {
-        let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-        let first = builder(world.clone(), &clock).start().await.unwrap();
+        let test = test_host();
+        let first = test.start().await;
         let run = first.run("w").id("r").start().await.unwrap();
-        waits_for(&run, "sleep").await;
+        test.rests().await;
         run.signal("go", &2).await.unwrap();
         first.shutdown().await;
-        let connection = connect(&world);
         // Its texts are not those of the folder: they have to be read.
-        let second = builder(connection.clone(), &clock).workflow("w", "1").start().await.unwrap();
+        let test = test.workflow("w", "1");
+        let (connection, second) = test.start_with(Fault::Never).await;
         connection.fail_reads(ReadFault::Next(what, LONG));
-        clock.advance(3_600_000);
+        test.clock.advance(3_600_000);
         let output = loop {
             let run = second.get("r").await.unwrap();
             match run.output::<Value>().await {
@@ -66,35 +45,34 @@ async fn a_run_that_cannot_be_read_for_a_while_is_taken_up_later() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_stops_meanwhile_gives_the_run_back() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let first = builder(world.clone(), &clock).start().await.unwrap();
+    let test = test_host();
+    let first = test.start().await;
     let run = first.run("w").id("r").start().await.unwrap();
-    waits_for(&run, "sleep").await;
+    test.rests().await;
     run.signal("go", &2).await.unwrap();
     first.shutdown().await;
-    let connection = connect(&world);
-    let second = builder(connection.clone(), &clock).start().await.unwrap();
+    let (connection, second) = test.start_with(Fault::Never).await;
     connection.fail_reads(ReadFault::Next("log", u64::MAX));
     let before = connection.reads();
-    clock.advance(3_600_000);
+    test.clock.advance(3_600_000);
     while connection.reads() < before + LONG {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
     second.shutdown().await;
-    assert_eq!(world.row(&RunId::new("r").unwrap()).unwrap().unwrap().status, Status::Waiting);
+    assert_eq!(test.world.row(&RunId::new("r").unwrap()).unwrap().unwrap().status, Status::Waiting);
     // Nobody's lease has to run out for it.
-    let third = builder(world.clone(), &clock).start().await.unwrap();
+    let third = test.start().await;
     assert_eq!(third.get("r").await.unwrap().output::<Value>().await.unwrap(), json!([1, 2]));
     third.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_is_told_whether_it_is_damage() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let connection = connect(&world);
-    let host = builder(connection.clone(), &clock).start().await.unwrap();
+    let test = test_host();
+    let world = &test.world;
+    let (connection, host) = test.start_with(Fault::Never).await;
     let run = host.run("w").id("r").start().await.unwrap();
-    waits_for(&run, "sleep").await;
+    test.rests().await;
     let unavailable = |error: &HostError| matches!(error, HostError::World(WorldError::Unavailable(_)));
     connection.fail_reads(ReadFault::Next("log", 5));
     assert!(unavailable(&run.events(1, 9).await.unwrap_err()));
@@ -128,7 +106,7 @@ async fn who_asks_is_told_whether_it_is_damage() {
         if row.status == Status::Parked {
             break row;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     };
     assert!(parked.note["reason"].as_str().is_some_and(|why| why.contains("damaged log")), "{parked:?}");
     host.shutdown().await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use durhai::archive::{ExportOptions, ImportOptions};
 use durhai::clock::Clock;
 use durhai::logs::Fork;
-use durhai::{FailureKind, Host, HostBuilder, MemoryWorld, Run, Status, StepContext, StepError, StepId, Value, World};
-use durhai_testkit::{Quiet, START, SimClock, quiet};
+use durhai::{FailureKind, Host, Run, Status, StepContext, StepError, StepId, Value};
+use durhai_testkit::{START, TestHost};
 
 /// Seconds after the first start at which the log is taken, and at which the run goes on.
 const TAKEN: u64 = 60_000;
@@ -77,15 +77,12 @@ fn script(row: &Row, more: &str) -> String {
     format!(r#"{header} parallel([|| {{ {open} }}, || {{ sleep("{TAKEN}s"); use_step("echo", 1) }}]){more}"#)
 }
 
-fn builder(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>, script: &str) -> HostBuilder {
-    let shared: Arc<dyn World> = world.clone();
-    Host::builder()
-        .shared_world(shared)
-        .clock(clock.clone())
+fn test_host(script: &str) -> TestHost {
+    TestHost::new()
         .workers(1)
-        .grace(Duration::from_secs(ON))
+        .with(|builder| builder.grace(Duration::from_secs(ON)))
         .workflow("w", script)
-        .step("echo", async |_: StepContext, input: Value| Ok::<_, StepError>(input))
+        .echo()
         .step("fails", async |_: StepContext, _: Value| Err::<Value, _>(StepError::retry("not yet")))
         .step("once_more", async |ctx: StepContext, input: Value| match ctx.attempt() {
             1 => Err(StepError::retry("not yet")),
@@ -94,70 +91,66 @@ fn builder(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>, script: &str) -> Hos
 }
 
 /// Lets time pass up to that second, event by event.
-async fn until(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>, second: u64) {
+async fn until(test: &TestHost, second: u64) {
     let end = START + second * 1_000;
-    loop {
-        match quiet(&**world, clock.now()) {
-            Quiet::Busy => tokio::time::sleep(Duration::from_micros(200)).await,
-            Quiet::Until(Some(next)) if next <= end => clock.set(next),
-            Quiet::Until(_) => return clock.set(end.max(clock.now())),
-        }
-    }
+    test.until(end).await;
+    test.clock.set(end.max(test.clock.now()));
 }
 
 /// When it ends, in seconds from the first start.
-async fn end_of(world: &Arc<MemoryWorld>, clock: &Arc<SimClock>, run: &Run) -> u64 {
-    until(world, clock, 10 * ON).await;
+async fn end_of(test: &TestHost, run: &Run) -> u64 {
+    until(test, 10 * ON).await;
     let view = run.view().await.unwrap();
     (view.ended_at.unwrap_or_else(|| panic!("{view:#?}")) - START) / 1_000
 }
 
 /// The second at which a run ends whose log was taken at [`TAKEN`] and went on at [`GOES_ON`].
 async fn goes_on(script: &str, how: How, fork_at: &str, cancel: bool) -> (u64, Run, Host) {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(&world, &clock, script).start().await.unwrap();
+    let mut test = test_host(script);
+    let host = test.start().await;
     let run = host.run("w").id("old").input(&(START + ON * 1_000)).start().await.unwrap();
     if cancel {
-        until(&world, &clock, 0).await;
+        until(&test, 0).await;
         run.cancel("enough").await.unwrap();
     }
-    until(&world, &clock, TAKEN).await;
-    until(&world, &clock, TAKEN).await;
+    until(&test, TAKEN).await;
+    until(&test, TAKEN).await;
     match how {
         How::Retry => {
             run.terminate("it stands still").await.unwrap();
-            until(&world, &clock, GOES_ON).await;
+            until(&test, GOES_ON).await;
             let next = run.retry().await.unwrap();
-            (end_of(&world, &clock, &next).await, next, host)
+            (end_of(&test, &next).await, next, host)
         }
         How::Fork => {
-            until(&world, &clock, GOES_ON).await;
+            until(&test, GOES_ON).await;
             let next = run.fork(Fork::at(StepId::parse(fork_at).unwrap())).await.unwrap();
             run.terminate("enough").await.unwrap();
-            (end_of(&world, &clock, &next).await, next, host)
+            (end_of(&test, &next).await, next, host)
         }
         How::Import | How::AsIs => {
             let file = crate::export::exported(&run, ExportOptions::default()).await;
             host.shutdown().await;
-            clock.set(START + GOES_ON * 1_000);
-            let world = Arc::new(MemoryWorld::new());
-            let host = builder(&world, &clock, script).start().await.unwrap();
+            test.clock.set(START + GOES_ON * 1_000);
+            test.world = Arc::default();
+            let host = test.start().await;
             let as_is = how == How::AsIs;
             let options = ImportOptions { go: true, as_is, ..ImportOptions::default() };
             let imported = host.import(std::io::Cursor::new(file), options).await.unwrap();
             let next = host.get(imported.run.as_str()).await.unwrap();
-            (end_of(&world, &clock, &next).await, next, host)
+            (end_of(&test, &next).await, next, host)
         }
         How::Migrate | How::Restart => {
             host.shutdown().await;
-            clock.set(START + GOES_ON * 1_000);
+            test.clock.set(START + GOES_ON * 1_000);
             let text = if how == How::Migrate { format!("{script} // another text") } else { script.to_owned() };
-            let host = builder(&world, &clock, &text).start().await.unwrap();
+            test = test.workflow("w", text);
+            let host = test.start().await;
             let next = host.get("old").await.unwrap();
             if how == How::Migrate {
                 assert!(next.migrate(None, false).await.unwrap().moved);
             }
-            (end_of(&world, &clock, &next).await, next, host)
+            (end_of(&test, &next).await, next, host)
         }
     }
 }
@@ -211,17 +204,17 @@ async fn what_was_over_and_failed_the_run_is_open_again_in_its_retry() {
             FailureKind::Timeout,
         ),
     ] {
-        let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-        let host = builder(&world, &clock, script).start().await.unwrap();
+        let test = test_host(script);
+        let host = test.start().await;
         let mut run = host.run("w").id("r").start().await.unwrap();
         let mut lasted = Vec::new();
         for round in 0..3u64 {
             let begins = START + round * 86_400_000;
-            until(&world, &clock, round * 86_400 + 3_600).await;
+            until(&test, round * 86_400 + 3_600).await;
             let view = run.view().await.unwrap();
             assert_eq!(view.error.as_ref().map(|error| error.kind), Some(kind), "{script} {round}: {view:#?}");
             lasted.push(view.ended_at.unwrap() - begins);
-            clock.set(begins + 86_400_000);
+            test.clock.set(begins + 86_400_000);
             run = run.retry().await.unwrap();
         }
         assert!(lasted[0] > 50_000 && lasted.iter().all(|one| *one == lasted[0]), "{script}: {lasted:?}");
@@ -232,18 +225,18 @@ async fn what_was_over_and_failed_the_run_is_open_again_in_its_retry() {
 #[tokio::test]
 async fn what_a_run_waits_at_its_gate_does_not_count() {
     let script = r#"const WORKFLOW = #{ timeout: "100s", concurrency: 1 }; wait_for("go")"#;
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(&world, &clock, script).start().await.unwrap();
+    let test = test_host(script);
+    let host = test.start().await;
     let first = host.run("w").id("first").start().await.unwrap();
-    until(&world, &clock, 10).await;
+    until(&test, 10).await;
     first.terminate("enough").await.unwrap();
     first.wait().await.unwrap();
     let other = host.run("w").id("other").timeout(Duration::from_secs(1_000)).start().await.unwrap();
     let again = first.retry().await.unwrap();
-    until(&world, &clock, 500).await;
+    until(&test, 500).await;
     assert_eq!(again.view().await.unwrap().status, Status::Pending);
     other.terminate("enough").await.unwrap();
-    assert_eq!(end_of(&world, &clock, &again).await, 600);
+    assert_eq!(end_of(&test, &again).await, 600);
     host.shutdown().await;
 }
 
@@ -251,23 +244,23 @@ async fn what_a_run_waits_at_its_gate_does_not_count() {
 #[tokio::test]
 async fn a_retry_that_was_a_file_before_it_began_has_all_of_its_time() {
     let script = r#"const WORKFLOW = #{ timeout: "100000s", concurrency: 1 }; if input == 1 { return wait_for("never"); } with_timeout("50000s", || wait_for("never"))"#;
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(&world, &clock, script).start().await.unwrap();
+    let mut test = test_host(script);
+    let host = test.start().await;
     let first = host.run("w").id("first").start().await.unwrap();
-    until(&world, &clock, 20_000).await;
+    until(&test, 20_000).await;
     first.terminate("enough").await.unwrap();
-    until(&world, &clock, 30_000).await;
+    until(&test, 30_000).await;
     host.run("w").id("place").input(&1).start().await.unwrap();
     let again = first.retry().await.unwrap();
-    until(&world, &clock, 40_000).await;
+    until(&test, 40_000).await;
     let file = crate::export::exported(&again, ExportOptions::default()).await;
     host.shutdown().await;
-    clock.set(START + 500_000_000);
-    let world = Arc::new(MemoryWorld::new());
-    let host = builder(&world, &clock, script).start().await.unwrap();
+    test.clock.set(START + 500_000_000);
+    test.world = Arc::default();
+    let host = test.start().await;
     let options = ImportOptions { go: true, ..ImportOptions::default() };
     let imported = host.import(std::io::Cursor::new(file), options).await.unwrap();
     let run = host.get(imported.run.as_str()).await.unwrap();
-    assert_eq!(end_of(&world, &clock, &run).await, 550_000);
+    assert_eq!(end_of(&test, &run).await, 550_000);
     host.shutdown().await;
 }

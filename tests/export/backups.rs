@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use durhai::{Host, HostBuilder, MemoryWorld, Query, Status, StepContext, StepError, Value, World};
-use durhai_testkit::SimClock;
+use durhai::{MemoryWorld, Query, Status, StepContext, StepError, Value, World};
+use durhai_testkit::TestHost;
 
 use super::Page;
 
@@ -26,11 +26,8 @@ const BUSY: &str = r#"
 
 const CHILD: &str = r#"use_step("add", #{ n: input })"#;
 
-fn builder(world: Arc<dyn World>, clock: &Arc<SimClock>) -> HostBuilder {
-    Host::builder()
-        .shared_world(world)
-        .clock(clock.clone())
-        .workers(2)
+fn test_host() -> TestHost {
+    TestHost::new()
         .step("add", |_: StepContext, input: Value| async move {
             tokio::task::yield_now().await;
             Ok::<_, StepError>(input["n"].as_i64().unwrap_or(0) + 1)
@@ -49,8 +46,8 @@ const RUNS: i64 = 12;
 /// showed, and the world is sound.
 async fn backups_of(world: Arc<dyn World>, empty: impl Fn() -> Arc<dyn World>, seed: u64) {
     println!("DURHAI_SEED={seed}");
-    let clock = Arc::new(SimClock::new());
-    let host = builder(world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.builder_on(world).start().await.unwrap();
     let mut runs = Vec::new();
     for n in 0..RUNS {
         let input = serde_json::json!({ "rounds": 4 + n });
@@ -58,7 +55,7 @@ async fn backups_of(world: Arc<dyn World>, empty: impl Fn() -> Arc<dyn World>, s
     }
     let stop = Arc::new(AtomicBool::new(false));
     let ticking = tokio::spawn({
-        let (clock, stop) = (clock.clone(), stop.clone());
+        let (clock, stop) = (test.clock.clone(), stop.clone());
         async move {
             while !stop.load(Ordering::SeqCst) {
                 clock.advance(1);
@@ -90,7 +87,7 @@ async fn backups_of(world: Arc<dyn World>, empty: impl Fn() -> Arc<dyn World>, s
         let mut damage = Vec::new();
         world.verify(&mut |line| damage.push(line)).unwrap();
         assert_eq!(damage, [""; 0], "seed {seed}, backup {at}");
-        let host = builder(world, &clock).start().await.unwrap();
+        let host = test.builder_on(world).start().await.unwrap();
         for n in 0..RUNS {
             let run = host.get(&format!("r{n}")).await.unwrap();
             unfinished += u32::from(run.status().await.unwrap() != Status::Completed);
@@ -137,8 +134,7 @@ async fn on_disk() {
 #[cfg(feature = "sled")]
 #[tokio::test]
 async fn a_backup_that_is_cut_off_or_changed_is_not_opened() {
-    let clock = Arc::new(SimClock::new());
-    let host = builder(Arc::new(MemoryWorld::new()), &clock).start().await.unwrap();
+    let host = test_host().start().await;
     let run = host.run("busy").id("r").input(&serde_json::json!({ "rounds": 0 })).start().await.unwrap();
     run.wait().await.unwrap();
     let page = Page::default();

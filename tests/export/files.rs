@@ -1,21 +1,18 @@
 //! The file itself: what is in it, and every way in which it can be wrong.
 
-use std::sync::Arc;
-
 use durhai::archive::{ExportOptions, Exported};
 use durhai::logs::ReplayOptions;
-use durhai::{EventBody, MemoryWorld, Status};
-use durhai_testkit::SimClock;
+use durhai::{EventBody, Status};
 use serde_json::json;
 
-use super::{builder, exported, until_waiting};
+use super::{exported, test_host};
 
 #[tokio::test]
 async fn everything_is_in_it_and_it_replays_without_its_store() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let run = host.run("parent").id("p").tag("k", "v").start().await.unwrap();
-    until_waiting(&run).await;
+    test.rests().await;
     let live = exported(&run, ExportOptions { children: true, tokens: false }).await;
     let file = Exported::read(&live[..]).unwrap();
     assert_eq!((file.header.run.as_str(), file.runs.len(), file.texts.len()), ("p", 2, 2));
@@ -41,7 +38,7 @@ async fn everything_is_in_it_and_it_replays_without_its_store() {
     let shown = exported(&run, ExportOptions { children: false, tokens: true }).await;
     assert_eq!(String::from_utf8(shown).unwrap().matches(&token).count(), 4, "the event twice, the line, the hook");
     // Another host, that has none of it, runs it again.
-    let other = builder(&Arc::new(MemoryWorld::new()), &clock).start().await.unwrap();
+    let other = test_host().start().await;
     let script = file.texts[&parent.row.version].clone();
     let replayed = other.replay_log(parent.events.clone(), script, ReplayOptions::default(), None).await.unwrap();
     assert_eq!((replayed.status, replayed.divergence), (Status::Waiting, None));
@@ -59,10 +56,10 @@ async fn everything_is_in_it_and_it_replays_without_its_store() {
 /// Each line is changed, left out, doubled; the file is cut off after every byte of its end.
 #[tokio::test]
 async fn every_mistake_is_found_with_its_line() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let run = host.run("parent").id("p").start().await.unwrap();
-    until_waiting(&run).await;
+    test.rests().await;
     let bytes = exported(&run, ExportOptions { children: true, tokens: false }).await;
     let text = String::from_utf8(bytes).unwrap();
     let lines: Vec<&str> = text.lines().collect();

@@ -1,29 +1,26 @@
 //! Runs that come from files.
 
-use std::sync::Arc;
-
 use durhai::archive::{ExportOptions, ImportOptions};
 use durhai::logs::ReplayOptions;
-use durhai::{HostError, MemoryWorld, Query, Status, Value, World};
-use durhai_testkit::{Fault, FaultWorld, Pulse, SimClock};
+use durhai::{HostError, Query, Status, Value};
+use durhai_testkit::Fault;
 use serde_json::json;
 
-use super::{builder, exported, until_waiting};
+use super::{exported, test_host};
 
 const ALL: ExportOptions = ExportOptions { children: true, tokens: false };
 
 #[tokio::test]
 async fn a_live_run_is_parked_goes_on_when_told_and_ends_as_it_would_have() {
-    let clock = Arc::new(SimClock::new());
-    let (here, there) = (Arc::new(MemoryWorld::new()), Arc::new(MemoryWorld::new()));
-    let host = builder(&here, &clock).start().await.unwrap();
+    let (here, there) = (test_host(), test_host());
+    let host = here.start().await;
     let run = host.run("parent").id("p").start().await.unwrap();
-    until_waiting(&run).await;
+    here.rests().await;
     let file = exported(&run, ALL).await;
     run.signal("go", &1).await.unwrap();
     let wanted: Value = run.output().await.unwrap();
 
-    let other = builder(&there, &clock).start().await.unwrap();
+    let other = there.start().await;
     let options = ImportOptions { id: Some("new".into()), file: "p.ndjson".into(), ..ImportOptions::default() };
     let imported = other.import(std::io::Cursor::new(file.clone()), options.clone()).await.unwrap();
     assert_eq!(imported.notes, [""; 0]);
@@ -57,7 +54,7 @@ async fn a_live_run_is_parked_goes_on_when_told_and_ends_as_it_would_have() {
     let imported = other.import(std::io::Cursor::new(file.clone()), go).await.unwrap();
     assert!(imported.parked.is_empty());
     let going = other.get(imported.run.as_str()).await.unwrap();
-    until_waiting(&going).await;
+    there.rests().await;
     going.signal("go", &1).await.unwrap();
     assert_eq!(going.output::<Value>().await.unwrap(), wanted);
     // As it was.
@@ -75,14 +72,13 @@ async fn a_live_run_is_parked_goes_on_when_told_and_ends_as_it_would_have() {
 
 #[tokio::test]
 async fn an_ended_run_is_as_it_ended() {
-    let clock = Arc::new(SimClock::new());
-    let host = builder(&Arc::new(MemoryWorld::new()), &clock).start().await.unwrap();
+    let host = test_host().start().await;
     let run = host.run("parent").id("p").start().await.unwrap();
     run.signal("go", &1).await.unwrap();
     let before = run.wait().await.unwrap();
     let file = exported(&run, ExportOptions::default()).await;
     host.shutdown().await;
-    let other = builder(&Arc::new(MemoryWorld::new()), &clock).start().await.unwrap();
+    let other = test_host().start().await;
     let imported = other.import(std::io::Cursor::new(file), ImportOptions::default()).await.unwrap();
     assert!(imported.parked.is_empty());
     let after = other.get(imported.run.as_str()).await.unwrap();
@@ -96,27 +92,24 @@ async fn an_ended_run_is_as_it_ended() {
 /// The host dies before or after each write of an import: the next one finds all of it, or nothing.
 #[tokio::test]
 async fn an_import_that_is_cut_off_leaves_nothing() {
-    let clock = Arc::new(SimClock::new());
-    let host = builder(&Arc::new(MemoryWorld::new()), &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let run = host.run("parent").id("p").start().await.unwrap();
-    until_waiting(&run).await;
+    test.rests().await;
     let file = exported(&run, ALL).await;
     host.shutdown().await;
     let mut cut = 0;
     for write in 1.. {
         let mut struck = false;
         for fault in [Fault::Before(write), Fault::After(write)] {
-            let world = Arc::new(MemoryWorld::new());
-            let connection: Arc<FaultWorld> = Arc::new(FaultWorld::new(world.clone(), fault, Pulse::default()));
-            let shared: Arc<dyn World> = connection.clone();
-            let first = builder(&world, &clock).shared_world(shared).start().await.unwrap();
+            let test = test_host();
+            let (connection, first) = test.start_with(fault).await;
             let options = ImportOptions { id: Some("new".into()), go: true, ..ImportOptions::default() };
             let done = first.import(std::io::Cursor::new(file.clone()), options.clone()).await;
             struck |= connection.struck();
             connection.crash();
-            first.shutdown().await;
-            world.crash();
-            let second = builder(&world, &clock).start().await.unwrap();
+            test.bury(&first).await;
+            let second = test.start().await;
             let runs = second.list(Query::default()).await.unwrap().runs;
             assert!(runs.is_empty() || runs.len() == 2, "{fault:?}: {runs:#?}");
             if runs.is_empty() {
@@ -143,14 +136,13 @@ async fn an_import_that_is_cut_off_leaves_nothing() {
 
 #[tokio::test]
 async fn a_wrong_file_changes_nothing() {
-    let (world, clock) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()));
-    let host = builder(&world, &clock).start().await.unwrap();
+    let test = test_host();
+    let host = test.start().await;
     let run = host.run("parent").id("p").start().await.unwrap();
-    until_waiting(&run).await;
+    test.rests().await;
     let text = String::from_utf8(exported(&run, ALL).await).unwrap();
     host.shutdown().await;
-    let empty = Arc::new(MemoryWorld::new());
-    let other = builder(&empty, &clock).start().await.unwrap();
+    let other = test_host().start().await;
     for wrong in
         [text.replacen("\"seq\":3,", "\"seq\":9,", 1), text[..text.len() / 2].to_owned(), "{}\n".into(), String::new()]
     {
