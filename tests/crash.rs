@@ -107,13 +107,12 @@ async fn run(script: &Script, seed: u64, fault: Fault, notices: Notices, what: &
             Settled::Dead => {
                 assert!(!crashed, "{what}: it crashed twice");
                 crashed = true;
-                host.shutdown().await;
+                test.bury(&host).await;
                 let ended = events(&**world, &id).into_iter().filter_map(|event| {
                     let ends = matches!(event.body, EventBody::StepCompleted { .. } | EventBody::StepFailed { .. });
                     event.step_id.filter(|_| ends).map(|step| step.to_string())
                 });
                 journal.lock().ended.extend(ended);
-                world.crash();
                 (connection, host) = start(&test, Fault::Never, notices).await;
             }
             Settled::Until(_) if !started => {}
@@ -180,15 +179,12 @@ async fn begin(host: &Host, script: &Script, id: &str) -> Result<(), durhai::Hos
 }
 
 fn test_host(script: &Script, journal: &Arc<Mutex<Journal>>) -> TestHost {
-    let journal = journal.clone();
     let test = TestHost::new().workflow("made", &script.source);
-    test.with(move |builder| {
-        ["work", "flaky", "broken", "single"].into_iter().fold(builder, |builder, name| {
-            let journal = journal.clone();
-            builder.step(name, move |context: StepContext, n: i64| {
-                let result = perform(&mut journal.lock(), &context, n);
-                async move { result }
-            })
+    ["work", "flaky", "broken", "single"].into_iter().fold(test, |test, name| {
+        let journal = journal.clone();
+        test.step(name, move |context: StepContext, n: i64| {
+            let result = perform(&mut journal.lock(), &context, n);
+            async move { result }
         })
     })
 }

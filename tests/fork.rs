@@ -14,19 +14,15 @@ use serde_json::json;
 fn test_host(script: &str) -> (TestHost, Made) {
     let made = Made::default();
     let noted = made.clone();
-    let script = script.to_owned();
-    let test = TestHost::new().with(move |builder| {
-        let made = noted.clone();
-        builder
-            .workflow("flow", &*script)
-            .workflow("child", "use_step(\"echo\", input) + 1")
-            .workflow("taker", r#"let got = "taken"; try { hook(#{ token: input }); } catch (e) { got = e.kind; } got"#)
-            .step("echo", move |context: StepContext, input: Value| {
-                made.0.lock().push(format!("{} {}", context.run_id(), context.step_id()));
-                async move { Ok::<_, StepError>(input) }
-            })
-            .step("bad", |_: StepContext, _: Value| async move { Err::<Value, _>(StepError::fatal("broken")) })
-    });
+    let test = TestHost::new()
+        .workflow("flow", script)
+        .workflow("child", "use_step(\"echo\", input) + 1")
+        .workflow("taker", r#"let got = "taken"; try { hook(#{ token: input }); } catch (e) { got = e.kind; } got"#)
+        .step("echo", move |context: StepContext, input: Value| {
+            noted.0.lock().push(format!("{} {}", context.run_id(), context.step_id()));
+            async move { Ok::<_, StepError>(input) }
+        })
+        .step("bad", async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("broken")));
     (test, made)
 }
 

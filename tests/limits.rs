@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use durhai::{Host, HostBuilder, HostError, Rate, Run, StepContext, StepError, StepRule, Value};
-use durhai_testkit::PATIENCE;
+use durhai::{Host, HostError, Rate, Run, StepContext, StepError, StepRule, Value};
+use durhai_testkit::{PATIENCE, TestHost};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -18,15 +18,15 @@ struct Gate {
     most: Arc<AtomicUsize>,
 }
 
-/// A host with steps of these names that wait for the gate.
-fn gated(names: &[&str]) -> (HostBuilder, Gate) {
+/// Hosts with steps of these names that wait for the gate.
+fn gated(names: &[&str]) -> (TestHost, Gate) {
     let (tell, begun) = mpsc::unbounded_channel();
     let (open, most, inside) =
         (Arc::new(Semaphore::new(0)), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-    let mut builder = Host::builder().workers(2);
+    let mut test = TestHost::new();
     for name in names {
         let (tell, open, most, inside) = (tell.clone(), open.clone(), most.clone(), inside.clone());
-        builder = builder.step(*name, move |ctx: StepContext, input: Value| {
+        test = test.step(*name, move |ctx: StepContext, input: Value| {
             let (tell, open, most, inside) = (tell.clone(), open.clone(), most.clone(), inside.clone());
             async move {
                 most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -37,7 +37,7 @@ fn gated(names: &[&str]) -> (HostBuilder, Gate) {
             }
         });
     }
-    (builder, Gate { begun, open, most })
+    (test, Gate { begun, open, most })
 }
 
 impl Gate {
@@ -65,9 +65,9 @@ async fn queued(run: &Run) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_many_at_a_time_in_order() {
-    let (builder, mut gate) = gated(&["work"]);
-    let host =
-        builder.step_rule("work", at_a_time(3)).workflow("w", "use_step(\"work\", input)").start().await.unwrap();
+    let (test, mut gate) = gated(&["work"]);
+    let test = test.workflow("w", "use_step(\"work\", input)");
+    let host = test.builder().step_rule("work", at_a_time(3)).start().await.unwrap();
     let mut runs = Vec::new();
     for n in 0..12 {
         let run = start(&host, &format!("r{n}"), json!(n)).await;
@@ -94,15 +94,11 @@ async fn so_many_at_a_time_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_beginning_of_names_shares_one_limit() {
-    let (builder, mut gate) = gated(&["http.get", "http.put", "http.free", "other"]);
+    let (test, mut gate) = gated(&["http.get", "http.put", "http.free", "other"]);
     let script = "foreach(input, |name| use_step(name, name), #{ concurrency: 9 }).len";
-    let host = builder
-        .step_rule("http.*", at_a_time(2))
-        .step_rule("http.free", StepRule::default())
-        .workflow("w", script)
-        .start()
-        .await
-        .unwrap();
+    let builder = test.workflow("w", script).builder();
+    let builder = builder.step_rule("http.*", at_a_time(2)).step_rule("http.free", StepRule::default());
+    let host = builder.start().await.unwrap();
     let names = ["http.get", "http.put", "http.get", "http.put", "http.free", "http.free", "other", "other", "other"];
     let run = start(&host, "r", json!(names)).await;
     let mut begun = Vec::new();
@@ -122,13 +118,14 @@ async fn so_many_in_a_while() {
     let times = Arc::new(Mutex::new(Vec::new()));
     let noted = times.clone();
     let rate = Rate { count: 2, per: Duration::from_millis(200) };
-    let host = Host::builder()
+    let host = TestHost::new()
         .step("call", move |_: StepContext, _: Value| {
             noted.lock().push(Instant::now());
             async { Ok::<_, StepError>(()) }
         })
-        .step_rule("call", StepRule { rate: Some(rate), ..StepRule::default() })
         .workflow("w", "let calls = []; for i in 0..5 { calls.push(|| use_step(\"call\", i)); } parallel(calls); 1")
+        .builder()
+        .step_rule("call", StepRule { rate: Some(rate), ..StepRule::default() })
         .start()
         .await
         .unwrap();
@@ -141,9 +138,9 @@ async fn so_many_in_a_while() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_attempt_leaves_the_queue() {
-    let (builder, mut gate) = gated(&["work"]);
-    let host =
-        builder.step_rule("work", at_a_time(1)).workflow("w", "use_step(\"work\", input)").start().await.unwrap();
+    let (test, mut gate) = gated(&["work"]);
+    let test = test.workflow("w", "use_step(\"work\", input)");
+    let host = test.builder().step_rule("work", at_a_time(1)).start().await.unwrap();
     let first = start(&host, "first", json!(1)).await;
     assert_eq!(gate.next().await.1, json!(1));
     let second = start(&host, "second", json!(2)).await;
@@ -163,12 +160,11 @@ async fn a_cancelled_attempt_leaves_the_queue() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_timeout_counts_from_the_real_begin() {
     // Each takes a good part of its timeout: were the wait counted, the later ones would fail.
-    let host = Host::builder()
-        .step("slow", |_: StepContext, _: Value| async {
+    let host = TestHost::new()
+        .step("slow", async |_: StepContext, _: Value| {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Ok::<_, StepError>(1)
         })
-        .step_rule("slow", at_a_time(1))
         .workflow(
             "w",
             r#"
@@ -177,6 +173,8 @@ async fn the_timeout_counts_from_the_real_begin() {
             parallel(calls).len
             "#,
         )
+        .builder()
+        .step_rule("slow", at_a_time(1))
         .start()
         .await
         .unwrap();
@@ -188,6 +186,6 @@ async fn the_timeout_counts_from_the_real_begin() {
 
 #[tokio::test]
 async fn limits_that_make_no_sense_stop_the_start() {
-    let error = Host::builder().step_rule("a", at_a_time(0)).start().await.unwrap_err();
+    let error = TestHost::new().builder().step_rule("a", at_a_time(0)).start().await.unwrap_err();
     assert!(matches!(&error, HostError::Invalid(text) if text.contains("\"a\"")), "{error}");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use durhai::metrics::{MetricKind, MetricValue, Metrics, OTHER};
 use durhai::view::{Committed, HookRequest, RunCount};
 use durhai::{EventBody, Host, Run, Status, StepContext, StepError, StepRule, Value, World};
-use durhai_testkit::{Fault, PATIENCE, Pulse, StepDoubles, TestHost};
+use durhai_testkit::{Fault, PATIENCE, TestHost};
 use serde_json::json;
 
 const MINUTE: u64 = 60_000;
@@ -228,8 +228,7 @@ async fn runs_that_leave_memory_and_come_back_are_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_schedules_and_limits_are_counted() {
     let test = test_host();
-    let pulse = Pulse::default();
-    let doubles = StepDoubles::new(pulse.clone());
+    let doubles = test.doubles();
     let scheduled = "const WORKFLOW = #{ schedule: #{ cron: \"0 * * * *\" } };\n1";
     let host = test
         .builder()
@@ -273,7 +272,7 @@ async fn messages_schedules_and_limits_are_counted() {
     })
     .await;
     for _ in 0..2 {
-        pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| doubles.end(id, None)).map(drop), || "both").await;
+        test.pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| doubles.end(id, None)).map(drop), || "both").await;
     }
     two.wait().await.unwrap();
     let now = host.metrics().await;
@@ -282,7 +281,7 @@ async fn messages_schedules_and_limits_are_counted() {
 
     // What a host leaves behind when it stops.
     host.run("two").start().await.unwrap();
-    pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| doubles.has(id)).map(drop), || "one").await;
+    test.pulse.until(|| ["1.1.1", "1.2.1"].iter().find(|id| doubles.has(id)).map(drop), || "one").await;
     host.shutdown().await;
     let now = host.metrics().await;
     assert_eq!(count(&now, "durhai_step_attempts_total", &[("step", "limited"), ("outcome", "lost")]), 1);
@@ -362,8 +361,7 @@ async fn a_host_without_a_world_has_metrics() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_tell_of_all_that_can_be_seen() {
     let test = test_host();
-    let pulse = Pulse::default();
-    let doubles = StepDoubles::new(pulse.clone());
+    let doubles = test.doubles();
     let host = test
         .builder()
         .workflow("w", "set_status(\"first\"); use_step(\"a\"); set_state(\"k\", 1); run_workflow(\"c\"); suspend(1)")
@@ -386,7 +384,7 @@ async fn commits_tell_of_all_that_can_be_seen() {
     assert_eq!(created.version, host.workflows().iter().find(|of| of.name == "w").unwrap().version.clone().unwrap());
     let first = next().await;
     assert_eq!((first.events.len(), first.status), (2, Status::Running));
-    pulse.until(|| doubles.end("1", None).then_some(()), || "the step").await;
+    test.pulse.until(|| doubles.end("1", None).then_some(()), || "the step").await;
     let mut told = Vec::new();
     while told.last().is_none_or(|last: &Committed| last.status != Status::Suspended) {
         told.push(next().await);
@@ -537,7 +535,7 @@ async fn the_text_can_be_read() {
 /// The papers name what there is, and all of it.
 #[tokio::test]
 async fn the_dashboard_and_the_table_name_every_metric() {
-    let host = Host::builder().start().await.unwrap();
+    let host = TestHost::new().start().await;
     let metrics = host.metrics().await;
     host.shutdown().await;
     let read = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();

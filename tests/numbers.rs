@@ -3,6 +3,7 @@
 use durhai::logs::{Fork, ReplayOptions};
 use durhai::view::HookRequest;
 use durhai::{Event, FailureKind, Host, HostError, RunError, Status, StepContext, StepError, StepId, Value};
+use durhai_testkit::TestHost;
 use serde_json::json;
 
 /// A value, and the place that a refusal names; none: it is taken, and comes out as it went in.
@@ -16,7 +17,7 @@ fn table() -> Vec<(Value, Option<&'static str>)> {
     ]
 }
 
-const ECHO: &str = "use_step(\"give\", input)";
+const ECHO: &str = "use_step(\"echo\", input)";
 const DOORS: &str = r#"
     let h = hook(#{ token: input });
     let got = [wait_for("sent"), suspend("which?"), h.wait().body];
@@ -24,17 +25,16 @@ const DOORS: &str = r#"
 "#;
 
 async fn host() -> Host {
-    let give = |_: StepContext, value: Value| async move { Ok::<_, StepError>(value) };
     // The output of this one is made in Rust, whatever the script knows.
     let make = |_: StepContext, place: usize| async move { Ok::<_, StepError>(table()[place].0.clone()) };
     let fail = |_: StepContext, place: usize| async move {
         Err::<Value, _>(StepError::fatal("no").data(table()[place].0.clone()))
     };
-    let host = Host::builder().step("give", give).step("make", make).step("fail", fail);
-    let host = host.workflow("echo", ECHO).workflow("doors", DOORS).workflow("made", "use_step(\"make\", input)");
+    let test = TestHost::new().echo().step("make", make).step("fail", fail);
+    let test = test.workflow("echo", ECHO).workflow("doors", DOORS).workflow("made", "use_step(\"make\", input)");
     let caught = "let data = (); try { use_step(\"fail\", input) } catch (e) { data = e.data; } data";
     let parsed = "import \"std/json\" as json; [parse_json(input), json::parse(input)]";
-    host.workflow("failed", caught).workflow("parsed", parsed).start().await.expect("a host")
+    test.workflow("failed", caught).workflow("parsed", parsed).start().await
 }
 
 #[track_caller]
@@ -158,7 +158,7 @@ async fn scripts_that_read_json_are_told_where_it_does_not_fit() {
     }
     // Each of both says so.
     let two = "import \"std/json\" as json; let n = 0; try { parse_json(input) } catch { n += 1 } try { json::parse(input) } catch { n += 2 } n";
-    let host2 = Host::builder().workflow("two", two).start().await.expect("a host");
+    let host2 = TestHost::new().workflow("two", two).start().await;
     let run = host2.run("two").input("[18446744073709551616]").start().await.expect("a run");
     assert_eq!(run.output::<i64>().await.expect("an output"), 3);
     host2.shutdown().await;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use durhai::clock::Clock;
-use durhai::{EventBody, Host, HostError, Query, Run, RunError, Status, StepContext, StepError, Value, World};
-use durhai_testkit::{Fault, Pulse, StepDoubles, TestHost};
+use durhai::{EventBody, HostError, Query, Run, RunError, Status, StepContext, StepError, Value, World};
+use durhai_testkit::{Fault, TestHost};
+use parking_lot::Mutex;
 use serde_json::json;
 
 const SLEEPER: &str = "sleep(\"1 day\"); use_step(\"echo\", input)";
@@ -105,8 +106,6 @@ async fn runs_are_found_by_status_workflow_tag_and_time_page_by_page() {
     host.shutdown().await;
 }
 
-/// Waits until nothing goes on.
-
 #[tokio::test]
 async fn a_diverged_run_is_parked_with_both_sides_and_goes_on_when_it_fits_again() {
     let test = test_host();
@@ -195,18 +194,12 @@ async fn a_run_that_crashes_its_host_again_and_again_is_parked() {
 #[tokio::test]
 async fn parked_runs_can_be_ended() {
     let test = test_host();
-    let pulse = Pulse::default();
-    let doubles = StepDoubles::new(pulse.clone());
+    let doubles = test.doubles();
     let script = "use_step(\"here\")";
     let first = test.builder().steps(doubles.source()).workflow("w", script).start().await.unwrap();
     for id in ["a", "b"] {
         first.run("w").id(id).start().await.unwrap();
-        pulse
-            .until(
-                || (doubles.begun().len() == ["a", "b"].iter().position(|at| *at == id).unwrap() + 1).then_some(()),
-                || id,
-            )
-            .await;
+        test.pulse.until(|| doubles.has(&format!("{id}/1")).then_some(()), || id).await;
     }
     drop(doubles);
     first.shutdown().await;
@@ -302,9 +295,9 @@ async fn a_claim_that_was_lost_is_no_run_that_is_lost() {
 /// A charge whose answer got lost must not be made twice, whoever asks for it again.
 #[tokio::test]
 async fn what_is_tried_again_has_the_name_and_the_keys_of_what_failed() {
-    let keys = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let keys = Arc::new(Mutex::new(Vec::new()));
     let noted = keys.clone();
-    let host = Host::builder()
+    let host = TestHost::new()
         .step("note", async |_: StepContext, id: String| Ok::<_, StepError>(id))
         .step("pay", move |ctx: StepContext, _: Value| {
             let mut keys = noted.lock();
@@ -314,8 +307,7 @@ async fn what_is_tried_again_has_the_name_and_the_keys_of_what_failed() {
         })
         .workflow("w", "let id = use_step(\"note\", run_id()); use_step(\"pay\"); [id, run_id()]")
         .start()
-        .await
-        .unwrap();
+        .await;
     let first = host.run("w").id("paying").start().await.unwrap();
     first.output::<Value>().await.unwrap_err();
     let second = first.retry().await.unwrap();

@@ -29,18 +29,15 @@ impl Orders {
     fn new() -> Self {
         let paid = Arc::new(Paid { keys: Mutex::default(), broken: AtomicBool::new(true) });
         let noted = paid.clone();
-        let test = TestHost::new().with(move |builder| {
-            let paid = noted.clone();
-            builder
-                .workflow("order", r#"let me = use_step("note", run_id()); use_step("pay"); wait_for("sent"); me"#)
-                .step("note", async |_: StepContext, id: String| Ok::<_, StepError>(id))
-                .step("pay", move |ctx: StepContext, _: Value| {
-                    let run = ctx.run_id().to_string();
-                    paid.keys.lock().entry(ctx.idempotency_key()).or_default().push(run);
-                    let broken = paid.broken.load(Ordering::SeqCst);
-                    async move { if broken { Err(StepError::fatal("the bank is closed")) } else { Ok(1) } }
-                })
-        });
+        let test = TestHost::new()
+            .workflow("order", r#"let me = use_step("note", run_id()); use_step("pay"); wait_for("sent"); me"#)
+            .step("note", async |_: StepContext, id: String| Ok::<_, StepError>(id))
+            .step("pay", move |ctx: StepContext, _: Value| {
+                let run = ctx.run_id().to_string();
+                noted.keys.lock().entry(ctx.idempotency_key()).or_default().push(run);
+                let broken = noted.broken.load(Ordering::SeqCst);
+                async move { if broken { Err(StepError::fatal("the bank is closed")) } else { Ok(1) } }
+            });
         Orders { test, paid }
     }
 
@@ -70,10 +67,9 @@ async fn ids(host: &Host) -> Vec<String> {
     ids
 }
 
-async fn waits_for_signal(run: &Run) {
-    while !run.view().await.unwrap().waiting_for.iter().any(|wait| wait["kind"] == "signal") {
-        tokio::task::yield_now().await;
-    }
+async fn waits(orders: &Orders, run: &Run) {
+    orders.test.rests().await;
+    assert_eq!(run.status().await.unwrap(), Status::Waiting);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,7 +88,7 @@ async fn asked_twice_or_by_many_at_once_it_is_one_run() {
         assert_eq!(asked.await.unwrap(), "o@2");
     }
     let again = other.get("o@2").await.unwrap();
-    waits_for_signal(&again).await;
+    waits(&orders, &again).await;
     assert_eq!(one.get("o").await.unwrap().retry().await.unwrap().id(), again.id(), "while it lives");
     assert_eq!(ids(&one).await, ["o", "o@2"]);
     assert_eq!(orders.paid(), BTreeMap::from([("o/2".to_owned(), vec!["o@2".to_owned()])]), "paid once");
@@ -128,7 +124,7 @@ async fn each_attempt_that_fails_has_one_that_follows_it() {
     assert!(second.retried().await.unwrap().is_none());
     orders.mend();
     assert_eq!(second.retry().await.unwrap().id(), third.id());
-    waits_for_signal(&third).await;
+    waits(&orders, &third).await;
     host.shutdown().await;
 }
 
@@ -144,7 +140,7 @@ async fn a_name_that_somebody_else_has_is_passed_over() {
     assert_eq!(first.retry().await.unwrap().id(), again.id());
     assert_eq!(first.view().await.unwrap().retried_as.as_ref(), Some(again.id()));
     for run in [&again, &stranger] {
-        waits_for_signal(run).await;
+        waits(&orders, run).await;
     }
     // It goes on counting from there.
     again.terminate("enough").await.unwrap();
@@ -160,18 +156,18 @@ async fn forks_and_imports_of_what_was_tried_again_have_effects_of_their_own() {
     let first = fails(&host, "o").await;
     orders.mend();
     let again = first.retry().await.unwrap();
-    waits_for_signal(&again).await;
+    waits(&orders, &again).await;
     orders.paid();
     let step = StepId::parse("2").unwrap();
     let fork = again.fork(Fork::at(step).id("f")).await.unwrap();
-    waits_for_signal(&fork).await;
+    waits(&orders, &fork).await;
     assert_eq!(orders.paid().into_keys().collect::<Vec<_>>(), ["f/2"], "not those of the run that lives");
     assert_eq!((fork.view().await.unwrap().retry_of, first.retried().await.unwrap().unwrap().id()), (None, again.id()));
     let file = crate::export::exported(&again, ExportOptions::default()).await;
     let options = ImportOptions { id: Some("i".into()), go: true, ..ImportOptions::default() };
     host.import(std::io::Cursor::new(file), options).await.unwrap();
     let imported = host.get("i").await.unwrap();
-    waits_for_signal(&imported).await;
+    waits(&orders, &imported).await;
     imported.terminate("enough").await.unwrap();
     assert_eq!(imported.wait().await.unwrap().status, Status::Failed);
     let next = imported.retry().await.unwrap();
@@ -204,7 +200,7 @@ async fn a_crash_at_any_write_leaves_one_retry() {
             orders.test.bury(&host).await;
             let host = orders.host().await;
             let again = host.get("o").await.unwrap().retry().await.unwrap();
-            waits_for_signal(&again).await;
+            waits(&orders, &again).await;
             again.signal("sent", &1).await.unwrap();
             assert_eq!(again.output::<Value>().await.unwrap(), json!("o"), "{fault:?}");
             assert_eq!(ids(&host).await, ["o", "o@2"], "{fault:?}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use durhai::{EventBody, Failure, Host, RetryPolicy, RunError, StepContext, StepError, StepRule, Value};
+use durhai_testkit::TestHost;
 use serde_json::json;
 
 fn attempts(max_attempts: u32) -> RetryPolicy {
@@ -25,12 +26,13 @@ async fn failure(host: &Host, workflow: &str) -> Failure {
 /// What the call says counts most, then the rule of the step, then the header of the workflow.
 #[tokio::test]
 async fn the_nearest_policy_counts() {
-    let host = Host::builder()
+    let host = TestHost::new()
         .step("bad", async |_: StepContext, _: Value| Err::<Value, _>(StepError::retry("no luck")))
         .workflow("header", "const WORKFLOW = #{ retry: #{ max_attempts: 6, initial: 0 } };\nuse_step(\"bad\")")
         .workflow("call", "use_step(\"bad\", (), #{ retry: #{ max_attempts: 3, initial: 0 } })")
         .workflow("never", "use_step(\"bad\", (), #{ retry: false })")
         .workflow("plain", "use_step(\"bad\", (), #{ label: \"x\" })")
+        .builder()
         .step_rule("bad", StepRule { retry: Some(attempts(2)), ..StepRule::default() })
         .start()
         .await
@@ -47,13 +49,14 @@ async fn the_nearest_policy_counts() {
 
 #[tokio::test]
 async fn a_rule_ends_what_takes_too_long() {
-    let host = Host::builder()
+    let host = TestHost::new()
         .step("bad", async |ctx: StepContext, _: Value| {
             ctx.cancelled().await;
             Err::<Value, _>(StepError::retry("told to stop"))
         })
         .workflow("rule", "use_step(\"bad\", (), #{ retry: false })")
         .workflow("call", "use_step(\"bad\", (), #{ retry: false, timeout: \"4ms\" })")
+        .builder()
         .step_rule("bad", StepRule { timeout: Some(Duration::from_millis(3)), ..StepRule::default() })
         .start()
         .await
@@ -70,7 +73,7 @@ async fn a_rule_ends_what_takes_too_long() {
 #[tokio::test]
 async fn what_steps_hand_over_is_masked_before_it_is_kept() {
     let mask = |text: &str| text.contains("s3same").then(|| text.replace("s3same", "[hidden]"));
-    let host = Host::builder()
+    let host = TestHost::new()
         .step("give", async |ctx: StepContext, _: Value| {
             ctx.log_with("info", "it is s3same", json!({ "key": "s3same" }));
             ctx.heartbeat("s3same");
@@ -80,6 +83,7 @@ async fn what_steps_hand_over_is_masked_before_it_is_kept() {
             Err::<Value, _>(StepError::fatal("s3same was refused").data(json!("s3same")))
         })
         .workflow("w", "let a = use_step(\"give\"); try { use_step(\"fail\") } catch (e) { return [a, e]; }")
+        .builder()
         .mask(mask)
         .start()
         .await

@@ -5,36 +5,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::view::ScheduleView;
-use durhai::{EventBody, Host, HostBuilder, HostError, MemoryWorld, Millis, Query, RunView, Status, Value, World};
-use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock};
+use durhai::{EventBody, Host, HostBuilder, HostError, Millis, Query, RunView, Status, Value, World};
+use durhai_testkit::{Fault, PATIENCE, TestHost};
 use serde_json::json;
 
-/// The first whole hour after a [`SimClock`] begins, at 22:13:20: 2023-11-14T23:00:00Z.
+/// The first whole hour after the clock of a [`TestHost`] begins, at 22:13:20: 2023-11-14T23:00:00Z.
 const HOUR_23: Millis = 1_700_002_800_000;
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;
 
-/// A world and a clock that outlive the hosts.
+/// Hosts, and what the tests ask of all their runs.
 struct Site {
-    world: Arc<MemoryWorld>,
-    clock: Arc<SimClock>,
-    pulse: Pulse,
+    test: TestHost,
 }
 
 impl Site {
     fn new() -> Self {
-        Site { world: Arc::new(MemoryWorld::new()), clock: Arc::new(SimClock::new()), pulse: Pulse::default() }
+        Site { test: TestHost::new().workers(1) }
     }
 
     /// A host with a connection of its own, which tells the pulse of every write.
     fn host(&self) -> HostBuilder {
-        let connection = FaultWorld::new(self.world.clone(), Fault::Never, self.pulse.clone());
-        Host::builder().shared_world(Arc::new(connection)).clock(self.clock.clone()).workers(1)
+        self.test.builder_on(Arc::new(self.test.connect(Fault::Never)))
     }
 
     /// All runs, by id.
     fn runs(&self) -> BTreeMap<String, Status> {
-        let page = self.world.list(&Query { limit: 10_000, ..Query::default() }).unwrap();
+        let page = self.test.world.list(&Query { limit: 10_000, ..Query::default() }).unwrap();
         page.rows.into_iter().map(|row| (row.run.to_string(), row.status)).collect()
     }
 
@@ -44,13 +41,16 @@ impl Site {
 
     /// Waits until that run has ended.
     async fn ended(&self, id: &str) {
-        self.pulse.until(|| self.runs().get(id).filter(|status| status.is_terminal()).map(drop), || self.runs()).await;
+        self.test
+            .pulse
+            .until(|| self.runs().get(id).filter(|status| status.is_terminal()).map(drop), || self.runs())
+            .await;
     }
 
     /// Waits until that run waits for something.
     async fn waiting(&self, id: &str) {
         let waits = || self.runs().get(id).filter(|status| **status == Status::Waiting).map(drop);
-        self.pulse.until(waits, || self.runs()).await;
+        self.test.pulse.until(waits, || self.runs()).await;
     }
 
     /// Waits until a schedule stands like that, as it is stored.
@@ -58,7 +58,7 @@ impl Site {
         let look = async {
             loop {
                 let view = one(host, name).await;
-                let stored = self.world.meta(&format!("schedule/{name}")).unwrap();
+                let stored = self.test.world.meta(&format!("schedule/{name}")).unwrap();
                 let stored = stored.map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
                 if like(&view, &stored) {
                     // What is stored may be newer than what was seen before it.
@@ -68,7 +68,7 @@ impl Site {
             }
         };
         let found = tokio::time::timeout(PATIENCE, look).await;
-        found.unwrap_or_else(|_| panic!("{:?}, {:?}", self.runs(), self.world.meta(&format!("schedule/{name}"))))
+        found.unwrap_or_else(|_| panic!("{:?}, {:?}", self.runs(), self.test.world.meta(&format!("schedule/{name}"))))
     }
 
     /// Waits until the times up to that one are handled.
@@ -100,8 +100,8 @@ async fn a_time_starts_one_run_of_that_time() {
     assert_eq!(view.upcoming, [0, 1, 2, 3, 4].map(|n| HOUR_23 + n * HOUR));
     assert_eq!((&*view.cron, &*view.timezone, &*view.overlap, &*view.missed), ("0 * * * *", "UTC", "skip", "once"));
     assert_eq!(site.ids(), [""; 0]);
-    site.clock.set(HOUR_23 - 1);
-    site.clock.set(HOUR_23);
+    site.test.clock.set(HOUR_23 - 1);
+    site.test.clock.set(HOUR_23);
     let id = "team/report@2023-11-14T23:00:00Z";
     site.ended(id).await;
     let view = site.handled(&host, "team/report", HOUR_23).await;
@@ -112,7 +112,7 @@ async fn a_time_starts_one_run_of_that_time() {
     assert_eq!((run.output, run.input, run.timeout), (json!(7), json!({ "n": 7 }), Some(3 * HOUR)));
     assert_eq!(run.tags, [("schedule".to_owned(), "team/report".to_owned())].into());
     // A few seconds late is in time.
-    site.clock.set(HOUR_23 + HOUR + 9_000);
+    site.test.clock.set(HOUR_23 + HOUR + 9_000);
     site.ended("team/report@2023-11-15T00:00:00Z").await;
     assert_eq!(site.ids().len(), 2);
     host.shutdown().await;
@@ -129,7 +129,7 @@ async fn what_passed_without_a_host_is_made_up_for_once_or_left_out() {
     for name in ["once", "skip"] {
         site.handled(&first, name, 1).await;
     }
-    site.clock.set(HOUR_23);
+    site.test.clock.set(HOUR_23);
     for name in ["once", "skip"] {
         site.ended(&format!("{name}@2023-11-14T23:00:00Z")).await;
         site.handled(&first, name, HOUR_23).await;
@@ -138,7 +138,7 @@ async fn what_passed_without_a_host_is_made_up_for_once_or_left_out() {
 
     // Back in the same hour, nothing is started twice; the host has looked when it has handled the next time.
     let second = build().start().await.unwrap();
-    site.clock.set(HOUR_23 + HOUR);
+    site.test.clock.set(HOUR_23 + HOUR);
     for name in ["once", "skip"] {
         site.ended(&format!("{name}@2023-11-15T00:00:00Z")).await;
         site.handled(&second, name, HOUR_23 + HOUR).await;
@@ -148,7 +148,7 @@ async fn what_passed_without_a_host_is_made_up_for_once_or_left_out() {
 
     // Three years, and the time of now on top.
     let back = HOUR_23 + 3 * 365 * 24 * HOUR;
-    site.clock.set(back);
+    site.test.clock.set(back);
     let third = build().start().await.unwrap();
     for name in ["once", "skip"] {
         site.handled(&third, name, back).await;
@@ -179,13 +179,13 @@ async fn a_host_that_died_before_it_could_note_its_run_starts_no_second_one() {
     let text = every_hour(", overlap: \"allow\"", "1");
     let first = site.host().workflow("w", text.clone()).start().await.unwrap();
     site.handled(&first, "w", 1).await;
-    let before = site.world.meta("schedule/w").unwrap().unwrap();
-    site.clock.set(HOUR_23);
+    let before = site.test.world.meta("schedule/w").unwrap().unwrap();
+    site.test.clock.set(HOUR_23);
     site.ended("w@2023-11-14T23:00:00Z").await;
     site.handled(&first, "w", HOUR_23).await;
     first.shutdown().await;
     // As a crash between the two leaves it.
-    site.world.put_meta("schedule/w", &before).unwrap();
+    site.test.world.put_meta("schedule/w", &before).unwrap();
     let second = site.host().workflow("w", text).start().await.unwrap();
     let view = site.handled(&second, "w", HOUR_23).await;
     assert_eq!(view.last, Some(HOUR_23));
@@ -205,14 +205,14 @@ async fn two_hosts_start_one_run_for_each_time() {
     let first = HOUR_23 - 46 * MINUTE;
     for n in 0..20 {
         let tick = first + n * MINUTE;
-        site.clock.set(tick);
+        site.test.clock.set(tick);
         site.handled(&a, "w", tick).await;
         let count = n as usize + 1;
         let all = || {
             let runs = site.runs();
             (runs.len() == count && runs.values().all(|status| *status == Status::Completed)).then_some(())
         };
-        site.pulse.until(all, || site.runs()).await;
+        site.test.pulse.until(all, || site.runs()).await;
     }
     let ids = site.ids();
     assert_eq!((ids.len(), &*ids[0], &*ids[19]), (20, "w@2023-11-14T22:14:00Z", "w@2023-11-14T22:33:00Z"));
@@ -234,7 +234,7 @@ async fn a_run_that_goes_on_leaves_the_next_time_out_or_beside_it_or_waiting() {
         site.handled(&host, name, 1).await;
     }
     for n in 0..3 {
-        site.clock.set(HOUR_23 + n * HOUR);
+        site.test.clock.set(HOUR_23 + n * HOUR);
         for name in ["skip", "allow", "queue"] {
             site.handled(&host, name, HOUR_23 + n * HOUR).await;
         }
@@ -258,7 +258,7 @@ async fn a_run_that_goes_on_leaves_the_next_time_out_or_beside_it_or_waiting() {
     let id = format!("skip@{}", times[0]);
     host.get(&id).await.unwrap().signal("go", &1).await.unwrap();
     site.ended(&id).await;
-    site.clock.set(HOUR_23 + 3 * HOUR);
+    site.test.clock.set(HOUR_23 + 3 * HOUR);
     site.waiting("skip@2023-11-15T02:00:00Z").await;
     assert_eq!(of("skip"), 2);
     host.shutdown().await;
@@ -270,10 +270,10 @@ async fn a_run_that_continues_as_a_new_one_has_not_ended() {
     let body = "if input == () { continue_as_new(1) } wait_for(\"go\")";
     let host = site.host().workflow("w", every_hour("", body)).start().await.unwrap();
     site.handled(&host, "w", 1).await;
-    site.clock.set(HOUR_23);
+    site.test.clock.set(HOUR_23);
     let (first, next) = ("w@2023-11-14T23:00:00Z", "w@2023-11-14T23:00:00Z+2");
     site.waiting(next).await;
-    site.clock.set(HOUR_23 + HOUR);
+    site.test.clock.set(HOUR_23 + HOUR);
     site.handled(&host, "w", HOUR_23 + HOUR).await;
     assert_eq!(site.ids(), [first, next]);
     host.shutdown().await;
@@ -289,13 +289,13 @@ async fn a_saved_text_changes_the_schedule_and_takes_it_away() {
     site.handled(&host, "w", 1).await;
 
     // The new times count from now on: the half hours that passed before are not missed.
-    site.clock.set(HOUR_23 - MINUTE);
+    site.test.clock.set(HOUR_23 - MINUTE);
     save("const WORKFLOW = #{ schedule: \"30,59 * * * *\" };\n1");
     host.reload().await.unwrap();
     let view = site.stands(&host, "w", |_, stored| stored["cron"] == "30,59 * * * *").await;
     assert_eq!((&*view.cron, view.next), ("30,59 * * * *", Some(HOUR_23 + 30 * MINUTE)));
-    site.clock.set(HOUR_23);
-    site.clock.set(HOUR_23 + 30 * MINUTE);
+    site.test.clock.set(HOUR_23);
+    site.test.clock.set(HOUR_23 + 30 * MINUTE);
     site.ended("w@2023-11-14T23:30:00Z").await;
     site.handled(&host, "w", HOUR_23 + 30 * MINUTE).await;
     assert_eq!(site.ids().len(), 1);
@@ -310,14 +310,14 @@ async fn a_saved_text_changes_the_schedule_and_takes_it_away() {
     save_other("const WORKFLOW = #{ schedule: #{ cron: \"* * * * *\", overlap: \"allow\" } };\n1");
     host.reload().await.unwrap();
     site.handled(&host, "other", 1).await;
-    site.clock.set(HOUR_23 + 59 * MINUTE);
+    site.test.clock.set(HOUR_23 + 59 * MINUTE);
     site.handled(&host, "other", HOUR_23 + 59 * MINUTE).await;
     save("const WORKFLOW = #{ schedule: \"30,59 * * * *\" };\n1");
     std::fs::remove_file(folder.path().join("other.rhai")).unwrap();
-    site.clock.set(HOUR_23 + 80 * MINUTE);
+    site.test.clock.set(HOUR_23 + 80 * MINUTE);
     host.reload().await.unwrap();
     site.handled(&host, "w", HOUR_23 + 80 * MINUTE).await;
-    site.clock.set(HOUR_23 + 90 * MINUTE);
+    site.test.clock.set(HOUR_23 + 90 * MINUTE);
     site.ended("w@2023-11-15T00:30:00Z").await;
     let of_w: Vec<_> = site.ids().into_iter().filter(|id| id.starts_with("w@")).collect();
     assert_eq!(of_w, ["w@2023-11-14T23:30:00Z", "w@2023-11-15T00:30:00Z"]);
@@ -343,16 +343,16 @@ async fn a_pause_outlives_the_host_and_leaves_out_what_passes() {
     assert!(one(&host, "a").await.paused);
     site.handled(&host, "b", 1).await;
     for n in 0..2 {
-        site.clock.set(HOUR_23 + n * HOUR);
+        site.test.clock.set(HOUR_23 + n * HOUR);
         // `a` is looked at before `b`.
         site.handled(&host, "b", HOUR_23 + n * HOUR).await;
     }
     assert!(site.ids().iter().all(|id| id.starts_with("b@")), "{:?}", site.ids());
-    site.clock.set(HOUR_23 + HOUR + 30 * MINUTE);
+    site.test.clock.set(HOUR_23 + HOUR + 30 * MINUTE);
     host.resume_schedule("a").await.unwrap();
     let view = one(&host, "a").await;
     assert_eq!((view.paused, view.next), (false, Some(HOUR_23 + 2 * HOUR)));
-    site.clock.set(HOUR_23 + 2 * HOUR);
+    site.test.clock.set(HOUR_23 + 2 * HOUR);
     site.ended("a@2023-11-15T01:00:00Z").await;
     assert_eq!(site.ids().iter().filter(|id| id.starts_with("a@")).count(), 1);
     host.shutdown().await;
@@ -363,10 +363,10 @@ async fn a_host_that_takes_up_nothing_starts_nothing_by_itself() {
     let site = Site::new();
     let text = every_hour(", overlap: \"allow\"", "1");
     let idle = site.host().workflow("w", text.clone()).adopt(false).start().await.unwrap();
-    site.clock.set(HOUR_23);
+    site.test.clock.set(HOUR_23);
     idle.shutdown().await;
     assert_eq!(site.ids(), [""; 0]);
-    assert_eq!(site.world.meta("schedule/w").unwrap(), None);
+    assert_eq!(site.test.world.meta("schedule/w").unwrap(), None);
 }
 
 #[tokio::test]
@@ -375,9 +375,9 @@ async fn a_trigger_starts_a_run_now_and_unknown_names_are_said() {
     let text = every_hour(", input: 5", "wait_for(\"go\"); input");
     let host = site.host().workflow("report", text).workflow("plain", "1").start().await.unwrap();
     site.handled(&host, "report", 1).await;
-    site.clock.set(HOUR_23);
+    site.test.clock.set(HOUR_23);
     site.waiting("report@2023-11-14T23:00:00Z").await;
-    site.clock.set(HOUR_23 + 1_234);
+    site.test.clock.set(HOUR_23 + 1_234);
     let first = host.trigger_schedule("report").await.unwrap();
     let second = host.trigger_schedule("report").await.unwrap();
     assert_eq!(first.id().as_str(), "report@2023-11-14T23:00:01.234Z-manual");
@@ -407,13 +407,13 @@ async fn seconds_count_and_many_that_were_missed_are_not_walked() {
     let host = site.host().workflow("w", text).start().await.unwrap();
     site.handled(&host, "w", 1).await;
     let start = durhai_testkit::START;
-    site.clock.set(start + 5_000);
+    site.test.clock.set(start + 5_000);
     site.ended("w@2023-11-14T22:13:25Z").await;
     site.handled(&host, "w", start + 5_000).await;
     // 63 million times later: one for those, and the three of the last ten seconds.
     let later = start + 10 * 365 * 24 * HOUR;
     let before = std::time::Instant::now();
-    site.clock.set(later);
+    site.test.clock.set(later);
     site.handled(&host, "w", later).await;
     assert!(before.elapsed() < Duration::from_secs(20), "{:?}", before.elapsed());
     let ids = site.ids();
@@ -428,11 +428,11 @@ async fn a_time_that_the_clocks_skip_is_due_when_they_have_changed() {
     let site = Site::new();
     // 2026-03-29T00:00:00Z; at 01:00Z the clocks of Berlin go from 2:00 to 3:00.
     let night = 1_774_742_400_000;
-    site.clock.set(night - 12 * HOUR);
+    site.test.clock.set(night - 12 * HOUR);
     let text = "const WORKFLOW = #{ schedule: #{ cron: \"30 2 * * *\", timezone: \"Europe/Berlin\" } };\n1";
     let host = site.host().workflow("w", text).start().await.unwrap();
     assert_eq!(site.handled(&host, "w", 1).await.next, Some(night + HOUR));
-    site.clock.set(night + HOUR);
+    site.test.clock.set(night + HOUR);
     site.ended("w@2026-03-29T01:00:00Z").await;
     let view = site.handled(&host, "w", night + HOUR).await;
     // The day after, 2:30 is 0:30 in UTC.
@@ -452,7 +452,7 @@ async fn names_that_are_no_ids_have_runs_all_the_same() {
     for name in &names {
         site.handled(&host, name, 1).await;
     }
-    site.clock.set(HOUR_23);
+    site.test.clock.set(HOUR_23);
     for name in &names {
         let view = site.handled(&host, name, HOUR_23).await;
         let id = view.last_run.expect("it was started").to_string();

@@ -1,13 +1,12 @@
 //! Scripts that ask for what is answered at once, or show things, without end: the others go on, nothing gathers, and they
 //! are stopped.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::view::LogEntry;
-use durhai::{Host, HostBuilder, Limits, MemoryWorld, Run, Status, StepContext, StepError, Value, World};
+use durhai::{Limits, Run, Status};
 use durhai_core::FailureKind;
-use durhai_testkit::{Fault, FaultWorld, PATIENCE, Pulse, SimClock};
+use durhai_testkit::{Fault, PATIENCE, TestHost};
 
 /// What goes round without ever waiting for something from outside.
 const LOOPS: [&str; 22] = [
@@ -35,13 +34,10 @@ const LOOPS: [&str; 22] = [
     "let t = \"x\"; while t.len() < 1000 { t += t; } parallel([|| loop { print(t); }, || loop { emit(t); }])",
 ];
 
-fn host(world: Arc<dyn World>, clock: &Arc<SimClock>, limits: Limits) -> HostBuilder {
-    let builder = Host::builder().shared_world(world).clock(clock.clone()).workers(1).limits(limits);
-    let builder = builder
-        .step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) })
-        .workflow("nothing", "1")
-        .workflow("good", "let n = 0; for i in 0..10 { n += use_step(\"echo\", 1); } n");
-    LOOPS.iter().enumerate().fold(builder, |builder, (n, text)| builder.workflow(format!("loop/{n}"), *text))
+fn test_host() -> TestHost {
+    let good = "let n = 0; for i in 0..10 { n += use_step(\"echo\", 1); } n";
+    let test = TestHost::new().workers(1).echo().workflow("nothing", "1").workflow("good", good);
+    LOOPS.iter().enumerate().fold(test, |test, (n, text)| test.workflow(format!("loop/{n}"), *text))
 }
 
 async fn ends(run: &Run, what: &str) -> (Status, Option<FailureKind>) {
@@ -53,8 +49,7 @@ async fn ends(run: &Run, what: &str) -> (Status, Option<FailureKind>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_never_waits_gives_way_and_is_terminated() {
     for (n, text) in LOOPS.iter().enumerate() {
-        let clock = Arc::new(SimClock::new());
-        let host = host(Arc::new(MemoryWorld::new()), &clock, Limits::default()).start().await.unwrap();
+        let host = test_host().start().await;
         let bad = host.run(format!("loop/{n}")).start().await.unwrap();
         let good = host.run("good").start().await.unwrap();
         assert_eq!(ends(&good, text).await, (Status::Completed, None), "{text}");
@@ -73,15 +68,14 @@ async fn what_never_waits_gives_way_and_is_terminated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_never_waits_does_not_hold_up_the_end_of_its_host() {
-    let clock = Arc::new(SimClock::new());
-    let world: Arc<dyn World> = Arc::new(MemoryWorld::new());
-    let first = host(world.clone(), &clock, Limits::default()).start().await.unwrap();
+    let test = test_host();
+    let first = test.start().await;
     for n in 0..LOOPS.len() {
         first.run(format!("loop/{n}")).id(format!("run-{n}")).start().await.unwrap();
     }
     tokio::time::timeout(PATIENCE, first.shutdown()).await.expect("it stops");
     // Nobody has them, and the next host can deal with each.
-    let next = host(world, &clock, Limits::default()).start().await.unwrap();
+    let next = test.start().await;
     for (n, text) in LOOPS.iter().enumerate() {
         let run = next.get(&format!("run-{n}")).await.unwrap();
         if run.terminate("enough").await.is_err() {
@@ -94,17 +88,16 @@ async fn what_never_waits_does_not_hold_up_the_end_of_its_host() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_native_function_that_never_comes_back_does_not_hold_up_the_end_of_its_host() {
-    let clock = Arc::new(SimClock::new());
-    let world: Arc<dyn World> = Arc::new(MemoryWorld::new());
+    let test = test_host();
     let (entered, inside) = std::sync::mpsc::channel();
-    let entered = parking_lot::Mutex::new(entered);
-    let stuck = host(world.clone(), &clock, Limits::default())
+    let stuck = test
+        .builder()
         .workers(2)
         .grace(Duration::from_millis(50))
         .drain(Duration::from_millis(50))
         .lease(Duration::from_secs(1))
         .extend_scripts(move |engine| {
-            let entered = entered.lock().clone();
+            let entered = entered.clone();
             engine.register_fn("stuck", move || -> i64 {
                 let _ = entered.send(());
                 loop {
@@ -121,8 +114,9 @@ async fn a_native_function_that_never_comes_back_does_not_hold_up_the_end_of_its
     assert_eq!(bad.status().await.unwrap(), Status::Running);
     tokio::time::timeout(PATIENCE, stuck.shutdown()).await.expect("it stops");
     // Its claim ends with the lease.
-    clock.advance(2_000);
-    let next = host(world, &clock, Limits::default())
+    test.clock.advance(2_000);
+    let next = test
+        .builder()
         .extend_scripts(|engine| {
             engine.register_fn("stuck", || 7_i64);
         })
@@ -147,13 +141,12 @@ async fn a_run_writes_so_much_in_all() {
         ("loop { with_timeout(\"1h\", || 1); }", "the limit is 500"),
         ("loop { let h = hook(); h.close(); }", "the limit is 500"),
     ] {
-        let clock = Arc::new(SimClock::new());
-        let host =
-            host(Arc::new(MemoryWorld::new()), &clock, limits.clone()).workflow("w", text).start().await.unwrap();
+        let test = test_host().workflow("w", text);
+        let host = test.builder().limits(limits.clone()).start().await.unwrap();
         let run = host.run("w").start().await.unwrap();
         let ended = async {
             while !run.status().await.unwrap().is_terminal() {
-                clock.advance(1_000);
+                test.clock.advance(1_000);
                 tokio::task::yield_now().await;
             }
             run.view().await.unwrap()
@@ -207,16 +200,13 @@ async fn what_is_stored_in_parts_is_there_once_whatever_dies_between() {
             n => Fault::After(n),
         };
         number += 1;
-        let (clock, pulse) = (Arc::new(SimClock::new()), Pulse::default());
-        let memory = Arc::new(MemoryWorld::new());
-        let dying = Arc::new(FaultWorld::new(memory.clone(), fault, pulse));
-        let one = host(dying.clone(), &clock, Limits::default()).workflow("loud", LOUD).start().await.unwrap();
+        let test = test_host().workflow("loud", LOUD);
+        let (dying, one) = test.start_with(fault).await;
         if let Ok(run) = one.run("loud").id("loud").start().await {
             let _ = tokio::time::timeout(PATIENCE, run.wait()).await.expect("it ends, or its host does");
         }
-        one.shutdown().await;
-        memory.crash();
-        let two = host(memory.clone(), &clock, Limits::default()).workflow("loud", LOUD).start().await.unwrap();
+        test.bury(&one).await;
+        let two = test.start().await;
         let run = two.run("loud").id("loud").start().await.unwrap();
         assert_eq!(ends(&run, "loud").await, (Status::Completed, None), "{fault:?}");
         let lines: Vec<_> = all(&run).await.into_iter().map(|entry| entry.line.message).collect();

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use durhai::archive::{ExportOptions, ImportOptions};
 use durhai::check::CheckOptions;
-use durhai::{Host, HostError, Query, Value};
+use durhai::{HostError, Query, Value};
+use durhai_testkit::TestHost;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -32,7 +33,7 @@ const STARTS: &str = r#"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_and_scripts_are_held_to_the_limits() {
-    let host = Host::builder().workflow("one", "1").workflow("starts", STARTS).start().await.expect("a host");
+    let host = TestHost::new().workflow("one", "1").workflow("starts", STARTS).start().await;
     for (tags, said) in table() {
         let start = tags.iter().fold(host.run("one"), |start, (key, value)| start.tag(key, value)).start().await;
         let run = host.run("starts").input(&tags).start().await.expect("a run");
@@ -56,7 +57,7 @@ async fn callers_and_scripts_are_held_to_the_limits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_more_is_not_imported() {
-    let host = Host::builder().workflow("one", "1").start().await.expect("a host");
+    let host = TestHost::new().workflow("one", "1").start().await;
     let run = host.run("one").id("r").tag("color", "light blue").start().await.expect("a run");
     run.output::<i64>().await.expect("an output");
     let file = String::from_utf8(exported(&run, ExportOptions { children: true, tokens: false }).await).expect("text");

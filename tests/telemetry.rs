@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use durhai::logs::Fork;
 use durhai::observe::{AttemptEnded, AttemptOutcome, Observer, RunEnded, TraceContext, TraceId};
-use durhai::{EventBody, Host, HostBuilder, Run, Status, StepContext, StepError, StepId, Value};
+use durhai::{EventBody, Host, Run, Status, StepContext, StepError, StepId, Value};
+use durhai_testkit::TestHost;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -45,13 +46,13 @@ const CHAIN: &str = r#"
     input
 "#;
 
-fn host() -> HostBuilder {
-    Host::builder()
+fn test_host() -> TestHost {
+    TestHost::new()
         .workflow("chain", CHAIN)
         .workflow("parent", "use_step(\"tell\"); run_workflow(\"chain\", 2)")
         .workflow("slow", "use_step(\"slow\", (), #{ timeout: \"1ms\", retry: false })")
-        .step("tell", |ctx: StepContext, _: Value| async move { Ok::<_, StepError>(ctx.traceparent()) })
-        .step("slow", |ctx: StepContext, _: Value| async move {
+        .step("tell", async |ctx: StepContext, _: Value| Ok::<_, StepError>(ctx.traceparent()))
+        .step("slow", async |ctx: StepContext, _: Value| {
             ctx.cancelled().await;
             Ok::<_, StepError>(())
         })
@@ -71,7 +72,7 @@ async fn recorded(host: &Host, id: &str) -> Option<TraceContext> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_stays_with_its_starter_and_a_fork_does_not() {
     let notes = Arc::new(Notes::default());
-    let host = host().observe(notes.clone()).start().await.unwrap();
+    let host = test_host().builder().observe(notes.clone()).start().await.unwrap();
     let starter = TraceContext::parse(STARTER).unwrap();
     let led = host.run("chain").id("led").input(&1).traceparent(STARTER).start().await.unwrap();
     assert_eq!(ended(&led).await, Status::Completed);
@@ -100,7 +101,7 @@ async fn a_chain_stays_with_its_starter_and_a_fork_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn children_are_under_the_span_of_their_parent() {
     let notes = Arc::new(Notes::default());
-    let host = host().observe(notes.clone()).start().await.unwrap();
+    let host = test_host().builder().observe(notes.clone()).start().await.unwrap();
     let run = host.run("parent").id("p").start().await.unwrap();
     assert_eq!(ended(&run).await, Status::Completed);
     let (parent, child) = (notes.run("p"), notes.run("p:2"));
@@ -124,7 +125,7 @@ async fn children_are_under_the_span_of_their_parent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_takes_too_long() {
     let notes = Arc::new(Notes::default());
-    let host = host().observe(notes.clone()).start().await.unwrap();
+    let host = test_host().builder().observe(notes.clone()).start().await.unwrap();
     assert_eq!(ended(&host.run("slow").id("s").start().await.unwrap()).await, Status::Failed);
     let attempt = notes.attempts.lock()[0].clone();
     assert_eq!((attempt.outcome, &*attempt.step, attempt.attempt), (AttemptOutcome::TimedOut, "slow", 1));

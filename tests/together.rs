@@ -10,7 +10,7 @@ use durhai::clock::Clock;
 use durhai::event::LogLine;
 use durhai::view::HookRequest;
 use durhai::{Host, HostError, MemoryWorld, Query, RunId, Status, StepContext, StepError, Value, World};
-use durhai_testkit::{Fault, FaultWorld, Notices, Pulse, Quiet, Rng, SimClock, quiet};
+use durhai_testkit::{Fault, FaultWorld, Rng, Settled, TestHost, events, quiet};
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -89,11 +89,9 @@ struct Came {
     crashes: u32,
 }
 
-type Failures = Arc<Mutex<HashMap<String, u32>>>;
-
 async fn all(runs: u64, mut rng: Option<Rng>) -> Came {
-    let (world, clock, pulse) = (Arc::new(MemoryWorld::new()), Arc::new(SimClock::new()), Pulse::default());
-    let failures = Failures::default();
+    let test = test_host();
+    let (world, clock) = (&test.world, &test.clock);
     let mut crashes = 0;
     let mut fault = |crashes: u32| match &mut rng {
         Some(rng) if crashes < 60 => {
@@ -102,26 +100,17 @@ async fn all(runs: u64, mut rng: Option<Rng>) -> Came {
         }
         _ => Fault::Never,
     };
-    let (mut connection, mut host) = start(&world, &clock, &pulse, &failures, fault(0)).await;
+    let (mut connection, mut host) = test.start_with(fault(0)).await;
     let mut started = 0;
     loop {
-        let look = || match connection.is_down() {
-            true => Some(None),
-            false => match quiet(&*world, clock.now()) {
-                Quiet::Busy => None,
-                Quiet::Until(next) if !connection.is_down() => Some(Some(next)),
-                Quiet::Until(_) => Some(None),
-            },
-        };
-        let state = || (crashes, started, host.stats(), quiet(&*world, clock.now()));
-        match pulse.until(look, state).await {
-            None => {
+        let state = || (crashes, started, host.stats(), quiet(&**world, clock.now()));
+        match test.pulse.until(|| test.settled(&connection), state).await {
+            Settled::Dead => {
                 crashes += 1;
-                host.shutdown().await;
-                world.crash();
-                (connection, host) = start(&world, &clock, &pulse, &failures, fault(crashes)).await;
+                test.bury(&host).await;
+                (connection, host) = test.start_with(fault(crashes)).await;
             }
-            Some(_) if started < runs => {
+            Settled::Until(_) if started < runs => {
                 while started < runs {
                     let input = json!({ "n": started, "round": 1, "out": [] });
                     if host.run("all").id(format!("run-{started}")).input(&input).start().await.is_err() {
@@ -130,7 +119,7 @@ async fn all(runs: u64, mut rng: Option<Rng>) -> Came {
                     started += 1;
                 }
             }
-            Some(next) => match (answer(&host, &world, &connection).await, next) {
+            Settled::Until(next) => match (answer(&host, world, &connection).await, next) {
                 (true, _) => {}
                 (false, Some(at)) => clock.set(at),
                 (false, None) if connection.is_down() => {}
@@ -143,7 +132,7 @@ async fn all(runs: u64, mut rng: Option<Rng>) -> Came {
     let mut came = BTreeMap::new();
     let query = Query { limit: 1_000_000, ..Query::default() };
     for row in world.list(&query).expect("it answers").rows {
-        came.insert(row.run.to_string(), shown(&*world, &row.run, &row.status.to_string()));
+        came.insert(row.run.to_string(), shown(&**world, &row.run, &row.status.to_string()));
     }
     Came { came, crashes }
 }
@@ -195,7 +184,7 @@ fn shown(world: &dyn World, run: &RunId, status: &str) -> String {
     let mut lines: Vec<_> =
         read("log").iter().map(|line| serde_json::from_slice::<LogLine>(line).expect("a line").message).collect();
     lines.sort();
-    let end = durhai_testkit::events(world, run).pop().map(|event| event.body);
+    let end = events(world, run).pop().map(|event| event.body);
     let streams: Vec<_> = world
         .streams(run)
         .expect("it answers")
@@ -218,33 +207,21 @@ fn shown(world: &dyn World, run: &RunId, status: &str) -> String {
     format!("{status} {end:?} {lines:?} {streams:?} {values:?}")
 }
 
-async fn start(
-    world: &Arc<MemoryWorld>,
-    clock: &Arc<SimClock>,
-    pulse: &Pulse,
-    failures: &Failures,
-    fault: Fault,
-) -> (Arc<FaultWorld>, Host) {
-    let shared: Arc<dyn World> = world.clone();
-    let connection = Arc::new(FaultWorld::new(shared, fault, pulse.clone()).notices(Notices::Prompt));
-    let flaked = failures.clone();
-    let host = Host::builder()
-        .shared_world(connection.clone())
-        .clock(clock.clone())
-        .workers(2)
+fn test_host() -> TestHost {
+    let failures = Arc::new(Mutex::new(HashMap::<String, u32>::new()));
+    TestHost::new()
         .workflow("all", ALL)
         .workflow("child", CHILD)
         .workflow("slow", SLOW)
         .workflow("breaks", "throw `no ${input}`;")
         .workflow("beside", "sleep(\"1 day\"); emit(input); run_id()")
-        .step("work", |_: StepContext, n: i64| async move { Ok::<_, StepError>(n * 31 % 1_009) })
-        .step("broken", |_: StepContext, _: i64| async move { Err::<i64, _>(StepError::retry("it is broken")) })
+        .step("work", async |_: StepContext, n: i64| Ok::<_, StepError>(n * 31 % 1_009))
+        .step("broken", async |_: StepContext, _: i64| Err::<i64, _>(StepError::retry("it is broken")))
         .step("flaky", move |context: StepContext, n: i64| {
-            let mut flaked = flaked.lock();
-            let failures = flaked.entry(context.idempotency_key()).or_default();
+            let mut failures = failures.lock();
+            let failures = failures.entry(context.idempotency_key()).or_default();
             *failures += 1;
             let result = if *failures == 1 { Err(StepError::retry("not yet")) } else { Ok(n * 3) };
             async move { result }
-        });
-    (connection, host.start().await.expect("a host starts"))
+        })
 }

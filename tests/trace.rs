@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use durhai::logs::{ReplayOptions, ReplayView, Script};
 use durhai::trace::{Stop, TraceEvent, TraceText, Traced};
-use durhai::{Event, Host, HostError, Run, Status, StepContext, StepError, StepId, Value};
+use durhai::{Event, Host, HostError, Millis, Run, Status, StepContext, StepError, StepId, Value};
+use durhai_testkit::TestHost;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -12,21 +13,15 @@ fn id(text: &str) -> StepId {
     StepId::parse(text).expect("a step id")
 }
 
-async fn host(script: &str) -> Host {
-    Host::builder()
-        .workers(1)
-        .workflow("flow", script)
-        .step("echo", |_: StepContext, input: Value| async move { Ok::<_, StepError>(input) })
-        .step("bad", |_: StepContext, _: Value| async move { Err::<Value, _>(StepError::fatal("it is broken")) })
-        .start()
-        .await
-        .expect("a host starts")
-}
-
-async fn ran(host: &Host, input: Value) -> Run {
+/// A host, and a run of this script that has ended.
+async fn ran(script: &str, input: Value) -> (Host, Run) {
+    let bad = async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("it is broken"));
+    let test = TestHost::new().workers(1).workflow("flow", script).echo().step("bad", bad);
+    let host = test.start().await;
     let run = host.run("flow").id("run-1").input(&input).start().await.expect("it starts");
+    test.until(Millis::MAX).await;
     run.wait().await.expect("it ends");
-    run
+    (host, run)
 }
 
 async fn traced(run: &Run, options: ReplayOptions) -> (Vec<TraceEvent>, ReplayView) {
@@ -82,8 +77,7 @@ async fn traces_are_as_expected() {
     let mut blessed = file.lines().take_while(|line| !line.starts_with("## ")).collect::<Vec<_>>().join("\n");
     let mut wrong = Vec::new();
     for case in cases(&file) {
-        let host = host(&case.script).await;
-        let run = ran(&host, case.input.clone()).await;
+        let (host, run) = ran(&case.script, case.input.clone()).await;
         let (events, view) = traced(&run, ReplayOptions::default()).await;
         let found = text(&events, false);
         let plain = run.replay(ReplayOptions::default()).await.expect("it replays");
@@ -159,8 +153,7 @@ fn shop() -> Value {
 
 #[tokio::test]
 async fn it_stops_where_it_is_told() {
-    let host = host(SHOP).await;
-    let run = ran(&host, shop()).await;
+    let (host, run) = ran(SHOP, shop()).await;
     for (stop, line, variable) in [
         (Stop::Step { step_id: id("1") }, 9, Some(("total", "17"))),
         (Stop::Step { step_id: id("3") }, 11, Some(("paid", "#{\"cents\": 17}"))),
@@ -194,8 +187,7 @@ async fn it_stops_where_it_is_told() {
 
 #[tokio::test]
 async fn expressions_see_copies() {
-    let host = host(SHOP).await;
-    let run = ran(&host, shop()).await;
+    let (host, run) = ran(SHOP, shop()).await;
     for (expression, value) in [
         ("total + 1", Ok("18")),
         ("price(#{ cents: 2, count: 3 })", Ok("6")),
@@ -224,8 +216,7 @@ async fn expressions_see_copies() {
 
 #[tokio::test]
 async fn another_result_leads_as_far_as_the_log_goes() {
-    let host = host(SHOP).await;
-    let run = ran(&host, shop()).await;
+    let (host, run) = ran(SHOP, shop()).await;
     // The result of the last step only changes the output.
     let set = |step: &str, value: Value| ReplayOptions { set: [(id(step), value)].into(), ..Default::default() };
     let view = run.replay(set("3", json!("other"))).await.expect("it goes on");
@@ -249,8 +240,7 @@ async fn another_result_leads_as_far_as_the_log_goes() {
 
 #[tokio::test]
 async fn an_edited_script_is_compared() {
-    let host = host(SHOP).await;
-    let run = ran(&host, shop()).await;
+    let (host, run) = ran(SHOP, shop()).await;
     let with = |from: &str, to: &str| {
         let source = SHOP.replace(from, to);
         assert_ne!(source, SHOP);
@@ -273,8 +263,8 @@ async fn an_edited_script_is_compared() {
 
 #[tokio::test]
 async fn a_long_run_can_be_traced() {
-    let host = host("let x = 0; for i in 0..5000 {\n  x = use_step(\"echo\", x + 1);\n}\nx").await;
-    let run = ran(&host, Value::Null).await;
+    let script = "let x = 0; for i in 0..5000 {\n  x = use_step(\"echo\", x + 1);\n}\nx";
+    let (host, run) = ran(script, Value::Null).await;
     let count = Arc::new(Mutex::new((0_u64, TraceText::new(false), Vec::new())));
     let sink = count.clone();
     let began = std::time::Instant::now();

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use durhai::check::Graph;
-use durhai::{Host, StepContext, StepError, Value};
+use durhai::{StepContext, StepError, Value};
+use durhai_testkit::TestHost;
 
 use super::root;
 
@@ -186,19 +187,14 @@ async fn a_run_colours_what_it_did() {
         wait_for("go");
         use_step("later")
     "#;
-    let host = Host::builder()
+    let test = TestHost::new()
         .workflow("flow", script)
-        .step("add", |_: StepContext, n: i64| async move { Ok::<_, StepError>(n) })
-        .step("fail", |_: StepContext, _: Value| async move { Err::<Value, _>(StepError::fatal("no")) })
-        .start()
-        .await
-        .expect("a host");
+        .step("add", async |_: StepContext, n: i64| Ok::<_, StepError>(n))
+        .step("fail", async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("no")));
+    let host = test.start().await;
     let run = host.run("flow").start().await.expect("a run");
-    let mut view = run.view().await.expect("a view");
-    while view.waiting_for.first().and_then(|wait| wait["kind"].as_str()) != Some("signal") {
-        tokio::task::yield_now().await;
-        view = run.view().await.expect("a view");
-    }
+    test.rests().await;
+    let view = run.view().await.expect("a view");
     let files = BTreeMap::from([("flow.rhai".to_owned(), script.to_owned())]);
     let mut graph = durhai::check::graph(&files, "flow").expect("a graph");
     let sites = view.waiting_for.iter().filter_map(|wait| durhai::event::Site::parse(wait["site"].as_str()?));
