@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use durhai_core::json;
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
@@ -63,7 +64,13 @@ impl Schema {
         let options = jsonschema::options().with_draft(Draft::Draft202012).with_retriever(Nowhere);
         let options = options.should_validate_formats(true).with_pattern_options(patterns);
         let validator = options.build(schema).map_err(|error| {
-            let path = error.instance_path().to_string();
+            // A pattern that is no regular expression is found when the schema is compiled, everything else by checking it.
+            let path = match error.kind() {
+                ValidationErrorKind::Format { .. } if error.instance_path().as_str().is_empty() => {
+                    error.schema_path().to_string()
+                }
+                _ => error.instance_path().to_string(),
+            };
             at(&path, &shorten(error.to_string()))
         })?;
         Ok(Schema(Arc::new(Inner { document: schema.clone(), validator, graph })))

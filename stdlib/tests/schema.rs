@@ -120,6 +120,10 @@ fn a_bad_schema_is_refused_with_its_place() {
         (json!({ "required": "a" }), r#"/required: "a" is not of type "array""#),
         (json!({ "items": [{}] }), "/items: [{}] is not of types"),
         (json!({ "pattern": "(" }), r#"/pattern: "(" is not a "regex""#),
+        (
+            json!({ "properties": { "a": { "items": { "pattern": "(" } } } }),
+            r#"/properties/a/items/pattern: "(" is not"#,
+        ),
         (json!({ "pattern": "^(?=.*a)b" }), r#"/pattern: "^(?=.*a)b" looks around"#),
         (json!({ "pattern": "(a)\\1" }), r#"/pattern: "(a)\\1" is not a "regex""#),
         (json!({ "pattern": 5 }), "/pattern: 5 is not a string"),

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use sled::{Db, IVec};
 
 use crate::batch::Batch;
-use crate::keys;
+use crate::{fault, keys};
 use journal::Journal;
 use overlay::{Entries, Overlay};
 use recorder::{Recorder, Recording};
@@ -67,8 +67,8 @@ impl Disk {
     /// written goes into sled.
     pub fn new(parts: Parts) -> Result<Self, WorldError> {
         let Parts { db, file, lock, folder, aside, window, idle } = parts;
-        let damaged = |what: &str, more| crate::open::damaged(&folder, what, more);
-        let mark = match crate::open::read(&db, Mark::KEY, &folder)? {
+        let damaged = |what: &str, more| fault::damaged(&folder, what, more);
+        let mark = match fault::read(&db, Mark::KEY, &folder)? {
             Some(value) => {
                 Mark::of_value(&value).ok_or_else(|| damaged("its mark of the journal cannot be read", 0))?
             }
@@ -100,7 +100,7 @@ impl Disk {
     /// From now on what is written goes into the journal.
     pub fn begin_journal(&mut self) -> Result<(), WorldError> {
         // The one that was found is that of an older format; that of this one has its store.
-        let found = crate::open::read(self.store.db(), Mark::KEY, self.folder())?;
+        let found = fault::read(self.store.db(), Mark::KEY, self.folder())?;
         let Some(mark) = found.and_then(|value| Mark::of_value(&value)) else {
             return Err(self.corrupt("it does not say how much of its journal it has"));
         };
@@ -245,21 +245,4 @@ fn within(prefix: &[u8]) -> overlay::Bounds {
         Bound::Excluded(IVec::from(end))
     });
     (Bound::Included(IVec::from(prefix)), end)
-}
-
-#[cfg(unix)]
-pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Elsewhere a folder cannot be opened as a file, and its entries are durable with the files.
-#[cfg(not(unix))]
-pub fn sync_folder(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// What a panic said; sled may panic on a damaged file.
-pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("sled panicked").to_owned()
 }

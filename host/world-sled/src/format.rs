@@ -7,8 +7,8 @@ use durhai_world::{Row, WorldError};
 use crate::batch::Batch;
 use crate::cursor::Cursor;
 use crate::disk::{Disk, Mark, random};
+use crate::fault;
 use crate::keys;
-use crate::open;
 use crate::state::recount;
 use crate::state::run::Run;
 
@@ -28,7 +28,7 @@ const STEP: usize = 1000;
 
 /// A store of a newer version is not looked into any further.
 pub fn refuse_newer(db: &sled::Db, folder: &Path) -> Result<(), WorldError> {
-    let found = open::read(db, &keys::named(keys::OWN, NAME), folder)?;
+    let found = fault::read(db, &keys::named(keys::OWN, NAME), folder)?;
     match found.and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok()) {
         Some(format) if format > FORMAT => Err(WorldError::Unavailable(format!(
             "the store in {} has format {format}, this version of durhai reads up to {FORMAT}: use the newer version",
@@ -123,6 +123,7 @@ fn list_dues(disk: &Disk) -> Result<(), WorldError> {
         count += 1;
         if count % STEP == 0 {
             disk.apply(std::mem::take(&mut batch))?;
+            disk.sync()?;
         }
     }
     disk.apply(batch)
@@ -140,6 +141,7 @@ fn for_rows(disk: &Disk, mut change: impl FnMut(u64, &Row, &mut Batch)) -> Resul
             }
         }
         disk.apply(batch)?;
+        disk.sync()?;
     }
     Ok(())
 }

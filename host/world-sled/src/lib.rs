@@ -13,6 +13,7 @@ mod copy;
 mod cursor;
 mod disk;
 mod entries;
+mod fault;
 mod format;
 mod keys;
 mod open;
@@ -21,6 +22,7 @@ mod restore;
 mod salvage;
 mod state;
 mod sweep;
+mod sync;
 mod verify;
 mod write;
 

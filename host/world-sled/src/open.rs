@@ -6,19 +6,23 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use durhai_world::WorldError;
-use sled::{Db, IVec};
+use sled::Db;
 
 use crate::disk::lock::lock;
-use crate::disk::{Disk, Parts, panic_text, sync_folder};
+use crate::disk::{Disk, Parts};
+use crate::fault::{damaged, opening, panic_text};
 use crate::salvage::files;
+use crate::sync::sync_folder;
 use crate::{Options, format};
 
 pub fn open(folder: &Path, options: &Options) -> Result<Disk, WorldError> {
     let io = |what: &str, error: std::io::Error| {
         WorldError::Unavailable(format!("cannot {what} the store in {}: {error}", folder.display()))
     };
-    let inner = folder.join("sled");
-    std::fs::create_dir_all(&inner).map_err(|error| io("create", error))?;
+    let (inner, journal) = (folder.join("sled"), folder.join("journal"));
+    for folder in [&inner, &journal] {
+        std::fs::create_dir_all(folder).map_err(|error| io("create", error))?;
+    }
     let lock = lock(folder)?;
     remove_unfinished(&inner).map_err(|error| io("clean up", error))?;
     let found = files::look(&inner, false).map_err(|error| io("read", error))?;
@@ -37,10 +41,11 @@ pub fn open(folder: &Path, options: &Options) -> Result<Disk, WorldError> {
     let (window, idle) = (options.window_bytes.max(1), options.idle);
     let mut disk = Disk::new(Parts { db, file, lock, folder: folder.to_owned(), aside, window, idle })?;
     format::check(&disk)?;
-    disk.begin_journal()?;
-    for folder in [folder, &inner] {
+    // What the journal stands upon must be there when it is.
+    for folder in [&*inner, &*journal, folder] {
         sync_folder(folder).map_err(|error| io("sync", error))?;
     }
+    disk.begin_journal()?;
     Ok(disk)
 }
 
@@ -60,32 +65,6 @@ fn open_sled(config: &sled::Config) -> sled::Result<Db> {
             opened => return opened,
         }
     }
-}
-
-/// An entry of sled, before there is anything around it.
-pub fn read(db: &Db, key: &[u8], folder: &Path) -> Result<Option<IVec>, WorldError> {
-    let found = catch_unwind(AssertUnwindSafe(|| db.get(key)));
-    found
-        .unwrap_or_else(|panic| Err(sled::Error::ReportableBug(panic_text(&*panic))))
-        .map_err(|error| opening(folder, &error))
-}
-
-fn opening(folder: &Path, error: &sled::Error) -> WorldError {
-    match error {
-        sled::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
-            WorldError::Unavailable(format!("cannot open the store in {}: {error}", folder.display()))
-        }
-        _ => damaged(folder, error, 0),
-    }
-}
-
-pub fn damaged(folder: &Path, what: impl std::fmt::Display, more: usize) -> WorldError {
-    let more = if more > 0 { format!(", and in {more} more places") } else { String::new() };
-    WorldError::Corrupt(format!(
-        "the store in {} is damaged and is not opened: {what}{more}. `durhai doctor --repair` saves every \
-         run that still reads into a new store and names the others; a backup brings back all it has",
-        folder.display()
-    ))
 }
 
 /// sled sums up its log in a file that it writes beside the others and then renames. If it dies in between, it takes the

@@ -12,6 +12,9 @@ use durhai_world::{World, WorldError};
 use durhai_world_sled::{Options, SledWorld};
 use tempfile::TempDir;
 
+/// Bytes of the head of a file.
+const HEAD: u64 = 40;
+
 /// As long as the test does not want it, nothing goes into the tree.
 fn never() -> Options {
     Options { idle: Duration::from_secs(1 << 20), ..Options::default() }
@@ -79,6 +82,12 @@ fn a_journal_that_is_cut_anywhere_is_a_prefix() {
     let (dead, ends) = killed(6);
     for cut in 0..=ends[5] {
         let folder = changed(dead.path(), |file| file.set_len(cut).expect("cut"));
+        if cut < HEAD {
+            // Without its head it is not the file that the store was written to.
+            let error = patiently(|| SledWorld::open(folder.path())).err().expect("refused");
+            assert!(matches!(error, WorldError::Corrupt(_)), "cut at {cut}: {error}");
+            continue;
+        }
         assert_eq!(patiently(|| SledWorld::examine(folder.path())).expect("readable").damage, [""; 0], "cut at {cut}");
         let world = open_with(folder.path(), &never());
         let wanted = ends.iter().filter(|end| **end <= cut).count();
@@ -189,15 +198,26 @@ fn a_journal_of_another_time_is_no_part_of_a_store() {
     std::fs::write(&name, &old).expect("written");
     assert_eq!(prefix(&open_with(later.path(), &never())), 4, "its content is in the tree already");
     assert!(!name.exists(), "and it is of no use");
-    // One that was written further than the tree knows.
-    let next = later.path().join("journal").join(format!("{:016x}", 40));
-    std::fs::write(&next, &old).expect("written");
-    match patiently(|| SledWorld::open(later.path())) {
-        Ok(world) => {
-            assert_eq!(prefix(&world), 4, "a file of that name with the head of another one counts for nothing")
-        }
-        Err(error) => assert!(matches!(error, WorldError::Corrupt(_)), "{error:?}"),
+    // A file of that name with the head of another one counts for nothing.
+    let next = |number: u64| later.path().join("journal").join(format!("{number:016x}"));
+    std::fs::write(next(40), &old).expect("written");
+    assert_eq!(prefix(&open_with(later.path(), &never())), 4);
+    std::fs::remove_file(next(40)).expect("removed");
+    // The next one, of another store: nothing was written to this one since it was closed.
+    let (other, _) = killed(2);
+    let closed = journal(other.path());
+    drop(open_with(other.path(), &never()));
+    assert!(closed.iter().all(|file| !file.exists()));
+    let (third, _) = killed(5);
+    for _ in 0..4 {
+        let died = child("starts_and_dies", third.path()).output().expect("started");
+        assert!(died.status.success(), "{died:?}");
     }
+    for file in journal(third.path()) {
+        std::fs::copy(&file, other.path().join("journal").join(file.file_name().expect("one"))).expect("copied");
+    }
+    let error = patiently(|| SledWorld::open(other.path())).err().expect("refused");
+    assert!(matches!(&error, WorldError::Corrupt(text) if text.contains("another store")), "{error}");
 }
 
 /// Stale content of a file that is used again never comes back.
@@ -207,6 +227,9 @@ fn what_a_file_held_before_is_gone() {
     for round in 0..6 {
         let died = child("writes_and_dies", folder.path()).env("ROUND", round.to_string()).output().expect("started");
         assert!(String::from_utf8_lossy(&died.stdout).contains("written"), "round {round}: {died:?}");
+        let files = journal(folder.path());
+        let number = |path: &PathBuf| u64::from_str_radix(&path.file_name().expect("one").to_string_lossy(), 16);
+        assert!(files.last().map(number).expect("a file").expect("a number") >= 4, "{files:?} were not used again");
         let world = open_with(folder.path(), &never());
         assert_eq!(world.meta("same").expect("readable"), Some(format!("{round}.119").into_bytes()));
         assert_eq!(damage(&world), [""; 0]);
@@ -217,10 +240,10 @@ fn what_a_file_held_before_is_gone() {
 #[test]
 fn writes_and_dies() {
     let (Ok(folder), Ok(round)) = (std::env::var(FOLDER), std::env::var("ROUND")) else { return };
-    let world = open_with(Path::new(&folder), &Options { window_bytes: 2_000, ..never() });
+    let world = open_with(Path::new(&folder), &Options { window_bytes: 300, ..never() });
     for at in 0..120 {
         world.put_meta("same", format!("{round}.{at}").as_bytes()).expect("written");
-        world.put_meta(&format!("own-{}", at % 7), &[7; 40]).expect("written");
+        world.put_meta(&format!("own-{}", at % 7), &vec![7; 40 + at % 90]).expect("written");
     }
     println!("written");
     // The settler is wherever it is.

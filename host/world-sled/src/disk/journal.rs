@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::Change;
-use crate::disk::sync_folder;
+use crate::sync::sync_folder;
 use read::{Part, Place, name};
 use record::Head;
 
@@ -82,10 +82,6 @@ impl Journal {
 
     /// Begins the next file. It and its head are there when this returns, also after a power cut.
     pub fn begin(&mut self) -> io::Result<()> {
-        if !self.folder.is_dir() {
-            std::fs::create_dir_all(&self.folder)?;
-            self.folder.parent().map_or(Ok(()), sync_folder)?;
-        }
         let number = self.number + 1;
         let path = self.folder.join(name(number));
         if !self.free.is_empty() {
@@ -93,12 +89,13 @@ impl Journal {
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let there = file.metadata()?.len();
+        // With a new head it must not be found under its old name.
+        sync_folder(&self.folder)?;
         let head = Head { store: self.store, number, first: self.next, salt: random() as u32 };
         let mut open = Open { file: Arc::new(file), path, head, at: record::HEAD as u64, there };
         open.make_room()?;
         write_at(&open.file, &head.bytes(), 0)?;
         open.file.sync_data()?;
-        sync_folder(&self.folder)?;
         self.number = number;
         self.open = Some(open);
         Ok(())

@@ -11,12 +11,15 @@ use durhai_world::WorldError;
 use super::journal::Ended;
 use super::journal::read::Place;
 use super::journal::unsettled::Mark;
-use super::panic_text;
 use super::store::Store;
+use crate::fault::panic_text;
 
 /// Entries that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
 /// the other place is durable that must not happen, and it does after some 2 MiB.
 const STEP: usize = 128 << 10;
+
+/// The same for small ones: with each sled may write a page anew, and move another one.
+const STEP_ENTRIES: usize = 256;
 
 /// What the settler has to do.
 pub struct Settling {
@@ -162,16 +165,16 @@ impl Store {
         let Some(frozen) = self.overlay().frozen() else {
             return Err(self.corrupt("what its journal has is not in memory"));
         };
-        let mut bytes = 0;
+        let (mut bytes, mut entries) = (0, 0);
         for (key, value) in frozen.iter() {
-            self.guard("write to", || match value {
-                Some(value) => self.db().insert(key, value).map(drop),
-                None if self.db().contains_key(key)? => self.db().remove(key).map(drop),
-                None => Ok(()),
+            let old = self.guard("write to", || match value {
+                Some(value) => self.db().insert(key, value),
+                None => self.db().remove(key),
             })?;
-            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
-            if bytes > STEP {
-                bytes = 0;
+            bytes += key.len() + value.as_ref().map_or(0, |value| value.len()) + old.map_or(0, |old| old.len());
+            entries += 1;
+            if bytes > STEP || entries == STEP_ENTRIES {
+                (bytes, entries) = (0, 0);
                 self.flush_sled()?;
             }
         }

@@ -18,11 +18,15 @@ use super::journal::unsettled::Mark;
 use super::journal::{Journal, make_durable};
 use super::overlay::{Entries, Overlay};
 use super::settle::Settling;
-use super::{panic_text, sync_folder};
 use crate::batch::Change;
+use crate::fault::panic_text;
+use crate::sync::sync_folder;
 
 /// How coarse the times of a file system may be.
 const TICK: Duration = Duration::from_millis(50);
+
+/// What was written so long ago is on the disk, whoever wrote it: the operating system does it within a minute.
+const OLD: Duration = Duration::from_secs(600);
 
 /// With so many windows in memory those who write wait until one of them is in sled.
 const MOST_WINDOWS: usize = 4;
@@ -37,8 +41,7 @@ pub struct Store {
     /// sled's log file, through a handle of our own. sled's `flush` hands the data to the disk (`sync_file_range`), which
     /// outlives a killed process but not a power cut: neither the file's size nor the disk's cache is covered.
     file: File,
-    /// The folder in which sled puts large pages as files of their own, as it was when it was synced last.
-    blobs: Mutex<Option<SystemTime>>,
+    blobs: Mutex<Blobs>,
     pub(super) journal: Mutex<Journal>,
     overlay: RwLock<Overlay>,
     pub(super) settling: Mutex<Settling>,
@@ -56,6 +59,15 @@ pub struct Store {
     syncs: AtomicU64,
     /// Why nothing can be written any more.
     failed: OnceLock<String>,
+}
+
+/// The folder in which sled puts large pages as files of their own.
+#[derive(Default)]
+struct Blobs {
+    /// As it was when it was synced last.
+    changed: Option<SystemTime>,
+    /// All files up to this name are durable.
+    newest: Option<i64>,
 }
 
 /// The parts of a store that was just opened.
@@ -229,6 +241,8 @@ impl Store {
     /// From now on what is written goes into the journal, whose first file is there before sled says so. `mark`: as it is in sled;
     /// `unsettled`: files that were found behind it.
     pub fn begin_journal(&self, mark: Mark, unsettled: &[Part]) -> Result<(), WorldError> {
+        // A process that was killed may have written the mark, and what it covers, without having waited for the disk.
+        self.keep_failure(self.flush_sled())?;
         let begun = self.io("write to", || {
             make_durable(unsettled)?;
             let mut journal = self.journal.lock();
@@ -278,17 +292,34 @@ impl Store {
         })
     }
 
-    /// sled syncs the files that it makes for large pages, but not the folder they are in.
+    /// sled puts large pages into files of their own and makes neither them nor their names durable. They are named after their place
+    /// in the log, so newer ones have higher names.
     fn sync_blobs(&self) -> io::Result<()> {
         let files = self.folder.join("sled").join("blobs");
         let changed = std::fs::metadata(&files)?.modified()?;
         let mut known = self.blobs.lock();
-        if *known == Some(changed) {
+        if known.changed == Some(changed) {
             return Ok(());
         }
+        let mut newest = known.newest;
+        for entry in std::fs::read_dir(&files)? {
+            let entry = entry?;
+            let Some(place) = entry.file_name().to_str().and_then(|name| name.parse::<i64>().ok()) else { continue };
+            if known.newest.is_some_and(|newest| place <= newest) || (known.newest.is_none() && is_old(&entry)) {
+                continue;
+            }
+            match File::open(entry.path()) {
+                Ok(file) => file.sync_data()?,
+                // It is gone with its page.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            newest = newest.max(Some(place));
+        }
         sync_folder(&files)?;
+        known.newest = newest;
         // A time that is too new may come again with the next file.
-        *known = changed.elapsed().is_ok_and(|age| age > TICK).then_some(changed);
+        known.changed = changed.elapsed().is_ok_and(|age| age > TICK).then_some(changed);
         Ok(())
     }
 
@@ -345,4 +376,10 @@ impl Store {
         let done = self.guard("write to", || self.db.insert(key, value).map(drop)).and_then(|()| self.flush_sled());
         self.keep_failure(done)
     }
+}
+
+/// One that a process wrote long before this one began. A time that cannot be told is none.
+fn is_old(entry: &std::fs::DirEntry) -> bool {
+    let modified = entry.metadata().and_then(|meta| meta.modified());
+    modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > OLD))
 }

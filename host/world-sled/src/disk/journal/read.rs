@@ -89,20 +89,22 @@ pub fn read(
                 continue;
             }
         };
-        let head = match (Head::read(&bytes, *number), Head::of_record(&bytes, *number)) {
-            (Some(head), _) => head,
-            (None, Some(head)) => {
-                contents.damage.push(headless(path));
-                Head { store: settled.map_or(0, |(store, _)| store), ..head }
-            }
-            (None, None) if Head::is_none(&bytes) => {
-                contents.blank.push(path.clone());
-                continue;
-            }
-            (None, None) => {
-                contents.damage.push(headless(path));
-                continue;
-            }
+        let head = match Head::read(&bytes, *number) {
+            Some(head) => head,
+            None => match Head::of_record(&bytes, *number) {
+                Some(head) => {
+                    contents.damage.push(headless(path));
+                    Head { store: settled.map_or(0, |(store, _)| store), ..head }
+                }
+                None if Head::is_none(&bytes) => {
+                    contents.blank.push(path.clone());
+                    continue;
+                }
+                None => {
+                    contents.damage.push(headless(path));
+                    continue;
+                }
+            },
         };
         // Its head is durable before anything is written to a file, and that before there is another one.
         let heads = contents.blank.drain(..).map(|path| headless(&path));

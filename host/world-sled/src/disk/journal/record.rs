@@ -70,11 +70,13 @@ impl Head {
         (found == head.bytes() && head.first > 0).then_some(head)
     }
 
-    /// What the head of this file must have said, by its first record; none if that is not whole either.
+    /// What the head of this file must have said, by the first record that is whole; none if there is none. The store is not known.
     pub fn of_record(bytes: &[u8], number: u64) -> Option<Self> {
-        let front = bytes.get(HEAD..)?;
-        let head = Head { store: 0, number, first: u64_at(front, 8)?, salt: u32_at(front, 16)? };
-        (head.first > 0).then_some(head).filter(|head| read(front, head).is_some())
+        (HEAD..bytes.len().saturating_sub(FRONT)).find_map(|at| {
+            let front = &bytes[at..];
+            let head = Head { store: 0, number, first: u64_at(front, 8)?, salt: u32_at(front, 16)? };
+            (head.first > 0 && read(front, &head).is_some()).then_some(head)
+        })
     }
 
     /// Whether this may be the head of a file to which nothing was written yet under its name: there is none, or that of an

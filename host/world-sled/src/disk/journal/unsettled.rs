@@ -82,8 +82,8 @@ pub fn unsettled(
             take(key, value);
         }
     });
-    if mark.is_some_and(|mark| mark.open) && files.is_empty() {
-        damage.push("the file of its journal is missing that was written to last".into());
+    if mark.is_some_and(|mark| mark.open) && last.is_none() {
+        damage.push("the file of its journal that was written to last is missing, or has no head".into());
     }
     if closed && changes > 0 {
         damage.push("it was closed, and has a journal: that is of another store, or of another time".into());
