@@ -394,7 +394,11 @@ fn all_who_write_come_to_an_end() {
         scope.spawn(|| {
             for _ in 0..5 {
                 let mut records = 0;
-                world.copy(&mut |_| Ok(records += 1)).expect("copied");
+                let mut count = |_| {
+                    records += 1;
+                    Ok(())
+                };
+                world.copy(&mut count).expect("copied");
             }
         });
     });

@@ -36,6 +36,9 @@ pub struct Part {
     pub tail: Range<u64>,
 }
 
+/// What is done with an entry of a record: its key, and its value or none where it is removed.
+pub type Take<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
 /// A record, and the file it is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Place {
@@ -74,11 +77,7 @@ fn number_of(name: &str) -> Option<u64> {
 ///
 /// The last record may be torn: nobody was told of it. Anything else that does not fit is damage, and what follows it is given
 /// all the same, for a caller who saves what can be read.
-pub fn read(
-    files: &[JournalFile],
-    settled: Option<(u64, Place)>,
-    take: &mut dyn FnMut(&[u8], Option<&[u8]>),
-) -> Contents {
+pub fn read(files: &[JournalFile], settled: Option<(u64, Place)>, take: &mut Take<'_>) -> Contents {
     let mut contents = Contents::default();
     let mut before = settled.map(|(_, place)| place);
     for JournalFile { number, path } in files {
@@ -149,7 +148,7 @@ fn records(
     bytes: &[u8],
     head: &Head,
     sequence: &mut u64,
-    take: &mut dyn FnMut(&[u8], Option<&[u8]>),
+    take: &mut Take<'_>,
     mut damaged: impl FnMut(usize, usize),
 ) -> Range<u64> {
     let mut at = record::HEAD;

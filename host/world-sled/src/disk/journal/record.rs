@@ -123,30 +123,33 @@ pub fn read<'a>(bytes: &'a [u8], head: &Head) -> Option<(u64, &'a [u8])> {
     whole.then_some((u64_at(front, 8)?, changes))
 }
 
-/// The changes of a record, one by one: the key, and the value or none where the entry is removed.
-pub fn changes(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+/// The key of an entry, and its value or none where it is removed.
+type Entry<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The changes of a record, one by one.
+pub fn changes(mut bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     std::iter::from_fn(move || {
-        let (key, value, rest) = split(bytes)?;
+        let (entry, rest) = split(bytes)?;
         bytes = rest;
-        Some((key, value))
+        Some(entry)
     })
 }
 
 fn is_filled(mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
-        let Some((_, _, rest)) = split(bytes) else { return false };
+        let Some((_, rest)) = split(bytes) else { return false };
         bytes = rest;
     }
     true
 }
 
 /// The first change, and what is behind it.
-fn split(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn split(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let (key, value) = (u32_at(bytes, 0)? as usize, u32_at(bytes, 4)?);
     let (key, rest) = bytes.get(8..)?.split_at_checked(key)?;
     match value {
-        REMOVED => Some((key, None, rest)),
-        length => rest.split_at_checked(length as usize).map(|(value, rest)| (key, Some(value), rest)),
+        REMOVED => Some(((key, None), rest)),
+        length => rest.split_at_checked(length as usize).map(|(value, rest)| ((key, Some(value)), rest)),
     }
 }
 

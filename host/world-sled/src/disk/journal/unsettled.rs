@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::read::{Contents, JournalFile, Part, Place, files, read};
+use super::read::{Contents, JournalFile, Part, Place, Take, files, read};
 
 /// Up to where sled has what the journal had, and whether it has to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +66,7 @@ pub struct Unsettled {
 
 /// Reads what the journal in this folder has that sled has not. `mark`: none if it is lost, or may be older than the last one that
 /// was written; then all that is there is given.
-pub fn unsettled(
-    folder: &Path,
-    mark: Option<Mark>,
-    take: &mut dyn FnMut(&[u8], Option<&[u8]>),
-) -> io::Result<Unsettled> {
+pub fn unsettled(folder: &Path, mark: Option<Mark>, take: &mut Take<'_>) -> io::Result<Unsettled> {
     let settled = mark.map(|mark| (mark.store, mark.settled));
     let has = |file: &JournalFile| settled.is_some_and(|(_, settled)| file.number <= settled.number);
     let (free, files): (Vec<_>, Vec<_>) = files(folder)?.into_iter().partition(has);
