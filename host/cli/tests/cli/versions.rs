@@ -18,7 +18,11 @@ fn a_save_is_held_against_the_runs_and_they_move() {
     {}
     folder.script("order", NEW);
     let gated = host.json(|line| line["event"] == "gated");
-    assert_eq!((&gated["live"], &gated["compatible"], &gated["served"]), (&2.into(), &2.into(), &true.into()));
+    assert_eq!(
+        (&gated["live"], &gated["compatible"], &gated["served"]),
+        (&2.into(), &2.into(), &true.into()),
+        "{gated}"
+    );
 
     let found = folder.durhai(&["versions", "order", "--json"]).is(0).json();
     let versions = found["versions"].as_array().expect("versions");
