@@ -16,7 +16,7 @@ use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
 use crate::disk::lock::lock;
-use crate::disk::{Mark, unsettled};
+use crate::disk::{Mark, journal_files, unsettled};
 use crate::entries::row_value;
 use crate::{Options, keys, open};
 use files::{cannot, described};
@@ -59,7 +59,10 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
         let tears = std::mem::take(&mut log.tears);
         log.gaps.extend(tears);
         let tree = tree::build(&inner, &log)?;
-        let explained = !log.gaps.is_empty() || !tree.damage.is_empty();
+        // That of the journal makes everything doubtful by itself.
+        let journal = journal_files::read(&journal_files::files(&from.join("journal"))?, None, &mut |_, _| {});
+        let journal = !journal.damage.is_empty() || !journal.unreadable.is_empty();
+        let explained = !log.gaps.is_empty() || !tree.damage.is_empty() || journal;
         if (explained && !tree.outdated) || log.gaps.iter().any(|gap| gap.number.is_none()) {
             return Ok((log, tree));
         }

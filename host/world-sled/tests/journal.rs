@@ -128,6 +128,7 @@ fn a_journal_with_a_wrong_byte_is_refused_or_a_prefix() {
                 let to = common::folder();
                 let saved = patiently(|| SledWorld::salvage(folder.path(), to.path().join("new"))).expect("saved");
                 assert!(!saved.damage.is_empty(), "byte {at}");
+                assert!(saved.damage.iter().all(|text| text.contains("journal")), "byte {at}: {:?}", saved.damage);
                 let world = open_with(&to.path().join("new"), &never());
                 let there = (0..6).filter(|at| world.meta(&format!("k{at}")).expect("readable").is_some()).count();
                 assert!(there >= 5, "byte {at}: {there} of 6 values are saved");
