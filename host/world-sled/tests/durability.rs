@@ -72,24 +72,7 @@ fn writers_that_come_together_share_a_sync() {
 /// The system calls themselves: after the last byte went to the file and before the acknowledgement, an fdatasync.
 #[test]
 fn the_file_is_synced_before_the_acknowledgement() {
-    let folder = TempDir::new().expect("a folder");
-    let trace = folder.path().join("trace");
-    let plain = child("acknowledger", &folder.path().join("store"));
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-y", "-s", "64", "-e", "trace=pwrite64,fdatasync,write", "-o"]).arg(&trace);
-    strace.arg(plain.get_program()).args(plain.get_args()).env(FOLDER, folder.path().join("store"));
-    match strace.output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            println!("skipped: strace cannot trace here: {}", String::from_utf8_lossy(&output.stderr));
-            return;
-        }
-        Err(error) => {
-            println!("skipped: there is no strace here: {error}");
-            return;
-        }
-    }
-    let trace = std::fs::read_to_string(&trace).expect("a trace");
+    let Some(trace) = traced("acknowledger", "pwrite64,fdatasync,write") else { return };
     let lines: Vec<&str> = trace.lines().collect();
     let acks: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].contains("\"acknowledged ")).collect();
     assert_eq!(acks.len(), 5, "{trace}");
@@ -103,6 +86,52 @@ fn the_file_is_synced_before_the_acknowledgement() {
         let ended = part[began..].iter().any(|line| line.contains("fdatasync") && line.trim_end().ends_with("= 0"));
         assert!(wrote < began && ended, "written after the last fdatasync:\n{}", part.join("\n"));
         from = ack;
+    }
+}
+
+/// sled makes neither the files that it makes for large pages durable nor their names: while they are not, what the journal has of them
+/// must stay.
+#[test]
+fn large_pages_are_synced_before_the_journal_lets_go_of_them() {
+    let Some(trace) = traced("settler", "fdatasync,fsync,unlink,unlinkat,write") else { return };
+    let lines: Vec<&str> = trace.lines().collect();
+    let found = |call: &str, place: &str| {
+        let at = lines.iter().position(|line| line.contains(call) && line.contains(place));
+        at.unwrap_or_else(|| panic!("no {call} of {place}:\n{trace}"))
+    };
+    let page = found("fdatasync(", "/sled/blobs/");
+    // Their folder once more, with the name of the new one in it.
+    let folder = lines[page..].iter().position(|line| line.contains("fsync(") && line.contains("/sled/blobs>"));
+    let folder = page + folder.unwrap_or_else(|| panic!("no fsync of their folder:\n{trace}"));
+    let gone = found("unlink", "/journal/");
+    assert!(folder < gone, "the journal is gone first:\n{trace}");
+}
+
+/// Writes a large value and closes the store, if it is started by the test above.
+#[test]
+fn settler() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    open(Path::new(&folder)).put_meta("large", &vec![7; 400_000]).expect("written");
+}
+
+/// The system calls that a test of this file makes in a process of its own; none where they cannot be seen.
+fn traced(test: &str, calls: &str) -> Option<String> {
+    let folder = TempDir::new().expect("a folder");
+    let (trace, store) = (folder.path().join("trace"), folder.path().join("store"));
+    let plain = child(test, &store);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-s", "64", "-e", &format!("trace={calls}"), "-o"]).arg(&trace);
+    strace.arg(plain.get_program()).args(plain.get_args()).env(FOLDER, store);
+    match strace.output() {
+        Ok(output) if output.status.success() => Some(std::fs::read_to_string(&trace).expect("a trace")),
+        Ok(output) => {
+            println!("skipped: strace cannot trace here: {}", String::from_utf8_lossy(&output.stderr));
+            None
+        }
+        Err(error) => {
+            println!("skipped: there is no strace here: {error}");
+            None
+        }
     }
 }
 
