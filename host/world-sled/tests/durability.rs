@@ -114,6 +114,51 @@ fn settler() {
     open(Path::new(&folder)).put_meta("large", &vec![7; 400_000]).expect("written");
 }
 
+/// A disk that cannot make durable what it was given: nothing is acknowledged any more, the store closes all the same, and what was
+/// acknowledged before is there.
+#[test]
+fn after_a_sync_that_fails_nothing_is_acknowledged() {
+    for fails_from in [12, 40, 90] {
+        let folder = TempDir::new().expect("a folder");
+        let plain = child("fails", folder.path());
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-e", "trace=fdatasync", "-e", &format!("inject=fdatasync:error=EIO:when={fails_from}+")]);
+        strace.args(["-o", "/dev/null"]).arg(plain.get_program()).args(plain.get_args());
+        let Ok(output) = strace.env(FOLDER, folder.path()).env(common::WINDOW, "3000").output() else {
+            println!("skipped: there is no strace here");
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let Some(acked) = said.lines().find_map(|line| line.strip_prefix("acked ")) else {
+            assert!(said.is_empty() || output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+            println!("skipped: strace cannot inject here");
+            return;
+        };
+        assert!(output.status.success() && said.contains("closed"), "{said}");
+        let world = open(folder.path());
+        for at in 0..acked.parse::<usize>().expect("a number") {
+            assert!(world.meta(&format!("k{at}")).expect("readable").is_some(), "value {at} of {acked} is lost");
+        }
+    }
+}
+
+/// Writes until it cannot, if it is started by the test above.
+#[test]
+fn fails() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let world = open(Path::new(&folder));
+    let (acked, error) = (0..10_000)
+        .find_map(|at| world.put_meta(&format!("k{at}"), &[7; 100]).err().map(|error| (at, error)))
+        .expect("it fails");
+    assert!(error.to_string().contains("Input/output error"), "{error}");
+    for _ in 0..20 {
+        assert_eq!(world.put_meta("more", b"").expect_err("it stays so").to_string(), error.to_string());
+    }
+    println!("\nacked {acked}");
+    drop(world);
+    println!("closed");
+}
+
 /// The system calls that a test of this file makes in a process of its own; none where they cannot be seen.
 fn traced(test: &str, calls: &str) -> Option<String> {
     let folder = TempDir::new().expect("a folder");
