@@ -118,7 +118,8 @@ impl Host {
         migrate::migrate_all(self.running()?, query, to, dry_run).await
     }
 
-    /// Looks at the scripts folder now, and says what changed.
+    /// Looks at the scripts folder now, and says what changed. Where saves are not picked up
+    /// ([`watch(false)`](crate::HostBuilder::watch)), that is all since the host started or was asked last.
     pub async fn reload(&self) -> Result<Vec<Report>, HostError> {
         reload::reload(&self.shared).await
     }

@@ -62,3 +62,26 @@ async fn a_newer_save_takes_the_place_of_the_one_being_checked() {
     assert_eq!(versions[0].version, compat_report(&reports).to);
     host.shutdown().await;
 }
+
+/// The look that a host takes as it comes up may meet a save already: the embedder that asks next hears of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_first_look_met_is_told_to_the_first_that_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("order.rhai"), TEXT).unwrap();
+    let (test, _) = with_journal(folder.path());
+    let host = test.start().await;
+    host.run("order").id("one").start().await.unwrap();
+    let before = serving(&host, "order");
+    std::fs::write(folder.path().join("order.rhai"), TEXT.replace("\nn", "\n-n")).unwrap();
+    // Mostly it is the first look that meets it. On a busy machine that look was before, and then the one asked for does.
+    for _ in 0..100 {
+        if serving(&host, "order") != before {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let reports = host.reload().await.unwrap();
+    assert_eq!(compat_report(&reports).live, 1);
+    assert!(host.reload().await.unwrap().is_empty(), "nothing is told twice");
+    host.shutdown().await;
+}

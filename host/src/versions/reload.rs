@@ -371,9 +371,13 @@ impl Watch<'_> {
         if !self.reports.is_empty() {
             self.host.runtime.scheduler.wake();
         }
-        let reports = std::mem::take(&mut self.reports);
-        for reply in self.replies.drain(..) {
-            let _ = reply.send(reports.clone());
+        // Where saves are not picked up, a look that nobody asked for (the first one) may have met one: the embedder that asks
+        // next hears of it.
+        if self.eye.is_some() || !self.replies.is_empty() {
+            let reports = std::mem::take(&mut self.reports);
+            for reply in self.replies.drain(..) {
+                let _ = reply.send(reports.clone());
+            }
         }
         for reply in self.asked.drain(..) {
             let _ = reply.send(());
