@@ -1,13 +1,19 @@
 //! The only way to what is stored: reads, durable writes, errors that name the folder.
 
+mod blocks;
 mod journal;
 pub mod lock;
+#[cfg(test)]
+mod model;
 mod overlay;
 pub mod recorder;
 mod scan;
 mod settle;
 mod store;
+mod stored;
 
+pub use blocks::block::Block;
+pub use blocks::{BLOCK, IN_BLOCKS};
 pub use journal::random;
 pub use journal::read as journal_files;
 pub use journal::unsettled::{Mark, unsettled};
@@ -97,6 +103,16 @@ impl Disk {
         Ok(Disk { settler: None, store, unsettled: found.files, recorder: Mutex::default(), aside, _lock: lock })
     }
 
+    /// Brings the entries of an older format into the blocks of this one. An empty store has them then.
+    pub fn take_over(&self) -> Result<(), WorldError> {
+        self.store.keep_failure(self.store.take_over())
+    }
+
+    /// Looks for damage of the blocks in which the entries stand.
+    pub fn verify_blocks(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+        self.store.verify_blocks(report)
+    }
+
     /// From now on what is written goes into the journal.
     pub fn begin_journal(&mut self) -> Result<(), WorldError> {
         // The one that was found is that of an older format; that of this one has its store.
@@ -107,6 +123,11 @@ impl Disk {
         self.store.begin_journal(mark, &std::mem::take(&mut self.unsettled))?;
         self.settler = Some(Settler::start(&self.store)?);
         Ok(())
+    }
+
+    /// Whether nothing was ever written.
+    pub fn is_empty(&self) -> Result<bool, WorldError> {
+        self.store.is_empty()
     }
 
     /// How often the store was opened, this time included.

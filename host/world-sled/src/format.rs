@@ -6,7 +6,7 @@ use durhai_world::{Row, WorldError};
 
 use crate::batch::Batch;
 use crate::cursor::Cursor;
-use crate::disk::{Disk, Mark, random};
+use crate::disk::{Disk, IN_BLOCKS, Mark, random};
 use crate::fault;
 use crate::keys;
 use crate::state::recount;
@@ -14,8 +14,8 @@ use crate::state::run::Run;
 
 /// What this version writes and reads. 1: runs were not found by their version; 2: they were not counted, nor found by
 /// their time, and by their status whatever their workflow; 3: no message was urgent, and any made a run due that had not
-/// begun; 4: there was no journal.
-const FORMAT: u64 = 5;
+/// begun; 4: there was no journal; 5: entries did not stand in blocks.
+const FORMAT: u64 = 6;
 
 /// The name of the entry that says it.
 const NAME: &str = "format";
@@ -47,9 +47,10 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
         )));
     }
     let Some(found) = disk.get(keys::named(keys::OWN, NAME))? else {
-        if disk.prefix([]).next().transpose()?.is_some() {
+        if !disk.is_empty()? {
             return Err(disk.corrupt("it says nothing of its format"));
         }
+        disk.take_over()?;
         return declare(disk);
     };
     let format = match std::str::from_utf8(&found).ok().and_then(|text| text.parse::<u64>().ok()) {
@@ -57,16 +58,18 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
         _ => return Err(disk.corrupt(format!("its format is {:?}", String::from_utf8_lossy(&found)))),
     };
     if format == FORMAT {
-        // It was written together with the format.
-        return match disk.has(Mark::KEY)? {
-            true => Ok(()),
-            false => Err(disk.corrupt("it does not say how much of its journal it has")),
+        // They were there before the format was.
+        return match (disk.has(Mark::KEY)?, disk.has(IN_BLOCKS)?) {
+            (true, true) => Ok(()),
+            (false, _) => Err(disk.corrupt("it does not say how much of its journal it has")),
+            (_, false) => Err(disk.corrupt("it does not say how its entries stand")),
         };
     }
     tracing::info!(
         "the store in {} has format {format}: it is brought up to format {FORMAT}, and older versions of durhai refuse it then",
         disk.folder().display()
     );
+    disk.take_over()?;
     if format < 2 {
         list_versions(disk)?;
     }
@@ -85,7 +88,9 @@ fn declare(disk: &Disk) -> Result<(), WorldError> {
     disk.sync()?;
     let mut batch = Batch::default();
     batch.insert(keys::named(keys::OWN, NAME), FORMAT.to_string().as_bytes());
-    batch.insert(Mark::KEY, &Mark::new(random()).value());
+    if !disk.has(Mark::KEY)? {
+        batch.insert(Mark::KEY, &Mark::new(random()).value());
+    }
     disk.apply(batch)?;
     disk.sync()
 }

@@ -3,6 +3,7 @@
 //! sled opens a damaged file or refuses it, as it comes; where it opens it, it may clear what comes after the damage. So
 //! nothing here lets sled near a file before it was looked at, and what is saved is read from the file itself.
 
+mod blocks;
 pub mod files;
 mod log;
 mod small;
@@ -58,7 +59,8 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
         let mut log = log::read(&inner.join("db"), small::summed_up(&inner)?)?;
         let tears = std::mem::take(&mut log.tears);
         log.gaps.extend(tears);
-        let tree = tree::build(&inner, &log)?;
+        let mut tree = tree::build(&inner, &log)?;
+        blocks::unpack(&mut tree);
         // That of the journal makes everything doubtful by itself.
         let journal = journal_files::read(&journal_files::files(&from.join("journal"))?, None, &mut |_, _| {});
         let journal = !journal.damage.is_empty() || !journal.unreadable.is_empty();
@@ -69,7 +71,8 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
         // What is there does not say all that is wrong: something is not there any more, of any time.
         let end = inner.join("db").metadata()?.len();
         log.gaps.push(log::Gap { at: end, end, number: None, righted: false });
-        let tree = tree::build(&inner, &log)?;
+        let mut tree = tree::build(&inner, &log)?;
+        blocks::unpack(&mut tree);
         Ok((log, tree))
     };
     let (log, mut tree) = read().map_err(|error| cannot("read", from, &error))?;

@@ -16,6 +16,15 @@ use crate::state::created_ranges;
 use crate::state::run::Run;
 
 pub fn verify(disk: &Disk, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+    let mut unreadable = false;
+    disk.verify_blocks(&mut |what| {
+        unreadable = true;
+        report(what);
+    })?;
+    if unreadable {
+        // The entries cannot be walked through.
+        return Ok(());
+    }
     for tag in 0..=u8::MAX {
         match tag {
             keys::ROW => rows(disk, report)?,

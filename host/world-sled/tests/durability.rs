@@ -111,7 +111,7 @@ fn large_pages_are_synced_before_the_journal_lets_go_of_them() {
 #[test]
 fn settler() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
-    open(Path::new(&folder)).put_meta("large", &vec![7; 400_000]).expect("written");
+    open(Path::new(&folder)).put_meta("large", &common::noise(400_000, 7)).expect("written");
 }
 
 /// A disk that cannot make durable what it was given: nothing is acknowledged any more, the store closes all the same, and what was

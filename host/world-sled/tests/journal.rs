@@ -28,17 +28,6 @@ fn journal(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    for entry in std::fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        match entry.file_type().expect("known").is_dir() {
-            true => copy(&entry.path(), &to.join(entry.file_name())),
-            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied")),
-        }
-    }
-}
-
 /// How many of the numbered values are there; they are there up to one of them, and none is behind it.
 fn prefix(world: &SledWorld) -> usize {
     let there = |at: usize| world.meta(&format!("k{at}")).expect("readable");
@@ -64,14 +53,14 @@ fn killed(writes: usize) -> (TempDir, Vec<u64>) {
         let bytes = std::fs::read(file).expect("readable");
         ends.push(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1));
     }
-    copy(live.path(), dead.path());
+    common::copy(live.path(), dead.path());
     (dead, ends)
 }
 
 /// A copy of a dead store in which its journal's only file is changed.
 fn changed(dead: &Path, change: impl FnOnce(&File)) -> TempDir {
     let folder = common::folder();
-    copy(dead, folder.path());
+    common::copy(dead, folder.path());
     let [path] = &journal(folder.path())[..] else { panic!("one file") };
     change(&File::options().read(true).write(true).open(path).expect("opens"));
     folder
@@ -148,10 +137,10 @@ fn a_last_record_of_which_some_sectors_are_missing_is_not_there() {
     let world = open_with(live.path(), &never());
     (0..3).for_each(|at| world.put_meta(&format!("k{at}"), &value_of(at)).expect("written"));
     let before = common::folder();
-    copy(live.path(), before.path());
+    common::copy(live.path(), before.path());
     world.put_meta("large", &[0x5a; 9_000]).expect("written");
     let dead = common::folder();
-    copy(live.path(), dead.path());
+    common::copy(live.path(), dead.path());
     let old = std::fs::read(&journal(before.path())[0]).expect("readable");
     for round in 0..60 {
         let mut whole = true;

@@ -5,6 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 
+use common::raw::{Entries, change, change_to_older, entries, raw};
 use common::{Dice, FOLDER, WINDOW, WINDOWS, child, damage, end, event, held, holder, open, row, text, write};
 use durhai_core::{RunId, Status, Version};
 use durhai_world::{
@@ -23,21 +24,7 @@ fn refused(folder: &Path) -> WorldError {
 
 /// The keys of a closed store.
 fn keys(folder: &Path) -> Vec<Vec<u8>> {
-    raw(folder, |db| db.iter().keys().map(|key| key.expect("readable").to_vec()).collect())
-}
-
-/// Does something to a closed store behind the world's back.
-fn raw<T>(folder: &Path, change: impl FnOnce(&sled::Db) -> T) -> T {
-    let db = loop {
-        // Threads of a store that was just closed may hold its file a little longer.
-        match sled::open(folder.join("sled")) {
-            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::yield_now(),
-            opened => break opened.expect("opens"),
-        }
-    };
-    let done = change(&db);
-    db.flush().expect("flushed");
-    done
+    entries(folder).into_keys().collect()
 }
 
 #[test]
@@ -86,7 +73,7 @@ fn owner() {
 fn a_newer_format_is_refused() {
     let folder = TempDir::new().expect("a folder");
     drop(open(folder.path()));
-    for (format, wanted) in [("6", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
+    for (format, wanted) in [("7", "newer version"), ("17", "newer version"), ("0", "damaged"), ("x", "damaged")] {
         raw(folder.path(), |db| db.insert("!format", format).map(drop).expect("written"));
         let text = refused(folder.path()).to_string();
         assert!(text.contains(wanted) && text.contains(format), "{format}: {text}");
@@ -120,24 +107,25 @@ fn an_older_format_is_brought_up_to_date() {
     world.put_program(&one, b"text").expect("works");
     drop(world);
     // All of it, and again as if it had been cut short.
-    for (format, keep, counted) in [("1", 0, 0), ("1", 700, 0), ("2", RUNS, 0), ("2", RUNS, 1)] {
-        raw(folder.path(), |db| {
-            for (kind, keep) in [("V", keep), ("N", counted), ("C", counted)] {
-                for key in db.scan_prefix(kind).keys().skip(keep) {
-                    db.remove(key.expect("readable")).expect("removed");
+    for (format, keep, counted) in [("1", 0, 0), ("1", 700, 0), ("2", RUNS, 0), ("2", RUNS, 1), ("4", RUNS, 2)] {
+        change_to_older(folder.path(), |entries| {
+            if counted < 2 {
+                for (kind, keep) in [("V", keep), ("N", counted), ("C", counted)] {
+                    let of: Vec<_> = entries.keys().filter(|key| key[0] == kind.as_bytes()[0]).cloned().collect();
+                    of.iter().skip(keep).for_each(|key| drop(entries.remove(key)));
+                }
+                // Without the workflow in it, as it was.
+                let of: Vec<_> = entries.keys().filter(|key| key[0] == b'S').cloned().collect();
+                for key in of.into_iter().skip(counted * RUNS / 2) {
+                    let old = [&key[..2], &key[key.len() - 8..]].concat();
+                    let value = entries.remove(&key).expect("there");
+                    entries.insert(old, value);
                 }
             }
-            // Without the workflow in it, as it was.
-            for key in db.scan_prefix("S").keys().skip(counted * RUNS / 2) {
-                let key = key.expect("readable");
-                let old = [&key[..2], &key[key.len() - 8..]].concat();
-                db.remove(key).expect("removed");
-                db.insert(old, &[]).expect("written");
-            }
-            db.insert("!format", format).expect("written");
-            db.remove("!settled").expect("removed");
-            let row: serde_json::Value =
-                serde_json::from_slice(&db.scan_prefix("r").next().expect("one").expect("readable").1).expect("JSON");
+            entries.insert(b"!format".to_vec(), format.into());
+            entries.remove(&b"!settled"[..]);
+            let (_, row) = entries.range(b"r".to_vec()..).next().expect("one");
+            let row: serde_json::Value = serde_json::from_slice(row).expect("JSON");
             assert!(row.get("gate").is_none() && row.get("purge_at").is_none(), "as an old one: {row}");
         });
         let world = open(folder.path());
@@ -158,8 +146,12 @@ fn an_older_format_is_brought_up_to_date() {
         assert!(!world.drop_program(&one).expect("works"));
         assert_eq!(damage(&world), [""; 0]);
         drop(world);
-        let format = raw(folder.path(), |db| db.get("!format").expect("readable").expect("there"));
-        assert_eq!(&*format, b"5", "which the older version refuses");
+        let stored = entries(folder.path());
+        assert_eq!(stored[&b"!format"[..]], b"6", "which the older version refuses");
+        assert_eq!(stored.keys().filter(|key| key[0] == b'r').count(), RUNS);
+        let alone =
+            raw(folder.path(), |db| db.iter().keys().filter(|key| b"!B".contains(&key.as_ref().unwrap()[0])).count());
+        assert_eq!(alone, raw(folder.path(), |db| db.len()), "nothing stands alone any more");
     }
 }
 
@@ -186,12 +178,12 @@ fn a_message_of_an_older_format_begins_no_run() {
     let run = |name: &str| RunId::new(name).expect("legal");
     write(&world, ["delayed", "asleep", "x"].map(|name| common::send(&run(name), vec![1])).into());
     drop(world);
-    raw(folder.path(), |db| {
+    change_to_older(folder.path(), |entries| {
         let moment = [&b"d"[..], &700_u64.to_be_bytes(), &1_u64.to_be_bytes()].concat();
-        db.remove(moment).expect("readable").expect("it is listed under its moment");
-        db.insert([&b"d"[..], &0_u64.to_be_bytes(), &1_u64.to_be_bytes()].concat(), &[]).expect("written");
-        db.insert("!format", "3").expect("written");
-        db.remove("!settled").expect("removed");
+        entries.remove(&moment).expect("it is listed under its moment");
+        entries.insert([&b"d"[..], &0_u64.to_be_bytes(), &1_u64.to_be_bytes()].concat(), Vec::new());
+        entries.insert(b"!format".to_vec(), b"3".to_vec());
+        entries.remove(&b"!settled"[..]);
     });
     let world = open(folder.path());
     assert_eq!(damage(&world), [""; 0]);
@@ -228,7 +220,7 @@ fn broken_files_are_an_error() {
     let mut errors = 0;
     for round in 0..24 {
         let folder = TempDir::new().expect("a folder");
-        copy(template.path(), folder.path());
+        common::copy(template.path(), folder.path());
         let mut bytes = whole.clone();
         match round % 4 {
             0 => bytes.truncate(dice.below(bytes.len() as u64) as usize),
@@ -254,19 +246,6 @@ fn broken_files_are_an_error() {
         }
     }
     assert!(errors >= 6, "only {errors} of 24 broken stores were noticed at open");
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    for entry in std::fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("known").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("copied");
-        }
-    }
 }
 
 /// A disk that is full, played by a limit on the size of files.
@@ -329,19 +308,19 @@ fn filler() {
 
 #[test]
 fn a_turn_with_events_only_is_one_entry() {
-    let entries = |turns: usize| {
+    let after = |turns: usize| {
         let folder = TempDir::new().expect("a folder");
         let world = open(folder.path());
         let mut claim = held(&world, "a");
         write(&world, (0..turns).map(|_| event(&mut claim)).collect());
         drop(world);
-        raw(folder.path(), |db| db.iter().map(|entry| entry.expect("readable")).collect::<Vec<_>>())
+        entries(folder.path())
     };
-    let (before, after) = (entries(0), entries(7));
+    let (before, after) = (after(0), after(7));
     assert_eq!(after.len(), before.len() + 7, "seven chunks");
     // The mark of the journal says how much was written.
-    let mut others = before.iter().filter(|(key, _)| key != b"!settled");
-    assert!(others.all(|entry| after.contains(entry)), "and nothing else changed");
+    let mut others = before.iter().filter(|(key, _)| key[..] != b"!settled"[..]);
+    assert!(others.all(|(key, value)| after.get(key) == Some(value)), "and nothing else changed");
 }
 
 #[test]
@@ -441,10 +420,10 @@ fn verify_sees_damage() {
     assert_eq!(damage(&world), [""; 0]);
     drop(world);
     let lost = keys(template.path());
-    let check = |what: String, change: &dyn Fn(&sled::Db)| {
+    let check = |what: String, harm: &dyn Fn(&mut Entries)| {
         let folder = TempDir::new().expect("a folder");
-        copy(template.path(), folder.path());
-        raw(folder.path(), change);
+        common::copy(template.path(), folder.path());
+        change(folder.path(), harm);
         match SledWorld::open(folder.path()) {
             Ok(world) => {
                 let mut lines = 0;
@@ -460,7 +439,7 @@ fn verify_sees_damage() {
         if b"hv".contains(&key[0]) || key == b"!opened" || ends_a_row {
             continue;
         }
-        check(format!("the loss of {:?}", String::from_utf8_lossy(key)), &|db| drop(db.remove(key).expect("removed")));
+        check(format!("the loss of {:?}", String::from_utf8_lossy(key)), &|entries| drop(entries.remove(key)));
     }
     for planted in [
         "i-nobody",
@@ -485,23 +464,25 @@ fn verify_sees_damage() {
         "?",
         "r-1234567",
     ] {
-        check(format!("the planted {planted:?}"), &|db| drop(db.insert(planted, "x").expect("written")));
+        check(format!("the planted {planted:?}"), &|entries| drop(entries.insert(planted.into(), b"x".to_vec())));
     }
     // A limit that counts wrongly: limit 1, so many inside, so many in all.
     for (inside, members) in [(0, 3), (2, 3), (1, 4), (1, 2)] {
         let value = [&1_u32.to_be_bytes()[..], &u64::to_be_bytes(inside), &u64::to_be_bytes(members)].concat();
-        check(format!("{inside} of {members}"), &|db| drop(db.insert("Gg", value.clone()).expect("written")));
+        check(format!("{inside} of {members}"), &|entries| drop(entries.insert(b"Gg".to_vec(), value.clone())));
     }
     // Runs that are counted wrongly, and times that hide one.
     let of_counts = lost.iter().find(|key| key[0] == b'N').expect("one");
-    for wrong in [0, 2, u64::MAX] {
-        check(format!("{wrong} runs"), &|db| drop(db.insert(of_counts, &wrong.to_be_bytes()).expect("written")));
+    for wrong in [0_u64, 2, u64::MAX] {
+        check(format!("{wrong} runs"), &|entries| {
+            drop(entries.insert(of_counts.clone(), wrong.to_be_bytes().to_vec()))
+        });
     }
     let zone = lost.iter().find(|key| key[0] == b'C').expect("one");
     for (earliest, latest) in [(0_u64, 0_u64), (2, 9), (9, 2)] {
         let value = [earliest.to_be_bytes(), latest.to_be_bytes()].concat();
-        check(format!("{earliest} to {latest}"), &|db| drop(db.insert(zone, value.clone()).expect("written")));
+        check(format!("{earliest} to {latest}"), &|entries| drop(entries.insert(zone.clone(), value.clone())));
     }
     let room = [&2_u32.to_be_bytes()[..], &1_u64.to_be_bytes(), &3_u64.to_be_bytes()].concat();
-    check("room that nobody takes".into(), &|db| drop(db.insert("Gg", room.clone()).expect("written")));
+    check("room that nobody takes".into(), &|entries| drop(entries.insert(b"Gg".to_vec(), room.clone())));
 }

@@ -71,7 +71,7 @@ fn fill(folder: &Path, runs: usize, seed: u64) -> Stored {
                     6 => {
                         claim.last_seq += 1;
                         let long = if dice.below(20) == 0 { 150_000 } else { 3_000 };
-                        let bytes = vec![b'e'; dice.below(long) as usize];
+                        let bytes = common::noise(dice.below(long) as usize, number as u64);
                         let events = Some(Chunk { first: claim.last_seq, count: 1, bytes });
                         batch.push(Write::Commit(Box::new(Commit { events, ..turn(claim) })));
                     }
@@ -106,19 +106,6 @@ fn fill(folder: &Path, runs: usize, seed: u64) -> Stored {
     stored(&world).expect("readable")
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    for entry in std::fs::read_dir(from).expect("readable") {
-        let entry = entry.expect("readable");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("known").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("copied");
-        }
-    }
-}
-
 /// The file of the given kind: `db`, `conf`, `snap`, or one of the blobs.
 fn file_of(folder: &Path, kind: &str) -> std::path::PathBuf {
     let inner = folder.join("sled");
@@ -145,7 +132,7 @@ fn what_is_made_anew_is_set_aside_and_the_store_opens() {
     for kind in ["conf", "snap"] {
         for round in 0..12 {
             let folder = TempDir::new().expect("a folder");
-            copy(template.path(), folder.path());
+            common::copy(template.path(), folder.path());
             let path = file_of(folder.path(), kind);
             let mut bytes = std::fs::read(&path).expect("readable");
             let at = dice.below(bytes.len() as u64) as usize;
@@ -301,7 +288,7 @@ fn what_can_be_read_of_damaged_files_is_saved() {
         for round in 0..rounds {
             let seed = number("DURHAI_SEED").unwrap_or(if round % 2 == 0 { round } else { fresh + round });
             let folder = TempDir::new().expect("a folder");
-            copy(template.path(), folder.path());
+            common::copy(template.path(), folder.path());
             let mut dice = Dice(seed);
             harm(folder.path(), kind, &mut dice);
             let what = format!("{kind:?}, DURHAI_SEED={seed}");

@@ -8,6 +8,7 @@ use sled::IVec;
 
 use super::overlay::{self, Bounds};
 use super::store::Store;
+use super::stored::Stored;
 
 /// Entries that are read from memory at a time.
 const AT_ONCE: usize = 32;
@@ -23,7 +24,7 @@ pub struct Scan<'a> {
     back: bool,
     /// Of the entries in memory, when those here were read.
     generation: u64,
-    sled: Option<sled::Iter>,
+    sled: Option<Stored>,
     sled_ends: bool,
     /// The next one of sled.
     stored: Option<(IVec, IVec)>,
@@ -79,10 +80,11 @@ impl<'a> Scan<'a> {
     }
 
     fn next_of_sled(&mut self) -> Result<Option<(IVec, IVec)>, WorldError> {
-        let (store, back) = (self.store, self.back);
-        let bounds = &self.bounds;
-        let entries = self.sled.get_or_insert_with(|| store.db().range::<IVec, _>(bounds.clone()));
-        store.guard("read", || if back { entries.next_back() } else { entries.next() }.transpose())
+        let entries = match &mut self.sled {
+            Some(entries) => entries,
+            none => none.insert(Stored::new(self.store, &self.bounds, self.back)?),
+        };
+        entries.next(self.store, &self.bounds)
     }
 }
 

@@ -14,12 +14,12 @@ use super::journal::unsettled::Mark;
 use super::store::Store;
 use crate::fault::panic_text;
 
-/// Entries that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
+/// Bytes that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
 /// the other place is durable that must not happen, and it does after some 2 MiB.
 const STEP: usize = 128 << 10;
 
-/// The same for small ones: with each sled may write a page anew, and move another one.
-const STEP_ENTRIES: usize = 256;
+/// The same for small blocks: with each sled may write a page of some sixteen of them anew, and move another one.
+const STEP_BLOCKS: usize = 32;
 
 /// What the settler has to do.
 pub struct Settling {
@@ -165,19 +165,16 @@ impl Store {
         let Some(frozen) = self.overlay().frozen() else {
             return Err(self.corrupt("what its journal has is not in memory"));
         };
-        let (mut bytes, mut entries) = (0, 0);
-        for (key, value) in frozen.iter() {
-            let old = self.guard("write to", || match value {
-                Some(value) => self.db().insert(key, value),
-                None => self.db().remove(key),
-            })?;
-            bytes += key.len() + value.as_ref().map_or(0, |value| value.len()) + old.map_or(0, |old| old.len());
-            entries += 1;
-            if bytes > STEP || entries == STEP_ENTRIES {
-                (bytes, entries) = (0, 0);
+        let (mut bytes, mut blocks) = (0, 0);
+        self.put(frozen.iter().map(|(key, value)| (key, value.as_ref())), &mut |written| {
+            bytes += written;
+            blocks += 1;
+            if bytes > STEP || blocks == STEP_BLOCKS {
+                (bytes, blocks) = (0, 0);
                 self.flush_sled()?;
             }
-        }
+            Ok(())
+        })?;
         self.flush_sled()?;
         self.put_into_sled(Mark::KEY, &mark.value())
     }

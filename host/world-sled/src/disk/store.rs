@@ -13,6 +13,7 @@ use durhai_world::WorldError;
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 use sled::{Db, IVec};
 
+use super::blocks::stands_alone;
 use super::journal::read::Part;
 use super::journal::unsettled::Mark;
 use super::journal::{Journal, make_durable};
@@ -121,17 +122,21 @@ impl Store {
         self.overlay.read()
     }
 
+    pub fn is_empty(&self) -> Result<bool, WorldError> {
+        Ok(self.overlay().bytes() == 0 && self.guard("read", || Ok(self.db.is_empty()))?)
+    }
+
     pub fn get(&self, key: &[u8]) -> Result<Option<IVec>, WorldError> {
         if let Some(found) = self.overlay().get(key) {
             return Ok(found);
         }
-        self.guard("read", || self.db.get(key))
+        self.stored(key)
     }
 
     /// Applies a batch, all of it or nothing; visible at once, durable after [`sync`](Self::sync). One at a time.
     pub fn apply(&self, changes: Vec<Change>) -> Result<(), WorldError> {
         if !self.journaled.load(Ordering::Acquire) {
-            let done = self.guard("write to", || self.apply_to_sled(changes));
+            let done = self.apply_to_sled(changes);
             self.applied.fetch_add(1, Ordering::AcqRel);
             return self.keep_failure(done);
         }
@@ -143,10 +148,8 @@ impl Store {
         let generation = self.overlay().generation();
         // Most of what is removed was written a moment before. Where sled cannot say, the removal is kept.
         let removed = changes.iter().filter(|(_, value)| value.is_none());
-        let gone: HashSet<IVec> = removed
-            .filter(|(key, _)| matches!(self.guard("read", || self.db.contains_key(key)), Ok(false)))
-            .map(|(key, _)| key.clone())
-            .collect();
+        let gone: HashSet<IVec> =
+            removed.filter(|(key, _)| matches!(self.stored(key), Ok(None))).map(|(key, _)| key.clone()).collect();
         let mut journal = self.journal.lock();
         journal.add(&changes);
         // Before the next batch comes into the journal.
@@ -263,24 +266,19 @@ impl Store {
         self.overlay.write().settled()
     }
 
-    fn apply_to_sled(&self, mut changes: Vec<Change>) -> sled::Result<()> {
-        // One entry is atomic by itself: a batch of sled's would add a record of its own.
-        if changes.len() == 1
-            && let Some((key, value)) = changes.pop()
-        {
-            return match value {
-                Some(value) => self.db.insert(key, value).map(drop),
-                None => self.db.remove(key).map(drop),
-            };
-        }
+    /// What is said of the store itself comes last, and together.
+    fn apply_to_sled(&self, changes: Vec<Change>) -> Result<(), WorldError> {
+        let (own, entries): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(key, _)| stands_alone(key));
+        let entries: Entries = entries.into_iter().collect();
+        self.put(entries.iter().map(|(key, value)| (key, value.as_ref())), &mut |_| Ok(()))?;
         let mut batch = sled::Batch::default();
-        for (key, value) in changes {
+        for (key, value) in own {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch)
+        self.guard("write to", || self.db.apply_batch(batch))
     }
 
     /// Makes durable what sled has.

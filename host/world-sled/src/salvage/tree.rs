@@ -9,7 +9,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::blocks;
 use super::log::{BodyPlace, Log, Message, MessageKind, varint};
+use crate::disk::BLOCK;
 use crate::keys;
 
 /// How far something can be trusted.
@@ -26,7 +28,7 @@ pub enum Trust {
 pub struct Tree {
     pub entries: BTreeMap<Vec<u8>, Vec<u8>>,
     /// From this key on, up to the next one.
-    trust: BTreeMap<Vec<u8>, Trust>,
+    pub(super) trust: BTreeMap<Vec<u8>, Trust>,
     /// Bodies that could not be read, each in a sentence.
     pub damage: Vec<String>,
     /// A file is not there that is removed when something newer takes its place: that is lost.
@@ -90,6 +92,17 @@ impl Tree {
         self.trust.insert(low, trust);
         if !high.is_empty() {
             self.trust.entry(high).or_insert(beyond);
+        }
+    }
+
+    /// From here on, up to there, nothing is known.
+    pub fn lose(&mut self, from: Vec<u8>, to: Option<Vec<u8>>) {
+        let beyond = to.as_deref().map(|to| self.trust_of(to));
+        let within = |key: &Vec<u8>| *key >= from && to.as_ref().is_none_or(|to| key < to);
+        self.trust.retain(|key, _| !within(key));
+        self.trust.insert(from, Trust::Lost);
+        if let (Some(to), Some(beyond)) = (to, beyond) {
+            self.trust.entry(to).or_insert(beyond);
         }
     }
 
@@ -180,7 +193,7 @@ impl Leaf {
         let Some((key, value)) = change else { return };
         let key = [&self.low[..self.shared], &key].concat();
         let fits = key >= self.low && (self.high.is_empty() || key < self.high);
-        if !fits || (doubtful && !is_whole(&key)) {
+        if !fits || (doubtful && !is_whole(&key, value.as_deref())) {
             return;
         }
         match value {
@@ -190,9 +203,11 @@ impl Leaf {
     }
 }
 
-/// Whether a key has just the length that its kind has, so that nothing can have been left out in front of it.
-fn is_whole(key: &[u8]) -> bool {
+/// Whether nothing can have been left out in front of a key: it has just the length that its kind has, or leads to the block that
+/// it must.
+fn is_whole(key: &[u8], value: Option<&[u8]>) -> bool {
     match key.first() {
+        Some(&BLOCK) => value.is_some_and(|value| blocks::is_at(key, value)),
         Some(&(keys::LOG | keys::MESSAGE)) => key.len() == 17,
         Some(&(keys::ROW | keys::TAKEN | keys::URGENT | keys::TRIES | keys::ADMISSION)) => key.len() == 9,
         _ => false,

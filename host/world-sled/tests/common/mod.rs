@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![allow(dead_code)]
 
+pub mod raw;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -45,6 +47,17 @@ pub fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
     made.or_else(|_| TempDir::new()).expect("a folder")
+}
+
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        match entry.file_type().expect("known").is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied")),
+        }
+    }
 }
 
 /// This test binary again, running one test in another process.
@@ -127,6 +140,12 @@ pub fn damage(world: &SledWorld) -> Vec<String> {
     let mut lines = Vec::new();
     world.verify(&mut |line| lines.push(line)).expect("readable");
     lines
+}
+
+/// Bytes that cannot be compressed.
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut dice = Dice(seed);
+    (0..length).map(|_| dice.below(256) as u8).collect()
 }
 
 /// SplitMix64.

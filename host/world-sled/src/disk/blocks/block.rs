@@ -1,0 +1,241 @@
+//! The bytes of a block: entries that follow each other, in one value of sled.
+//!
+//! | bytes | |
+//! |---|---|
+//! | 1 | 0: the entries follow as they are; 1: compressed |
+//! | 4 | only if compressed: how many bytes they are otherwise, little endian |
+//! | … | the entries, as they are or as one LZ4 block |
+//!
+//! An entry is three numbers (seven bits a byte, the lowest first, the highest bit set in all but the last), then bytes: how many
+//! bytes of the key before it the key begins with, how many follow, how many the value has; what follows of the key; the value.
+//! Keys ascend.
+
+use sled::IVec;
+
+const PLAIN: u8 = 0;
+const COMPRESSED: u8 = 1;
+
+/// What LZ4 makes of a byte at most.
+const RATIO: usize = 255;
+
+/// Fewer bytes are left as they are.
+const SMALL: usize = 64;
+
+/// A block that was read.
+pub struct Block(Vec<u8>);
+
+/// A block cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl Block {
+    pub fn read(value: &[u8]) -> Result<Self, Unreadable> {
+        match value.split_first() {
+            Some((&PLAIN, entries)) => Ok(Block(entries.to_vec())),
+            Some((&COMPRESSED, rest)) => {
+                let (length, entries) = rest.split_first_chunk().ok_or(Unreadable)?;
+                let length = u32::from_le_bytes(*length) as usize;
+                if length > entries.len().saturating_mul(RATIO) {
+                    return Err(Unreadable);
+                }
+                let read = lz4_flex::block::decompress(entries, length).map_err(|_| Unreadable)?;
+                if read.len() == length { Ok(Block(read)) } else { Err(Unreadable) }
+            }
+            _ => Err(Unreadable),
+        }
+    }
+
+    /// The value of a key, if it is there.
+    pub fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Unreadable> {
+        let mut walk = Walk::default();
+        while let Some(value) = walk.step(self)? {
+            match walk.key().cmp(key) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Ok(Some(value)),
+                std::cmp::Ordering::Greater => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that is in it.
+    pub fn entries(&self) -> Result<Vec<(IVec, &[u8])>, Unreadable> {
+        let (mut walk, mut entries) = (Walk::default(), Vec::new());
+        while let Some(value) = walk.step(self)? {
+            entries.push((IVec::from(walk.key()), value));
+        }
+        Ok(entries)
+    }
+}
+
+/// A walk through a block, from its first entry on.
+#[derive(Default)]
+pub struct Walk {
+    at: usize,
+    key: Vec<u8>,
+}
+
+impl Walk {
+    /// Goes to the next entry: its value, if there is one.
+    pub fn step<'b>(&mut self, block: &'b Block) -> Result<Option<&'b [u8]>, Unreadable> {
+        if self.at == block.0.len() {
+            return Ok(None);
+        }
+        let mut rest = &block.0[self.at..];
+        let (shared, own, length) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
+        let (own, rest) = rest.split_at_checked(own).ok_or(Unreadable)?;
+        let (value, rest) = rest.split_at_checked(length).ok_or(Unreadable)?;
+        let ascends = self.at == 0 || self.key.get(shared..).is_some_and(|before| before < own);
+        if !ascends || shared > self.key.len() {
+            return Err(Unreadable);
+        }
+        self.key.truncate(shared);
+        self.key.extend_from_slice(own);
+        self.at = block.0.len() - rest.len();
+        Ok(Some(value))
+    }
+
+    /// The key of the entry at which it is.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// A block in the making.
+#[derive(Default)]
+pub struct Builder {
+    bytes: Vec<u8>,
+    last: Vec<u8>,
+}
+
+impl Builder {
+    /// Adds an entry behind all others.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        let shared = shared(&self.last, key);
+        for number in [shared, key.len() - shared, value.len()] {
+            put_number(&mut self.bytes, number);
+        }
+        self.bytes.extend_from_slice(&key[shared..]);
+        self.bytes.extend_from_slice(value);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(&key[shared..]);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The block; the next one begins.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let entries = std::mem::take(&mut self.bytes);
+        self.last.clear();
+        if entries.len() >= SMALL
+            && let Ok(length) = u32::try_from(entries.len())
+        {
+            let mut value = vec![COMPRESSED; 5 + lz4_flex::block::get_maximum_output_size(entries.len())];
+            value[1..5].copy_from_slice(&length.to_le_bytes());
+            if let Ok(written) = lz4_flex::block::compress_into(&entries, &mut value[5..])
+                && 5 + written < 1 + entries.len()
+            {
+                value.truncate(5 + written);
+                return value;
+            }
+        }
+        let mut value = Vec::with_capacity(1 + entries.len());
+        value.push(PLAIN);
+        value.extend_from_slice(&entries);
+        value
+    }
+}
+
+/// How many bytes two keys begin with alike.
+pub fn shared(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+}
+
+fn number(rest: &mut &[u8]) -> Result<usize, Unreadable> {
+    let (mut number, mut shift) = (0_u64, 0);
+    loop {
+        let (byte, after) = rest.split_first().ok_or(Unreadable)?;
+        *rest = after;
+        let bits = u64::from(byte & 0x7f);
+        if shift > 56 {
+            return Err(Unreadable);
+        }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            return usize::try_from(number).map_err(|_| Unreadable);
+        }
+        shift += 7;
+    }
+}
+
+fn put_number(bytes: &mut Vec<u8>, number: usize) {
+    let mut number = number as u64;
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(count: u64, value: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let entry = |n: u64| ([b"key/", &(n * 7).to_be_bytes()[..]].concat(), vec![n as u8; value + n as usize % 3]);
+        (0..count).map(entry).collect()
+    }
+
+    fn built(entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let mut builder = Builder::default();
+        entries.iter().for_each(|(key, value)| builder.push(key, value));
+        builder.finish()
+    }
+
+    #[test]
+    fn what_was_put_in_is_found() {
+        for (count, value) in [(1, 0), (1, 3), (2, 0), (300, 0), (300, 40), (3, 200_000)] {
+            let entries = sample(count, value);
+            let block = Block::read(&built(&entries)).expect("readable");
+            let found = block.entries().expect("readable");
+            assert_eq!(found.len(), entries.len());
+            for ((key, value), (found_key, found)) in entries.iter().zip(found) {
+                assert_eq!((&key[..], &value[..]), (&found_key[..], found));
+                assert_eq!(block.get(key), Ok(Some(&value[..])));
+                assert_eq!(block.get(&[&key[..], b"x"].concat()), Ok(None));
+            }
+            assert_eq!((block.get(b""), block.get(b"z")), (Ok(None), Ok(None)));
+        }
+    }
+
+    #[test]
+    fn alike_entries_take_little() {
+        let entries = sample(300, 0);
+        assert!(built(&entries).len() < 300 * 6, "{}", built(&entries).len());
+        let entries = sample(50, 400);
+        assert!(built(&entries).len() < 50 * 40, "{}", built(&entries).len());
+    }
+
+    /// A block that was cut, or has a wrong byte, is refused or is one whose keys ascend: never a panic, never an endless walk.
+    #[test]
+    fn a_damaged_block_is_no_panic() {
+        for value in [built(&sample(5, 2)), built(&sample(60, 40))] {
+            for end in 0..value.len() {
+                let _ = Block::read(&value[..end]).map(|block| block.entries().map(|entries| entries.len()));
+            }
+            for at in 0..value.len() {
+                for flip in [0x01, 0x80, 0xff] {
+                    let mut wrong = value.clone();
+                    wrong[at] ^= flip;
+                    if let Ok(block) = Block::read(&wrong)
+                        && let Ok(entries) = block.entries()
+                    {
+                        assert!(entries.is_sorted_by(|one, other| one.0 < other.0), "byte {at}");
+                    }
+                }
+            }
+        }
+    }
+}

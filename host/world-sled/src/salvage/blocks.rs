@@ -1,0 +1,67 @@
+//! The entries of a tree out of the blocks in which they stand, with how far each can be trusted.
+
+use std::collections::BTreeMap;
+
+use super::tree::{Tree, Trust};
+use crate::disk::{BLOCK, Block, IN_BLOCKS};
+use crate::keys;
+
+/// What comes before all entries that stand in blocks.
+const FIRST: u8 = keys::OWN + 1;
+
+/// Puts what stands in blocks into their place. A store of an older format has none, or some that do not count yet.
+pub fn unpack(tree: &mut Tree) {
+    let others = tree.entries.split_off(&[FIRST][..]);
+    let (blocks, alone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        others.into_iter().partition(|(key, _)| key.first() == Some(&BLOCK));
+    if !tree.entries.contains_key(IN_BLOCKS) && !alone.is_empty() {
+        tree.entries.extend(alone);
+        return;
+    }
+    let trust = std::mem::take(&mut tree.trust);
+    tree.trust = unpacked_trust(&trust);
+    let mut blocks = blocks.into_iter().peekable();
+    while let Some((place, value)) = blocks.next() {
+        let (from, to) = (&place[1..], blocks.peek().map(|(next, _)| next[1..].to_vec()));
+        let within = |key: &[u8]| key >= from && to.as_deref().is_none_or(|to| key < to);
+        let block = Block::read(&value);
+        match block.as_ref().map(Block::entries) {
+            // An old state of a block may have what newer ones have by now.
+            Ok(Ok(found)) => {
+                let found = found.into_iter().filter(|(key, _)| within(key));
+                tree.entries.extend(found.map(|(key, value)| (key.to_vec(), value.to_vec())));
+            }
+            Ok(Err(_)) | Err(_) => {
+                tree.damage.push(format!("the block of entries from {} on cannot be read", keys::hex(from)));
+                tree.lose(from.to_vec(), to);
+            }
+        }
+    }
+}
+
+/// Whether a value is the block that stands under this key. Of one from which the first entry was removed since it cannot be
+/// told.
+pub fn is_at(key: &[u8], value: &[u8]) -> bool {
+    let Some((&BLOCK, from)) = key.split_first() else { return false };
+    let block = Block::read(value);
+    let entries = block.as_ref().map(Block::entries);
+    matches!(entries, Ok(Ok(entries)) if entries.first().is_some_and(|(first, _)| first[..] == *from))
+}
+
+/// How far entries can be trusted, by how far the blocks can in which they are.
+fn unpacked_trust(trust: &BTreeMap<Vec<u8>, Trust>) -> BTreeMap<Vec<u8>, Trust> {
+    let mut unpacked = BTreeMap::new();
+    for (from, trust) in trust {
+        match from.split_first() {
+            Some((&BLOCK, from)) => drop(unpacked.insert(from.to_vec().max(vec![FIRST]), *trust)),
+            Some((&first, _)) if first > BLOCK => {}
+            Some((&first, _)) if first >= FIRST => drop(unpacked.insert(vec![FIRST], *trust)),
+            // Of this world itself, which stand alone; what follows may be of blocks too.
+            _ => {
+                unpacked.insert(from.clone(), *trust);
+                unpacked.insert(vec![FIRST], *trust);
+            }
+        }
+    }
+    unpacked
+}
