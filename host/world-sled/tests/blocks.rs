@@ -45,7 +45,7 @@ fn older(folder: &Path) {
 
 #[test]
 fn small_entries_share_blocks() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = common::folder();
     fill(folder.path());
     let (entries, blocks) = (entries(folder.path()).len(), blocks(folder.path()));
     assert!(entries > 20 * blocks, "{entries} entries in {blocks} blocks");
@@ -55,15 +55,15 @@ fn small_entries_share_blocks() {
 /// It is cut short while blocks are made, and while what stood alone is removed.
 #[test]
 fn an_older_store_that_was_half_taken_over() {
-    let newer = TempDir::new().expect("a folder");
+    let newer = common::folder();
     fill(newer.path());
     let in_blocks: Vec<_> = raw(newer.path(), |db| db.scan_prefix("B").map(|entry| entry.expect("readable")).collect());
     let alone: Entries = entries(newer.path()).into_iter().filter(|(key, _)| key[0] != b'!').collect();
+    older(newer.path());
     for left in [0, 1, alone.len() / 2, alone.len()] {
-        let (made, removed) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+        let (made, removed) = (common::folder(), common::folder());
         for folder in [made.path(), removed.path()] {
-            fill(folder);
-            older(folder);
+            common::copy(newer.path(), folder);
         }
         raw(made.path(), |db| {
             for (place, value) in in_blocks.iter().take(left) {
@@ -111,7 +111,7 @@ fn an_older_store_that_was_killed() {
 /// Of a damaged block nothing is invented, and what stands in others is saved.
 #[test]
 fn a_block_that_cannot_be_read() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = common::folder();
     fill(folder.path());
     raw(folder.path(), |db| {
         // In the middle of the logs.
