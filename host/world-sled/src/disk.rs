@@ -66,13 +66,15 @@ pub struct Parts {
     pub window: usize,
     /// They do so too when nothing was written for so long.
     pub idle: Duration,
+    /// Bytes of memory for blocks that were read.
+    pub cache: usize,
 }
 
 impl Disk {
     /// Around sled and what the journal has that sled has not. As long as the journal is not [begun](Self::begin_journal), what is
     /// written goes into sled.
     pub fn new(parts: Parts) -> Result<Self, WorldError> {
-        let Parts { db, file, lock, folder, aside, window, idle } = parts;
+        let Parts { db, file, lock, folder, aside, window, idle, cache } = parts;
         let damaged = |what: &str, more| fault::damaged(&folder, what, more);
         let mark = match fault::read(&db, Mark::KEY, &folder)? {
             Some(value) => {
@@ -99,7 +101,7 @@ impl Disk {
         let files = found.files.iter().map(|file| file.path.clone()).collect();
         let settling = Settling::new(mark, found.last, files);
         let overlay = Overlay::new(found.last.map(|_| entries));
-        let store = Arc::new(Store::new(Opened { db, file, folder, journal, overlay, settling, window, idle }));
+        let store = Arc::new(Store::new(Opened { db, file, folder, journal, overlay, settling, window, idle, cache }));
         Ok(Disk { settler: None, store, unsettled: found.files, recorder: Mutex::default(), aside, _lock: lock })
     }
 

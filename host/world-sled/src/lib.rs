@@ -60,7 +60,8 @@ pub struct SledWorld {
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Memory for what was read and written lately, in bytes; the default is 4 MiB. sled takes about twice as much.
+    /// Memory for what was read and written lately, in bytes; the default is 4 MiB. sled takes about twice as much, and a quarter
+    /// of it beside that is for what was read out of sled's entries.
     pub cache_bytes: u64,
     /// What is written is in memory, and on the disk in a journal, until it is so many bytes; then it goes into the tree together,
     /// in the background. The default is 4 MiB. While the disk is slower than those who write it can be four times as much.

@@ -39,7 +39,8 @@ pub fn open(folder: &Path, options: &Options) -> Result<Disk, WorldError> {
     let file = File::open(inner.join("db")).map_err(|error| io("open", error))?;
     format::refuse_newer(&db, folder)?;
     let (window, idle) = (options.window_bytes.max(1), options.idle);
-    let mut disk = Disk::new(Parts { db, file, lock, folder: folder.to_owned(), aside, window, idle })?;
+    let cache = usize::try_from(options.cache_bytes / 4).unwrap_or(usize::MAX);
+    let mut disk = Disk::new(Parts { db, file, lock, folder: folder.to_owned(), aside, window, idle, cache })?;
     format::check(&disk)?;
     // What the journal stands upon must be there when it is.
     for folder in [&*inner, &*journal, folder] {

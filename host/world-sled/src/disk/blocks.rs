@@ -2,14 +2,17 @@
 //! disk, goes with how many entries it has, however small they are.
 //!
 //! A block stands under `B` and a key: it has the entries from that key on, up to the key of the next block. The first one stands
-//! under `B` alone. A block that grows too large becomes several; one that has no entry any more is removed; two never become
-//! one, so that a walk from block to block meets every entry that stays, whatever is written meanwhile. The entries of this world
+//! under `B` alone and is always there. A block that grows too large becomes several; one that has no entry any more is removed;
+//! two that have some never become one, so that a walk from block to block meets every entry that stays, whatever is written
+//! meanwhile. The entries of this world
 //! itself (`!`) stand for themselves: some of them say how the others are to be read.
 
 pub mod block;
+pub mod cache;
 
 use std::iter::Peekable;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use durhai_world::WorldError;
 use sled::IVec;
@@ -17,12 +20,16 @@ use sled::IVec;
 use super::store::Store;
 use crate::keys;
 use block::{Block, Builder, Unreadable};
+use cache::Found;
 
 /// What the key of a block begins with.
 pub const BLOCK: u8 = b'B';
 
 /// Says that entries stand in blocks.
 pub const IN_BLOCKS: &[u8] = b"!blocks";
+
+/// A block without entries.
+const EMPTY: &[u8] = &[0];
 
 /// Bytes of entries in a block, at most, before they are compressed; one entry may have more.
 const MOST: usize = 8 << 10;
@@ -49,20 +56,49 @@ impl Store {
         if stands_alone(key) {
             return self.guard("read", || self.db().get(key));
         }
-        let Some((place, value)) = self.block_of(key)? else { return Ok(None) };
-        let unreadable = |_: Unreadable| self.unreadable(&place);
-        let block = Block::read(&value).map_err(unreadable)?;
-        Ok(block.get(key).map_err(unreadable)?.map(IVec::from))
+        Ok(self.block_of(key)?.block.get(key).map(IVec::from))
     }
 
-    /// The block in which a key would be, and where it stands.
-    pub fn block_of(&self, key: &[u8]) -> Result<Option<(IVec, IVec)>, WorldError> {
-        let upto = vec![BLOCK]..=place(key);
-        self.guard("read", || self.db().range(upto).next_back().transpose())
+    /// The block in which a key would be.
+    pub fn block_of(&self, key: &[u8]) -> Result<Found, WorldError> {
+        let place = place(key);
+        let (kept, changes) = {
+            let mut blocks = self.blocks();
+            (blocks.around(&place), blocks.changes())
+        };
+        match kept {
+            Some(found) => Ok(found),
+            None => self.read_block(..=place, changes)?.ok_or_else(|| self.corrupt("its first block is missing")),
+        }
     }
 
-    pub fn unreadable(&self, place: &[u8]) -> WorldError {
-        self.corrupt(format!("the block of entries from {} on cannot be read", keys::hex(place)))
+    /// The block before the one that stands there, or the last of all.
+    pub fn block_before(&self, place: Option<&IVec>) -> Result<Option<Found>, WorldError> {
+        let (kept, changes) = {
+            let mut blocks = self.blocks();
+            (place.and_then(|place| blocks.before(place)), blocks.changes())
+        };
+        match kept {
+            Some(found) => Ok(Some(found)),
+            None => self.read_block(..place.map_or_else(|| vec![BLOCK + 1], |place| place.to_vec()), changes),
+        }
+    }
+
+    /// The last block within these places.
+    fn read_block(&self, upto: impl RangeBounds<Vec<u8>>, changes: u64) -> Result<Option<Found>, WorldError> {
+        let range = (Bound::Included(vec![BLOCK]), upto.end_bound().cloned());
+        let found = self.guard("read", || self.db().range(range).next_back().transpose())?;
+        let Some((place, value)) = found else { return Ok(None) };
+        let next = self.guard("read", || self.db().get_gt(&place))?;
+        let end = next.map(|(next, _)| next).filter(|next| next.first() == Some(&BLOCK));
+        let block = Block::read(&value).map_err(|_| self.unreadable(&place))?;
+        let found = Found { place, end, block: Arc::new(block) };
+        self.blocks().keep(found.clone(), changes);
+        Ok(Some(found))
+    }
+
+    fn unreadable(&self, place: &[u8]) -> WorldError {
+        self.corrupt(format!("the block of entries at {} cannot be read", keys::hex(place)))
     }
 
     /// Puts entries into sled, in the order of their keys, each once. All of one block are there together or not at all.
@@ -94,24 +130,16 @@ impl Store {
         entries: &mut Peekable<impl Iterator<Item = (&'e IVec, Option<&'e IVec>)>>,
     ) -> Result<usize, WorldError> {
         let Some((first, _)) = entries.peek().copied() else { return Ok(0) };
-        let found = self.block_of(first)?;
-        let place = found.as_ref().map_or_else(|| IVec::from(&[BLOCK]), |(place, _)| place.clone());
-        let next = self.guard("read", || self.db().get_gt(&place))?;
-        let end = next.filter(|(next, _)| next.first() == Some(&BLOCK)).map(|(next, _)| next);
+        let Found { place, end, block } = self.block_of(first)?;
         let belongs = |key: &IVec| end.as_ref().is_none_or(|end| key[..] < end[1..]);
         let mut changes = Vec::new();
         while let Some(change) = entries.next_if(|(key, _)| belongs(key)) {
             changes.push(change);
         }
-        let old = found.as_ref().map(|(_, value)| Block::read(value)).transpose();
-        let before = old.as_ref().map(|old| old.as_ref().map_or(Ok(Vec::new()), Block::entries));
-        let (Ok(Ok(before)), had) = (before, found.as_ref().map_or(0, |(_, value)| value.len())) else {
-            return Err(self.unreadable(&place));
-        };
-        let parts = parts(&place, &before, &changes);
-        let bytes = had + parts.iter().map(|(place, value)| place.len() + value.len()).sum::<usize>();
-        self.guard("write to", || match &parts[..] {
-            [] if found.is_none() => Ok(()),
+        let parts = parts(&place, &block, &changes);
+        let bytes = parts.iter().map(|(place, value)| place.len() + value.len()).sum::<usize>();
+        let done = self.guard("write to", || match &parts[..] {
+            [] if place.len() == 1 => self.db().insert(&place, EMPTY).map(drop),
             [] => self.db().remove(&place).map(drop),
             // One entry is atomic by itself: a batch of sled's would add a record of its own.
             [(_, value)] => self.db().insert(&place, &value[..]).map(drop),
@@ -120,8 +148,10 @@ impl Store {
                 several.iter().for_each(|(place, value)| batch.insert(place, &value[..]));
                 self.db().apply_batch(batch)
             }
-        })?;
-        Ok(bytes)
+        });
+        self.blocks().changed(&place);
+        done?;
+        Ok(bytes + block.len())
     }
 
     /// Puts the entries of a store of an older format, which all stand alone, into blocks. It may be cut short anywhere: the
@@ -130,6 +160,7 @@ impl Store {
         if self.guard("read", || self.db().get(IN_BLOCKS))?.is_none() {
             // Some blocks may be there.
             self.remove_all(vec![BLOCK]..vec![BLOCK + 1])?;
+            self.guard("write to", || self.db().insert([BLOCK], EMPTY))?;
             let mut from = vec![BLOCK + 1];
             loop {
                 let some: Vec<_> = self.guard("read", || self.db().range(from.clone()..).take(STEP).collect())?;
@@ -152,20 +183,25 @@ impl Store {
                 report(format!("an entry stands in no block: {}", keys::hex(&place)));
                 continue;
             }
-            match ends(&value) {
+            let block = Block::read(&value);
+            match &block {
                 Err(Unreadable) => report(format!("the block at {} cannot be read", keys::hex(&place))),
-                Ok(ends) if ends.as_ref().is_none_or(|(first, _)| first[..] < place[1..]) => {
-                    report(format!("the block at {} does not begin there", keys::hex(&place)));
+                Ok(block) if block.len() == 0 && place.len() > 1 => {
+                    report(format!("the block at {} is empty", keys::hex(&place)));
+                }
+                Ok(block) if block.len() > 0 && block.at(0).0[..] < place[1..] => {
+                    report(format!("the block at {} has an entry of the one before", keys::hex(&place)));
                 }
                 Ok(_) => {}
             }
             // As it is now: it may have become two meanwhile.
             let earlier = before.replace(place.clone());
             let earlier = earlier.map(|place| self.guard("read", || self.db().get(&place))).transpose()?.flatten();
-            if let Some(Ok(Some((_, last)))) = earlier.map(|value| ends(&value))
+            let earlier = earlier.and_then(|value| Block::read(&value).ok());
+            if let Some((last, _)) = earlier.as_ref().and_then(|block| block.iter().next_back())
                 && last[..] >= place[1..]
             {
-                report(format!("the block before the one at {} has entries of it", keys::hex(&place)));
+                report(format!("the block before the one at {} has an entry of it", keys::hex(&place)));
             }
         }
         Ok(())
@@ -183,15 +219,8 @@ impl Store {
     }
 }
 
-/// The first and the last key in a block.
-fn ends(value: &[u8]) -> Result<Option<(IVec, IVec)>, Unreadable> {
-    let block = Block::read(value)?;
-    let entries = block.entries()?;
-    Ok(entries.first().zip(entries.last()).map(|((first, _), (last, _))| (first.clone(), last.clone())))
-}
-
 /// What is in a block after the changes, in as many blocks as it takes; none if it is empty. The first one stays where it was.
-fn parts(at: &IVec, before: &[(IVec, &[u8])], changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IVec, Vec<u8>)> {
+fn parts(at: &IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IVec, Vec<u8>)> {
     let entries = merged(before, changes);
     let mut sizes = Vec::with_capacity(entries.len());
     let mut last: &[u8] = &[];
@@ -200,7 +229,8 @@ fn parts(at: &IVec, before: &[(IVec, &[u8])], changes: &[(&IVec, Option<&IVec>)]
         last = key;
     }
     let all: usize = sizes.iter().sum();
-    let goes_on = before.last().is_none_or(|(last, _)| changes.first().is_some_and(|(first, _)| *first > last));
+    let goes_on =
+        before.iter().next_back().is_none_or(|(last, _)| changes.first().is_some_and(|(first, _)| *first > last));
     // What only goes on at its end leaves full blocks behind. Others get room on both sides.
     let most = if all <= MOST || goes_on { MOST } else { all.div_ceil(all.div_ceil(MOST * 2 / 3)) };
     let (mut parts, mut builder, mut size) = (Vec::new(), Builder::default(), 0);
@@ -220,9 +250,9 @@ fn parts(at: &IVec, before: &[(IVec, &[u8])], changes: &[(&IVec, Option<&IVec>)]
 }
 
 /// The entries that are there after the changes, in order.
-fn merged<'a>(before: &'a [(IVec, &'a [u8])], changes: &'a [(&IVec, Option<&IVec>)]) -> Vec<(&'a IVec, &'a [u8])> {
+fn merged<'a>(before: &'a Block, changes: &'a [(&IVec, Option<&IVec>)]) -> Vec<(&'a IVec, &'a [u8])> {
     let mut entries = Vec::with_capacity(before.len() + changes.len());
-    let mut before = before.iter().map(|(key, value)| (key, *value)).peekable();
+    let mut before = before.iter().peekable();
     for (key, value) in changes {
         while let Some(entry) = before.next_if(|(old, _)| old < key) {
             entries.push(entry);

@@ -10,9 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use durhai_world::WorldError;
-use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use sled::{Db, IVec};
 
+use super::blocks::cache::Cache;
 use super::blocks::stands_alone;
 use super::journal::read::Part;
 use super::journal::unsettled::Mark;
@@ -45,6 +46,7 @@ pub struct Store {
     blobs: Mutex<Blobs>,
     pub(super) journal: Mutex<Journal>,
     overlay: RwLock<Overlay>,
+    blocks: Mutex<Cache>,
     pub(super) settling: Mutex<Settling>,
     pub(super) settled: Condvar,
     /// As long as it is not set, what is written goes into sled at once.
@@ -81,11 +83,13 @@ pub struct Opened {
     pub settling: Settling,
     pub window: usize,
     pub idle: Duration,
+    /// Bytes of memory for blocks that were read.
+    pub cache: usize,
 }
 
 impl Store {
     pub fn new(opened: Opened) -> Self {
-        let Opened { db, file, folder, journal, overlay, settling, window, idle } = opened;
+        let Opened { db, file, folder, journal, overlay, settling, window, idle, cache } = opened;
         Store {
             db,
             folder,
@@ -93,6 +97,7 @@ impl Store {
             blobs: Mutex::default(),
             journal: Mutex::new(journal),
             overlay: RwLock::new(overlay),
+            blocks: Mutex::new(Cache::new(cache)),
             settling: Mutex::new(settling),
             settled: Condvar::new(),
             journaled: AtomicBool::new(false),
@@ -120,6 +125,11 @@ impl Store {
 
     pub fn overlay(&self) -> RwLockReadGuard<'_, Overlay> {
         self.overlay.read()
+    }
+
+    /// The blocks that were read lately. Nothing else is locked while it is held.
+    pub(super) fn blocks(&self) -> MutexGuard<'_, Cache> {
+        self.blocks.lock()
     }
 
     pub fn is_empty(&self) -> Result<bool, WorldError> {

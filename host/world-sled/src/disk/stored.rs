@@ -1,97 +1,94 @@
 //! A walk through the entries that sled has, out of their blocks.
 
-use std::ops::Bound;
+use std::ops::{Bound, Range};
+use std::sync::Arc;
 
 use durhai_world::WorldError;
 use sled::IVec;
 
-use super::blocks::block::{Block, Walk};
-use super::blocks::{BLOCK, place, stands_alone};
+use super::blocks::block::Block;
+use super::blocks::cache::Found;
+use super::blocks::stands_alone;
 use super::overlay::Bounds;
 use super::store::Store;
 
-/// The entries between two bounds, from the first or from the last one on.
+/// The entries between two bounds, from the first or from the last one on. The bounds are both of entries that stand in blocks, or
+/// both of such that stand alone.
 pub struct Stored {
-    /// Blocks, and entries that stand alone.
-    iter: sled::Iter,
     back: bool,
-    open: Option<Open>,
+    walk: Walk,
 }
 
-/// A block in the middle of which the walk is.
-enum Open {
-    Forward(Block, Walk),
-    /// What is left of it.
-    Back(Vec<(IVec, IVec)>),
+enum Walk {
+    Alone(Box<sled::Iter>),
+    Blocks {
+        /// The block in which the walk is, and what is left of it.
+        open: Option<(Arc<Block>, Range<usize>)>,
+        next: Next,
+    },
+}
+
+/// Where a walk goes on behind a block.
+enum Next {
+    /// In the one that has this key.
+    At(IVec),
+    /// In the one before that which stands there, or in the last.
+    Before(Option<IVec>),
+    Nowhere,
 }
 
 impl Stored {
     pub fn new(store: &Store, bounds: &Bounds, back: bool) -> Result<Self, WorldError> {
-        let own = |key: &IVec| key.is_empty() || stands_alone(key);
-        let from = match &bounds.0 {
-            Bound::Unbounded => Vec::new(),
-            Bound::Included(key) | Bound::Excluded(key) if own(key) => key.to_vec(),
-            // What it is in may begin before it.
-            Bound::Included(key) | Bound::Excluded(key) => {
-                store.block_of(key)?.map_or_else(|| place(key), |(place, _)| place.to_vec())
+        let key = |bound: &Bound<IVec>| match bound {
+            Bound::Included(key) | Bound::Excluded(key) => Some(key.clone()),
+            Bound::Unbounded => None,
+        };
+        let (from, to) = (key(&bounds.0), key(&bounds.1));
+        let walk = match (from, to) {
+            (Some(from), _) if stands_alone(&from) => {
+                Walk::Alone(Box::new(store.guard("read", || Ok(store.db().range::<IVec, _>(bounds.clone())))?))
             }
+            (from, _) if !back => Walk::Blocks { open: None, next: Next::At(from.unwrap_or_default()) },
+            (_, Some(to)) => Walk::Blocks { open: None, next: Next::At(to) },
+            (_, None) => Walk::Blocks { open: None, next: Next::Before(None) },
         };
-        let to = match &bounds.1 {
-            Bound::Unbounded => Bound::Excluded(vec![BLOCK + 1]),
-            Bound::Included(key) if own(key) => Bound::Included(key.to_vec()),
-            Bound::Excluded(key) if own(key) => Bound::Excluded(key.to_vec()),
-            Bound::Included(key) | Bound::Excluded(key) => Bound::Included(place(key)),
-        };
-        let iter = store.guard("read", || Ok(store.db().range::<Vec<u8>, _>((Bound::Included(from), to))))?;
-        Ok(Stored { iter, back, open: None })
+        Ok(Stored { back, walk })
     }
 
     /// The next entry between the bounds, which may have become narrower.
     pub fn next(&mut self, store: &Store, bounds: &Bounds) -> Result<Option<(IVec, IVec)>, WorldError> {
+        let back = self.back;
+        let (open, next) = match &mut self.walk {
+            Walk::Alone(iter) => {
+                return store.guard("read", || if back { iter.next_back() } else { iter.next() }.transpose());
+            }
+            Walk::Blocks { open, next } => (open, next),
+        };
         loop {
-            match &mut self.open {
-                Some(Open::Forward(block, walk)) => {
-                    let entry = walk.step(block).map_err(|_| store.unreadable(walk.key()))?;
-                    match entry {
-                        Some(_) if is_below(walk.key(), bounds) => {}
-                        Some(_) if is_above(walk.key(), bounds) => return Ok(None),
-                        Some(value) => return Ok(Some((walk.key().into(), value.into()))),
-                        None => self.open = None,
-                    }
-                    continue;
+            if let Some((block, left)) = open {
+                if let Some(at) = if back { left.next_back() } else { left.next() } {
+                    let (key, value) = block.at(at);
+                    return Ok(Some((key.clone(), value.into())));
                 }
-                Some(Open::Back(entries)) => {
-                    match entries.pop() {
-                        Some((key, _)) if is_below(&key, bounds) => return Ok(None),
-                        Some((key, _)) if is_above(&key, bounds) => {}
-                        Some(entry) => return Ok(Some(entry)),
-                        None => self.open = None,
-                    }
-                    continue;
-                }
-                None => {}
+                *open = None;
             }
-            let back = self.back;
-            let iter = &mut self.iter;
-            let next = store.guard("read", || if back { iter.next_back() } else { iter.next() }.transpose())?;
-            let Some((key, value)) = next else { return Ok(None) };
-            if key.first() == Some(&BLOCK) {
-                self.open = Some(Open::new(&value, back).ok_or_else(|| store.unreadable(&key))?);
-            } else if !is_below(&key, bounds) && !is_above(&key, bounds) {
-                return Ok(Some((key, value)));
-            }
+            let found = match std::mem::replace(next, Next::Nowhere) {
+                Next::At(key) => Some(store.block_of(&key)?),
+                Next::Before(place) => store.block_before(place.as_ref())?,
+                Next::Nowhere => None,
+            };
+            let Some(Found { place, end, block }) = found else { return Ok(None) };
+            let left = block.between(|key| is_below(key, bounds), |key| is_above(key, bounds));
+            // There may be blocks that begin beyond the bounds.
+            let beyond = |key: &[u8]| if back { is_below(key, bounds) } else { is_above(key, bounds) };
+            *next = match end {
+                _ if back && (place.len() == 1 || beyond(&place[1..])) => Next::Nowhere,
+                _ if back => Next::Before(Some(place)),
+                Some(end) if !beyond(&end[1..]) => Next::At(end[1..].into()),
+                _ => Next::Nowhere,
+            };
+            *open = Some((block, left));
         }
-    }
-}
-
-impl Open {
-    fn new(value: &[u8], back: bool) -> Option<Self> {
-        let block = Block::read(value).ok()?;
-        if !back {
-            return Some(Open::Forward(block, Walk::default()));
-        }
-        let entries = block.entries().ok()?;
-        Some(Open::Back(entries.into_iter().map(|(key, value)| (key, value.into())).collect()))
     }
 }
 

@@ -24,14 +24,13 @@ pub fn unpack(tree: &mut Tree) {
     while let Some((place, value)) = blocks.next() {
         let (from, to) = (&place[1..], blocks.peek().map(|(next, _)| next[1..].to_vec()));
         let within = |key: &[u8]| key >= from && to.as_deref().is_none_or(|to| key < to);
-        let block = Block::read(&value);
-        match block.as_ref().map(Block::entries) {
+        match Block::read(&value) {
             // An old state of a block may have what newer ones have by now.
-            Ok(Ok(found)) => {
-                let found = found.into_iter().filter(|(key, _)| within(key));
+            Ok(block) => {
+                let found = block.iter().filter(|(key, _)| within(key));
                 tree.entries.extend(found.map(|(key, value)| (key.to_vec(), value.to_vec())));
             }
-            Ok(Err(_)) | Err(_) => {
+            Err(_) => {
                 tree.damage.push(format!("the block of entries from {} on cannot be read", keys::hex(from)));
                 tree.lose(from.to_vec(), to);
             }
@@ -43,9 +42,7 @@ pub fn unpack(tree: &mut Tree) {
 /// told.
 pub fn is_at(key: &[u8], value: &[u8]) -> bool {
     let Some((&BLOCK, from)) = key.split_first() else { return false };
-    let block = Block::read(value);
-    let entries = block.as_ref().map(Block::entries);
-    matches!(entries, Ok(Ok(entries)) if entries.first().is_some_and(|(first, _)| first[..] == *from))
+    Block::read(value).is_ok_and(|block| block.iter().next().is_some_and(|(first, _)| first[..] == *from))
 }
 
 /// How far entries can be trusted, by how far the blocks can in which they are.

@@ -10,6 +10,8 @@
 //! bytes of the key before it the key begins with, how many follow, how many the value has; what follows of the key; the value.
 //! Keys ascend.
 
+use std::ops::Range;
+
 use sled::IVec;
 
 const PLAIN: u8 = 0;
@@ -18,11 +20,18 @@ const COMPRESSED: u8 = 1;
 /// What LZ4 makes of a byte at most.
 const RATIO: usize = 255;
 
+/// Bytes of a key that take no memory beside its place.
+const INLINE: usize = 22;
+
 /// Fewer bytes are left as they are.
 const SMALL: usize = 64;
 
 /// A block that was read.
-pub struct Block(Vec<u8>);
+pub struct Block {
+    bytes: Vec<u8>,
+    /// The keys, in order, and where in the bytes the values are.
+    entries: Vec<(IVec, Range<usize>)>,
+}
 
 /// A block cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +39,8 @@ pub struct Unreadable;
 
 impl Block {
     pub fn read(value: &[u8]) -> Result<Self, Unreadable> {
-        match value.split_first() {
-            Some((&PLAIN, entries)) => Ok(Block(entries.to_vec())),
+        let bytes = match value.split_first() {
+            Some((&PLAIN, entries)) => entries.to_vec(),
             Some((&COMPRESSED, rest)) => {
                 let (length, entries) = rest.split_first_chunk().ok_or(Unreadable)?;
                 let length = u32::from_le_bytes(*length) as usize;
@@ -39,66 +48,67 @@ impl Block {
                     return Err(Unreadable);
                 }
                 let read = lz4_flex::block::decompress(entries, length).map_err(|_| Unreadable)?;
-                if read.len() == length { Ok(Block(read)) } else { Err(Unreadable) }
+                if read.len() == length { read } else { return Err(Unreadable) }
             }
-            _ => Err(Unreadable),
-        }
+            _ => return Err(Unreadable),
+        };
+        let entries = entries(&bytes)?;
+        Ok(Block { bytes, entries })
     }
 
     /// The value of a key, if it is there.
-    pub fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, Unreadable> {
-        let mut walk = Walk::default();
-        while let Some(value) = walk.step(self)? {
-            match walk.key().cmp(key) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Ok(Some(value)),
-                std::cmp::Ordering::Greater => return Ok(None),
-            }
-        }
-        Ok(None)
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        let at = self.entries.binary_search_by(|(its, _)| its[..].cmp(key)).ok()?;
+        Some(self.at(at).1)
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The entry at this place.
+    pub fn at(&self, at: usize) -> (&IVec, &[u8]) {
+        let (key, value) = &self.entries[at];
+        (key, &self.bytes[value.clone()])
+    }
+
+    /// At which places the keys are that are not `below` and not `above`.
+    pub fn between(&self, below: impl Fn(&[u8]) -> bool, above: impl Fn(&[u8]) -> bool) -> Range<usize> {
+        let from = self.entries.partition_point(|(key, _)| below(key));
+        let to = self.entries.partition_point(|(key, _)| !above(key));
+        from..to.max(from)
     }
 
     /// All that is in it.
-    pub fn entries(&self) -> Result<Vec<(IVec, &[u8])>, Unreadable> {
-        let (mut walk, mut entries) = (Walk::default(), Vec::new());
-        while let Some(value) = walk.step(self)? {
-            entries.push((IVec::from(walk.key()), value));
-        }
-        Ok(entries)
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&IVec, &[u8])> {
+        self.entries.iter().map(|(key, value)| (key, &self.bytes[value.clone()]))
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn memory(&self) -> usize {
+        let key = |(key, _): &(IVec, Range<usize>)| {
+            size_of::<(IVec, Range<usize>)>() + if key.len() > INLINE { key.len() + 16 } else { 0 }
+        };
+        self.bytes.len() + self.entries.iter().map(key).sum::<usize>()
     }
 }
 
-/// A walk through a block, from its first entry on.
-#[derive(Default)]
-pub struct Walk {
-    at: usize,
-    key: Vec<u8>,
-}
-
-impl Walk {
-    /// Goes to the next entry: its value, if there is one.
-    pub fn step<'b>(&mut self, block: &'b Block) -> Result<Option<&'b [u8]>, Unreadable> {
-        if self.at == block.0.len() {
-            return Ok(None);
-        }
-        let mut rest = &block.0[self.at..];
+fn entries(bytes: &[u8]) -> Result<Vec<(IVec, Range<usize>)>, Unreadable> {
+    let (mut rest, mut key) = (bytes, Vec::new());
+    let mut entries: Vec<(IVec, Range<usize>)> = Vec::new();
+    while !rest.is_empty() {
         let (shared, own, length) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
-        let (own, rest) = rest.split_at_checked(own).ok_or(Unreadable)?;
-        let (value, rest) = rest.split_at_checked(length).ok_or(Unreadable)?;
-        let ascends = self.at == 0 || self.key.get(shared..).is_some_and(|before| before < own);
-        if !ascends || shared > self.key.len() {
+        let (own, after) = rest.split_at_checked(own).ok_or(Unreadable)?;
+        if shared > key.len() || (!entries.is_empty() && key[shared..] >= *own) {
             return Err(Unreadable);
         }
-        self.key.truncate(shared);
-        self.key.extend_from_slice(own);
-        self.at = block.0.len() - rest.len();
-        Ok(Some(value))
+        key.truncate(shared);
+        key.extend_from_slice(own);
+        let from = bytes.len() - after.len();
+        rest = after.get(length..).ok_or(Unreadable)?;
+        entries.push((IVec::from(&key[..]), from..from + length));
     }
-
-    /// The key of the entry at which it is.
-    pub fn key(&self) -> &[u8] {
-        &self.key
-    }
+    Ok(entries)
 }
 
 /// A block in the making.
@@ -199,14 +209,13 @@ mod tests {
         for (count, value) in [(1, 0), (1, 3), (2, 0), (300, 0), (300, 40), (3, 200_000)] {
             let entries = sample(count, value);
             let block = Block::read(&built(&entries)).expect("readable");
-            let found = block.entries().expect("readable");
-            assert_eq!(found.len(), entries.len());
-            for ((key, value), (found_key, found)) in entries.iter().zip(found) {
+            assert_eq!(block.len(), entries.len());
+            for ((key, value), (found_key, found)) in entries.iter().zip(block.iter()) {
                 assert_eq!((&key[..], &value[..]), (&found_key[..], found));
-                assert_eq!(block.get(key), Ok(Some(&value[..])));
-                assert_eq!(block.get(&[&key[..], b"x"].concat()), Ok(None));
+                assert_eq!(block.get(key), Some(&value[..]));
+                assert_eq!(block.get(&[&key[..], b"x"].concat()), None);
             }
-            assert_eq!((block.get(b""), block.get(b"z")), (Ok(None), Ok(None)));
+            assert_eq!((block.get(b""), block.get(b"z")), (None, None));
         }
     }
 
@@ -223,16 +232,14 @@ mod tests {
     fn a_damaged_block_is_no_panic() {
         for value in [built(&sample(5, 2)), built(&sample(60, 40))] {
             for end in 0..value.len() {
-                let _ = Block::read(&value[..end]).map(|block| block.entries().map(|entries| entries.len()));
+                let _ = Block::read(&value[..end]).map(|block| block.len());
             }
             for at in 0..value.len() {
                 for flip in [0x01, 0x80, 0xff] {
                     let mut wrong = value.clone();
                     wrong[at] ^= flip;
-                    if let Ok(block) = Block::read(&wrong)
-                        && let Ok(entries) = block.entries()
-                    {
-                        assert!(entries.is_sorted_by(|one, other| one.0 < other.0), "byte {at}");
+                    if let Ok(block) = Block::read(&wrong) {
+                        assert!(block.iter().is_sorted_by(|one, other| one.0 < other.0), "byte {at}");
                     }
                 }
             }
