@@ -12,7 +12,8 @@ mod settle;
 mod store;
 mod stored;
 
-pub use blocks::block::Block;
+pub use blocks::block::{Block, Unreadable};
+pub use blocks::parts::{Head, PART};
 pub use blocks::{BLOCK, IN_BLOCKS};
 pub use journal::random;
 pub use journal::read as journal_files;

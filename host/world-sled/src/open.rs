@@ -20,15 +20,16 @@ pub fn open(folder: &Path, options: &Options) -> Result<Disk, WorldError> {
         WorldError::Unavailable(format!("cannot {what} the store in {}: {error}", folder.display()))
     };
     let (inner, journal) = (folder.join("sled"), folder.join("journal"));
-    for folder in [&inner, &journal] {
-        std::fs::create_dir_all(folder).map_err(|error| io("create", error))?;
-    }
+    let create = |folder| std::fs::create_dir_all(folder).map_err(|error| io("create", error));
+    create(&inner)?;
     let lock = lock(folder)?;
     remove_unfinished(&inner).map_err(|error| io("clean up", error))?;
     let found = files::look(&inner, false).map_err(|error| io("read", error))?;
     if let Some(first) = found.damage.first() {
         return Err(damaged(folder, first, found.damage.len() - 1));
     }
+    // From now on it has one, as who looks at its files can see.
+    create(&journal)?;
     let aside = files::set_aside(&found.aside).map_err(|error| io("clean up", error))?;
     let config = sled::Config::new()
         .path(&inner)
@@ -42,7 +43,8 @@ pub fn open(folder: &Path, options: &Options) -> Result<Disk, WorldError> {
     let cache = usize::try_from(options.cache_bytes / 4).unwrap_or(usize::MAX);
     let mut disk = Disk::new(Parts { db, file, lock, folder: folder.to_owned(), aside, window, idle, cache })?;
     format::check(&disk)?;
-    // What the journal stands upon must be there when it is.
+    // What the journal stands upon must be there when it is. sled does not wait for this file.
+    File::open(inner.join("conf")).and_then(|conf| conf.sync_data()).map_err(|error| io("sync", error))?;
     for folder in [&*inner, &*journal, folder] {
         sync_folder(folder).map_err(|error| io("sync", error))?;
     }

@@ -56,7 +56,7 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, WorldError> {
     let inner = from.join("sled");
     let _lock = lock(from)?;
     let read = || -> std::io::Result<(Log, Tree)> {
-        let mut log = log::read(&inner.join("db"), small::summed_up(&inner)?)?;
+        let mut log = log::read(&inner.join("db"), files::stable_of(&inner, small::summed_up(&inner)?))?;
         let tears = std::mem::take(&mut log.tears);
         log.gaps.extend(tears);
         let mut tree = tree::build(&inner, &log)?;

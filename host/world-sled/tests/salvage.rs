@@ -173,6 +173,10 @@ enum Harm {
 const HARMS: [Harm; 6] = [Harm::Cut, Harm::Zeroes, Harm::Flip, Harm::Header, Harm::Noise, Harm::Blob];
 
 fn harm(folder: &Path, harm: Harm, dice: &mut Dice) {
+    if harm == Harm::Blob {
+        // Only older stores have such files.
+        common::raw::change_to_older(folder, |entries| drop(entries.insert(b"!format".to_vec(), b"5".to_vec())));
+    }
     let path = file_of(folder, if harm == Harm::Blob { "blob" } else { "db" });
     let file = OpenOptions::new().read(true).write(true).open(&path).expect("opens");
     let length = file.metadata().expect("known").len();

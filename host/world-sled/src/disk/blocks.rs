@@ -9,6 +9,7 @@
 
 pub mod block;
 pub mod cache;
+pub mod parts;
 
 use std::iter::Peekable;
 use std::ops::{Bound, RangeBounds};
@@ -21,6 +22,7 @@ use super::store::Store;
 use crate::keys;
 use block::{Block, Builder, Unreadable};
 use cache::Found;
+use parts::{Head, PART};
 
 /// What the key of a block begins with.
 pub const BLOCK: u8 = b'B';
@@ -29,13 +31,17 @@ pub const BLOCK: u8 = b'B';
 pub const IN_BLOCKS: &[u8] = b"!blocks";
 
 /// A block without entries.
-const EMPTY: &[u8] = &[0];
+pub const EMPTY: &[u8] = &[0];
 
 /// Bytes of entries in a block, at most, before they are compressed; one entry may have more.
 const MOST: usize = 8 << 10;
 
 /// What an entry counts at least, so that a block of very small ones is soon walked through.
 const ENTRY: usize = 16;
+
+/// Bytes that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
+/// the other place is durable that must not happen, and it does after some 2 MiB.
+pub const STEP_BYTES: usize = 128 << 10;
 
 /// Entries that are put into blocks at a time when a store of an older format is taken over.
 const STEP: usize = 8192;
@@ -84,17 +90,28 @@ impl Store {
         }
     }
 
-    /// The last block within these places.
-    fn read_block(&self, upto: impl RangeBounds<Vec<u8>>, changes: u64) -> Result<Option<Found>, WorldError> {
+    /// The last block within these places. `changes`: how many there had been before.
+    fn read_block(&self, upto: impl RangeBounds<Vec<u8>>, mut changes: u64) -> Result<Option<Found>, WorldError> {
         let range = (Bound::Included(vec![BLOCK]), upto.end_bound().cloned());
-        let found = self.guard("read", || self.db().range(range).next_back().transpose())?;
-        let Some((place, value)) = found else { return Ok(None) };
-        let next = self.guard("read", || self.db().get_gt(&place))?;
-        let end = next.map(|(next, _)| next).filter(|next| next.first() == Some(&BLOCK));
-        let block = Block::read(&value).map_err(|_| self.unreadable(&place))?;
-        let found = Found { place, end, block: Arc::new(block) };
-        self.blocks().keep(found.clone(), changes);
-        Ok(Some(found))
+        loop {
+            let found = self.guard("read", || self.db().range(range.clone()).next_back().transpose())?;
+            let Some((place, value)) = found else { return Ok(None) };
+            let next = self.guard("read", || self.db().get_gt(&place))?;
+            let end = next.map(|(next, _)| next).filter(|next| next.first() == Some(&BLOCK));
+            let head = Head::of(&value);
+            let Some(whole) = self.whole(&place, value)? else {
+                match self.blocks().changes() {
+                    same if same == changes => return Err(self.unreadable(&place)),
+                    // Its parts were written again meanwhile.
+                    more => changes = more,
+                }
+                continue;
+            };
+            let block = Block::read(&whole).map_err(|_| self.unreadable(&place))?;
+            let found = Found { place, end, head, block: Arc::new(block) };
+            self.blocks().keep(found.clone(), changes);
+            return Ok(Some(found));
+        }
     }
 
     fn unreadable(&self, place: &[u8]) -> WorldError {
@@ -130,15 +147,18 @@ impl Store {
         entries: &mut Peekable<impl Iterator<Item = (&'e IVec, Option<&'e IVec>)>>,
     ) -> Result<usize, WorldError> {
         let Some((first, _)) = entries.peek().copied() else { return Ok(0) };
-        let Found { place, end, block } = self.block_of(first)?;
+        let Found { place, end, head, block } = self.block_of(first)?;
         let belongs = |key: &IVec| end.as_ref().is_none_or(|end| key[..] < end[1..]);
         let mut changes = Vec::new();
         while let Some(change) = entries.next_if(|(key, _)| belongs(key)) {
             changes.push(change);
         }
-        let parts = parts(&place, &block, &changes);
-        let bytes = parts.iter().map(|(place, value)| place.len() + value.len()).sum::<usize>();
-        let done = self.guard("write to", || match &parts[..] {
+        let mut blocks = cut(&place, &block, &changes);
+        let bytes = blocks.iter().map(|(place, value)| place.len() + value.len()).sum::<usize>();
+        for (at, value) in blocks.iter_mut().filter(|(_, value)| value.len() > parts::MOST) {
+            *value = self.write_parts(at, value, head.filter(|_| *at == place))?;
+        }
+        let done = self.guard("write to", || match &blocks[..] {
             [] if place.len() == 1 => self.db().insert(&place, EMPTY).map(drop),
             [] => self.db().remove(&place).map(drop),
             // One entry is atomic by itself: a batch of sled's would add a record of its own.
@@ -151,6 +171,9 @@ impl Store {
         });
         self.blocks().changed(&place);
         done?;
+        if let Some(before) = head {
+            self.drop_parts(&place, before)?;
+        }
         Ok(bytes + block.len())
     }
 
@@ -159,7 +182,7 @@ impl Store {
     pub fn take_over(&self) -> Result<(), WorldError> {
         if self.guard("read", || self.db().get(IN_BLOCKS))?.is_none() {
             // Some blocks may be there.
-            self.remove_all(vec![BLOCK]..vec![BLOCK + 1])?;
+            self.remove_all(vec![PART]..vec![BLOCK + 1])?;
             self.guard("write to", || self.db().insert([BLOCK], EMPTY))?;
             let mut from = vec![BLOCK + 1];
             loop {
@@ -183,8 +206,11 @@ impl Store {
                 report(format!("an entry stands in no block: {}", keys::hex(&place)));
                 continue;
             }
-            let block = Block::read(&value);
+            let whole = self.whole(&place, value)?;
+            let block = whole.as_ref().map_or(Err(Unreadable), |whole| Block::read(whole));
             match &block {
+                // It may have become another one meanwhile.
+                Err(Unreadable) if self.block_of(&place[1..]).is_ok() => {}
                 Err(Unreadable) => report(format!("the block at {} cannot be read", keys::hex(&place))),
                 Ok(block) if block.len() == 0 && place.len() > 1 => {
                     report(format!("the block at {} is empty", keys::hex(&place)));
@@ -196,10 +222,11 @@ impl Store {
             }
             // As it is now: it may have become two meanwhile.
             let earlier = before.replace(place.clone());
-            let earlier = earlier.map(|place| self.guard("read", || self.db().get(&place))).transpose()?.flatten();
-            let earlier = earlier.and_then(|value| Block::read(&value).ok());
-            if let Some((last, _)) = earlier.as_ref().and_then(|block| block.iter().next_back())
+            let earlier = earlier.and_then(|place| self.block_of(&place[1..]).ok());
+            if let Some(Found { block, place: its, .. }) = &earlier
+                && let Some((last, _)) = block.iter().next_back()
                 && last[..] >= place[1..]
+                && *its < place
             {
                 report(format!("the block before the one at {} has an entry of it", keys::hex(&place)));
             }
@@ -220,7 +247,7 @@ impl Store {
 }
 
 /// What is in a block after the changes, in as many blocks as it takes; none if it is empty. The first one stays where it was.
-fn parts(at: &IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IVec, Vec<u8>)> {
+fn cut(at: &IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IVec, Vec<u8>)> {
     let entries = merged(before, changes);
     let mut sizes = Vec::with_capacity(entries.len());
     let mut last: &[u8] = &[];
@@ -233,20 +260,20 @@ fn parts(at: &IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(
         before.iter().next_back().is_none_or(|(last, _)| changes.first().is_some_and(|(first, _)| *first > last));
     // What only goes on at its end leaves full blocks behind. Others get room on both sides.
     let most = if all <= MOST || goes_on { MOST } else { all.div_ceil(all.div_ceil(MOST * 2 / 3)) };
-    let (mut parts, mut builder, mut size) = (Vec::new(), Builder::default(), 0);
+    let (mut blocks, mut builder, mut size) = (Vec::new(), Builder::default(), 0);
     let mut place = at.clone();
     for ((key, value), its) in entries.iter().zip(sizes) {
         if size + its > most && !builder.is_empty() {
-            parts.push((std::mem::replace(&mut place, self::place(key).into()), builder.finish()));
+            blocks.push((std::mem::replace(&mut place, self::place(key).into()), builder.finish()));
             size = 0;
         }
         size += its;
         builder.push(key, value);
     }
     if !builder.is_empty() {
-        parts.push((place, builder.finish()));
+        blocks.push((place, builder.finish()));
     }
-    parts
+    blocks
 }
 
 /// The entries that are there after the changes, in order.

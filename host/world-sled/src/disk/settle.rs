@@ -8,17 +8,14 @@ use std::time::Instant;
 
 use durhai_world::WorldError;
 
+use super::blocks::STEP_BYTES;
 use super::journal::Ended;
 use super::journal::read::Place;
 use super::journal::unsettled::Mark;
 use super::store::Store;
 use crate::fault::panic_text;
 
-/// Bytes that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
-/// the other place is durable that must not happen, and it does after some 2 MiB.
-const STEP: usize = 128 << 10;
-
-/// The same for small blocks: with each sled may write a page of some sixteen of them anew, and move another one.
+/// So many blocks go into sled before they are made durable there, however small: with each sled may write a page of some sixteen of them anew, and move another one.
 const STEP_BLOCKS: usize = 32;
 
 /// What the settler has to do.
@@ -169,7 +166,7 @@ impl Store {
         self.put(frozen.iter().map(|(key, value)| (key, value.as_ref())), &mut |written| {
             bytes += written;
             blocks += 1;
-            if bytes > STEP || blocks == STEP_BLOCKS {
+            if bytes > STEP_BYTES || blocks == STEP_BLOCKS {
                 (bytes, blocks) = (0, 0);
                 self.flush_sled()?;
             }

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use sled::{Db, IVec};
 
 use super::blocks::cache::Cache;
-use super::blocks::stands_alone;
+use super::blocks::{BLOCK, EMPTY, IN_BLOCKS, stands_alone};
 use super::journal::read::Part;
 use super::journal::unsettled::Mark;
 use super::journal::{Journal, make_durable};
@@ -132,8 +132,13 @@ impl Store {
         self.blocks.lock()
     }
 
+    /// Whether nothing was ever written: a new store may have been cut off before it said its format.
     pub fn is_empty(&self) -> Result<bool, WorldError> {
-        Ok(self.overlay().bytes() == 0 && self.guard("read", || Ok(self.db.is_empty()))?)
+        let begun = |entry: &sled::Result<(IVec, IVec)>| {
+            entry.as_ref().is_ok_and(|(key, value)| **key == *IN_BLOCKS || (**key == [BLOCK] && **value == *EMPTY))
+        };
+        let other = self.guard("read", || self.db.iter().find(|entry| !begun(entry)).transpose())?;
+        Ok(other.is_none() && self.overlay().bytes() == 0)
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<IVec>, WorldError> {
@@ -294,13 +299,15 @@ impl Store {
     /// Makes durable what sled has.
     pub(super) fn flush_sled(&self) -> Result<(), WorldError> {
         self.guard("write to", || {
+            // What leads to them may be on the disk as soon as it is written.
+            self.sync_blobs()?;
             self.db.flush()?;
-            self.file.sync_data()?;
-            Ok(self.sync_blobs()?)
+            Ok(self.file.sync_data()?)
         })
     }
 
-    /// sled puts large pages into files of their own and makes neither them nor their names durable. They are named after their place
+    /// sled puts large pages into files of their own and makes neither them nor their names durable. There are some only while a store of
+    /// an older format is taken over. They are named after their place
     /// in the log, so newer ones have higher names.
     fn sync_blobs(&self) -> io::Result<()> {
         let files = self.folder.join("sled").join("blobs");

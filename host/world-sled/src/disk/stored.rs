@@ -77,7 +77,7 @@ impl Stored {
                 Next::Before(place) => store.block_before(place.as_ref())?,
                 Next::Nowhere => None,
             };
-            let Some(Found { place, end, block }) = found else { return Ok(None) };
+            let Some(Found { place, end, block, .. }) = found else { return Ok(None) };
             let left = block.between(|key| is_below(key, bounds), |key| is_above(key, bounds));
             // There may be blocks that begin beyond the bounds.
             let beyond = |key: &[u8]| if back { is_below(key, bounds) } else { is_above(key, bounds) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::tree::{Tree, Trust};
-use crate::disk::{BLOCK, Block, IN_BLOCKS};
+use crate::disk::{BLOCK, Block, Head, IN_BLOCKS, PART, Unreadable};
 use crate::keys;
 
 /// What comes before all entries that stand in blocks.
@@ -12,8 +12,9 @@ const FIRST: u8 = keys::OWN + 1;
 /// Puts what stands in blocks into their place. A store of an older format has none, or some that do not count yet.
 pub fn unpack(tree: &mut Tree) {
     let others = tree.entries.split_off(&[FIRST][..]);
-    let (blocks, alone): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        others.into_iter().partition(|(key, _)| key.first() == Some(&BLOCK));
+    let (mut parts, alone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        others.into_iter().partition(|(key, _)| matches!(key.first(), Some(&(PART | BLOCK))));
+    let blocks = parts.split_off(&[BLOCK][..]);
     if !tree.entries.contains_key(IN_BLOCKS) && !alone.is_empty() {
         tree.entries.extend(alone);
         return;
@@ -24,7 +25,11 @@ pub fn unpack(tree: &mut Tree) {
     while let Some((place, value)) = blocks.next() {
         let (from, to) = (&place[1..], blocks.peek().map(|(next, _)| next[1..].to_vec()));
         let within = |key: &[u8]| key >= from && to.as_deref().is_none_or(|to| key < to);
-        match Block::read(&value) {
+        let whole = match Head::of(&value) {
+            Some(head) => head.joined(head.keys(&place).map(|key| parts.get(&key))),
+            None => Some(value),
+        };
+        match whole.as_deref().map_or(Err(Unreadable), Block::read) {
             // An old state of a block may have what newer ones have by now.
             Ok(block) => {
                 let found = block.iter().filter(|(key, _)| within(key));
@@ -42,7 +47,9 @@ pub fn unpack(tree: &mut Tree) {
 /// told.
 pub fn is_at(key: &[u8], value: &[u8]) -> bool {
     let Some((&BLOCK, from)) = key.split_first() else { return false };
-    Block::read(value).is_ok_and(|block| block.iter().next().is_some_and(|(first, _)| first[..] == *from))
+    // Whether its parts are those that it wants their sum tells.
+    Head::of(value).is_some()
+        || Block::read(value).is_ok_and(|block| block.iter().next().is_some_and(|(first, _)| first[..] == *from))
 }
 
 /// How far entries can be trusted, by how far the blocks can in which they are.

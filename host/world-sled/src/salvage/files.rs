@@ -49,8 +49,14 @@ pub fn look(inner: &Path, all: bool) -> std::io::Result<Files> {
     let stable = small::summed_up(inner)?;
     // What is before that sled reads when it is wanted, and checks it then.
     let from = if all || !aside.is_empty() { 0 } else { stable / log::SEGMENT as u64 * log::SEGMENT as u64 };
-    let log = log::check(&inner.join("db"), from, stable)?;
+    let log = log::check(&inner.join("db"), from, stable_of(inner, stable))?;
     Ok(Files { aside, damage: described(&log) })
+}
+
+/// What is known to have been on the disk of the data file in this folder, which sled has summed up so far.
+pub fn stable_of(inner: &Path, until: u64) -> log::Stable {
+    // One from before there were journals has no folder for them.
+    log::Stable { until, journaled: inner.with_file_name("journal").is_dir() }
 }
 
 /// Puts aside what is made anew, and says what was done, a sentence each.

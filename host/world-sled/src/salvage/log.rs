@@ -5,9 +5,13 @@
 //! of the body, the number of the segment, the page; then the body. Segments are used again in any order; what is written
 //! later has the higher number. Everything is little endian, check sums are CRC-32.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+
+use super::tree;
+use crate::disk::Mark;
 
 /// Bytes of a segment, as sled makes them unless told otherwise.
 pub const SEGMENT: usize = 512 << 10;
@@ -76,49 +80,84 @@ pub struct Log {
     pub righted: Vec<(u64, u8)>,
     /// Up to here everything was on the disk once.
     pub stable: u64,
+    /// The marks of the journal, each where it stands.
+    marks: BTreeMap<u64, Vec<u8>>,
     /// Only the damage is wanted: there may be many messages.
     damage_only: bool,
 }
 
 impl Log {
-    fn keep(&mut self, message: Option<Message>) {
+    /// Where the newest mark was written: what comes before was on the disk then. Later it may stand in states of its page that
+    /// were written meanwhile.
+    fn marked(&self) -> u64 {
+        let newest = self.marks.values().next_back();
+        self.marks.iter().find(|(_, mark)| Some(*mark) == newest).map_or(0, |(number, _)| *number)
+    }
+
+    fn keep(&mut self, message: Option<Message>, body: &[u8]) {
+        if let Some(message) = &message
+            && let Some(mark) = mark_in(message.kind, body)
+        {
+            self.marks.insert(message.number, mark);
+        }
         if !self.damage_only {
             self.messages.extend(message);
         }
     }
 }
 
+/// Up to where all was on the disk, as the caller knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Stable {
+    pub until: u64,
+    /// The store has a journal. What its mark does not cover is in that: it may be on the disk in part, whatever sled says. Without a
+    /// journal sled's word counts, which was made true before anything was acknowledged.
+    pub journaled: bool,
+}
+
 /// Looks for damage in the segments that begin at or after this place in the log, and in those of which it is not known. Up
 /// to `stable` all was on the disk, as the caller knows.
-pub fn check(path: &Path, from: u64, stable: u64) -> std::io::Result<Log> {
-    segments(path, from, stable, Log { damage_only: true, ..Log::default() })
+pub fn check(path: &Path, from: u64, stable: Stable) -> std::io::Result<Log> {
+    segments(path, from, stable, || Log { damage_only: true, ..Log::default() })
 }
 
 /// Reads everything; the messages are in the order in which they were written.
-pub fn read(path: &Path, stable: u64) -> std::io::Result<Log> {
-    let mut log = segments(path, 0, stable, Log::default())?;
+pub fn read(path: &Path, stable: Stable) -> std::io::Result<Log> {
+    let mut log = segments(path, 0, stable, Log::default)?;
     drop_torn_batch(&mut log);
     log.messages.sort_unstable_by_key(|message| message.number);
     Ok(log)
 }
 
-fn segments(path: &Path, from: u64, stable: u64, mut log: Log) -> std::io::Result<Log> {
+fn segments(path: &Path, from: u64, stable: Stable, new: impl Fn() -> Log) -> std::io::Result<Log> {
     let mut file = File::open(path)?;
     let bytes = file.metadata()?.len();
     let heads = heads(&mut file, bytes)?;
-    log.stable = heads.iter().flatten().map(|head| head.stable).max().unwrap_or(0).max(stable);
     let highest = heads.iter().flatten().map(|head| head.begins / SEGMENT as u64).max().unwrap_or(0);
     let mut buffer = Vec::with_capacity(SEGMENT);
-    for (at, head) in heads.iter().enumerate() {
-        if head.as_ref().is_some_and(|head| head.begins < from) {
-            continue;
+    let mut all = |log: &mut Log| -> std::io::Result<()> {
+        for (at, head) in heads.iter().enumerate() {
+            if head.as_ref().is_some_and(|head| head.begins < from) {
+                continue;
+            }
+            let base = (at * SEGMENT) as u64;
+            file.seek(SeekFrom::Start(base))?;
+            buffer.clear();
+            (&mut file).take(SEGMENT as u64).read_to_end(&mut buffer)?;
+            let begins = head.as_ref().map(|head| head.begins);
+            segment(&buffer, Slot { base, begins, from, beyond: beyond(&heads, at, highest) }, highest, log);
         }
-        let base = (at * SEGMENT) as u64;
-        file.seek(SeekFrom::Start(base))?;
-        buffer.clear();
-        (&mut file).take(SEGMENT as u64).read_to_end(&mut buffer)?;
-        segment(&buffer, base, head.as_ref().map(|head| head.begins), highest, &mut log);
-    }
+        Ok(())
+    };
+    let until = if stable.journaled {
+        let mut first = Log { damage_only: true, ..Log::default() };
+        all(&mut first)?;
+        first.marked()
+    } else {
+        heads.iter().flatten().map(|head| head.stable).max().unwrap_or(0)
+    };
+    let mut log = Log { stable: stable.until.max(until), ..new() };
+    all(&mut log)?;
     // What was never on the disk as a whole is no damage, and sled takes nothing that comes after it.
     let stable = log.stable;
     let torn = |gap: &Gap| gap.number.is_some_and(|number| number >= stable);
@@ -211,7 +250,27 @@ pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     })
 }
 
-fn segment(bytes: &[u8], base: u64, begins: Option<u64>, highest: u64, log: &mut Log) {
+/// A place for a segment in the file.
+struct Slot {
+    base: u64,
+    /// Where the segment begins in the log, by its header.
+    begins: Option<u64>,
+    /// Segments from here on are wanted.
+    from: u64,
+    /// Of which segment it must be, if nothing in it tells.
+    beyond: Option<u64>,
+}
+
+/// Of which segment a place is that nothing tells about, if it can only be one behind all that are known: the file grows by one
+/// place after the other, so none has a segment with a lower number than its own.
+fn beyond(heads: &[Option<Head>], at: usize, highest: u64) -> Option<u64> {
+    let size = SEGMENT as u64;
+    let known = |segment: u64| heads.iter().flatten().any(|head| head.begins / size == segment);
+    (at as u64..=highest).all(known).then_some(highest + 1)
+}
+
+fn segment(bytes: &[u8], slot: Slot, highest: u64, log: &mut Log) {
+    let Slot { base, begins, from, beyond } = slot;
     let size = SEGMENT as u64;
     if begins.is_none() && bytes.iter().all(|byte| *byte == 0) {
         // Never used, or cleared.
@@ -227,7 +286,7 @@ fn segment(bytes: &[u8], base: u64, begins: Option<u64>, highest: u64, log: &mut
             let next = found.body.end;
             // Padding up to the end of the segment.
             let ends = found.kind == 2;
-            log.keep(message(&found, bytes, base, number));
+            log.keep(message(&found, bytes, base, number), &bytes[found.body.clone()]);
             if ends {
                 break;
             }
@@ -238,9 +297,11 @@ fn segment(bytes: &[u8], base: u64, begins: Option<u64>, highest: u64, log: &mut
             own = own.or(Some(found.segment));
             let number = found.segment.saturating_mul(size) + at as u64;
             let next = found.body.end;
-            log.keep(message(&found, bytes, base, number));
+            log.keep(message(&found, bytes, base, number), &bytes[found.body.clone()]);
             log.righted.extend(patch.map(|(at, bits)| (base + at as u64, bits)));
-            log.gaps.push(Gap { at: base + at as u64, end: base + next as u64, number: Some(0), righted: true });
+            // What was being written may look like that by chance.
+            let lost = if number >= log.stable { number } else { 0 };
+            log.gaps.push(Gap { at: base + at as u64, end: base + next as u64, number: Some(lost), righted: true });
             if found.kind == 2 {
                 break;
             }
@@ -265,13 +326,19 @@ fn segment(bytes: &[u8], base: u64, begins: Option<u64>, highest: u64, log: &mut
             None => break,
         }
     }
+    // Cleared when it was free, in part: with its header it would not have been looked at.
+    if begins.is_none() && own.is_some_and(|own| own.saturating_mul(size) < from) {
+        return;
+    }
     let whole = begins.is_none() && own.is_some();
-    if whole {
+    // That of a segment that was being written may not be on the disk yet.
+    if whole && own.is_some_and(|own| own.saturating_mul(size) < log.stable) {
         gaps.insert(0, (0, HEADER));
     }
     for (at, end) in gaps {
         // Nothing that counts stands in a header.
-        let number = if at == 0 { Some(0) } else { own.map(|own| own.saturating_mul(size) + at as u64) };
+        let of = own.or(beyond);
+        let number = if at == 0 { Some(0) } else { of.map(|of| of.saturating_mul(size) + at as u64) };
         log.gaps.push(Gap { at: base + at as u64, end: base + end as u64, number, righted: false });
     }
     // Of a cut segment the end is missing.
@@ -282,7 +349,8 @@ fn segment(bytes: &[u8], base: u64, begins: Option<u64>, highest: u64, log: &mut
         log.gaps.push(Gap { at: base + bytes.len() as u64, end: base + size, number, righted: false });
     }
     if begins.is_none() && own.is_none() {
-        log.gaps.push(Gap { at: base, end: base + bytes.len() as u64, number: None, righted: false });
+        let number = beyond.map(|segment| segment.saturating_mul(size));
+        log.gaps.push(Gap { at: base, end: base + bytes.len() as u64, number, righted: false });
     }
 }
 
@@ -388,6 +456,23 @@ fn message(found: &Found, segment: &[u8], base: u64, number: u64) -> Option<Mess
         _ => (MessageKind::Padding, here),
     };
     Some(Message { number, kind, page: found.page, body })
+}
+
+/// The mark of the journal, if a page or its change has it.
+fn mark_in(kind: MessageKind, body: &[u8]) -> Option<Vec<u8>> {
+    // Its key is the first of all, so that nothing is left out in front of it.
+    const CHANGED: &[u8] = b"\x00\x08!settled";
+    match kind {
+        MessageKind::Change => body.strip_prefix(CHANGED).map(<[u8]>::to_vec),
+        MessageKind::Page => {
+            let front = &body[..body.len().min(256)];
+            let may_be = front.windows(Mark::KEY.len()).any(|some| some == Mark::KEY);
+            let leaf = if may_be { tree::node(body)?? } else { return None };
+            // As a change has it, with its length.
+            leaf.get(Mark::KEY).map(|mark| [&[mark.len() as u8], mark].concat())
+        }
+        _ => None,
+    }
 }
 
 /// A batch of which the end is not there was never acknowledged: it counts as a whole or not at all.

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::blocks;
 use super::log::{BodyPlace, Log, Message, MessageKind, varint};
-use crate::disk::BLOCK;
+use crate::disk::{BLOCK, PART};
 use crate::keys;
 
 /// How far something can be trusted.
@@ -37,7 +37,7 @@ pub struct Tree {
 
 /// A page with entries.
 #[derive(Debug)]
-struct Leaf {
+pub struct Leaf {
     low: Vec<u8>,
     /// Empty: there is nothing above.
     high: Vec<u8>,
@@ -189,6 +189,10 @@ fn page(
 type Change = Option<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl Leaf {
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.entries.get(key).map(Vec::as_slice)
+    }
+
     fn apply(&mut self, change: Change, doubtful: bool) {
         let Some((key, value)) = change else { return };
         let key = [&self.low[..self.shared], &key].concat();
@@ -207,6 +211,8 @@ impl Leaf {
 /// it must.
 fn is_whole(key: &[u8], value: Option<&[u8]>) -> bool {
     match key.first() {
+        // The sum of the block tells whether it is a part of it.
+        Some(&PART) => true,
         Some(&BLOCK) => value.is_some_and(|value| blocks::is_at(key, value)),
         Some(&(keys::LOG | keys::MESSAGE)) => key.len() == 17,
         Some(&(keys::ROW | keys::TAKEN | keys::URGENT | keys::TRIES | keys::ADMISSION)) => key.len() == 9,
@@ -260,7 +266,7 @@ impl Bodies<'_> {
 }
 
 /// `Some(None)`: a page that leads to others. `None`: it cannot be read.
-fn node(bytes: &[u8]) -> Option<Option<Leaf>> {
+pub fn node(bytes: &[u8]) -> Option<Option<Leaf>> {
     let mut bytes = Bytes(bytes);
     // The page to the right, and one that is being merged.
     bytes.number()?;

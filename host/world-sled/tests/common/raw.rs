@@ -67,10 +67,14 @@ fn unpacked(db: &sled::Db) -> Entries {
     let mut entries = Entries::new();
     for entry in db.iter() {
         let (place, value) = entry.expect("readable");
+        if place[0] == b'A' {
+            continue;
+        }
         if place[0] != b'B' {
             entries.insert(place.to_vec(), value.to_vec());
             continue;
         }
+        let value = if value[0] == 2 { joined(db, &place, &value) } else { value.to_vec() };
         let block = match value[0] {
             0 => value[1..].to_vec(),
             _ => lz4_flex::block::decompress_size_prepended(&value[1..]).expect("compressed"),
@@ -85,6 +89,13 @@ fn unpacked(db: &sled::Db) -> Entries {
         }
     }
     entries
+}
+
+/// A block that stands in several entries.
+fn joined(db: &sled::Db, place: &[u8], value: &[u8]) -> Vec<u8> {
+    let count = u32::from_le_bytes(value[2..6].try_into().expect("four bytes"));
+    let part = |at: u32| db.get([b"A", &place[1..], &value[1..2], &at.to_be_bytes()].concat()).expect("readable");
+    (0..count).flat_map(|at| part(at).expect("there").to_vec()).collect()
 }
 
 fn number(bytes: &mut Vec<u8>, mut number: usize) {

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use sled::IVec;
 
 use super::block::Block;
+use super::parts::Head;
 
 /// A block, where it stands, and where the next one does; none if it is the last.
 #[derive(Clone)]
 pub struct Found {
     pub place: IVec,
     pub end: Option<IVec>,
+    /// Where it is, if it is in parts.
+    pub head: Option<Head>,
     pub block: Arc<Block>,
 }
 
