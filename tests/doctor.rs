@@ -331,6 +331,11 @@ async fn stores_that_are_damaged_anyhow() {
     assert!((whole > 15 && seen > 30) || given.is_some(), "{whole} whole, {seen} seen, of 40");
 }
 
+/// The entries of a closed store, as its format is documented.
+#[cfg(feature = "sled")]
+#[path = "../host/world-sled/tests/common/raw.rs"]
+mod raw;
+
 /// Removes, shortens or changes some entries of a closed store.
 #[cfg(feature = "sled")]
 fn damage(path: &std::path::Path, seed: u64) -> String {
@@ -339,30 +344,25 @@ fn damage(path: &std::path::Path, seed: u64) -> String {
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9).wrapping_add(0x9e37_79b9_7f4a_7c15);
         (bits ^ (bits >> 31)) as usize % limit
     };
-    let db = loop {
-        match sled::open(path.join("sled")) {
-            Err(sled::Error::Io(error)) if error.to_string().contains("lock") => std::thread::yield_now(),
-            opened => break opened.unwrap(),
-        }
-    };
-    let keys: Vec<_> = db.iter().keys().map(Result::unwrap).filter(|key| !b"!m".contains(&key[0])).collect();
     let mut done = String::new();
-    for _ in 0..1 + below(2) {
-        let key = &keys[below(keys.len())];
-        let value = db.get(key).unwrap().unwrap_or_default();
-        let how = below(3);
-        match how {
-            1 if value.len() > 4 => drop(db.insert(key, &value[..below(value.len() - 1)]).unwrap()),
-            2 if value.len() > 20 => {
-                let mut value = value.to_vec();
-                let at = 8 + below(value.len() - 8);
-                value[at] ^= 1 << below(7);
-                db.insert(key, value).unwrap();
+    raw::change(path, |entries| {
+        let keys: Vec<_> = entries.keys().filter(|key| !b"!m".contains(&key[0])).cloned().collect();
+        for _ in 0..1 + below(2) {
+            let key = &keys[below(keys.len())];
+            let value = entries.get(key).cloned().unwrap_or_default();
+            let how = below(3);
+            match how {
+                1 if value.len() > 4 => drop(entries.insert(key.clone(), value[..below(value.len() - 1)].to_vec())),
+                2 if value.len() > 20 => {
+                    let mut value = value;
+                    let at = 8 + below(value.len() - 8);
+                    value[at] ^= 1 << below(7);
+                    entries.insert(key.clone(), value);
+                }
+                _ => drop(entries.remove(key)),
             }
-            _ => drop(db.remove(key).unwrap()),
+            done += &format!("{how} to {:?} ", String::from_utf8_lossy(key));
         }
-        done += &format!("{how} to {:?} ", String::from_utf8_lossy(key));
-    }
-    db.flush().unwrap();
+    });
     done
 }

@@ -13,8 +13,7 @@ mod store;
 mod stored;
 
 pub use blocks::block::{Block, Unreadable};
-pub use blocks::parts::{Head, PART};
-pub use blocks::{BLOCK, IN_BLOCKS};
+pub use blocks::layout::{BLOCK, Head, IN_BLOCKS, PART};
 pub use journal::random;
 pub use journal::read as journal_files;
 pub use journal::unsettled::{Mark, unsettled};

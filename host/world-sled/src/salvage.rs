@@ -6,6 +6,7 @@
 mod blocks;
 pub mod files;
 mod log;
+mod page;
 mod small;
 mod tree;
 

@@ -24,8 +24,8 @@ fn good(place: &Place) -> Value {
 }
 
 /// No part of the key is in the store, in whatever form; where it was sent back, its name is.
-fn look_for_the_key(place: &Place) {
-    let stored = place.stored();
+async fn look_for_the_key(place: &Place) {
+    let stored = place.stored().await;
     for form in [TOKEN, "ZGVtby1rZXktNDcxM", "64656d6f2d6b65792d34373131"] {
         assert!(!contains(&stored, form), "{form} is in the store");
     }
@@ -72,7 +72,7 @@ async fn each_fault_has_its_end() {
         let done: Vec<_> = place.effects().await.into_iter().map(|(effect, _)| effect).collect();
         assert_eq!(done, effects, "{what}");
         if !effects.is_empty() && sku != "piano" && card != "card-0341" {
-            look_for_the_key(&place);
+            look_for_the_key(&place).await;
         }
     }
 }
@@ -135,7 +135,7 @@ async fn wherever_a_host_dies_nothing_is_done_twice() {
             let done = place.effects().await.into_iter().map(|(effect, _)| effect);
             let done: Vec<_> = done.filter(|effect| !effect.ends_with("repeated")).collect();
             assert_eq!(done, effects, "{fault:?}");
-            look_for_the_key(&place);
+            look_for_the_key(&place).await;
             crashes += ended.crashes;
         }
         assert!(crashes >= 10, "{crashes}");

@@ -9,7 +9,8 @@
 
 pub mod block;
 pub mod cache;
-pub mod parts;
+pub mod layout;
+mod parts;
 
 use std::iter::Peekable;
 use std::ops::{Bound, RangeBounds};
@@ -22,16 +23,7 @@ use super::store::Store;
 use crate::keys;
 use block::{Block, Builder, Unreadable};
 use cache::Found;
-use parts::{Head, PART};
-
-/// What the key of a block begins with.
-pub const BLOCK: u8 = b'B';
-
-/// Says that entries stand in blocks.
-pub const IN_BLOCKS: &[u8] = b"!blocks";
-
-/// A block without entries.
-pub const EMPTY: &[u8] = &[0];
+use layout::{BLOCK, EMPTY, Head, IN_BLOCKS, LARGEST, PART, place, stands_alone};
 
 /// Bytes of entries in a block, at most, before they are compressed; one entry may have more.
 const MOST: usize = 8 << 10;
@@ -39,22 +31,8 @@ const MOST: usize = 8 << 10;
 /// What an entry counts at least, so that a block of very small ones is soon walked through.
 const ENTRY: usize = 16;
 
-/// Bytes that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
-/// the other place is durable that must not happen, and it does after some 2 MiB.
-pub const STEP_BYTES: usize = 128 << 10;
-
 /// Entries that are put into blocks at a time when a store of an older format is taken over.
 const STEP: usize = 8192;
-
-/// Under which key of sled a block that begins with this key stands.
-pub fn place(key: &[u8]) -> Vec<u8> {
-    [&[BLOCK], key].concat()
-}
-
-/// Whether an entry stands for itself.
-pub fn stands_alone(key: &[u8]) -> bool {
-    key.first() == Some(&keys::OWN)
-}
 
 impl Store {
     /// What sled has under a key.
@@ -155,7 +133,7 @@ impl Store {
         }
         let mut blocks = cut(&place, &block, &changes);
         let bytes = blocks.iter().map(|(place, value)| place.len() + value.len()).sum::<usize>();
-        for (at, value) in blocks.iter_mut().filter(|(_, value)| value.len() > parts::MOST) {
+        for (at, value) in blocks.iter_mut().filter(|(_, value)| value.len() > LARGEST) {
             *value = self.write_parts(at, value, head.filter(|_| *at == place))?;
         }
         let done = self.guard("write to", || match &blocks[..] {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use durhai_world::WorldError;
 
-use super::blocks::STEP_BYTES;
+use super::blocks::layout::STEP_BYTES;
 use super::journal::Ended;
 use super::journal::read::Place;
 use super::journal::unsettled::Mark;

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use sled::{Db, IVec};
 
 use super::blocks::cache::Cache;
-use super::blocks::{BLOCK, EMPTY, IN_BLOCKS, stands_alone};
+use super::blocks::layout::{BLOCK, EMPTY, IN_BLOCKS, stands_alone};
 use super::journal::read::Part;
 use super::journal::unsettled::Mark;
 use super::journal::{Journal, make_durable};

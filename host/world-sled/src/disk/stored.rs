@@ -8,7 +8,7 @@ use sled::IVec;
 
 use super::blocks::block::Block;
 use super::blocks::cache::Found;
-use super::blocks::stands_alone;
+use super::blocks::layout::stands_alone;
 use super::overlay::Bounds;
 use super::store::Store;
 

@@ -43,15 +43,6 @@ pub fn unpack(tree: &mut Tree) {
     }
 }
 
-/// Whether a value is the block that stands under this key. Of one from which the first entry was removed since it cannot be
-/// told.
-pub fn is_at(key: &[u8], value: &[u8]) -> bool {
-    let Some((&BLOCK, from)) = key.split_first() else { return false };
-    // Whether its parts are those that it wants their sum tells.
-    Head::of(value).is_some()
-        || Block::read(value).is_ok_and(|block| block.iter().next().is_some_and(|(first, _)| first[..] == *from))
-}
-
 /// How far entries can be trusted, by how far the blocks can in which they are.
 fn unpacked_trust(trust: &BTreeMap<Vec<u8>, Trust>) -> BTreeMap<Vec<u8>, Trust> {
     let mut unpacked = BTreeMap::new();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sled::IVec;
 
 use super::block::Block;
-use super::parts::Head;
+use super::layout::Head;
 
 /// A block, where it stands, and where the next one does; none if it is the last.
 #[derive(Clone)]
