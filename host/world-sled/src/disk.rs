@@ -105,9 +105,10 @@ impl Disk {
         Ok(Disk { settler: None, store, unsettled: found.files, recorder: Mutex::default(), aside, _lock: lock })
     }
 
-    /// Brings the entries of an older format into the blocks of this one. An empty store has them then.
-    pub fn take_over(&self) -> Result<(), WorldError> {
-        self.store.keep_failure(self.store.take_over())
+    /// Brings the entries of an older format into the blocks of this one. An empty store has them then. What says so is written
+    /// before anything is removed.
+    pub fn take_over(&self, format: Batch) -> Result<(), WorldError> {
+        self.store.keep_failure(self.store.take_over(format.into_changes()))
     }
 
     /// Looks for damage of the blocks in which the entries stand.

@@ -50,26 +50,31 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
         if !disk.is_empty()? {
             return Err(disk.corrupt("it says nothing of its format"));
         }
-        disk.take_over()?;
+        disk.take_over(Batch::default())?;
         return declare(disk);
     };
-    let format = match std::str::from_utf8(&found).ok().and_then(|text| text.parse::<u64>().ok()) {
-        Some(format @ 1..=FORMAT) => format,
+    let number = |value: &[u8]| std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+    let format = match number(&found) {
+        // One that is being brought up to it says in which format it was. One that has it says nothing.
+        Some(FORMAT) => match disk.get(IN_BLOCKS)? {
+            Some(was) => number(&was).unwrap_or(FORMAT),
+            None => return Err(disk.corrupt("it does not say how its entries stand")),
+        },
+        Some(format @ 1..FORMAT) => format,
         _ => return Err(disk.corrupt(format!("its format is {:?}", String::from_utf8_lossy(&found)))),
     };
     if format == FORMAT {
-        // They were there before the format was.
-        return match (disk.has(Mark::KEY)?, disk.has(IN_BLOCKS)?) {
-            (true, true) => Ok(()),
-            (false, _) => Err(disk.corrupt("it does not say how much of its journal it has")),
-            (_, false) => Err(disk.corrupt("it does not say how its entries stand")),
+        // It was there before the format was.
+        return match disk.has(Mark::KEY)? {
+            true => Ok(()),
+            false => Err(disk.corrupt("it does not say how much of its journal it has")),
         };
     }
     tracing::info!(
         "the store in {} has format {format}: it is brought up to format {FORMAT}, and older versions of durhai refuse it then",
         disk.folder().display()
     );
-    disk.take_over()?;
+    disk.take_over(taken_over_from(format))?;
     if format < 2 {
         list_versions(disk)?;
     }
@@ -83,11 +88,20 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
     declare(disk)
 }
 
+/// What is written before an older store loses its old entries.
+fn taken_over_from(format: u64) -> Batch {
+    let mut batch = Batch::default();
+    batch.insert(keys::named(keys::OWN, NAME), FORMAT.to_string().as_bytes());
+    batch.insert(IN_BLOCKS, format.to_string().as_bytes());
+    batch
+}
+
 fn declare(disk: &Disk) -> Result<(), WorldError> {
     // What was changed for it must be there first.
     disk.sync()?;
     let mut batch = Batch::default();
     batch.insert(keys::named(keys::OWN, NAME), FORMAT.to_string().as_bytes());
+    batch.insert(IN_BLOCKS, &[]);
     if !disk.has(Mark::KEY)? {
         batch.insert(Mark::KEY, &Mark::new(random()).value());
     }

@@ -11,7 +11,8 @@ use sled::Db;
 use crate::disk::lock::lock;
 use crate::disk::{Disk, Parts};
 use crate::fault::{damaged, opening, panic_text};
-use crate::salvage::files;
+use crate::salvage::end_at_tear;
+use crate::salvage::files::{self, Looked};
 use crate::sync::sync_folder;
 use crate::{Options, format};
 
@@ -24,12 +25,14 @@ pub fn open(folder: &Path, options: &Options) -> Result<Disk, WorldError> {
     create(&inner)?;
     let lock = lock(folder)?;
     remove_unfinished(&inner).map_err(|error| io("clean up", error))?;
-    let found = files::look(&inner, false).map_err(|error| io("read", error))?;
+    let Looked { files: found, behind } = files::look(&inner, false).map_err(|error| io("read", error))?;
     if let Some(first) = found.damage.first() {
         return Err(damaged(folder, first, found.damage.len() - 1));
     }
     // From now on it has one, as who looks at its files can see.
     create(&journal)?;
+    sync_folder(folder).map_err(|error| io("sync", error))?;
+    end_at_tear(&inner.join("db"), &behind).map_err(|error| io("clean up", error))?;
     let aside = files::set_aside(&found.aside).map_err(|error| io("clean up", error))?;
     let config = sled::Config::new()
         .path(&inner)

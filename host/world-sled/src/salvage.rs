@@ -23,6 +23,7 @@ use crate::entries::row_value;
 use crate::{Options, keys, open};
 use files::{cannot, described};
 use log::Log;
+pub use log::end_at_tear;
 use tree::{Tree, Trust};
 
 /// What was saved of a damaged store.

@@ -74,13 +74,18 @@ fn an_older_store_that_was_half_taken_over() {
         });
         raw(removed.path(), |db| {
             in_blocks.iter().for_each(|(place, value)| drop(db.insert(place, value).expect("written")));
-            db.insert("!blocks", &[]).expect("written");
+            // An older version refuses it from then on: what it wrote would be removed.
+            db.insert("!blocks", "5").expect("written");
+            db.insert("!format", "6").expect("written");
             alone.keys().take(left).for_each(|key| drop(db.remove(key).expect("removed")));
         });
         for (folder, what) in [(made, "half made"), (removed, "half removed")] {
             check(&open(folder.path()), what);
             check(&open(folder.path()), what);
-            assert!(entries(folder.path()).keys().all(|key| key[0] != b'B'));
+            let now = entries(folder.path());
+            assert!(
+                now.keys().all(|key| key[0] != b'B') && now[&b"!blocks"[..]].is_empty() && now[&b"!format"[..]] == b"6"
+            );
         }
     }
 }

@@ -52,7 +52,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
     let seed = number("DURHAI_SEED")
         .unwrap_or_else(|| std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_micros() as u64));
     println!("DURHAI_SEED={seed}");
-    for (window, rounds) in [(3_000, 60), (40_000, 40)] {
+    for (window, rounds) in [(3_000, 60), (40_000, 30), (4 << 20, 30)] {
         let folder = common::folder();
         let Some(calls) = traced(folder.path(), window) else { return };
         let last = calls.last().expect("some").ended;

@@ -20,21 +20,33 @@ use durhai_world::WorldError;
 use sled::IVec;
 
 use super::store::Store;
+use crate::batch::Change;
 use crate::keys;
 use block::{Block, Builder, Unreadable};
 use cache::Found;
-use layout::{BLOCK, EMPTY, Head, IN_BLOCKS, LARGEST, PART, place, stands_alone};
+use layout::{BLOCK, EMPTY, Head, IN_BLOCKS, LARGEST, PART, STEP_BYTES, place, stands_alone};
 
-/// Bytes of entries in a block, at most, before they are compressed; one entry may have more.
-const MOST: usize = 8 << 10;
+/// Bytes of entries in a block, at most, before they are compressed; one entry may have more. So only that is in parts.
+const MOST: usize = LARGEST - 256;
 
 /// What an entry counts at least, so that a block of very small ones is soon walked through.
 const ENTRY: usize = 16;
 
-/// Entries that are put into blocks at a time when a store of an older format is taken over.
-const STEP: usize = 8192;
+/// With so many bytes a block leaves what is put behind it to the next one.
+const FULL: usize = MOST / 4 * 3;
+
+/// Entries that are removed at a time when a store of an older format is taken over. sled makes two pages of what is left of them one.
+const STEP: usize = 128;
 
 impl Store {
+    /// Whether sled has something under a key.
+    pub fn is_stored(&self, key: &[u8]) -> Result<bool, WorldError> {
+        if stands_alone(key) {
+            return self.guard("read", || self.db().contains_key(key));
+        }
+        Ok(self.block_of(key)?.block.get(key).is_some())
+    }
+
     /// What sled has under a key.
     pub fn stored(&self, key: &[u8]) -> Result<Option<IVec>, WorldError> {
         if stands_alone(key) {
@@ -85,7 +97,9 @@ impl Store {
                 }
                 continue;
             };
-            let block = Block::read(&whole).map_err(|_| self.unreadable(&place))?;
+            let mut block = Block::read(&whole).map_err(|_| self.unreadable(&place))?;
+            // It may have become two after its value was read.
+            block.end_at(end.as_ref().map(|end| &end[1..]));
             let found = Found { place, end, head, block: Arc::new(block) };
             self.blocks().keep(found.clone(), changes);
             return Ok(Some(found));
@@ -127,50 +141,88 @@ impl Store {
         let Some((first, _)) = entries.peek().copied() else { return Ok(0) };
         let Found { place, end, head, block } = self.block_of(first)?;
         let belongs = |key: &IVec| end.as_ref().is_none_or(|end| key[..] < end[1..]);
-        let mut changes = Vec::new();
-        while let Some(change) = entries.next_if(|(key, _)| belongs(key)) {
-            changes.push(change);
+        let (mut changes, mut bytes) = (Vec::new(), 0);
+        while bytes < STEP_BYTES
+            && let Some((key, value)) = entries.next_if(|(key, _)| belongs(key))
+        {
+            // Nothing is written to remove what is not there.
+            if value.is_some() || block.get(key).is_some() {
+                changes.push((key, value));
+                bytes += key.len() + value.map_or(0, |value| value.len());
+            }
         }
-        let mut blocks = cut(&place, &block, &changes);
+        let Some((first, _)) = changes.first() else { return Ok(0) };
+        let goes_on = block.iter().next_back().is_none_or(|(last, _)| *first > last);
+        if goes_on && (head.is_some() || block.bytes() >= FULL) {
+            let behind = place_of(first);
+            let blocks = cut(behind.clone(), &Block::default(), &changes);
+            return self.write_blocks(Old { place: &place, at: &behind, head: None, moves: false }, blocks);
+        }
+        let blocks = cut(place.clone(), &block, &changes);
+        self.write_blocks(Old { place: &place, at: &place, head, moves: !goes_on }, blocks)
+    }
+
+    /// Puts blocks where one was, or behind it.
+    fn write_blocks(&self, old: Old<'_>, mut blocks: Vec<(IVec, Vec<u8>)>) -> Result<usize, WorldError> {
         let bytes = blocks.iter().map(|(place, value)| place.len() + value.len()).sum::<usize>();
-        for (at, value) in blocks.iter_mut().filter(|(_, value)| value.len() > LARGEST) {
-            *value = self.write_parts(at, value, head.filter(|_| *at == place))?;
+        for (its, value) in blocks.iter_mut().filter(|(_, value)| value.len() > LARGEST) {
+            *value = self.write_parts(its, value, old.head.filter(|_| its == old.at))?;
+        }
+        let together = old.moves && blocks.len() > 1;
+        if together {
+            // What stands before a batch in sled's log must be there when the batch is: after a power cut it is whole or not there.
+            self.flush_sled()?;
         }
         let done = self.guard("write to", || match &blocks[..] {
-            [] if place.len() == 1 => self.db().insert(&place, EMPTY).map(drop),
-            [] => self.db().remove(&place).map(drop),
-            // One entry is atomic by itself: a batch of sled's would add a record of its own.
-            [(_, value)] => self.db().insert(&place, &value[..]).map(drop),
-            several => {
+            [] if old.at.len() == 1 => self.db().insert(old.at, EMPTY).map(drop),
+            [] => self.db().remove(old.at).map(drop),
+            several if together => {
                 let mut batch = sled::Batch::default();
                 several.iter().for_each(|(place, value)| batch.insert(place, &value[..]));
                 self.db().apply_batch(batch)
             }
+            // Whatever of them is there after a crash, the others are put there again.
+            several => several.iter().try_for_each(|(place, value)| self.db().insert(place, &value[..]).map(drop)),
         });
-        self.blocks().changed(&place);
+        self.blocks().changed(old.place);
         done?;
-        if let Some(before) = head {
-            self.drop_parts(&place, before)?;
+        if together {
+            self.flush_sled()?;
         }
-        Ok(bytes + block.len())
+        if let Some(before) = old.head {
+            self.drop_parts(old.at, before)?;
+        }
+        Ok(bytes)
     }
 
     /// Puts the entries of a store of an older format, which all stand alone, into blocks. It may be cut short anywhere: the
     /// next one that opens the store does the rest.
-    pub fn take_over(&self) -> Result<(), WorldError> {
+    ///
+    /// `format`: the entries that say of which format it is then, and of which it was. They are there before anything is
+    /// removed: an older version of durhai refuses the store from then on.
+    pub fn take_over(&self, format: Vec<Change>) -> Result<(), WorldError> {
         if self.guard("read", || self.db().get(IN_BLOCKS))?.is_none() {
             // Some blocks may be there.
             self.remove_all(vec![PART]..vec![BLOCK + 1])?;
             self.guard("write to", || self.db().insert([BLOCK], EMPTY))?;
             let mut from = vec![BLOCK + 1];
             loop {
-                let some: Vec<_> = self.guard("read", || self.db().range(from.clone()..).take(STEP).collect())?;
+                let (mut some, mut bytes) = (Vec::new(), 0);
+                for entry in self.db().range(from..) {
+                    let (key, value) = self.guard("read", || entry)?;
+                    bytes += key.len() + value.len();
+                    some.push((key, value));
+                    if bytes > STEP_BYTES {
+                        break;
+                    }
+                }
                 let Some((last, _)) = some.last() else { break };
                 from = [&last[..], &[0]].concat();
                 self.put(some.iter().map(|(key, value)| (key, Some(value))), &mut |_| Ok(()))?;
                 self.flush_sled()?;
             }
-            self.put_into_sled(IN_BLOCKS, &[])?;
+            self.apply_alone(format)?;
+            self.flush_sled()?;
         }
         self.remove_all(vec![BLOCK + 1]..)
     }
@@ -199,12 +251,11 @@ impl Store {
                 Ok(_) => {}
             }
             // As it is now: it may have become two meanwhile.
-            let earlier = before.replace(place.clone());
-            let earlier = earlier.and_then(|place| self.block_of(&place[1..]).ok());
-            if let Some(Found { block, place: its, .. }) = &earlier
-                && let Some((last, _)) = block.iter().next_back()
-                && last[..] >= place[1..]
-                && *its < place
+            if let Some(earlier) = before.replace(place.clone())
+                && let Some(value) = self.guard("read", || self.db().get(&earlier))?
+                && let Some(whole) = self.whole(&earlier, value)?
+                && let Ok(block) = Block::read(&whole)
+                && block.iter().next_back().is_some_and(|(last, _)| last[..] >= place[1..])
             {
                 report(format!("the block before the one at {} has an entry of it", keys::hex(&place)));
             }
@@ -214,7 +265,9 @@ impl Store {
 
     fn remove_all(&self, range: impl RangeBounds<Vec<u8>> + Clone) -> Result<(), WorldError> {
         loop {
-            let keys: Vec<IVec> = self.guard("read", || self.db().range(range.clone()).keys().take(STEP).collect())?;
+            // From the end, so that what is left goes to pages that go themselves.
+            let last = || self.db().range(range.clone()).keys().rev().take(STEP).collect();
+            let keys: Vec<IVec> = self.guard("read", last)?;
             if keys.is_empty() {
                 return Ok(());
             }
@@ -224,13 +277,24 @@ impl Store {
     }
 }
 
+/// A block that is written anew, or behind which others are put.
+struct Old<'a> {
+    place: &'a IVec,
+    /// Where the first of the new ones stands.
+    at: &'a IVec,
+    /// Of one that is replaced and is in parts.
+    head: Option<Head>,
+    /// Entries of it come into another block.
+    moves: bool,
+}
+
 /// What is in a block after the changes, in as many blocks as it takes; none if it is empty. The first one stays where it was.
-fn cut(at: &IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IVec, Vec<u8>)> {
+fn cut(at: IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IVec, Vec<u8>)> {
     let entries = merged(before, changes);
     let mut sizes = Vec::with_capacity(entries.len());
     let mut last: &[u8] = &[];
     for (key, value) in &entries {
-        sizes.push((3 + key.len() - block::shared(last, key) + value.len()).max(ENTRY));
+        sizes.push((block::MOST_NUMBERS + key.len() - block::shared(last, key) + value.len()).max(ENTRY));
         last = key;
     }
     let all: usize = sizes.iter().sum();
@@ -239,10 +303,10 @@ fn cut(at: &IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IV
     // What only goes on at its end leaves full blocks behind. Others get room on both sides.
     let most = if all <= MOST || goes_on { MOST } else { all.div_ceil(all.div_ceil(MOST * 2 / 3)) };
     let (mut blocks, mut builder, mut size) = (Vec::new(), Builder::default(), 0);
-    let mut place = at.clone();
+    let mut place = at;
     for ((key, value), its) in entries.iter().zip(sizes) {
         if size + its > most && !builder.is_empty() {
-            blocks.push((std::mem::replace(&mut place, self::place(key).into()), builder.finish()));
+            blocks.push((std::mem::replace(&mut place, place_of(key)), builder.finish()));
             size = 0;
         }
         size += its;
@@ -252,6 +316,10 @@ fn cut(at: &IVec, before: &Block, changes: &[(&IVec, Option<&IVec>)]) -> Vec<(IV
         blocks.push((place, builder.finish()));
     }
     blocks
+}
+
+fn place_of(key: &IVec) -> IVec {
+    place(key).into()
 }
 
 /// The entries that are there after the changes, in order.

@@ -58,6 +58,11 @@ impl Overlay {
         first
     }
 
+    /// Whether the last change of a key was written since the last time that all was frozen.
+    pub fn is_new(&self, key: &[u8]) -> bool {
+        self.active.contains_key(key)
+    }
+
     /// `Some(None)`: the entry is removed.
     pub fn get(&self, key: &[u8]) -> Option<Option<IVec>> {
         self.active.get(key).or_else(|| self.frozen.as_ref()?.get(key)).cloned()

@@ -160,11 +160,13 @@ impl Store {
         {
             self.sync()?;
         }
-        let generation = self.overlay().generation();
+        let (generation, fresh) = {
+            let overlay = self.overlay();
+            let removed = changes.iter().filter(|(key, value)| value.is_none() && overlay.is_new(key));
+            (overlay.generation(), removed.map(|(key, _)| key.clone()).collect::<Vec<_>>())
+        };
         // Most of what is removed was written a moment before. Where sled cannot say, the removal is kept.
-        let removed = changes.iter().filter(|(_, value)| value.is_none());
-        let gone: HashSet<IVec> =
-            removed.filter(|(key, _)| matches!(self.stored(key), Ok(None))).map(|(key, _)| key.clone()).collect();
+        let gone: HashSet<IVec> = fresh.into_iter().filter(|key| matches!(self.is_stored(key), Ok(false))).collect();
         let mut journal = self.journal.lock();
         journal.add(&changes);
         // Before the next batch comes into the journal.
@@ -286,8 +288,13 @@ impl Store {
         let (own, entries): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(key, _)| stands_alone(key));
         let entries: Entries = entries.into_iter().collect();
         self.put(entries.iter().map(|(key, value)| (key, value.as_ref())), &mut |_| Ok(()))?;
+        if own.is_empty() { Ok(()) } else { self.apply_alone(own) }
+    }
+
+    /// Changes entries that stand alone, all together.
+    pub(super) fn apply_alone(&self, changes: Vec<Change>) -> Result<(), WorldError> {
         let mut batch = sled::Batch::default();
-        for (key, value) in own {
+        for (key, value) in changes {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),

@@ -15,9 +15,13 @@ pub fn unpack(tree: &mut Tree) {
     let (mut parts, alone): (BTreeMap<_, _>, BTreeMap<_, _>) =
         others.into_iter().partition(|(key, _)| matches!(key.first(), Some(&(PART | BLOCK))));
     let blocks = parts.split_off(&[BLOCK][..]);
+    // A new store, or one that was being taken over, has a block without entries. What says so may be lost.
+    let older = tree.entries.get(&b"!format"[..]).is_some_and(|format| format.len() == 1 && format[0] < b'6');
     if !tree.entries.contains_key(IN_BLOCKS) && !alone.is_empty() {
         tree.entries.extend(alone);
-        return;
+        if older || blocks.len() < 2 {
+            return;
+        }
     }
     let trust = std::mem::take(&mut tree.trust);
     tree.trust = unpacked_trust(&trust);
@@ -37,7 +41,7 @@ pub fn unpack(tree: &mut Tree) {
             }
             Err(_) => {
                 tree.damage.push(format!("the block of entries from {} on cannot be read", keys::hex(from)));
-                tree.lose(from.to_vec(), to);
+                tree.lose(from.to_vec().max(vec![FIRST]), to);
             }
         }
     }

@@ -30,7 +30,7 @@ pub fn examine(folder: &Path) -> Result<Files, WorldError> {
     }
     let _lock = lock(folder)?;
     let files = || {
-        let mut files = look(&inner, true)?;
+        let mut files = look(&inner, true)?.files;
         let journal = journal_files::files(&folder.join("journal"))?;
         // Which of them sled has is not known without it; each is whole by itself.
         let found = journal_files::read(&journal, None, &mut |_, _| {});
@@ -40,17 +40,23 @@ pub fn examine(folder: &Path) -> Result<Files, WorldError> {
     files().map_err(|error| cannot("read", folder, &error))
 }
 
+/// What was found, and where segments stand that come after a tear.
+pub struct Looked {
+    pub files: Files,
+    pub behind: Vec<u64>,
+}
+
 /// The same for a caller that has the lock. `all`: also what sled reads only when it is wanted, and checks then.
-pub fn look(inner: &Path, all: bool) -> std::io::Result<Files> {
+pub fn look(inner: &Path, all: bool) -> std::io::Result<Looked> {
     let aside = small::damaged(inner)?;
     if !inner.join("db").exists() {
-        return Ok(Files { aside, damage: Vec::new() });
+        return Ok(Looked { files: Files { aside, damage: Vec::new() }, behind: Vec::new() });
     }
     let stable = small::summed_up(inner)?;
     // What is before that sled reads when it is wanted, and checks it then.
     let from = if all || !aside.is_empty() { 0 } else { stable / log::SEGMENT as u64 * log::SEGMENT as u64 };
     let log = log::check(&inner.join("db"), from, stable_of(inner, stable))?;
-    Ok(Files { aside, damage: described(&log) })
+    Ok(Looked { files: Files { aside, damage: described(&log) }, behind: log.behind })
 }
 
 /// What is known to have been on the disk of the data file in this folder, which sled has summed up so far.

@@ -6,15 +6,14 @@
 //! later has the higher number. Everything is little endian, check sums are CRC-32.
 
 mod bytes;
+mod marks;
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::page;
-use crate::disk::Mark;
 use bytes::{Found, found, resync, righted};
+use marks::Marks;
 
 /// Bytes of a segment, as sled makes them unless told otherwise.
 pub const SEGMENT: usize = 512 << 10;
@@ -83,26 +82,14 @@ pub struct Log {
     pub righted: Vec<(u64, u8)>,
     /// Up to here everything was on the disk once.
     pub stable: u64,
-    /// The marks of the journal, each where it stands.
-    marks: BTreeMap<u64, Vec<u8>>,
+    /// Where segments stand that come after the first tear: they must not count.
+    pub behind: Vec<u64>,
     /// Only the damage is wanted: there may be many messages.
     damage_only: bool,
 }
 
 impl Log {
-    /// Where the newest mark was written: what comes before was on the disk then. Later it may stand in states of its page that
-    /// were written meanwhile.
-    fn marked(&self) -> u64 {
-        let newest = self.marks.values().next_back();
-        self.marks.iter().find(|(_, mark)| Some(*mark) == newest).map_or(0, |(number, _)| *number)
-    }
-
-    fn keep(&mut self, message: Option<Message>, body: &[u8]) {
-        if let Some(message) = &message
-            && let Some(mark) = mark_in(message.kind, body)
-        {
-            self.marks.insert(message.number, mark);
-        }
+    fn keep(&mut self, message: Option<Message>) {
         if !self.damage_only {
             self.messages.extend(message);
         }
@@ -113,8 +100,9 @@ impl Log {
 #[derive(Debug, Clone, Copy)]
 pub struct Stable {
     pub until: u64,
-    /// The store has a journal. What its mark does not cover is in that: it may be on the disk in part, whatever sled says. Without a
-    /// journal sled's word counts, which was made true before anything was acknowledged.
+    /// The store has a journal. What was written after its mark may be on the disk in part, whatever sled says: the journal has it still,
+    /// or the store is refused because that does not go on from the mark. Without a journal sled's word counts, which was made true
+    /// before anything was acknowledged.
     pub journaled: bool,
 }
 
@@ -138,7 +126,7 @@ fn segments(path: &Path, from: u64, stable: Stable, new: impl Fn() -> Log) -> st
     let heads = heads(&mut file, bytes)?;
     let highest = heads.iter().flatten().map(|head| head.begins / SEGMENT as u64).max().unwrap_or(0);
     let mut buffer = Vec::with_capacity(SEGMENT);
-    let mut all = |log: &mut Log| -> std::io::Result<()> {
+    let mut all = |take: &mut dyn FnMut(&[u8], Slot)| -> std::io::Result<()> {
         for (at, head) in heads.iter().enumerate() {
             if head.as_ref().is_some_and(|head| head.begins < from) {
                 continue;
@@ -147,25 +135,28 @@ fn segments(path: &Path, from: u64, stable: Stable, new: impl Fn() -> Log) -> st
             file.seek(SeekFrom::Start(base))?;
             buffer.clear();
             (&mut file).take(SEGMENT as u64).read_to_end(&mut buffer)?;
-            let begins = head.as_ref().map(|head| head.begins);
-            segment(&buffer, Slot { base, begins, from, beyond: beyond(&heads, at, highest) }, highest, log);
+            take(&buffer, Slot { base, begins: head.as_ref().map(|head| head.begins), from, highest });
         }
         Ok(())
     };
     let until = if stable.journaled {
-        let mut first = Log { damage_only: true, ..Log::default() };
-        all(&mut first)?;
-        first.marked()
+        let mut marks = Marks::default();
+        all(&mut |bytes, _| marks.take(bytes))?;
+        marks.stable()
     } else {
         heads.iter().flatten().map(|head| head.stable).max().unwrap_or(0)
     };
     let mut log = Log { stable: stable.until.max(until), ..new() };
-    all(&mut log)?;
-    // What was never on the disk as a whole is no damage, and sled takes nothing that comes after it.
+    all(&mut |bytes, slot| segment(bytes, slot, &mut log))?;
+    // What was never on the disk as a whole is no damage. sled takes nothing that comes after it in its segment.
     let stable = log.stable;
     let torn = |gap: &Gap| gap.number.is_some_and(|number| number >= stable);
     let (tears, gaps) = std::mem::take(&mut log.gaps).into_iter().partition(torn);
     (log.tears, log.gaps) = (tears, gaps);
+    if let Some(first) = log.tears.iter().filter_map(|tear| tear.number).min() {
+        let behind = heads.iter().enumerate().filter(|(_, head)| head.as_ref().is_some_and(|head| head.begins > first));
+        log.behind = behind.map(|(at, _)| (at * SEGMENT) as u64).collect();
+    }
     // Where the file ends in the middle of something, more may have come after it, of any time.
     for gap in log.tears.iter_mut().chain(&mut log.gaps).filter(|gap| gap.end >= bytes) {
         gap.number = None;
@@ -209,6 +200,20 @@ fn head(buffer: &[u8; HEADER]) -> Option<Head> {
     Some(Head { begins, stable: number(stable).unwrap_or(0) }).filter(|_| begins % SEGMENT as u64 == 0)
 }
 
+/// Lets the log end at its first tear. sled looks for one behind the place only up to which all was on the disk by its own word, and
+/// would take segments that come after it: parts of what is whole or nothing.
+pub fn end_at_tear(path: &Path, behind: &[u64]) -> std::io::Result<()> {
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let mut file = File::options().write(true).open(path)?;
+    for at in behind {
+        file.seek(SeekFrom::Start(*at))?;
+        file.write_all(&[0; HEADER])?;
+    }
+    file.sync_data()
+}
+
 /// A place for a segment in the file.
 struct Slot {
     base: u64,
@@ -216,20 +221,12 @@ struct Slot {
     begins: Option<u64>,
     /// Segments from here on are wanted.
     from: u64,
-    /// Of which segment it must be, if nothing in it tells.
-    beyond: Option<u64>,
+    /// The last one that has a header.
+    highest: u64,
 }
 
-/// Of which segment a place is that nothing tells about, if it can only be one behind all that are known: the file grows by one
-/// place after the other, so none has a segment with a lower number than its own.
-fn beyond(heads: &[Option<Head>], at: usize, highest: u64) -> Option<u64> {
-    let size = SEGMENT as u64;
-    let known = |segment: u64| heads.iter().flatten().any(|head| head.begins / size == segment);
-    (at as u64..=highest).all(known).then_some(highest + 1)
-}
-
-fn segment(bytes: &[u8], slot: Slot, highest: u64, log: &mut Log) {
-    let Slot { base, begins, from, beyond } = slot;
+fn segment(bytes: &[u8], slot: Slot, log: &mut Log) {
+    let Slot { base, begins, from, highest } = slot;
     let size = SEGMENT as u64;
     if begins.is_none() && bytes.iter().all(|byte| *byte == 0) {
         // Never used, or cleared.
@@ -245,7 +242,7 @@ fn segment(bytes: &[u8], slot: Slot, highest: u64, log: &mut Log) {
             let next = found.body.end;
             // Padding up to the end of the segment.
             let ends = found.kind == 2;
-            log.keep(message(&found, bytes, base, number), &bytes[found.body.clone()]);
+            log.keep(message(&found, bytes, base, number));
             if ends {
                 break;
             }
@@ -256,7 +253,7 @@ fn segment(bytes: &[u8], slot: Slot, highest: u64, log: &mut Log) {
             own = own.or(Some(found.segment));
             let number = found.segment.saturating_mul(size) + at as u64;
             let next = found.body.end;
-            log.keep(message(&found, bytes, base, number), &bytes[found.body.clone()]);
+            log.keep(message(&found, bytes, base, number));
             log.righted.extend(patch.map(|(at, bits)| (base + at as u64, bits)));
             // What was being written may look like that by chance.
             let lost = if number >= log.stable { number } else { 0 };
@@ -274,11 +271,12 @@ fn segment(bytes: &[u8], slot: Slot, highest: u64, log: &mut Log) {
         }
         let next = if blank { None } else { resync(bytes, at + 1, own, highest) };
         // A segment that is used again may have been written from its middle on, when its process died: what is of an
-        // older time there counts no more.
-        let used_again = next.as_ref().is_some_and(|(_, found)| own.is_some_and(|own| found.segment > own));
+        // older time there counts no more, before it and after it.
+        let newer = next.as_ref().map(|(_, found)| found.segment).filter(|newer| own.is_some_and(|own| *newer > own));
         let end = next.as_ref().map_or(bytes.len(), |(next, _)| *next);
-        if !used_again {
-            gaps.push((at, end));
+        match newer {
+            Some(_) => own = newer,
+            None => gaps.push((at, end)),
         }
         match next {
             Some((next, _)) => at = next,
@@ -289,12 +287,16 @@ fn segment(bytes: &[u8], slot: Slot, highest: u64, log: &mut Log) {
     if begins.is_none() && own.is_some_and(|own| own.saturating_mul(size) < from) {
         return;
     }
+    // Nothing tells which one it is. One that is full has messages up to its end; this was just begun, behind all others.
+    let begun =
+        own.is_none() && (bytes.len() < SEGMENT || bytes[SEGMENT - SEGMENT / 4..].iter().all(|byte| *byte == 0));
+    let fresh = begun.then_some(highest + 1);
     let whole = begins.is_none() && own.is_some();
     // That of a segment that was being written may not be on the disk yet.
     if whole && own.is_some_and(|own| own.saturating_mul(size) < log.stable) {
         gaps.insert(0, (0, HEADER));
     }
-    log.gaps.extend(gaps.into_iter().map(|(at, end)| gap(base, at, end, own.or(beyond))));
+    log.gaps.extend(gaps.into_iter().map(|(at, end)| gap(base, at, end, own.or(fresh))));
     // Of a cut segment the end is missing.
     let cut = bytes.len() < SEGMENT && at >= bytes.len();
     let missing = own.map(|own| own.saturating_mul(size) + bytes.len() as u64);
@@ -303,7 +305,7 @@ fn segment(bytes: &[u8], slot: Slot, highest: u64, log: &mut Log) {
         log.gaps.push(Gap { at: base + bytes.len() as u64, end: base + size, number, righted: false });
     }
     if begins.is_none() && own.is_none() {
-        let number = beyond.map(|segment| segment.saturating_mul(size));
+        let number = fresh.map(|segment| segment.saturating_mul(size));
         log.gaps.push(Gap { at: base, end: base + bytes.len() as u64, number, righted: false });
     }
 }
@@ -330,23 +332,6 @@ fn message(found: &Found, segment: &[u8], base: u64, number: u64) -> Option<Mess
         _ => (MessageKind::Padding, here),
     };
     Some(Message { number, kind, page: found.page, body })
-}
-
-/// The mark of the journal, if a page or its change has it.
-fn mark_in(kind: MessageKind, body: &[u8]) -> Option<Vec<u8>> {
-    // Its key is the first of all, so that nothing is left out in front of it.
-    const CHANGED: &[u8] = b"\x00\x08!settled";
-    match kind {
-        MessageKind::Change => body.strip_prefix(CHANGED).map(<[u8]>::to_vec),
-        MessageKind::Page => {
-            let front = &body[..body.len().min(256)];
-            let may_be = front.windows(Mark::KEY.len()).any(|some| some == Mark::KEY);
-            let leaf = if may_be { page::node(body)?? } else { return None };
-            // As a change has it, with its length.
-            leaf.get(Mark::KEY).map(|mark| [&[mark.len() as u8], mark].concat())
-        }
-        _ => None,
-    }
 }
 
 /// A batch of which the end is not there was never acknowledged: it counts as a whole or not at all.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::disk::{BLOCK, Block, Head, PART};
+use crate::disk::{BLOCK, Block, PART};
 use crate::keys;
 
 /// A page with entries.
@@ -52,12 +52,10 @@ fn is_whole(key: &[u8], value: Option<&[u8]>) -> bool {
 }
 
 /// Whether a value is the block that stands under this key. Of one from which the first entry was removed since it cannot be
-/// told.
+/// told, and not of one in parts.
 fn is_at(key: &[u8], value: &[u8]) -> bool {
     let Some((&BLOCK, from)) = key.split_first() else { return false };
-    // Whether its parts are those that it wants their sum tells.
-    Head::of(value).is_some()
-        || Block::read(value).is_ok_and(|block| block.iter().next().is_some_and(|(first, _)| first[..] == *from))
+    Block::read(value).is_ok_and(|block| block.iter().next().is_some_and(|(first, _)| first[..] == *from))
 }
 
 /// `Some(None)`: a page that leads to others. `None`: it cannot be read.
@@ -83,6 +81,16 @@ pub fn node(bytes: &[u8]) -> Option<Option<Leaf>> {
         entries.insert(name, bytes.text()?.to_vec());
     }
     Some(Some(Leaf { low, high, shared, entries }))
+}
+
+/// The page with the first entries of all, if these are its bytes.
+pub fn first_leaf(bytes: &[u8]) -> Option<Leaf> {
+    let mut front = Bytes(bytes);
+    front.number()?;
+    front.number()?;
+    front.byte()?;
+    front.byte()?;
+    if front.text()?.is_empty() { node(bytes)? } else { None }
 }
 
 pub fn change_of(bytes: &[u8]) -> Option<Change> {

@@ -20,6 +20,12 @@ const COMPRESSED: u8 = 1;
 /// What LZ4 makes of a byte at most.
 const RATIO: usize = 255;
 
+/// Bytes of all keys of a block, at most: what each has of the one before it takes memory, too.
+const KEYS: usize = 64 << 20;
+
+/// Bytes of the numbers of an entry, at most, as long as it is small.
+pub const MOST_NUMBERS: usize = 6;
+
 /// Bytes of a key that take no memory beside its place.
 const INLINE: usize = 22;
 
@@ -27,6 +33,7 @@ const INLINE: usize = 22;
 const SMALL: usize = 64;
 
 /// A block that was read.
+#[derive(Default)]
 pub struct Block {
     bytes: Vec<u8>,
     /// The keys, in order, and where in the bytes the values are.
@@ -62,6 +69,19 @@ impl Block {
         Some(self.at(at).1)
     }
 
+    /// Leaves out what is not before this key.
+    pub fn end_at(&mut self, end: Option<&[u8]>) {
+        if let Some(end) = end {
+            let count = self.entries.partition_point(|(key, _)| key[..] < *end);
+            self.entries.truncate(count);
+        }
+    }
+
+    /// Bytes of all entries.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -94,7 +114,7 @@ impl Block {
 }
 
 fn entries(bytes: &[u8]) -> Result<Vec<(IVec, Range<usize>)>, Unreadable> {
-    let (mut rest, mut key) = (bytes, Vec::new());
+    let (mut rest, mut key, mut of_keys) = (bytes, Vec::new(), 0);
     let mut entries: Vec<(IVec, Range<usize>)> = Vec::new();
     while !rest.is_empty() {
         let (shared, own, length) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
@@ -104,6 +124,10 @@ fn entries(bytes: &[u8]) -> Result<Vec<(IVec, Range<usize>)>, Unreadable> {
         }
         key.truncate(shared);
         key.extend_from_slice(own);
+        of_keys += key.len();
+        if of_keys > KEYS {
+            return Err(Unreadable);
+        }
         let from = bytes.len() - after.len();
         rest = after.get(length..).ok_or(Unreadable)?;
         entries.push((IVec::from(&key[..]), from..from + length));

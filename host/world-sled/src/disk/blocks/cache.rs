@@ -9,7 +9,8 @@ use sled::IVec;
 use super::block::Block;
 use super::layout::Head;
 
-/// A block, where it stands, and where the next one does; none if it is the last.
+/// A block, where it stands, and where the next one does; none if it is the last. The next one may be gone by now: what would be in
+/// it is in this one then, which is read anew for it.
 #[derive(Clone)]
 pub struct Found {
     pub place: IVec,
@@ -22,6 +23,8 @@ pub struct Found {
 /// What is kept, by place.
 pub struct Cache {
     blocks: BTreeMap<IVec, Kept>,
+    /// Their places, by the look that met them last.
+    looked: BTreeMap<u64, IVec>,
     bytes: usize,
     most: usize,
     /// How often it was looked at.
@@ -39,28 +42,33 @@ struct Kept {
 
 impl Cache {
     pub fn new(most: usize) -> Self {
-        Cache { blocks: BTreeMap::new(), bytes: 0, most, looks: 0, changes: 0 }
+        Cache { blocks: BTreeMap::new(), looked: BTreeMap::new(), bytes: 0, most, looks: 0, changes: 0 }
     }
 
     /// The block that has the place, which is that of a block or within one.
     pub fn around(&mut self, place: &[u8]) -> Option<Found> {
-        self.looks += 1;
-        let (_, kept) = self.blocks.range_mut::<[u8], _>((Unbounded, Included(place))).next_back()?;
+        let (_, kept) = self.blocks.range::<[u8], _>((Unbounded, Included(place))).next_back()?;
         let within = kept.found.end.as_ref().is_none_or(|end| place < &end[..]);
-        within.then(|| {
-            kept.look = self.looks;
-            kept.found.clone()
-        })
+        let found = within.then(|| kept.found.clone())?;
+        self.met(&found.place);
+        Some(found)
     }
 
     /// The block that ends where another one stands.
     pub fn before(&mut self, place: &[u8]) -> Option<Found> {
+        let (_, kept) = self.blocks.range::<[u8], _>((Unbounded, Excluded(place))).next_back()?;
+        let found = (kept.found.end.as_deref() == Some(place)).then(|| kept.found.clone())?;
+        self.met(&found.place);
+        Some(found)
+    }
+
+    fn met(&mut self, place: &IVec) {
         self.looks += 1;
-        let (_, kept) = self.blocks.range_mut::<[u8], _>((Unbounded, Excluded(place))).next_back()?;
-        (kept.found.end.as_deref() == Some(place)).then(|| {
+        if let Some(kept) = self.blocks.get_mut(place) {
+            self.looked.remove(&kept.look);
             kept.look = self.looks;
-            kept.found.clone()
-        })
+            self.looked.insert(self.looks, place.clone());
+        }
     }
 
     pub fn changes(&self) -> u64 {
@@ -75,11 +83,13 @@ impl Cache {
         }
         self.forget(&found.place.clone());
         while self.bytes + bytes > self.most
-            && let Some(oldest) = self.blocks.iter().min_by_key(|(_, kept)| kept.look).map(|(place, _)| place.clone())
+            && let Some(oldest) = self.looked.values().next().cloned()
         {
             self.forget(&oldest);
         }
         self.bytes += bytes;
+        self.looks += 1;
+        self.looked.insert(self.looks, found.place.clone());
         self.blocks.insert(found.place.clone(), Kept { found, bytes, look: self.looks });
     }
 
@@ -92,6 +102,7 @@ impl Cache {
     fn forget(&mut self, place: &IVec) {
         if let Some(kept) = self.blocks.remove(place) {
             self.bytes -= kept.bytes;
+            self.looked.remove(&kept.look);
         }
     }
 }

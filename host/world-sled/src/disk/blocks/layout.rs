@@ -1,6 +1,6 @@
 //! Where blocks stand in sled.
 //!
-//! A block stands under `B` and a key. sled puts a page into a file of its own when it has more than 128 KiB, and it has up to 17
+//! A block stands under `B` and a key. sled puts a page into a file of its own when it has more than 128 KiB, and it has up to 20
 //! entries: it makes such files durable neither before nor together with what leads to them. With entries of a few KiB there is none. So a
 //! block that is larger stands in parts, and in its place: 2, a version u8, how many parts there are u32, the CRC-32 of all of them u32
 //! (little endian). A part stands under `A`, the key of the block, the version and its number u32 (big endian). A block that is
@@ -18,7 +18,7 @@ pub const IN_BLOCKS: &[u8] = b"!blocks";
 pub const EMPTY: &[u8] = &[0];
 
 /// Bytes that go into sled before they are made durable there. sled uses the place again of what it has written elsewhere: before
-/// the other place is durable that must not happen, and it does after some 2 MiB.
+/// the other place is durable that must not happen, and it does after some 1 MiB.
 pub const STEP_BYTES: usize = 128 << 10;
 
 /// Under which key of sled a block that begins with this key stands.

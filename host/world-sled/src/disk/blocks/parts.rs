@@ -12,8 +12,11 @@ impl Store {
     /// The bytes of the block whose entry in sled has this value; none if it is another one by now.
     pub(super) fn whole(&self, place: &[u8], value: IVec) -> Result<Option<IVec>, WorldError> {
         let Some(head) = Head::of(&value) else { return Ok(Some(value)) };
-        let parts = head.keys(place).map(|key| self.guard("read", || self.db().get(key)));
-        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        let mut parts = Vec::new();
+        for key in head.keys(place) {
+            let Some(part) = self.guard("read", || self.db().get(key))? else { return Ok(None) };
+            parts.push(Some(part));
+        }
         Ok(head.joined(parts.into_iter()).map(IVec::from))
     }
 
@@ -27,7 +30,7 @@ impl Store {
         let head = Head::new(version, count, block);
         for (at, (key, part)) in head.keys(place).zip(parts).enumerate() {
             self.guard("write to", || self.db().insert(key, part))?;
-            if at % (STEP_BYTES / LARGEST) == 0 {
+            if (at + 1) % (STEP_BYTES / LARGEST) == 0 {
                 self.flush_sled()?;
             }
         }
