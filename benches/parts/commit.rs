@@ -4,17 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use durhai_bench::commits::Runs;
+use durhai_bench::commits::{Events, Runs};
 use durhai_bench::figures::{median, micros};
 use durhai_bench::floor::Floor;
 use durhai_bench::logs;
 use durhai_core::wire;
-use durhai_world::{MemoryWorld, World};
+use durhai_world::MemoryWorld;
 use durhai_world_sled::SledWorld;
 use tempfile::TempDir;
 
 /// Beside what is built, for `/tmp` may be no disk.
-const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
+pub const FOLDER: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// What was measured beside the floor, write by write, so that a disk whose speed changes changes both.
 #[derive(Default)]
@@ -23,6 +23,7 @@ pub struct Ratios(Vec<(usize, Vec<Duration>, Vec<Duration>)>);
 /// Elements are commits: each adds one chunk, with the result of a step and the start of the next, to its own run.
 pub fn bench(criterion: &mut Criterion) -> Ratios {
     let chunk = wire::encode(&logs::of(10)[3..5]);
+    let events = Events { count: 2, bytes: &chunk };
     let mut ratios = Ratios::default();
     for size in [1, 64, 256] {
         let mut group = criterion.benchmark_group(format!("write of {size}"));
@@ -30,14 +31,14 @@ pub fn bench(criterion: &mut Criterion) -> Ratios {
         // Made when first asked for, as a filter may leave them out, and kept: criterion calls what measures many times.
         let (mut memory, mut sled, mut beside, mut alone) = (None, None, None, None);
         group.bench_function("memory", |b| {
-            let open = |_: &Path| -> Box<dyn World> { Box::new(MemoryWorld::new()) };
-            let runs = memory.get_or_insert_with(|| Runs::new(open, size, &chunk, Path::new(FOLDER)));
+            let open = |_: &Path| MemoryWorld::new();
+            let runs = memory.get_or_insert_with(|| Runs::new(open, size, events, Path::new(FOLDER)));
             b.iter_custom(|times| (0..times).map(|_| runs.write()).sum());
         });
         let (mut ours, mut raw) = (Vec::new(), Vec::new());
         group.bench_function("sled", |b| {
-            let open = |dir: &Path| -> Box<dyn World> { Box::new(SledWorld::open(dir).expect("a store")) };
-            let runs = sled.get_or_insert_with(|| Runs::new(open, size, &chunk, Path::new(FOLDER)));
+            let open = |dir: &Path| SledWorld::open(dir).expect("a store");
+            let runs = sled.get_or_insert_with(|| Runs::new(open, size, events, Path::new(FOLDER)));
             let beside = beside.get_or_insert_with(|| floor(&chunk.repeat(size)));
             b.iter_custom(|times| {
                 let from = ours.len();

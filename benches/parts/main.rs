@@ -6,6 +6,7 @@ mod compat;
 mod host;
 mod replay;
 mod script;
+mod store;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ fn main() {
     replay::bench(&mut criterion);
     script::bench(&mut criterion);
     let ratios = commit::bench(&mut criterion);
+    store::bench(&mut criterion);
     host::bench(&mut criterion);
     compat::bench(&mut criterion);
     criterion.final_summary();
