@@ -1,116 +1,137 @@
-//! What a waiting run costs, in memory and on disk.
+//! What a run costs that waits or has ended, in memory and on disk: how both grow with the number of runs.
 
-use std::ops::Range;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use durhai::{Host, Query, SledWorld, Status};
+use serde_json::{Value, json};
 
-use crate::child::Child;
-use crate::figures::{Figures, figure};
+use crate::child::{self, Child};
+use crate::figures::{Figure, Figures, Unit, once, repeated};
+use crate::hosts;
+use crate::progress::{Progress, Say};
+use crate::store::{Stored, each};
+use crate::usage::{self, Disk};
 
-/// Counts in processes of their own, so that nothing else is counted. What a process takes for itself (threads, caches,
-/// what its allocator keeps) is there after the first quarter of the runs; the rest is what runs cost.
-pub fn measure(dir: &Path, runs: usize, child: Child<'_>) -> anyhow::Result<Figures> {
-    let live = report(child, "live", &dir.join("live"), runs)?;
-    let evicted = report(child, "evict", &dir.join("evicted"), runs)?;
-    let per_run = |memory: &Memory| memory.grown / (runs - runs / 4) as f64;
-    Ok(vec![
-        figure("resident_bytes_per_waiting_run", per_run(&live), "a run that waits with its fiber in memory"),
-        figure("resident_bytes_per_evicted_run", per_run(&evicted), "one whose fiber was dropped"),
-        figure("resident_bytes_of_the_host", live.resident - per_run(&live) * runs as f64, "all that is no run"),
-        figure("disk_bytes_per_waiting_run", live.disk / runs as f64, "in the store"),
-        figure("disk_bytes_per_evicted_run", evicted.disk / runs as f64, "in the store"),
-    ])
+/// What kind of runs there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// They wait with their fibers in memory.
+    Waiting,
+    /// They wait and their fibers were dropped.
+    Evicted,
+    /// They made five steps and have ended.
+    Finished,
 }
 
-struct Memory {
+impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::Waiting, Kind::Evicted, Kind::Finished];
+
+    /// Also what the child is told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Waiting => "waiting",
+            Kind::Evicted => "evicted",
+            Kind::Finished => "finished",
+        }
+    }
+
+    /// Numbers of runs at which it is measured. What a process and a store take for themselves (threads, caches, what an
+    /// allocator keeps, files made ahead) is there at the first; the rest is what runs cost.
+    fn marks(self, runs: usize) -> Vec<usize> {
+        match self {
+            Kind::Waiting => vec![runs / 4, runs],
+            // Of an eighth of few runs nothing could be seen.
+            _ if runs < 10_000 => vec![runs / 2, runs],
+            Kind::Evicted | Kind::Finished => (4..=8).map(|eighths| runs * eighths / 8).collect(),
+        }
+    }
+}
+
+/// What there is with so many runs.
+struct Mark {
+    runs: f64,
     resident: f64,
-    grown: f64,
-    disk: f64,
+    disk: Disk,
+    /// The blocks of the journal, which are in nothing else.
+    journal: f64,
 }
 
-fn report(child: Child<'_>, what: &str, dir: &Path, runs: usize) -> anyhow::Result<Memory> {
-    std::fs::create_dir_all(dir)?;
-    let output = child(what, dir, runs)?.stderr(Stdio::inherit()).output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    match numbers[..] {
-        [resident, grown, disk] => Ok(Memory { resident, grown, disk }),
-        _ => anyhow::bail!("the process that should count memory said {said:?}"),
+/// Counts in a process of its own, so that nothing else is counted.
+pub fn measure(kind: Kind, dir: &Path, runs: usize, child: Child<'_>) -> anyhow::Result<Figures> {
+    let lines = child::ask(child, kind.name(), dir, runs)?;
+    let marks: Vec<Mark> = lines.iter().map(Mark::of).collect::<Result<_, _>>()?;
+    let [first, .., last] = &marks[..] else { anyhow::bail!("found {lines:?}, expected two lines or more") };
+    let per_run = |what: &str, of: fn(&Mark) -> f64, meaning: &str| growth(what, kind, &marks, of, meaning);
+    let which = match kind {
+        Kind::Waiting => "a run that waits with its fiber in memory",
+        Kind::Evicted => "a run that waits and whose fiber was dropped",
+        Kind::Finished => "a run of five steps that has ended",
+    };
+    let resident = per_run("resident", |mark| mark.resident, which);
+    let mut figures = vec![
+        resident.clone(),
+        per_run("disk", |mark| mark.disk.blocks, "what it has in the store, as blocks of the file system"),
+        per_run("length", |mark| mark.disk.length, "the same, as lengths of files"),
+        once(
+            format!("{}_journal_bytes", kind.name()),
+            last.journal,
+            Unit::Bytes,
+            "blocks of the store's journal, which are used again and in none of these",
+        ),
+    ];
+    if kind == Kind::Waiting {
+        let host = first.resident - resident.value * first.runs;
+        figures.push(once("resident_bytes_of_the_host", host, Unit::Bytes, "all that is no run"));
+    }
+    Ok(figures)
+}
+
+/// From the first mark to the last; the spread is that of the growth from mark to mark.
+fn growth(what: &str, kind: Kind, marks: &[Mark], of: fn(&Mark) -> f64, meaning: &str) -> Figure {
+    let between = |from: &Mark, to: &Mark| (of(to) - of(from)) / (to.runs - from.runs);
+    let steps: Vec<f64> = marks.windows(2).map(|pair| between(&pair[0], &pair[1])).collect();
+    let (first, last) = (&marks[0], &marks[marks.len() - 1]);
+    let key = format!("{what}_bytes_per_{}_run", kind.name());
+    let meaning = format!("{meaning}: growth from {} to {} runs", first.runs, last.runs);
+    Figure { value: between(first, last), ..repeated(key, steps, Unit::Bytes, meaning) }
+}
+
+impl Mark {
+    fn of(line: &Value) -> anyhow::Result<Self> {
+        let number = |key| child::number(line, key);
+        let disk = Disk { blocks: number("blocks")?, length: number("length")? };
+        Ok(Mark { runs: number("runs")?, resident: number("resident")?, disk, journal: number("journal")? })
     }
 }
 
-/// Starts runs that wait for a signal, and drops their fibers if that is wanted; prints resident bytes, by how much they
-/// grew after the first quarter of the runs, and the bytes on disk.
-pub(crate) async fn run(evict: bool, dir: &Path, runs: usize) -> anyhow::Result<()> {
-    let host = Host::builder()
-        .world(SledWorld::open(dir)?)
+/// Makes the runs; at each mark it waits until nothing is on its way, and prints what there is.
+pub(crate) async fn run(kind: Kind, dir: &Path, runs: usize, say: Say<'_>) -> anyhow::Result<()> {
+    let builder = match kind {
         // Runs are spread over the workers by chance, so each needs some room to spare.
-        .max_live_runs(if evict { 1_000 } else { 2 * runs + 100 })
-        .evict_after(if evict { Duration::ZERO } else { Duration::from_secs(86_400) })
-        .workflow("wait", r#"let order = input; wait_for("go"); order"#)
-        .start()
-        .await?;
-    let quarter = runs / 4;
-    begin(&host, 0..quarter, evict).await?;
-    let before = resident()?;
-    begin(&host, quarter..runs, evict).await?;
-    let after = resident()?;
-    host.shutdown().await;
-    println!("{} {} {}", after, (after - before).max(0.0), disk(dir)?);
-    Ok(())
-}
-
-async fn begin(host: &Host, numbers: Range<usize>, evict: bool) -> anyhow::Result<()> {
-    let all = numbers.end;
-    let mut starts = tokio::task::JoinSet::new();
-    for i in numbers {
-        let host = host.clone();
-        starts.spawn(async move {
-            let input = serde_json::json!({ "order": i, "customer": "somebody" });
-            host.run("wait").id(format!("order-{i}")).input(&input).start().await.map(drop)
+        Kind::Waiting => hosts::workflows().max_live_runs(2 * runs + 100).evict_after(Duration::from_secs(86_400)),
+        Kind::Evicted | Kind::Finished => hosts::workflows().max_live_runs(1_000).evict_after(Duration::ZERO),
+    };
+    let stored = Stored::start(builder, dir).await?;
+    let mut progress = Progress::new(say, kind.name(), runs);
+    let mut there = 0;
+    for mark in kind.marks(runs) {
+        match kind {
+            Kind::Finished => each(there..mark, &mut progress, |_| hosts::short(&stored.host)).await?,
+            _ => each(there..mark, &mut progress, |number| hosts::waits(&stored.host, "wait", number)).await?,
+        }
+        there = mark;
+        stored.at_rest().await?;
+        stored.live(if kind == Kind::Waiting { mark } else { 0 }).await?;
+        stored.settled().await?;
+        let (kept, journal) = usage::store(dir)?;
+        let mark = json!({
+            "runs": mark,
+            "resident": usage::resident()?,
+            "blocks": kept.blocks,
+            "length": kept.length,
+            "journal": journal.blocks,
         });
-        if starts.len() >= 1_000 {
-            starts.join_next().await.expect("there is one")??;
-        }
+        println!("{mark}");
     }
-    while let Some(started) = starts.join_next().await {
-        started??;
-    }
-    settled(host, all, evict).await
-}
-
-/// Until all of them wait, and are evicted if they should be.
-async fn settled(host: &Host, runs: usize, evict: bool) -> anyhow::Result<()> {
-    loop {
-        let stats = host.stats();
-        let there = if evict { stats.live == 0 } else { stats.live == runs as u64 };
-        if there {
-            let pending = Query { status: vec![Status::Pending, Status::Running], limit: 1, ..Query::default() };
-            if host.list(pending).await?.runs.is_empty() {
-                return Ok(());
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn resident() -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|number| number.parse::<f64>().ok());
-    kilobytes.map(|kb| kb * 1024.0).ok_or_else(|| anyhow::anyhow!("/proc/self/status has no VmRSS"))
-}
-
-fn disk(dir: &Path) -> anyhow::Result<f64> {
-    use std::os::unix::fs::MetadataExt;
-    let mut bytes = 0.0;
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        let data = entry.metadata()?;
-        bytes += if data.is_dir() { disk(&entry.path())? } else { data.blocks() as f64 * 512.0 };
-    }
-    Ok(bytes)
+    stored.close().await.map(drop)
 }

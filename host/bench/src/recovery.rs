@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use durhai::{Host, SledWorld, StepContext, StepError};
 
 use crate::child::Child;
-use crate::figures::{Figures, figure, median, millis};
+use crate::figures::{Figures, Unit, millis, repeated};
 
 const RUN: &str = "recovered";
 
-/// Prepares and recovers runs of 1000 and of 10 000 steps in processes of their own.
-pub fn measure(dir: &Path, child: Child<'_>) -> anyhow::Result<Figures> {
+const ROUNDS: usize = 5;
+
+/// Prepares and recovers runs of so many steps in processes of their own.
+pub fn measure(dir: &Path, sizes: [usize; 2], child: Child<'_>) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
-    for (steps, key, meaning) in [
-        (1_000, "recovery_1000_steps_ms", "from process start to done, after kill -9 with 1000 steps done"),
-        (10_000, "recovery_10000_steps_ms", "the same with 10 000 steps done"),
-    ] {
-        let times: Vec<_> = (0..3)
-            .map(|i| once(&dir.with_extension(format!("{steps}-{i}")), steps, child))
+    for steps in sizes {
+        let times: Vec<_> = (0..ROUNDS)
+            .map(|i| once(&dir.join(format!("{steps}-{i}")), steps, child).map(millis))
             .collect::<Result<_, _>>()?;
-        figures.push(figure(key, millis(median(times)), meaning));
+        let meaning = format!("from process start to done, after kill -9 with {steps} steps done");
+        figures.push(repeated(format!("recovery_{steps}_steps_ms"), times, Unit::Milliseconds, meaning));
     }
     Ok(figures)
 }

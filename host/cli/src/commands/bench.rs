@@ -1,79 +1,108 @@
-//! `durhai bench`: what this machine's disk gives, and how much of it durhai uses. Every figure is measured in one run
-//! of the command, so that ratios compare like with like.
+//! `durhai bench`: what this machine's disk gives, and how much of it durhai uses. `host/docs/bench.md` says what the figures
+//! mean.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use durhai_bench::figures::{Figures, figure, micros};
-use durhai_bench::{floor, live, memory, recovery, replay, run_child};
+use durhai_bench::figures::{Figure, Figures};
+use durhai_bench::run_child;
+use durhai_bench::section::{Section, Setting};
+use durhai_bench::sizes::Sizes;
 use serde_json::{Map, Value, json};
 
 use crate::args::Bench;
 use crate::exit::{Exit, Fail};
+use crate::interrupt::Interrupt;
 use crate::note::note;
 use crate::output::Out;
 
 /// Runs the bench in a folder of its own below the data folder, which is removed afterwards.
 pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
+    let mut interrupt = Interrupt::listen();
     if let Some(words) = &args.child {
+        // One that was asked to stop is stopped by the end of its parent, which removes the folder.
         let [what, dir, count] = &words[..] else { return Err(Fail::new(Exit::Usage, "--child takes three values")) };
         let count = count.parse().map_err(|_| Fail::new(Exit::Usage, format!("{count:?} is no number")))?;
-        return run_child(what, Path::new(dir), count).await.map(|()| Exit::Done).map_err(failed);
+        let done = run_child(what, Path::new(dir), count, &|line| note(line)).await;
+        return done.map(|()| Exit::Done).map_err(failed);
+    }
+    let (sections, sizes) = (args.sections(), args.sizes());
+    let machine = machine();
+    if args.takes_long() {
+        note("this takes some minutes; `--only NAME` measures one part, `--quick` says in seconds whether it works");
     }
     let dir = Scratch::new(data).map_err(failed)?;
-    let wanted = |part: &str| args.only.is_empty() || args.only.iter().any(|only| only == part);
-    let mut figures = Figures::new();
-    let before = append(&dir)?;
-    let mut step = None;
-    if wanted("step") {
-        note("one run of sequential steps …");
-        step = Some(live::step(&dir.path("step")).await.map_err(failed)?);
-    }
-    // Disks have moods: the better of two moments is the floor.
-    let floor = before.min(append(&dir)?);
-    figures.push(figure("floor_append_p50_us", micros(floor), "append 256 bytes to a file, fdatasync"));
-    if let Some(step) = step {
-        figures.extend(step.figures(floor));
-    }
-    if wanted("throughput") {
-        note("1000 runs of 5 steps …");
-        figures.extend(live::throughput(&dir.path("throughput")).await.map_err(failed)?);
-    }
-    if wanted("growth") {
-        note("a run of 100 and one of 10 000 steps …");
-        figures.extend(live::growth(&dir.path("growth")).await.map_err(failed)?);
-    }
-    if wanted("parallel") {
-        note("1000 parallel steps …");
-        figures.extend(live::parallel(&dir.path("parallel")).await.map_err(failed)?);
-    }
-    if wanted("replay") {
-        note("replay …");
-        figures.extend(replay::measure(&dir.path("replay")).await.map_err(failed)?);
-    }
-    if wanted("recovery") {
-        note("kill -9 and recovery …");
-        figures.extend(recovery::measure(&dir.path("recovery"), &start).map_err(failed)?);
-    }
-    if wanted("memory") {
-        note("waiting runs …");
-        figures.extend(memory::measure(&dir.path("memory"), args.waiting, &start).map_err(failed)?);
+    let folder = dir.0.clone();
+    tokio::spawn(async move {
+        interrupt.wait().await;
+        // A child may put something into it meanwhile, but not into what is gone.
+        let _ = (0..100).any(|_| std::fs::remove_dir_all(&folder).is_ok());
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    let setting = Setting { dir: &dir.0, sizes: &sizes, child: &start };
+    let mut measured = Vec::new();
+    for (index, section) in sections.iter().enumerate() {
+        note(format!("{} of {}: {}: {} …", index + 1, sections.len(), section.name(), section.about(&sizes)));
+        measured.push((*section, section.measure(&setting).await.map_err(failed)?));
     }
     if out.json {
-        let map: Map<String, Value> =
-            figures.iter().map(|figure| (figure.key.to_owned(), json!(round(figure.value)))).collect();
-        out.document(&map);
+        out.document(&document(machine, &sizes, &measured));
     } else {
-        for figure in &figures {
-            out.line(format!("{:<34} {:>12}  {}", figure.key, round(figure.value), figure.meaning));
+        for (section, figures) in &measured {
+            out.line(format!("{}: {}", section.name(), section.about(&sizes)));
+            figures.iter().for_each(|figure| out.line(line(figure)));
         }
     }
     Ok(Exit::Done)
 }
 
-fn append(dir: &Scratch) -> Result<std::time::Duration, Fail> {
-    floor::append(&dir.path("floor")).map_err(|error| failed(error.into()))
+/// What `--json` prints.
+fn document(machine: Value, sizes: &Sizes, measured: &[(Section, Figures)]) -> Value {
+    let sections = measured.iter().map(|(section, figures)| {
+        let figures = figures.iter().map(|figure| (figure.key.clone(), value(figure)));
+        let about = section.about(sizes);
+        (section.name().to_owned(), json!({ "about": about, "figures": figures.collect::<Map<_, _>>() }))
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "machine": machine,
+        "sections": sections.collect::<Map<_, _>>(),
+    })
+}
+
+fn value(figure: &Figure) -> Value {
+    let mut value = json!({ "value": round(figure.value), "unit": figure.unit.name(), "meaning": figure.meaning });
+    if let Some(spread) = figure.spread {
+        value["low"] = json!(round(spread.low));
+        value["high"] = json!(round(spread.high));
+        value["samples"] = json!(spread.samples);
+    }
+    value
+}
+
+/// A figure for people: key, value, unit, spread, meaning.
+fn line(figure: &Figure) -> String {
+    let spread = figure.spread.map_or(String::new(), |spread| {
+        format!("[{} .. {}, n={}] ", round(spread.low), round(spread.high), spread.samples)
+    });
+    let Figure { key, value, unit, meaning, .. } = figure;
+    format!("  {key:<34} {:>12} {:<5}  {spread}{meaning}", round(*value), unit.name())
+}
+
+/// What the figures are of, and how busy it was before.
+fn machine() -> Value {
+    let first = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace().next().unwrap_or_default().to_owned()
+    };
+    json!({
+        "os": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+        "kernel": first("/proc/sys/kernel/osrelease"),
+        "cpus": std::thread::available_parallelism().map_or(1, |count| count.get()),
+        "load": first("/proc/loadavg").parse::<f64>().ok(),
+    })
 }
 
 /// This program again, as a child of the bench.
@@ -104,10 +133,6 @@ impl Scratch {
         let dir = data.join(format!("bench-{}", std::process::id()));
         std::fs::create_dir_all(&dir)?;
         Ok(Scratch(std::path::absolute(dir)?))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
     }
 }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod keeping;
 mod killed;
 mod logging;
+mod measuring;
 mod misconfigured;
 mod numbers;
 mod outside;

@@ -1,0 +1,137 @@
+//! What can be measured, each on its own.
+
+use std::path::Path;
+
+use crate::child::Child;
+use crate::figures::{Figures, Unit, micros, repeated};
+use crate::floor::{APPENDED, Floor};
+use crate::memory::{self, Kind};
+use crate::sizes::Sizes;
+use crate::{live, lone, recovery, replay, sleepers, sustained};
+
+/// A part of the bench, in the order in which they are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    Floor,
+    Step,
+    Pair,
+    Long,
+    Throughput,
+    Sustained,
+    Growth,
+    Parallel,
+    Replay,
+    Recovery,
+    Memory,
+    Evicted,
+    Finished,
+    Sleepers,
+}
+
+/// What all sections are measured with.
+pub struct Setting<'a> {
+    /// A folder that is there; each section has one in it, as long as it is measured.
+    pub dir: &'a Path,
+    pub sizes: &'a Sizes,
+    pub child: Child<'a>,
+}
+
+impl Section {
+    pub const ALL: [Section; 14] = [
+        Section::Floor,
+        Section::Step,
+        Section::Pair,
+        Section::Long,
+        Section::Throughput,
+        Section::Sustained,
+        Section::Growth,
+        Section::Parallel,
+        Section::Replay,
+        Section::Recovery,
+        Section::Memory,
+        Section::Evicted,
+        Section::Finished,
+        Section::Sleepers,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Section::Floor => "floor",
+            Section::Step => "step",
+            Section::Pair => "pair",
+            Section::Long => "long",
+            Section::Throughput => "throughput",
+            Section::Sustained => "sustained",
+            Section::Growth => "growth",
+            Section::Parallel => "parallel",
+            Section::Replay => "replay",
+            Section::Recovery => "recovery",
+            Section::Memory => "memory",
+            Section::Evicted => "evicted",
+            Section::Finished => "finished",
+            Section::Sleepers => "sleepers",
+        }
+    }
+
+    /// Whether it must be asked for: it takes minutes, and gigabytes of disk.
+    pub fn is_large(self) -> bool {
+        self == Section::Sleepers
+    }
+
+    /// What is measured, with its sizes.
+    pub fn about(self, sizes: &Sizes) -> String {
+        let Sizes { lone, pairs, long, longs, throughput, sustained, growth, .. } = sizes;
+        let Sizes { parallel, replayed, recovered, waiting, stored, sleepers, .. } = sizes;
+        match self {
+            Section::Floor => "a file that is appended to and synced".into(),
+            Section::Step => format!("one run of {lone} steps, one after the other"),
+            Section::Pair => format!("two such runs side by side, {pairs} times"),
+            Section::Long => format!("a run of {} steps, {longs} times", long[2]),
+            Section::Throughput => format!("{throughput} runs of 5 steps at once"),
+            Section::Sustained => format!("{sustained} runs of 5 steps"),
+            Section::Growth => format!("a run of {} and one of {} steps", growth[0], growth[1]),
+            Section::Parallel => format!("{parallel} parallel steps"),
+            Section::Replay => format!("the log of {replayed} steps"),
+            Section::Recovery => format!("kill -9 after {} and {} steps", recovered[0], recovered[1]),
+            Section::Memory => format!("{waiting} runs that wait in memory"),
+            Section::Evicted => format!("{stored} runs that wait and are not in memory"),
+            Section::Finished => format!("{stored} runs of 5 steps that have ended"),
+            Section::Sleepers => format!("{sleepers} runs that sleep through a restart"),
+        }
+    }
+
+    pub async fn measure(self, setting: &Setting<'_>) -> anyhow::Result<Figures> {
+        let Setting { dir, sizes, child } = *setting;
+        let dir = &dir.join(self.name());
+        std::fs::create_dir_all(dir)?;
+        let measured = self.measure_in(dir, sizes, child).await;
+        std::fs::remove_dir_all(dir)?;
+        measured
+    }
+
+    async fn measure_in(self, dir: &Path, sizes: &Sizes, child: Child<'_>) -> anyhow::Result<Figures> {
+        match self {
+            Section::Floor => floor(dir),
+            Section::Step => lone::step(dir, sizes.lone).await,
+            Section::Pair => lone::pair(dir, sizes.pairs, sizes.lone).await,
+            Section::Long => lone::long(dir, sizes.longs, sizes.long).await,
+            Section::Throughput => live::throughput(dir, sizes.throughput).await,
+            Section::Sustained => sustained::measure(dir, sizes.sustained, child),
+            Section::Growth => live::growth(dir, sizes.growth).await,
+            Section::Parallel => live::parallel(dir, sizes.parallel).await,
+            Section::Replay => replay::measure(dir, sizes.replayed).await,
+            Section::Recovery => recovery::measure(dir, sizes.recovered, child),
+            Section::Memory => memory::measure(Kind::Waiting, dir, sizes.waiting, child),
+            Section::Evicted => memory::measure(Kind::Evicted, dir, sizes.stored, child),
+            Section::Finished => memory::measure(Kind::Finished, dir, sizes.stored, child),
+            Section::Sleepers => sleepers::measure(dir, sizes.sleepers, child),
+        }
+    }
+}
+
+/// The disk on its own.
+fn floor(dir: &Path) -> anyhow::Result<Figures> {
+    let times = Floor::of_a_step(&dir.join("file"))?.writes(400)?.into_iter().map(micros).collect();
+    let meaning = format!("append {APPENDED} bytes to a file, fdatasync");
+    Ok(vec![repeated("floor_append_p50_us", times, Unit::Microseconds, meaning)])
+}
