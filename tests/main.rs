@@ -15,6 +15,7 @@ mod house;
 mod inbox;
 mod kill;
 mod layers;
+mod leading;
 mod limits;
 mod logs;
 mod metrics;

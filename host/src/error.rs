@@ -1,5 +1,6 @@
 //! Errors, by who must act.
 
+use std::any::Any;
 use std::fmt;
 
 use durhai_core::{Failure, RunId, Status};
@@ -96,6 +97,11 @@ pub(crate) fn refusal(refused: Refused) -> HostError {
         Refused::Unknown(_) => HostError::NotFound(refused.to_string()),
         refused => HostError::Conflict(refused.to_string()),
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
 /// Why a run gave no output.

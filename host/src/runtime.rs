@@ -3,6 +3,7 @@
 pub(crate) mod claimer;
 pub(crate) mod claims;
 pub(crate) mod command;
+pub(crate) mod commit_queue;
 pub(crate) mod committer;
 pub(crate) mod deadlock;
 pub(crate) mod delayed_claims;

@@ -13,7 +13,7 @@ use crate::steps::mask::{self, Mask};
 
 /// Told of what has ended, to make traces of it; see [`HostBuilder::observe`](crate::HostBuilder::observe).
 ///
-/// Called on the thread where it happens, among them the one thread that commits: an implementation must not block, and
+/// Called on the thread where it happens, among them those that commit and drive runs: an implementation must not block, and
 /// hands what takes time to a thread of its own. A panic of it may end the host.
 pub trait Observer: Send + Sync + 'static {
     /// Whether spans of this trace are recorded. Asked whenever a context is handed out, so that the flag in it tells

@@ -1,87 +1,111 @@
-//! The one thread that writes: it gathers what all workers and callers want written, and writes it with one flush.
+//! The committer: makes what workers and callers want written durable, all that waits with one flush, and does what follows.
+//!
+//! It has a thread of its own. Where one write is all there is, the worker that wants it does the same on its thread; whose
+//! turn it is says [`CommitQueue`](crate::runtime::commit_queue::CommitQueue).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use durhai_core::replay::{Command, version_at};
 use durhai_core::{Event, EventBody, FailureKind, Status, wire};
 use durhai_world::{Creation, Refused, Row, WorldError, Write, Written};
 
+use crate::error::panic_text;
 use crate::messages::ending;
 use crate::runtime::command::{MoveReply, WorkerCommand};
+use crate::runtime::commit_queue::Batch;
 use crate::runtime::job::{Queued, Then, TurnDone};
 use crate::runtime::{claims, deadlock};
 use crate::shared::Shared;
 use crate::steps::attempt::{self, PendingAttempt};
 use crate::view::Committed;
 
-/// Writes of one batch, at least and at most. A small batch is on the disk while workers prepare the next; a slow disk
-/// wants large ones, so that few flushes serve all.
-const BATCH: std::ops::RangeInclusive<usize> = 64..=1024;
+/// The body of the committer's thread: until the host has stopped.
+pub(crate) fn run(host: &Arc<Shared>) {
+    while let Some(batch) = host.store.queue.next_batch() {
+        write(host, batch);
+    }
+}
 
-/// A batch that takes longer may be followed by one of twice its size.
-const SLOW: Duration = Duration::from_millis(12);
+/// For a worker that has nothing else to do: makes the write that waits, if nobody else writes, else leaves it to the thread.
+pub(crate) fn lead(host: &Arc<Shared>) {
+    if let Some(batch) = host.store.queue.lead() {
+        write(host, batch);
+    }
+}
 
-/// Runs until every sender is gone.
-pub(crate) fn run(host: &Arc<Shared>, jobs: &mpsc::Receiver<Queued>) {
-    let mut most = *BATCH.start();
-    while let Ok(first) = jobs.recv() {
-        let mut writes = Vec::new();
-        let mut thens = Vec::new();
-        let mut handed = Vec::new();
-        for Queued { job, since } in std::iter::once(first).chain(jobs.try_iter().take(most - 1)) {
-            if let Write::Commit(commit) = &job.write
-                && let Some(chunk) = &commit.events
-            {
-                host.observe.counters.event_bytes.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
-                host.observe.meters.events.add(u64::from(chunk.count));
-            }
-            let aside = match job.then {
-                Then::Reply(_) => DetachedWrite::of(&job.write, host.observe.commits.receiver_count() > 0),
-                _ => None,
-            };
-            writes.push(job.write);
-            thens.push((job.then, aside));
-            handed.push(since);
+/// Makes the writes of a batch, and does what follows from them.
+fn write(host: &Arc<Shared>, mut batch: Batch<'_>) {
+    let mut writes = Vec::new();
+    let mut thens = Vec::new();
+    let mut handed = Vec::new();
+    for Queued { job, since } in std::mem::take(&mut batch.jobs) {
+        if let Write::Commit(commit) = &job.write
+            && let Some(chunk) = &commit.events
+        {
+            host.observe.counters.event_bytes.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+            host.observe.meters.events.add(u64::from(chunk.count));
         }
-        host.observe.meters.queue.add(-(handed.len() as i64));
-        host.observe.meters.batch.record(handed.len() as u64);
-        host.observe.counters.flushes.fetch_add(1, Ordering::Relaxed);
-        host.observe.counters.writes.fetch_add(writes.len() as u64, Ordering::Relaxed);
-        if let Some(error) = host.life.failure() {
-            fail(thens, &error);
-            continue;
-        }
-        let began = Instant::now();
-        let written = host.store.world.write(writes);
-        let ended = Instant::now();
-        most = match ended - began > SLOW {
-            true => (most * 2).min(*BATCH.end()),
-            false => (most / 2).max(*BATCH.start()),
+        let aside = match job.then {
+            Then::Reply(_) => DetachedWrite::of(&job.write, host.observe.commits.receiver_count() > 0),
+            _ => None,
         };
-        match written {
-            Ok(results) => {
-                host.observe.meters.flush.time(ended - began);
-                handed.into_iter().for_each(|since| host.observe.meters.commit.time(ended - since));
-                let mut attempts = Vec::new();
-                for ((then, aside), result) in thens.into_iter().zip(results) {
-                    match (&result, aside) {
-                        (Ok(_), Some(aside)) => aside.report(host),
-                        (Ok(_), None) => {}
-                        (Err(_), _) => host.observe.meters.refused.inc(),
-                    }
-                    follow(host, then, result, &mut attempts);
-                }
-                attempt::begin_all(host, attempts);
+        writes.push(job.write);
+        thens.push((job.then, aside));
+        handed.push(since);
+    }
+    host.observe.meters.queue.add(-(handed.len() as i64));
+    host.observe.meters.batch.record(handed.len() as u64);
+    host.observe.counters.flushes.fetch_add(1, Ordering::Relaxed);
+    host.observe.counters.writes.fetch_add(writes.len() as u64, Ordering::Relaxed);
+    if let Some(error) = host.life.failure() {
+        return fail(thens, &error);
+    }
+    let began = Instant::now();
+    let written = guarded("the world", || host.store.world.write(writes)).and_then(|written| written);
+    let took = began.elapsed();
+    batch.took = Some(took);
+    match written {
+        Ok(results) => {
+            let ended = began + took;
+            host.observe.meters.flush.time(took);
+            handed.into_iter().for_each(|since| host.observe.meters.commit.time(ended - since));
+            if let Err(error) = Ok::<(), WorldError>(follow_all(host, thens, results)) {
+                host.fail(Arc::new(error));
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                host.fail(error.clone());
-                fail(thens, &error);
-            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            host.fail(error.clone());
+            fail(thens, &error);
         }
     }
+}
+
+/// A panic, of the world or of an observer, is a failure of the world: nothing is known of the batch any more. It must not
+/// end a worker that happens to write, with all runs it has.
+fn guarded<T>(what: &str, call: impl FnOnce() -> T) -> Result<T, WorldError> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let text = panic_text(&*panic).unwrap_or("no message");
+        WorldError::Unavailable(format!(
+            "{what} panicked: {text}; what was acknowledged is safe: mend it, then start again"
+        ))
+    })
+}
+
+fn follow_all(host: &Arc<Shared>, thens: Vec<(Then, Option<DetachedWrite>)>, results: Vec<Result<Written, Refused>>) {
+    let mut attempts = Vec::new();
+    for ((then, aside), result) in thens.into_iter().zip(results) {
+        match (&result, aside) {
+            (Ok(_), Some(aside)) => aside.report(host),
+            (Ok(_), None) => {}
+            (Err(_), _) => host.observe.meters.refused.inc(),
+        }
+        follow(host, then, result, &mut attempts);
+    }
+    attempt::begin_all(host, attempts);
 }
 
 fn follow(host: &Arc<Shared>, then: Then, result: Result<Written, Refused>, attempts: &mut Vec<PendingAttempt>) {

@@ -52,8 +52,8 @@ fn join(threads: Vec<JoinHandle<()>>, timeout: Duration) {
         } else {
             let name = thread.thread().name().unwrap_or("durhai").to_owned();
             tracing::error!(
-                "the thread {name} does not come back: a native function takes longer than {} s. It is left behind; what it \
-                 holds can be taken up again",
+                "the thread {name} does not come back: a native function, or a write of the world, takes longer than {} s. It \
+                 is left behind; what it holds can be taken up again",
                 timeout.as_secs()
             );
         }

@@ -13,7 +13,6 @@ use crate::observe::counters::Counters;
 use crate::observe::metrics::Meters;
 use crate::observe::observer::Observers;
 use crate::runtime::command::WorkerCommand;
-use crate::runtime::job::Queued;
 use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::setup::HostSetup;
 use crate::runtime::workers::Workers;
@@ -31,7 +30,6 @@ use crate::versions::watcher::{Look, Watcher};
 
 /// Where the threads hear of work.
 struct Queues {
-    jobs: mpsc::Receiver<Queued>,
     commands: Vec<mpsc::Receiver<WorkerCommand>>,
     looks: mpsc::Receiver<Look>,
 }
@@ -65,7 +63,7 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
     let meters = Meters::new(setup.clock.now());
     let stopping = CancellationToken::new();
     let world = Arc::new(Retrying::new(setup.world, stopping.clone()));
-    let (store, jobs) = Store::new(world, holder, setup.clock, tokio.clone(), meters.queue.clone());
+    let store = Store::new(world, holder, setup.clock, tokio.clone(), meters.queue.clone());
     let host = Shared {
         config: HostConfig {
             limits: Limits { grace: setup.grace.as_millis() as u64, ..setup.limits },
@@ -96,7 +94,7 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
         life: Lifecycle::new(stopping),
         tokio,
     };
-    Ok((Arc::new(host), Queues { jobs, commands, looks }))
+    Ok((Arc::new(host), Queues { commands, looks }))
 }
 
 /// The world tells of messages and of runs that are due, the clock of its jumps.
@@ -132,8 +130,8 @@ fn start_threads(host: &Arc<Shared>, queues: Queues, watch: bool) -> Result<(), 
             .spawn(move || body(&shared))
             .map_err(|error| WorldError::Unavailable(format!("cannot start the thread {name}: {error}")))
     };
-    let Queues { jobs, commands, looks } = queues;
-    *host.life.committer.lock() = Some(thread("durhai-commit", Box::new(move |host| committer::run(host, &jobs)))?);
+    let Queues { commands, looks } = queues;
+    *host.life.committer.lock() = Some(thread("durhai-commit", Box::new(committer::run))?);
     let mut threads = Vec::new();
     for (index, commands) in commands.into_iter().enumerate() {
         let body = move |host: &Arc<Shared>| worker::run(host.clone(), index, &commands);

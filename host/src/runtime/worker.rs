@@ -4,6 +4,7 @@
 //! lives on one worker, so nothing in here is shared but what is said in [`RunShared`].
 
 mod inbox;
+mod last_write;
 mod switch_version;
 mod turns;
 
@@ -54,6 +55,8 @@ pub(crate) struct Worker {
     idle: VecDeque<(Millis, u64, RunId)>,
     idle_count: u64,
     draining: bool,
+    /// The committer's thread was not told of the last write.
+    untold: bool,
 }
 
 /// The thread's body.
@@ -74,6 +77,7 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
         idle: VecDeque::new(),
         idle_count: 0,
         draining: false,
+        untold: false,
     };
     loop {
         let timeout = worker.timeout();
@@ -103,6 +107,7 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
         worker.turns();
         worker.evict();
         worker.admit();
+        worker.see_to_last_write();
         if worker.draining && worker.live_runs.is_empty() {
             break;
         }

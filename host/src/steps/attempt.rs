@@ -12,6 +12,7 @@ use durhai_core::replay::{AttemptError, RunStep};
 use durhai_core::{FailureKind, RetryPolicy, StepId, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::error::panic_text;
 use crate::observe::metrics::{Outcome, Raised, StepMeters};
 use crate::observe::observer::AttemptOutcome;
 use crate::runtime::command::WorkerCommand;
@@ -339,9 +340,7 @@ pub(crate) fn cancel(run: &RunShared, step_id: &StepId) {
 /// A panic of the step is a failed attempt.
 pub(crate) fn guarded(handler: &Arc<dyn StepHandler>, context: StepContext, input: Value) -> Attempt {
     let panicked = |panic: Box<dyn std::any::Any + Send>| {
-        let text =
-            panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-        StepError::retry(format!("the step panicked: {}", text.as_deref().unwrap_or("no message")))
+        StepError::retry(format!("the step panicked: {}", panic_text(&*panic).unwrap_or("no message")))
     };
     let handler = handler.clone();
     let mut work: Option<Attempt> = None;

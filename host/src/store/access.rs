@@ -1,16 +1,16 @@
 //! The world as the rest of the host uses it: reads on threads that may wait, writes through the committer.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use durhai_core::{Event, RunId};
 use durhai_world::{Holder, Refused, Row, World, WorldError, Write, Written};
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::error::HostError;
 use crate::observe::metrics::Gauge;
-use crate::runtime::job::{Job, Queued, Then};
+use crate::runtime::commit_queue::CommitQueue;
+use crate::runtime::job::{Job, Then};
 use crate::store::rows;
 
 pub(crate) struct Store {
@@ -19,31 +19,38 @@ pub(crate) struct Store {
     pub holder: Holder,
     pub clock: Arc<dyn Clock>,
     tokio: tokio::runtime::Handle,
-    jobs: Mutex<Option<mpsc::Sender<Queued>>>,
-    /// Writes that wait for the committer.
+    /// Writes that wait for the committer, and how many.
+    pub queue: CommitQueue,
     waiting: Gauge,
 }
 
 impl Store {
-    /// With where the committer hears of jobs.
     pub fn new(
         world: Arc<dyn World>,
         holder: Holder,
         clock: Arc<dyn Clock>,
         tokio: tokio::runtime::Handle,
         waiting: Gauge,
-    ) -> (Self, mpsc::Receiver<Queued>) {
-        let (jobs, receiver) = mpsc::channel();
-        (Store { world, holder, clock, tokio, jobs: Mutex::new(Some(jobs)), waiting }, receiver)
+    ) -> Self {
+        let queue = CommitQueue::new(world.is_local());
+        Store { world, holder, clock, tokio, queue, waiting }
     }
 
     /// Hands a job to the committer. Dropped if the host has stopped.
     pub fn submit(&self, job: Job) {
-        if let Some(jobs) = self.jobs.lock().as_ref() {
-            self.waiting.add(1);
-            if jobs.send(Queued::new(job)).is_err() {
-                self.waiting.add(-1);
-            }
+        self.count(|| self.queue.push(job));
+    }
+
+    /// The same, for a worker that sees to the queue next: see [`CommitQueue::push_untold`].
+    pub fn submit_untold(&self, job: Job) {
+        self.count(|| self.queue.push_untold(job));
+    }
+
+    /// Before it is in the queue: from then on the committer counts it off.
+    fn count(&self, push: impl FnOnce() -> bool) {
+        self.waiting.add(1);
+        if !push() {
+            self.waiting.add(-1);
         }
     }
 
@@ -53,7 +60,7 @@ impl Store {
 
     /// The committer ends when it has written what it was given so far.
     pub fn close(&self) {
-        self.jobs.lock().take();
+        self.queue.close();
     }
 
     /// Has something written, together with what others write, and waits until it is durable.

@@ -387,7 +387,7 @@ pub enum Notice {
     Due,
 }
 
-/// Who wants to hear of it. Must return quickly.
+/// Who wants to hear of it. Must return quickly, and wait for no run: the thread that writes may be the one that drives it.
 pub type Watcher = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// Bytes a world occupies; nothing where it cannot tell.

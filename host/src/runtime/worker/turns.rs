@@ -75,7 +75,7 @@ impl Worker {
             }
             if yielded == Yield::Full {
                 match live.commit_part(&self.host, self.host.store.clock.now()) {
-                    Ok(job) => job.into_iter().for_each(|job| self.host.store.submit(job)),
+                    Ok(job) => job.into_iter().for_each(|job| self.hand_over(job)),
                     Err(error) => return self.host.fail(Arc::new(error)),
                 }
                 live.place = Place::Storing;
@@ -93,7 +93,7 @@ impl Worker {
             return self.park(live, &reason);
         }
         match live.commit(&self.host, now) {
-            Ok(job) => job.into_iter().for_each(|job| self.host.store.submit(job)),
+            Ok(job) => job.into_iter().for_each(|job| self.hand_over(job)),
             Err(error) => return self.host.fail(Arc::new(error)),
         }
         if live.exec.replay().is_over() {
