@@ -72,7 +72,7 @@ fn write(host: &Arc<Shared>, mut batch: Batch<'_>) {
             let ended = began + took;
             host.observe.meters.flush.time(took);
             handed.into_iter().for_each(|since| host.observe.meters.commit.time(ended - since));
-            if let Err(error) = Ok::<(), WorldError>(follow_all(host, thens, results)) {
+            if let Err(error) = guarded("what follows from a write", || follow_all(host, thens, results)) {
                 host.fail(Arc::new(error));
             }
         }
