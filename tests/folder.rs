@@ -233,8 +233,10 @@ async fn workflows_below_a_folder_that_cannot_be_listed_are_not_removed() {
     let named = |name: &'static str| move |report: &Report| matches!(report, Report::Broken { workflow, .. } if workflow == name);
     told(&mut reports, named("in/a")).await;
     assert_eq!(output(&host, "in/a").await, 1);
-    let views = host.workflows();
-    assert!(views.iter().any(|view| view.name == "in" && view.error.is_some()), "{views:?}");
+    // The file may have been looked at by the name it had when the folder was listed before.
+    while !host.workflows().iter().any(|view| view.name == "in" && view.error.is_some()) {
+        told(&mut reports, |_| true).await;
+    }
     host.shutdown().await;
 }
 

@@ -215,6 +215,7 @@ pub fn end_at_tear(path: &Path, behind: &[u64]) -> std::io::Result<()> {
 }
 
 /// A place for a segment in the file.
+#[derive(Clone, Copy)]
 struct Slot {
     base: u64,
     /// Where the segment begins in the log, by its header.
@@ -226,7 +227,7 @@ struct Slot {
 }
 
 fn segment(bytes: &[u8], slot: Slot, log: &mut Log) {
-    let Slot { base, begins, from, highest } = slot;
+    let Slot { base, begins, highest, .. } = slot;
     let size = SEGMENT as u64;
     if begins.is_none() && bytes.iter().all(|byte| *byte == 0) {
         // Never used, or cleared.
@@ -283,6 +284,21 @@ fn segment(bytes: &[u8], slot: Slot, log: &mut Log) {
             None => break,
         }
     }
+    close(bytes, slot, Walked { own, gaps, at }, log);
+}
+
+/// How far the messages of a segment went.
+struct Walked {
+    /// Which one it is, if that is known.
+    own: Option<u64>,
+    gaps: Vec<(usize, usize)>,
+    at: usize,
+}
+
+/// What a segment has that is no message.
+fn close(bytes: &[u8], slot: Slot, Walked { own, mut gaps, at }: Walked, log: &mut Log) {
+    let Slot { base, begins, from, highest } = slot;
+    let size = SEGMENT as u64;
     // Cleared when it was free, in part: with its header it would not have been looked at.
     if begins.is_none() && own.is_some_and(|own| own.saturating_mul(size) < from) {
         return;
