@@ -131,6 +131,7 @@ fn play(root: &Root) {
     let events = root.shell("cargo run --release -- events A-1001 --json").output().expect("it starts");
     let events = String::from_utf8_lossy(&events.stdout).into_owned();
     assert!(events.contains("hook_received") && events.contains("Bearer [secret shop]"), "{events}");
+    assert!(!events.contains(services::TOKEN), "{events}");
     root.every_file(".durhai", &mut |path| {
         let bytes = fs::read(path).expect("bytes");
         let found = bytes.windows(services::TOKEN.len()).any(|window| window == services::TOKEN.as_bytes());

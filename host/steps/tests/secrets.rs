@@ -12,6 +12,7 @@ use durhai::{SledWorld, Value};
 use durhai_steps::{
     Declared, PathGrant, Permissions, ProgramStep, SecretSource, ServiceStep, StepEnvConfig, StepEnvHandle,
 };
+use durhai_testkit::contents;
 use serde_json::json;
 
 const STRIPE: &str = "sk_live_4f9a7c/\"x\"+e81b";
@@ -165,6 +166,7 @@ async fn nothing_of_them_is_in_the_store() {
 
     let mut kept = Vec::new();
     bytes(&place.path("data"), &mut kept);
+    kept.extend(contents(&SledWorld::open(place.path("data")).unwrap()));
     // The search finds what is there.
     assert!(holds(&kept, "[secret stripe]") && holds(&kept, "leak.give") && holds(&kept, "failed with"));
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();

@@ -5,6 +5,7 @@
 //! durable: see [`quiet`].
 
 mod clock;
+mod contents;
 mod doubles;
 mod fault;
 mod generate;
@@ -13,6 +14,7 @@ mod quiet;
 mod test_host;
 
 pub use clock::{START, SimClock};
+pub use contents::contents;
 pub use doubles::{Ending, StepDoubles, StepNames, WaitingAttempt};
 pub use fault::{Fault, FaultWorld, Notices, ReadFault};
 pub use generate::{Rng, Script, generate};

@@ -140,6 +140,10 @@ fn a_secret_is_nowhere_to_be_seen() {
     ];
     assert_eq!(shown[1].stdout, "\"[secret stripe]\"\n");
     assert!(shown.iter().all(|ended| !format!("{ended:?}").contains("sk_live_4711_abc")), "{shown:?}");
+    // Its files may be compressed, a backup is not.
+    let all = folder.path().join(".durhai/all.ndjson");
+    folder.durhai(&["backup", "-o", &all.display().to_string()]).is(0);
+    assert!(std::fs::read_to_string(&all).expect("a backup").contains("[secret stripe]"));
     let mut folders = vec![folder.path().join(".durhai")];
     while let Some(path) = folders.pop() {
         for entry in path.read_dir().expect("a folder").flatten() {

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durhai::{Host, Query, Run, RunId, RunView, SledWorld, Status, Value, World, WorldError};
+use durhai::{Host, Run, RunId, RunView, SledWorld, Status, Value, World, WorldError};
 use durhai_steps::{BuiltinSteps, DeclaredSteps, Given, RhaiSteps, Settings, StepEnvHandle};
-use durhai_testkit::{Fault, FaultWorld, Pulse};
+use durhai_testkit::{Fault, FaultWorld, Pulse, contents};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -148,20 +148,7 @@ impl Place {
     pub async fn stored(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         every_file(&self.path("data"), &mut |path| bytes.extend(fs::read(path).unwrap()));
-        let world = self.store().await;
-        for row in world.list(&Query { limit: usize::MAX, ..Query::default() }).unwrap().rows {
-            bytes.extend(format!("{row:?}").into_bytes());
-            world.log(&row.run, 1, usize::MAX).unwrap().into_iter().for_each(|chunk| bytes.extend(chunk.bytes));
-            world.values(&row.run).unwrap().into_iter().for_each(|(_, value)| bytes.extend(value));
-            world.inbox(&row.run, 0, usize::MAX).unwrap().into_iter().for_each(|message| bytes.extend(message.bytes));
-            for (stream, _) in world.streams(&row.run).unwrap() {
-                world
-                    .stream(&row.run, &stream, 0, usize::MAX)
-                    .unwrap()
-                    .into_iter()
-                    .for_each(|entry| bytes.extend(entry));
-            }
-        }
+        bytes.extend(contents(&self.store().await));
         bytes
     }
 
