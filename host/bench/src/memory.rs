@@ -112,7 +112,9 @@ pub(crate) async fn run(kind: Kind, dir: &Path, runs: usize, say: Say<'_>) -> an
         Kind::Evicted | Kind::Finished => hosts::workflows().max_live_runs(1_000).evict_after(Duration::ZERO),
     };
     let stored = Stored::start(builder, dir).await?;
-    let mut progress = Progress::new(say, kind.name(), runs);
+    // As its section is called.
+    let section = if kind == Kind::Waiting { "memory" } else { kind.name() };
+    let mut progress = Progress::new(say, section, runs);
     let mut there = 0;
     for mark in kind.marks(runs) {
         match kind {

@@ -56,6 +56,12 @@ pub fn measure(dir: &Path, runs: usize, child: Child<'_>) -> anyhow::Result<Figu
             Unit::Milliseconds,
             "from the start of another process until its host answers; the files are in the system's memory",
         ),
+        once(
+            "sleepers_serve_cpu_ms",
+            of(&found, "serve_cpu_ms")?,
+            Unit::Milliseconds,
+            "processor time of that process until then",
+        ),
         once("sleepers_resident_bytes", of(&found, "resident")?, Unit::Bytes, "that process when it serves"),
         repeated("sleepers_list_100_ms", many("list")?, Unit::Milliseconds, "it lists the newest hundred"),
         repeated("sleepers_show_ms", many("show")?, Unit::Milliseconds, "it reads what `durhai show` shows of a run"),
@@ -118,7 +124,7 @@ pub(crate) async fn wake(dir: &Path, runs: usize) -> anyhow::Result<()> {
     let host = &stored.host;
     host.list(Query { limit: 1, ..Query::default() }).await?;
     println!("serving");
-    let resident = usage::resident()?;
+    let (resident, serve_cpu) = (usage::resident()?, usage::cpu());
     let (mut lists, mut shows) = (Vec::new(), Vec::new());
     let expected = runs.min(100);
     for number in 0..ASKED {
@@ -143,7 +149,14 @@ pub(crate) async fn wake(dir: &Path, runs: usize) -> anyhow::Result<()> {
     })
     .await?;
     let took = began.elapsed();
-    println!("{}", json!({ "resident": resident, "list": lists, "show": shows, "wake_ms": millis(took) }));
+    let said = json!({
+        "resident": resident,
+        "serve_cpu_ms": millis(serve_cpu),
+        "list": lists,
+        "show": shows,
+        "wake_ms": millis(took),
+    });
+    println!("{said}");
     stored.close().await.map(drop)
 }
 
