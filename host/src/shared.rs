@@ -105,7 +105,7 @@ impl Runtime {
 
 /// What the embedder decided.
 pub(crate) struct HostConfig {
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// How sandboxes are made.
     pub sandbox: SandboxConfig,
     pub grace: Duration,

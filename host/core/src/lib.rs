@@ -16,6 +16,7 @@ pub mod replay;
 pub mod retry;
 pub mod rng;
 pub mod run;
+pub mod small_map;
 pub mod tags;
 pub mod trace_context;
 pub mod wire;
@@ -27,6 +28,7 @@ pub use json::{JsonError, TooLong};
 pub use options::{RetryPolicy, StepOptions};
 pub use replay::Replay;
 pub use run::Status;
+pub use small_map::SmallMap;
 pub use trace_context::{SpanId, TraceContext, TraceId};
 
 /// What a script hands out and gets back: JSON, with integers (64 bit, signed) and floats kept apart.

@@ -219,7 +219,7 @@ fn missed(stop: Option<&Stop>, view: &ReplayView) -> Result<(), HostError> {
 pub(crate) struct Replayer {
     sandbox: Sandbox,
     program: Rc<Program>,
-    limits: Limits,
+    limits: Arc<Limits>,
 }
 
 /// A log that was run again.
@@ -230,7 +230,7 @@ pub(crate) struct Replayed {
 }
 
 impl Replayer {
-    pub fn new(config: &SandboxConfig, limits: &Limits, bundle: &Bundle, traced: bool) -> Result<Self, HostError> {
+    pub fn new(config: &SandboxConfig, limits: &Arc<Limits>, bundle: &Bundle, traced: bool) -> Result<Self, HostError> {
         let sandbox = if traced { Sandbox::traced(config) } else { Sandbox::new(config) };
         let program = Rc::new(sandbox.compile(bundle).map_err(wrong)?);
         Ok(Replayer { sandbox, program, limits: limits.clone() })

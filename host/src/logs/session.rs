@@ -1,6 +1,8 @@
 //! A log under a text: opened, run to its end, and judged. All that runs a log again stands on this: taking a run up, moving
 //! it, checking an edit against it, replaying, forking and retrying it.
 
+use std::sync::Arc;
+
 use durhai_core::replay::{Divergence, Limits};
 use durhai_core::{Event, Replay, Version};
 use durhai_engine::{Bundle, Execution, Program, Sandbox, Yield};
@@ -16,7 +18,7 @@ pub(crate) fn compile(sandbox: &Sandbox, version: &Version, bundle: &Bundle) -> 
 }
 
 /// What a log says, before any of it is run.
-pub(crate) fn open(log: Vec<Event>, limits: &Limits) -> Result<Replay, Unready> {
+pub(crate) fn open(log: Vec<Event>, limits: &Arc<Limits>) -> Result<Replay, Unready> {
     Replay::new(log, limits.clone()).map_err(|error| Unready::Wrong(format!("damaged log: {error}")))
 }
 

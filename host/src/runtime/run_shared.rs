@@ -1,9 +1,8 @@
 //! What is known of a run in memory by all who deal with it.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use durhai_core::{RunId, StepId, TraceContext, Version};
+use durhai_core::{RunId, SmallMap, StepId, TraceContext, Version};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -17,5 +16,5 @@ pub(crate) struct RunShared {
     pub starter: OnceLock<TraceContext>,
     pub worker: usize,
     /// Attempts that run now, by call.
-    pub attempts: Mutex<HashMap<StepId, CancellationToken>>,
+    pub attempts: Mutex<SmallMap<StepId, CancellationToken>>,
 }

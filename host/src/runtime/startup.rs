@@ -66,7 +66,7 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
     let store = Store::new(world, holder, setup.clock, tokio.clone(), meters.queue.clone());
     let host = Shared {
         config: HostConfig {
-            limits: Limits { grace: setup.grace.as_millis() as u64, ..setup.limits },
+            limits: Arc::new(Limits { grace: setup.grace.as_millis() as u64, ..setup.limits }),
             sandbox,
             grace: setup.grace,
             drain: setup.drain,

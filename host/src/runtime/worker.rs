@@ -362,7 +362,7 @@ impl Worker {
     /// Drops a run that another host has claimed, and tells its attempts.
     fn abandon(&mut self, run: &RunId) {
         let Some(live) = self.live_runs.remove(run) else { return };
-        for (_, token) in live.shared.attempts.lock().drain() {
+        for (_, token) in std::mem::take(&mut *live.shared.attempts.lock()) {
             token.cancel();
         }
         self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);

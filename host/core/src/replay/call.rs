@@ -113,9 +113,9 @@ pub enum GroupKind {
 pub enum Answer {
     Value(Arc<Value>),
     /// To be thrown as a map.
-    Failure(Failure),
+    Failure(Box<Failure>),
     /// A hook is open.
-    Hook(HookRef),
+    Hook(Box<HookRef>),
     /// A `task` was opened; the script goes on at once.
     Opened(GroupKey),
     /// The branches of the group came to this; their values are with the engine.
@@ -126,6 +126,10 @@ impl Answer {
     /// What a call comes to that has nothing to say.
     pub fn null() -> Self {
         Answer::Value(Arc::default())
+    }
+
+    pub(super) fn failure(failure: Failure) -> Self {
+        Answer::Failure(Box::new(failure))
     }
 }
 

@@ -138,7 +138,7 @@ impl Replay {
     }
 
     pub(super) fn end_by(&mut self, verdict: Verdict) {
-        self.life = Life::Over(verdict);
+        self.life = Life::Over(Box::new(verdict));
     }
 }
 

@@ -287,7 +287,7 @@ impl Replay {
             }
             EventBody::StepFailed { error } => {
                 let task = calls.steps.close(call()?, &mut calls.timers).ok_or(UNASKED)?;
-                (task, Answer::Failure(error.clone()))
+                (task, Answer::failure(error.clone()))
             }
             EventBody::TimerFired => return self.timer_fired(call()?, at),
             EventBody::SignalReceived { name, payload, id } => {
@@ -318,7 +318,7 @@ impl Replay {
                 start::started(call()?, (run_id, name, input), &mut calls.requests)?
             }
             EventBody::ChildCompleted { output } => (calls.child_ended(call()?)?, Answer::Value(output.clone())),
-            EventBody::ChildFailed { error } => (calls.child_ended(call()?)?, Answer::Failure(error.clone())),
+            EventBody::ChildFailed { error } => (calls.child_ended(call()?)?, Answer::failure(error.clone())),
             EventBody::CancelRequested { reason, timeout } => {
                 let cancellation = Cancellation { reason: reason.clone(), by_timeout: *timeout };
                 return self.ask_to_stop(cancellation, at);

@@ -19,15 +19,18 @@ pub(super) enum Life {
         grace_at: Millis,
     },
     /// The body has come to its end; tasks that are still open clean up.
-    Ending {
-        end: BodyEnd,
-        /// It was cancelled before that.
-        cancellation: Option<Cancellation>,
-        expires_at: Option<Millis>,
-        /// There where tasks were open, or the run was cancelled.
-        grace_at: Option<Millis>,
-    },
-    Over(Verdict),
+    Ending(Box<Ending>),
+    Over(Box<Verdict>),
+}
+
+/// What is known of a run whose body has come to its end.
+pub(super) struct Ending {
+    end: BodyEnd,
+    /// It was cancelled before that.
+    cancellation: Option<Cancellation>,
+    expires_at: Option<Millis>,
+    /// There where tasks were open, or the run was cancelled.
+    grace_at: Option<Millis>,
 }
 
 /// That the run was asked to stop.
@@ -57,13 +60,13 @@ impl Life {
     }
 
     pub fn has_body_ended(&self) -> bool {
-        matches!(self, Life::Ending { .. })
+        matches!(self, Life::Ending(_))
     }
 
     pub fn cancellation(&self) -> Option<&Cancellation> {
         match self {
             Life::Cancelling { cancellation, .. } => Some(cancellation),
-            Life::Ending { cancellation, .. } => cancellation.as_ref(),
+            Life::Ending(ending) => ending.cancellation.as_ref(),
             _ => None,
         }
     }
@@ -72,7 +75,7 @@ impl Life {
     pub fn grace_at(&self) -> Option<Millis> {
         match self {
             Life::Cancelling { grace_at, .. } => Some(*grace_at),
-            Life::Ending { grace_at, .. } => *grace_at,
+            Life::Ending(ending) => ending.grace_at,
             _ => None,
         }
     }
@@ -80,7 +83,8 @@ impl Life {
     /// When the run's own timeout is over.
     pub fn expires_at(&self) -> Option<Millis> {
         match self {
-            Life::Running { expires_at } | Life::Ending { expires_at, .. } => *expires_at,
+            Life::Running { expires_at } => *expires_at,
+            Life::Ending(ending) => ending.expires_at,
             _ => None,
         }
     }
@@ -100,10 +104,10 @@ impl Life {
                 *cancellation = asked;
                 *grace_at = until.min(*grace_at);
             }
-            Life::Ending { cancellation, expires_at, grace_at, .. } => {
-                *cancellation = Some(asked);
-                *expires_at = None;
-                *grace_at = Some(grace_at.map_or(until, |earlier| until.min(earlier)));
+            Life::Ending(ending) => {
+                ending.cancellation = Some(asked);
+                ending.expires_at = None;
+                ending.grace_at = Some(ending.grace_at.map_or(until, |earlier| until.min(earlier)));
             }
             Life::Over(_) => {}
         }
@@ -115,14 +119,14 @@ impl Life {
             Life::New => (None, None, None),
             Life::Running { expires_at } => (None, expires_at, None),
             Life::Cancelling { cancellation, grace_at } => (Some(cancellation), None, Some(grace_at)),
-            Life::Ending { cancellation, expires_at, grace_at, .. } => (cancellation, expires_at, grace_at),
+            Life::Ending(ending) => (ending.cancellation, ending.expires_at, ending.grace_at),
             over @ Life::Over(_) => {
                 *self = over;
                 return;
             }
         };
         let grace_at = [before, until].into_iter().flatten().min();
-        *self = Life::Ending { end, cancellation, expires_at, grace_at };
+        *self = Life::Ending(Box::new(Ending { end, cancellation, expires_at, grace_at }));
     }
 
     /// What the body came to, if it has ended, and whether it was cancelled. The caller ends the run with it: `self` is
@@ -130,7 +134,7 @@ impl Life {
     pub fn conclude(&mut self) -> (Option<BodyEnd>, Option<Cancellation>) {
         match std::mem::replace(self, Life::New) {
             Life::Cancelling { cancellation, .. } => (None, Some(cancellation)),
-            Life::Ending { end, cancellation, .. } => (Some(end), cancellation),
+            Life::Ending(ending) => (Some(ending.end), ending.cancellation),
             Life::New | Life::Running { .. } | Life::Over(_) => (None, None),
         }
     }

@@ -34,6 +34,7 @@ mod turn;
 mod waits;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
@@ -65,7 +66,8 @@ use crate::{Event, EventBody, Failure, FailureKind, Millis, RunId, Site, Value};
 /// One run: its history, where the script is in it, and what is open.
 pub struct Replay {
     created: Created,
-    limits: Limits,
+    /// The same for all runs of a host.
+    limits: Arc<Limits>,
     cursor: Cursor,
     tasks: Tasks,
     calls: OpenCalls,
@@ -80,7 +82,8 @@ pub struct Replay {
 
 impl Replay {
     /// Takes a run's whole log, or any prefix of it that holds at least `run_created`.
-    pub fn new(history: Vec<Event>, limits: Limits) -> Result<Self, BadLog> {
+    pub fn new(history: Vec<Event>, limits: impl Into<Arc<Limits>>) -> Result<Self, BadLog> {
+        let limits = limits.into();
         let mut check = LogCheck::default();
         history.iter().try_for_each(|event| check.next(event))?;
         let mut history = VecDeque::from(history);
@@ -150,7 +153,7 @@ impl Replay {
         // A hook can be closed in a cancelled task too.
         let cancelled = if matches!(call, Call::CloseHook { .. }) { None } else { state.take_cancel() };
         if let Some(reason) = cancelled {
-            return Reply::Now(Answer::Failure(Failure::cancelled(&reason)));
+            return Reply::Now(Answer::failure(Failure::cancelled(&reason)));
         }
         let called = match call {
             Call::Continue { input } => return self.continue_as_new(task, input),
@@ -214,7 +217,7 @@ impl Replay {
     /// The body is over, the successor begins when all has ended.
     fn continue_as_new(&mut self, task: TaskKey, input: Value) -> Reply {
         if task != BODY {
-            return Reply::Now(Answer::Failure(successor::refusal()));
+            return Reply::Now(Answer::failure(successor::refusal()));
         }
         self.body_ended(BodyEnd::Continues(input));
         Reply::Stop

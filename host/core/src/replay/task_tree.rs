@@ -36,7 +36,7 @@ impl TaskTree<'_> {
             TaskState::Waiting(waits) => {
                 let waits = waits.clone();
                 self.calls.abandon(key, &waits, reason, self.cursor)?;
-                self.tasks.wake(key, self.tasks.clock(), Answer::Failure(Failure::cancelled(reason)));
+                self.tasks.wake(key, self.tasks.clock(), Answer::failure(Failure::cancelled(reason)));
             }
         }
         for group in opened {
@@ -98,7 +98,7 @@ impl TaskTree<'_> {
     pub fn group_timed_out(&mut self, key: GroupKey, at: Millis) -> Result<(), Stop> {
         let Some((waiter, failure)) = self.calls.groups.time_out(key) else { return Ok(()) };
         if let Some(waiter) = waiter {
-            self.tasks.wake(waiter, at, Answer::Failure(failure));
+            self.tasks.wake(waiter, at, Answer::failure(failure));
         }
         self.cancel_branches(key, "the time was over")?;
         self.calls.groups.forget_if_over(key, self.tasks);

@@ -1,17 +1,16 @@
 //! Tasks: the body, branches of `parallel`, `foreach` and `race`, the closure of `with_timeout`, and what `task` opens.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use rand_chacha::ChaCha8Rng;
 
 use super::call::{Answer, BODY, GroupKey, Next, TaskKey};
 use super::waits::{Caller, WaitsFor};
-use crate::{Millis, Site, StepId, rng};
+use crate::{Millis, Site, SmallMap, StepId, rng};
 
 /// The open tasks of a run.
 pub(super) struct Tasks {
-    /// Boxed, for most runs have one task and a table has room for four.
-    open: HashMap<TaskKey, Box<Task>>,
+    open: SmallMap<TaskKey, Box<Task>>,
     next: TaskKey,
     /// Tasks that can run, in the order they became ready.
     ready: VecDeque<TaskKey>,
@@ -50,7 +49,7 @@ pub(super) enum TaskState {
 
 impl Tasks {
     pub fn new(clock: Millis) -> Self {
-        Tasks { open: HashMap::new(), next: BODY, ready: VecDeque::new(), clock }
+        Tasks { open: SmallMap::default(), next: BODY, ready: VecDeque::new(), clock }
     }
 
     /// The body may begin.

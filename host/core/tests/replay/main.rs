@@ -461,7 +461,7 @@ fn broken_logs_are_told() {
         ("after the end", after, "has ended"),
     ];
     for (name, log, message) in cases {
-        match durhai_core::Replay::new(log, Default::default()) {
+        match durhai_core::Replay::new(log, durhai_core::replay::Limits::default()) {
             Err(bad) => assert!(bad.to_string().contains(message), "{name}: {bad}"),
             Ok(_) => panic!("{name} is taken"),
         }

@@ -339,7 +339,9 @@ impl Machine {
                     self.replay.emit("out", Value::from(what)).unwrap();
                     continue;
                 }
-                Code::Op(Op::Fail) => Reply::Now(Answer::Failure(Failure::new(FailureKind::Thrown, "on purpose"))),
+                Code::Op(Op::Fail) => {
+                    Reply::Now(Answer::Failure(Box::new(Failure::new(FailureKind::Thrown, "on purpose"))))
+                }
                 Code::Op(Op::Group(kind, concurrency, branches)) => {
                     let call = Call::Open { kind, size: branches.len(), concurrency };
                     let reply = self.replay.call(task, call, site);
@@ -366,7 +368,7 @@ impl Machine {
 
     fn failure_of(&self, answer: Answer) -> Option<Failure> {
         match answer {
-            Answer::Failure(failure) => Some(failure),
+            Answer::Failure(failure) => Some(*failure),
             Answer::Decided(group, Outcome::Failed(index)) => {
                 Some(self.failures.get(&(group, index)).cloned().unwrap_or_else(|| Failure::cancelled("never began")))
             }

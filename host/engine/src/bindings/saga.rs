@@ -116,7 +116,7 @@ fn compensate(ctx: &NativeCallContext<'_>, compensation: &Compensation) {
         let cancelled = current::with(|state| {
             let budget = Budget { bytes: LINE, depth: 16 };
             let texts = state.program.texts();
-            let failure = diagnostic::failure(&error, texts.main(), texts, state.thrown.as_ref(), budget);
+            let failure = diagnostic::failure(&error, texts.main(), texts, state.thrown.as_deref(), budget);
             let cancelled = failure.kind == FailureKind::Cancelled && attempt == 1;
             let (message, fields) = match cancelled {
                 true => ("a compensation was interrupted by a cancellation and is begun again".into(), None),

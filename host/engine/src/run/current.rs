@@ -1,11 +1,11 @@
 //! The run that has this thread now: where native functions find their [`Replay`].
 
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use durhai_core::replay::{Answer, BODY, GroupKey, TaskKey};
-use durhai_core::{Failure, FailureKind, Replay};
+use durhai_core::{Failure, FailureKind, Replay, SmallMap};
 use rhai::NativeCallContext;
 
 use super::branches::Group;
@@ -20,8 +20,8 @@ use crate::program::modules::{self, Modules};
 pub struct State {
     pub replay: Replay,
     pub program: Rc<Program>,
-    pub groups: HashMap<GroupKey, Group>,
-    pub sagas: HashMap<u32, Saga>,
+    pub groups: SmallMap<GroupKey, Group>,
+    pub sagas: SmallMap<u32, Saga>,
     pub next_saga: u32,
     /// The task whose fiber runs.
     pub task: TaskKey,
@@ -38,11 +38,11 @@ pub struct State {
     /// What the run holds in memory, and how fast its operations are.
     pub account: Account,
     /// What was thrown into the script last, with the place it came from, which the map a script catches does not hold.
-    pub thrown: Option<Failure>,
+    pub thrown: Option<Box<Failure>>,
     /// A limit was broken: the next operation fails, and the run with it.
-    pub limit_broken: Option<Failure>,
+    pub limit_broken: Option<Box<Failure>>,
     /// The operation has failed: the run fails with this, whatever the script does.
-    pub limit_thrown: Option<Failure>,
+    pub limit_thrown: Option<Box<Failure>>,
 }
 
 /// Why a fiber stopped.
@@ -70,8 +70,8 @@ impl State {
         State {
             replay,
             program,
-            groups: HashMap::new(),
-            sagas: HashMap::new(),
+            groups: SmallMap::default(),
+            sagas: SmallMap::default(),
             next_saga: 0,
             task: BODY,
             answer: None,
@@ -140,9 +140,9 @@ pub fn run<R>(ctx: &NativeCallContext<'_>, f: impl FnOnce(&mut State) -> R) -> R
 }
 
 /// [`throw`] for a failure that may have a place of its own: it is kept aside, for when the script does not catch the map.
-pub fn throw_with_place(failure: Failure) -> Thrown {
-    let error = error_of(&failure);
-    with(|state| state.thrown = Some(failure));
+pub fn throw_with_place(failure: impl Into<Box<Failure>> + Borrow<Failure>) -> Thrown {
+    let error = error_of(failure.borrow());
+    with(|state| state.thrown = Some(failure.into()));
     error
 }
 

@@ -1,11 +1,10 @@
 //! One run on one thread: its fibers, and the loop that does what [`Replay`] says.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use durhai_core::replay::{BODY, GroupKey, Next, TaskKey};
-use durhai_core::{Failure, FailureKind, Replay, Value};
+use durhai_core::{Failure, FailureKind, Replay, SmallMap, Value};
 use rhai::{Dynamic, Engine, EvalAltResult, Scope};
 
 use super::branches::Work;
@@ -25,7 +24,7 @@ use crate::values::convert::{self, Budget};
 pub struct Execution {
     /// There except during a turn.
     state: Option<Box<State>>,
-    fibers: HashMap<TaskKey, Fiber>,
+    fibers: SmallMap<TaskKey, Fiber>,
     /// The task that was interrupted, to go on first.
     preempted: Option<TaskKey>,
     /// There except during a turn, in an execution that is watched.
@@ -48,7 +47,7 @@ pub enum Yield {
 impl Execution {
     pub fn new(program: Rc<Program>, replay: Replay) -> Self {
         let state = State::new(program, replay, u64::MAX);
-        Execution { state: Some(Box::new(state)), fibers: HashMap::new(), preempted: None, tracer: None }
+        Execution { state: Some(Box::new(state)), fibers: SmallMap::default(), preempted: None, tracer: None }
     }
 
     /// One that `tracer` watches; it needs a traced sandbox. Its log is all it gets: no input is delivered to it.
@@ -133,7 +132,7 @@ impl Drop for Execution {
 
 fn run(
     sandbox: &Sandbox,
-    fibers: &mut HashMap<TaskKey, Fiber>,
+    fibers: &mut SmallMap<TaskKey, Fiber>,
     preempted: &mut Option<TaskKey>,
     should_yield: &dyn Fn() -> bool,
 ) -> Yield {
@@ -190,7 +189,7 @@ fn run(
 }
 
 /// The task that is to run now, with its fiber in `fibers`.
-fn next(sandbox: &Sandbox, fibers: &mut HashMap<TaskKey, Fiber>) -> Result<TaskKey, Yield> {
+fn next(sandbox: &Sandbox, fibers: &mut SmallMap<TaskKey, Fiber>) -> Result<TaskKey, Yield> {
     let next = current::with(|state| state.replay.next()).unwrap_or(Next::Idle);
     let engine = sandbox.engine.clone();
     let (task, fiber) = match next {
@@ -289,11 +288,11 @@ fn settle(result: Result<Dynamic, Thrown>) -> Result<Dynamic, Failure> {
         let failure = result.as_ref().err().map(|error| {
             let budget = Budget::from(state.replay.limits());
             let texts = state.program.texts();
-            diagnostic::failure(error, texts.main(), texts, state.thrown.as_ref(), budget)
+            diagnostic::failure(error, texts.main(), texts, state.thrown.as_deref(), budget)
         });
         if let Some(mut thrown) = state.limit_thrown.take() {
             thrown.place = failure.as_ref().and_then(|failure| failure.place.clone());
-            state.replay.fail(thrown);
+            state.replay.fail(*thrown);
         }
         failure
     });

@@ -78,7 +78,7 @@ pub fn shown(bytes: usize) {
 pub fn break_limit(failure: Failure) {
     with(|state| {
         if state.limit_thrown.is_none() {
-            state.limit_broken.get_or_insert(failure);
+            state.limit_broken.get_or_insert_with(|| Box::new(failure));
         }
     });
     meter::cut_short();
@@ -112,11 +112,11 @@ fn look_up() -> bool {
     };
     let second = with(|state| match state.limit_thrown.take() {
         Some(thrown) => {
-            state.replay.fail(thrown);
+            state.replay.fail(*thrown);
             true
         }
         None => {
-            state.limit_thrown = Some(broken);
+            state.limit_thrown = Some(Box::new(broken));
             false
         }
     });
@@ -141,7 +141,7 @@ fn spent(state: &mut State, used: u64) -> Option<Failure> {
     }
     let (limit, all) = (state.max_operations, state.max_operations.saturating_mul(REACTION));
     if let Some(broken) = state.limit_broken.take() {
-        return Some(broken);
+        return Some(*broken);
     }
     let message = if state.limit_thrown.is_some() || state.operations >= limit {
         format!(

@@ -1,6 +1,5 @@
 //! `run_workflow`: runs that a run waits for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::event::Created;
@@ -9,12 +8,12 @@ use crate::replay::call::TaskKey;
 use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::turn::{Command, StartChild, WaitingFor};
 use crate::replay::waits::{Called, Caller, WaitsFor};
-use crate::{EventBody, Failure, FailureKind, RunId, StepId, Value};
+use crate::{EventBody, Failure, FailureKind, RunId, SmallMap, StepId, Value};
 
 /// Children that have not ended, so far as their parent knows.
 #[derive(Default)]
 pub struct Children {
-    open: HashMap<StepId, OpenChild>,
+    open: SmallMap<StepId, OpenChild>,
 }
 
 struct OpenChild {
@@ -77,7 +76,7 @@ impl Children {
             EventBody::RunCancelled { reason } => (reason.clone(), false),
             _ => ("the run that waited for this one has ended".into(), false),
         };
-        let mut children: Vec<_> = std::mem::take(&mut self.open).into_values().collect();
+        let mut children: Vec<_> = std::mem::take(&mut self.open).into_iter().map(|(_, child)| child).collect();
         children.sort_unstable_by_key(|child| child.order);
         for child in children {
             let reason = reason.clone();
@@ -97,7 +96,7 @@ impl Children {
 
     /// Children that the other replay of this run looks after are looked after for this one too.
     pub fn share(&mut self, other: &Children) {
-        for (id, child) in &mut self.open {
+        for (id, child) in self.open.iter_mut() {
             let same = other.open.get(id).filter(|same| same.run_id == child.run_id);
             child.issued |= same.is_some_and(|same| same.issued);
         }

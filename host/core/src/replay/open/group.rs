@@ -1,19 +1,17 @@
 //! `parallel`, `foreach`, `race`, `with_timeout` and `task`: tasks that are opened by one call.
 
-use std::collections::HashMap;
-
 use crate::replay::call::{Answer, GroupKey, GroupKind, Outcome, TaskKey};
 use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::tasks::Tasks;
 use crate::replay::timers::{Timer, Timers};
 use crate::replay::turn::WaitingFor;
 use crate::replay::waits::{Called, Caller, TimerKey, WaitsFor};
-use crate::{Failure, FailureKind, StepId};
+use crate::{Failure, FailureKind, SmallMap, StepId};
 
 /// Groups whose branches run, or whose handles the script may hold.
 #[derive(Default)]
 pub struct Groups {
-    open: HashMap<GroupKey, Group>,
+    open: SmallMap<GroupKey, Group>,
     next: GroupKey,
 }
 
@@ -62,7 +60,7 @@ impl Groups {
         let wanted = tasks.len() + size.min(concurrency);
         if wanted > most {
             let message = format!("the run would have {wanted} open tasks, the limit is {most}");
-            return Ok(Called::Now(Answer::Failure(Failure::new(FailureKind::Limit, message))));
+            return Ok(Called::Now(Answer::failure(Failure::new(FailureKind::Limit, message))));
         }
         let key = self.next;
         self.next += 1;
@@ -118,7 +116,7 @@ impl Groups {
 
     pub fn join(&mut self, task: TaskKey, key: GroupKey) -> Called {
         let Some(group) = self.open.get_mut(&key) else {
-            return Called::Now(Answer::Failure(Failure::new(FailureKind::InvalidInput, "there is no such task")));
+            return Called::Now(Answer::failure(Failure::new(FailureKind::InvalidInput, "there is no such task")));
         };
         group.joined = true;
         match group.decided {

@@ -1,6 +1,5 @@
 //! `hook` and the calls of its handle: payloads are sent to a run by token.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::inbox::{Inbox, ReceiveOptions};
@@ -12,17 +11,17 @@ use crate::replay::tasks::Tasks;
 use crate::replay::timers::Timers;
 use crate::replay::turn::Command;
 use crate::replay::waits::{Called, Caller, InboxKey};
-use crate::{EventBody, Failure, FailureKind, Millis, RunId, Site, StepId, Value};
+use crate::{EventBody, Failure, FailureKind, Millis, RunId, Site, SmallMap, StepId, Value};
 
 #[derive(Default)]
 pub struct Hooks {
-    open: HashMap<StepId, OpenHook>,
+    open: SmallMap<StepId, OpenHook>,
     /// Tokens that the script named, in this run or in one before it of the chain.
-    named: HashSet<Arc<str>>,
+    named: SmallMap<Arc<str>, ()>,
     /// Hooks that are closed, and their tokens.
-    closed: HashMap<StepId, Arc<str>>,
+    closed: SmallMap<StepId, Arc<str>>,
     /// These tokens, to be found by a payload however many hooks had them.
-    closed_tokens: HashSet<Arc<str>>,
+    closed_tokens: SmallMap<Arc<str>, ()>,
 }
 
 struct OpenHook {
@@ -83,7 +82,7 @@ impl Hooks {
         let (key, _) = self.key_of(id);
         let asked = cursor.ask(Some(id), Some(site), EventBody::HookClosed)?;
         if let Some(hook) = self.open.remove(id).filter(|hook| hook.kept) {
-            self.closed_tokens.insert(hook.token.clone());
+            self.closed_tokens.insert(hook.token.clone(), ());
             self.closed.insert(id.clone(), hook.token);
         }
         inbox.close(&key, tasks, timers);
@@ -109,10 +108,11 @@ impl Hooks {
         let task = requests.answered(id, Some(token))?;
         let hook = OpenHook { token: token.into(), named, kept, info };
         if named {
-            self.named.insert(hook.token.clone());
+            self.named.insert(hook.token.clone(), ());
         }
         self.open.insert(id.clone(), hook);
-        Ok((task, Answer::Hook(HookRef { id: id.clone(), token: token.into(), url: url.into() })))
+        let hook = HookRef { id: id.clone(), token: token.into(), url: url.into() };
+        Ok((task, Answer::Hook(Box::new(hook))))
     }
 
     /// Another open hook has the token: the task that waits, and what is thrown there.
@@ -128,7 +128,7 @@ impl Hooks {
             false => format!("the token {token:?} belongs to an open hook of run {holder}"),
         };
         let failure = Failure { step_id: Some(id.clone()), ..Failure::new(FailureKind::HookConflict, message) };
-        Ok((task, Answer::Failure(failure.with_data(serde_json::json!({ "token": token, "run_id": holder })))))
+        Ok((task, Answer::failure(failure.with_data(serde_json::json!({ "token": token, "run_id": holder })))))
     }
 
     /// Where a recorded payload is kept, and its token. It says the call that opened its hook, or the token of a hook to come.
@@ -142,8 +142,8 @@ impl Hooks {
             (None, Some(token)) => {
                 let token: Arc<str> = token.into();
                 // For one that this run closed; else for one that a run before it had, or that a host keeps it for.
-                if !self.closed_tokens.contains(&token) {
-                    self.named.insert(token.clone());
+                if !self.closed_tokens.contains_key(&token) {
+                    self.named.insert(token.clone(), ());
                 }
                 Ok((InboxKey::Token(token.clone()), token))
             }
@@ -163,7 +163,7 @@ impl Hooks {
         match (open, token) {
             (Some((id, hook)), _) => PayloadTarget::Open(id.clone(), hook.token.clone()),
             // Its handle is there, and what came before it was closed can still be read.
-            (None, Some(token)) if keep || self.closed_tokens.contains(&token) => PayloadTarget::Later(token),
+            (None, Some(token)) if keep || self.closed_tokens.contains_key(&token) => PayloadTarget::Later(token),
             (None, _) => PayloadTarget::None,
         }
     }
@@ -180,7 +180,7 @@ impl Hooks {
     /// The token that a successor may open a hook with, for a kind of messages that no task received.
     pub fn reopens(&self, key: &InboxKey) -> Option<Arc<str>> {
         match key {
-            InboxKey::Token(token) => Some(token.clone()).filter(|token| self.named.contains(token)),
+            InboxKey::Token(token) => Some(token.clone()).filter(|token| self.named.contains_key(token)),
             InboxKey::Hook(id) => self.open.get(id).filter(|hook| hook.named).map(|hook| hook.token.clone()),
             InboxKey::Signal(_) => None,
         }

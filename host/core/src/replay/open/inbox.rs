@@ -1,7 +1,7 @@
 //! `wait_for` and `poll_signal`, and what hooks wait with: messages by name. They are kept in order until a task receives
 //! them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::replay::tasks::{TaskState, Tasks};
 use crate::replay::timers::{Timer, Timers};
 use crate::replay::turn::WaitingFor;
 use crate::replay::waits::{Called, Caller, InboxKey, MessageWait, WaitsFor};
-use crate::{Millis, StepId, Value};
+use crate::{Millis, SmallMap, StepId, Value};
 
 pub struct Inbox {
     /// What came and was not taken yet.
-    messages: HashMap<InboxKey, VecDeque<Arc<Value>>>,
+    messages: SmallMap<InboxKey, VecDeque<Arc<Value>>>,
     /// The tasks that wait for one.
-    waiters: HashMap<InboxKey, VecDeque<TaskKey>>,
+    waiters: SmallMap<InboxKey, VecDeque<TaskKey>>,
     /// Ids of signals that came.
     signal_ids: SeenIds<String>,
     /// Token and id of payloads that came: one that is sent again may find another hook of that token.
@@ -26,7 +26,7 @@ pub struct Inbox {
 
 /// Ids of messages that came, so that none is received twice.
 struct SeenIds<T> {
-    known: HashSet<T>,
+    known: SmallMap<T, ()>,
     /// The same, in the order they came.
     order: Vec<T>,
 }
@@ -44,8 +44,8 @@ impl Inbox {
     /// With the ids of messages that came to runs before this one of the chain.
     pub fn new(signal_ids: Vec<String>, payload_ids: Vec<(String, String)>) -> Self {
         Inbox {
-            messages: HashMap::new(),
-            waiters: HashMap::new(),
+            messages: SmallMap::default(),
+            waiters: SmallMap::default(),
             signal_ids: SeenIds::new(signal_ids),
             payload_ids: SeenIds::new(payload_ids.into_iter().map(|(token, id)| (token.into(), id)).collect()),
         }
@@ -72,7 +72,7 @@ impl Inbox {
                 Some(timers.start(&caller.id, &caller.site, wake_at, Timer::Message(caller.task), cursor)?)
             }
         };
-        self.waiters.entry(key.clone()).or_default().push_back(caller.task);
+        self.waiters.or_default(key.clone()).push_back(caller.task);
         Ok(Called::Wait(WaitsFor::Message(MessageWait { id: caller.id, key, timer, schema: options.schema })))
     }
 
@@ -98,7 +98,7 @@ impl Inbox {
                 self.leave(task, tasks, timers);
                 tasks.wake(task, at, Answer::Value(payload));
             }
-            None => self.messages.entry(key).or_default().push_back(payload),
+            None => self.messages.or_default(key).push_back(payload),
         }
     }
 
@@ -132,7 +132,7 @@ impl Inbox {
     }
 
     pub fn knows_signal(&self, id: &str) -> bool {
-        self.signal_ids.known.contains(id)
+        self.signal_ids.known.contains_key(id)
     }
 
     /// `false`: a payload of that id came for this token before.
@@ -141,7 +141,7 @@ impl Inbox {
     }
 
     pub fn knows_payload(&self, token: &Arc<str>, id: &str) -> bool {
-        self.payload_ids.known.contains(&(token.clone(), id.to_owned()))
+        self.payload_ids.known.contains_key(&(token.clone(), id.to_owned()))
     }
 
     // ---- what a successor gets
@@ -209,11 +209,11 @@ impl ReceiveOptions {
 
 impl<T: Clone + Eq + Hash> SeenIds<T> {
     fn new(order: Vec<T>) -> Self {
-        SeenIds { known: order.iter().cloned().collect(), order }
+        SeenIds { known: order.iter().map(|id| (id.clone(), ())).collect(), order }
     }
 
     fn note(&mut self, id: T) -> bool {
-        let new = self.known.insert(id.clone());
+        let new = self.known.insert(id.clone(), ()).is_none();
         if new {
             self.order.push(id);
         }

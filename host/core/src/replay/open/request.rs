@@ -4,7 +4,6 @@
 //! The answer is an input, so it is in the log and a replay gets the same one. A call that has no answer in the log (which
 //! ends in the middle of a turn where it was cut off by hand) is asked for again when the run is taken up.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::event::Created;
@@ -14,12 +13,12 @@ use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::divergence::Side;
 use crate::replay::turn::{Command, StartChild, WaitingFor};
 use crate::replay::waits::{Called, Caller, WaitsFor};
-use crate::{EventBody, Site, StepId, Value};
+use crate::{EventBody, Site, SmallMap, StepId, Value};
 
 /// Requests to the host that it has not answered.
 #[derive(Default)]
 pub struct HostRequests {
-    open: HashMap<StepId, OpenRequest>,
+    open: SmallMap<StepId, OpenRequest>,
 }
 
 struct OpenRequest {

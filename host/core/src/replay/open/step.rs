@@ -1,6 +1,5 @@
 //! `use_step`: steps that were asked for and have no result yet.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::event::Created;
@@ -9,11 +8,11 @@ use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::timers::{Timer, Timers};
 use crate::replay::turn::{AttemptError, Command, RunStep, WaitingFor};
 use crate::replay::waits::{Called, Caller, TimerKey, WaitsFor};
-use crate::{EventBody, Failure, FailureKind, Millis, StepId, StepOptions, Value, retry, rng};
+use crate::{EventBody, Failure, FailureKind, Millis, SmallMap, StepId, StepOptions, Value, retry, rng};
 
 #[derive(Default)]
 pub struct Steps {
-    open: HashMap<StepId, OpenStep>,
+    open: SmallMap<StepId, OpenStep>,
 }
 
 struct OpenStep {
@@ -172,7 +171,7 @@ impl Steps {
 
     /// Attempts that the other replay of this run asked the world for are under way for this one too.
     pub fn share_attempts(&mut self, other: &Steps) {
-        for (id, step) in &mut self.open {
+        for (id, step) in self.open.iter_mut() {
             let same = other.open.get(id).filter(|same| same.attempt == step.attempt);
             step.issued |= same.is_some_and(|same| same.issued);
         }

@@ -1,6 +1,5 @@
 //! `suspend`: a person is asked.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::replay::call::TaskKey;
@@ -8,12 +7,12 @@ use crate::replay::cursor::{Cursor, Stop};
 use crate::replay::timers::{Timer, Timers};
 use crate::replay::turn::WaitingFor;
 use crate::replay::waits::{Called, Caller, TimerKey, WaitsFor};
-use crate::{EventBody, Millis, StepId, Value};
+use crate::{EventBody, Millis, SmallMap, StepId, Value};
 
 /// Questions that no person has answered.
 #[derive(Default)]
 pub struct Suspends {
-    open: HashMap<StepId, OpenSuspend>,
+    open: SmallMap<StepId, OpenSuspend>,
 }
 
 struct OpenSuspend {
