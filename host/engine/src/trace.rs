@@ -14,4 +14,4 @@ mod watch;
 
 pub use self::event::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
 pub use self::tracer::{Sink, Tracer, TracerOptions};
-pub(crate) use self::watch::{is_over, is_watched, note_answer, note_call, register, watch};
+pub(crate) use self::watch::{Shown, is_over, is_watched, note_answer, note_call, register, watch};

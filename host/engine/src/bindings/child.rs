@@ -50,18 +50,31 @@ fn child(
     input: &Dynamic,
     options: &Dynamic,
 ) -> Result<Dynamic, Thrown> {
+    ask(ctx, || call(ctx, form, name, input, options), |_, _| ()).map(args::value_of)
+}
+
+fn call(
+    ctx: &NativeCallContext<'_>,
+    form: Form,
+    name: &Dynamic,
+    input: &Dynamic,
+    options: &Dynamic,
+) -> Result<Call, Thrown> {
     let workflow = args::name(&format!("{}: the name of the workflow", form.name), name)?.into();
     let input = stored(ctx, input)?;
     let options = child_options(form, options)?;
-    let call = match form.name == START.name {
+    Ok(match form.name == START.name {
         true => Call::Start { workflow, input, options },
         false => Call::Child { workflow, input, options },
-    };
-    ask(ctx, call, |_, _| ()).map(args::value_of)
+    })
 }
 
 /// The input must fit the workflow's own header, so that the mistake is told where it is made.
 fn continue_as_new(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Dynamic, Thrown> {
+    ask(ctx, || successor(ctx, input), |_, _| ()).map(args::value_of)
+}
+
+fn successor(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Call, Thrown> {
     let input = stored(ctx, input)?;
     let header = current::run(ctx, |state| state.program.header().clone())?;
     let input = match &header.input {
@@ -70,7 +83,7 @@ fn continue_as_new(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Dynam
             invalid(format!("continue_as_new: the input does not fit: {}", schema::list(&problems)))
         })?,
     };
-    ask(ctx, Call::Continue { input }, |_, _| ()).map(args::value_of)
+    Ok(Call::Continue { input })
 }
 
 fn stored(ctx: &NativeCallContext<'_>, input: &Dynamic) -> Result<Value, Thrown> {

@@ -123,15 +123,19 @@ fn task(ctx: &NativeCallContext<'_>, closure: &Dynamic) -> Result<TaskHandle, Th
     let work = Work::Closures(vec![args::closure("task: the argument", closure)?]);
     let call = Call::Open { kind: GroupKind::Spawn, size: 1, concurrency: 1 };
     let mut opened = None;
-    ask(ctx, call, |state, key| {
-        keep(ctx, state, key, work, 1);
-        opened = Some(key);
-    })?;
+    ask(
+        ctx,
+        || Ok(call),
+        |state, key| {
+            keep(ctx, state, key, work, 1);
+            opened = Some(key);
+        },
+    )?;
     Ok(TaskHandle(opened.expect("a task that is answered was opened")))
 }
 
 fn join(ctx: &NativeCallContext<'_>, handle: TaskHandle) -> Result<Dynamic, Thrown> {
-    ask(ctx, Call::Join(handle.0), |_, _| ())?;
+    ask(ctx, || Ok(Call::Join(handle.0)), |_, _| ())?;
     // It may be joined again, so the result stays.
     let result = current::run(ctx, |state| {
         state.groups.get(&handle.0).and_then(|group| group.results.first().cloned()).flatten()
@@ -153,10 +157,14 @@ fn open(
         Work::Items { items, .. } => items.len(),
     };
     let mut opened = None;
-    let answer = ask(ctx, Call::Open { kind, size, concurrency }, |state, key| {
-        keep(ctx, state, key, work, size);
-        opened = Some(key);
-    });
+    let answer = ask(
+        ctx,
+        || Ok(Call::Open { kind, size, concurrency }),
+        |state, key| {
+            keep(ctx, state, key, work, size);
+            opened = Some(key);
+        },
+    );
     let group = opened.and_then(|key| current::with(|state| state.groups.remove(&key)).flatten());
     match (answer?, group) {
         (Answer::Decided(_, outcome), Some(group)) => Ok((group, outcome)),

@@ -27,11 +27,18 @@ pub fn register(engine: &mut Engine) {
             wait(&ctx, &hook, &options)
         })
         .register_fn("close", |ctx: NativeCallContext<'_>, hook: HookHandle| -> Result<(), Thrown> {
-            ask(&ctx, Call::CloseHook { hook: hook.0.id.clone() }, |_, _| ()).map(drop)
+            ask(&ctx, || Ok(Call::CloseHook { hook: hook.0.id.clone() }), |_, _| ()).map(drop)
         });
 }
 
 fn hook(ctx: &NativeCallContext<'_>, options: &Dynamic) -> Result<HookHandle, Thrown> {
+    match ask(ctx, || opening(ctx, options), |_, _| ())? {
+        Answer::Hook(hook) => Ok(HookHandle(hook.into())),
+        answer => unreachable!("a hook was answered with {answer:?}"),
+    }
+}
+
+fn opening(ctx: &NativeCallContext<'_>, options: &Dynamic) -> Result<Call, Thrown> {
     let (mut token, mut info) = (None, json!({}));
     if !options.is_unit() {
         for (key, value) in args::options("hook", options, &["token", "schema", "metadata"])? {
@@ -46,21 +53,21 @@ fn hook(ctx: &NativeCallContext<'_>, options: &Dynamic) -> Result<HookHandle, Th
             }
         }
     }
-    match ask(ctx, Call::Hook { token, info }, |_, _| ())? {
-        Answer::Hook(hook) => Ok(HookHandle(hook.into())),
-        answer => unreachable!("a hook was answered with {answer:?}"),
-    }
+    Ok(Call::Hook { token, info })
 }
 
 fn wait(ctx: &NativeCallContext<'_>, hook: &HookHandle, options: &Dynamic) -> Result<Dynamic, Thrown> {
+    ask(ctx, || waiting(hook, options), |_, _| ()).map(args::value_of)
+}
+
+fn waiting(hook: &HookHandle, options: &Dynamic) -> Result<Call, Thrown> {
     let mut timeout = None;
     if !options.is_unit() {
         for (_, value) in args::options("wait", options, &["timeout"])? {
             timeout = Some(args::millis("wait: option `timeout`", &value)?);
         }
     }
-    let call = Call::WaitHook { hook: hook.0.id.clone(), timeout };
-    ask(ctx, call, |_, _| ()).map(args::value_of)
+    Ok(Call::WaitHook { hook: hook.0.id.clone(), timeout })
 }
 
 /// A token stands in an address as it is.

@@ -19,6 +19,10 @@ pub fn register(engine: &mut Engine) {
 }
 
 fn suspend(ctx: &NativeCallContext<'_>, payload: &Dynamic, options: &Dynamic) -> Result<Dynamic, Thrown> {
+    ask(ctx, || question(ctx, payload, options), |_, _| ()).map(args::value_of)
+}
+
+fn question(ctx: &NativeCallContext<'_>, payload: &Dynamic, options: &Dynamic) -> Result<Call, Thrown> {
     let budget = current::run(ctx, |state| Budget::from(state.replay.limits()))?;
     let payload = convert::to_value(payload, "payload", budget).map_err(throw)?;
     let (mut label, mut schema, mut timeout) = (None, Value::Null, None);
@@ -32,6 +36,5 @@ fn suspend(ctx: &NativeCallContext<'_>, payload: &Dynamic, options: &Dynamic) ->
             }
         }
     }
-    let call = Call::Suspend { payload, label, schema, timeout };
-    ask(ctx, call, |_, _| ()).map(args::value_of)
+    Ok(Call::Suspend { payload, label, schema, timeout })
 }

@@ -30,6 +30,10 @@ fn use_step(
     input: &Dynamic,
     options: &Dynamic,
 ) -> Result<Dynamic, Thrown> {
+    ask(ctx, || call(ctx, name, input, options), |_, _| ()).map(args::value_of)
+}
+
+fn call(ctx: &NativeCallContext<'_>, name: &Dynamic, input: &Dynamic, options: &Dynamic) -> Result<Call, Thrown> {
     let name = args::name("use_step: the name of the step", name)?;
     let budget = current::run(ctx, |state| Budget::from(state.replay.limits()))?;
     let input = convert::to_value(input, "input", budget).map_err(|mut failure| {
@@ -38,8 +42,7 @@ fn use_step(
     })?;
     let policy = current::run(ctx, |state| state.program.header().retry.clone())?;
     let options = step_options(options, policy)?;
-    let answer = ask(ctx, Call::Step { name: name.into(), input, options }, |_, _| ())?;
-    Ok(args::value_of(answer))
+    Ok(Call::Step { name: name.into(), input, options })
 }
 
 /// `()` stands for no options. `policy` is what the header says.

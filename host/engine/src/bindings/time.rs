@@ -13,12 +13,11 @@ use crate::values::show::found;
 pub fn register(engine: &mut Engine) {
     engine
         .register_fn("sleep", |ctx: NativeCallContext<'_>, length: Dynamic| -> Result<(), Thrown> {
-            let wake = Wake::After(args::millis("sleep: the duration", &length)?);
-            ask(&ctx, Call::Sleep(wake), |_, _| ()).map(drop)
+            let wake = || args::millis("sleep: the duration", &length).map(Wake::After);
+            ask(&ctx, || wake().map(Call::Sleep), |_, _| ()).map(drop)
         })
         .register_fn("sleep_until", |ctx: NativeCallContext<'_>, at: Dynamic| -> Result<(), Thrown> {
-            let wake = Wake::At(moment(&at)?);
-            ask(&ctx, Call::Sleep(wake), |_, _| ()).map(drop)
+            ask(&ctx, || moment(&at).map(|at| Call::Sleep(Wake::At(at))), |_, _| ()).map(drop)
         })
         .register_fn("now", |ctx: NativeCallContext<'_>| now(&ctx))
         .register_fn("timestamp", |ctx: NativeCallContext<'_>| now(&ctx).map(Timestamp));
