@@ -1,12 +1,11 @@
 //! A run in memory: its execution, its claim, and what of it is not yet committed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::event::Created;
 use durhai_core::replay::{Command, Continue, Input, LogLine, RunStep, StoredOutputs, Turn, Verdict, WaitingFor};
-use durhai_core::{Event, EventBody, Millis, RunId, Status, StepId, Value, Version, wire};
+use durhai_core::{Event, EventBody, Millis, RunId, SmallMap, Status, StepId, Value, Version, wire};
 use durhai_engine::Execution;
 use durhai_world::{Chunk, Claim, Commit, HookChange, Row, WorldError, Write};
 use serde::Deserialize;
@@ -28,7 +27,7 @@ pub(crate) struct LiveRun {
     pub shared: Arc<RunShared>,
     pub exec: Execution,
     pub fence: u64,
-    /// As it was committed last, without its note.
+    /// As it was committed last, without its note and without the tags that its log has too. See [`LiveRun::whole_row`].
     pub row: Row,
     /// Of the note.
     status_text: Option<String>,
@@ -48,7 +47,7 @@ pub(crate) struct LiveRun {
     pub terminated: Option<String>,
     /// Lines that steps wrote.
     pub lines: Vec<LogLine>,
-    pub heartbeats: HashMap<StepId, Value>,
+    pub heartbeats: SmallMap<StepId, Value>,
     /// How long it has been built from its log, until its script stands where the log ends.
     pub building: Option<Duration>,
     /// The claim counts crashes before it, which the next commit resets.
@@ -110,12 +109,13 @@ impl LiveRun {
             exec.replay_mut().set_stored(stored);
         }
         let noted = claim.row.note.get("status_text").and_then(Value::as_str);
+        let row = kept(claim.row.clone(), exec.replay().created());
         LiveRun {
             shared,
             exec,
             fence: claim.fence,
             status_text: noted.map(ToOwned::to_owned),
-            row: Row { note: Value::Null, ..claim.row.clone() },
+            row,
             new_runs: Vec::new(),
             fresh,
             inbox: 0,
@@ -124,7 +124,7 @@ impl LiveRun {
             more: false,
             terminated: None,
             lines: Vec::new(),
-            heartbeats: HashMap::new(),
+            heartbeats: SmallMap::default(),
             building: None,
             suspect: claim.tries > 0,
             place: Place::Idle(None),
@@ -191,7 +191,7 @@ impl LiveRun {
         if let Some(text) = &self.status_text {
             note["status_text"] = json!(text);
         }
-        let row = Row { wake_at: Some(0), note, ..self.row.clone() };
+        let row = Row { wake_at: Some(0), note, ..self.whole_row() };
         self.rewrite = true;
         self.write(host, turn, Some(row), now, true)
     }
@@ -250,8 +250,7 @@ impl LiveRun {
         let shown = row.is_some() || !turn.state.is_empty();
         let lasted = row.as_ref().and_then(|row| Some(row.ended_at?.saturating_sub(row.created_at)));
         if let Some(row) = &row {
-            // The note is written anew with each row; a waiting run need not carry it.
-            self.row = Row { note: Value::Null, ..row.clone() };
+            self.row = kept(row.clone(), self.exec.replay().created());
         }
         commit.row = row;
         let status = self.row.status;
@@ -263,7 +262,7 @@ impl LiveRun {
             ended = host
                 .observe
                 .observers
-                .ending(host.steps.mask.as_ref(), self.exec.replay().created(), &self.row, end)
+                .ending(host.steps.mask.as_ref(), self.exec.replay().created(), &self.whole_row(), end)
                 .map(Box::new);
         }
         commit.events = self.chunk(&turn.events);
@@ -379,7 +378,7 @@ impl LiveRun {
     /// Two writes: the row says parked, the claim is given back. What the turn brought is dropped, the log stays.
     pub fn park(&mut self, reason: &str) -> [Job; 2] {
         self.exec.replay_mut().take();
-        park(&self.shared, self.fence, &self.row, self.status_text.as_deref(), reason)
+        park(&self.shared, self.fence, &self.whole_row(), self.status_text.as_deref(), reason)
     }
 
     /// The same for a run that could not even be read.
@@ -428,6 +427,15 @@ impl LiveRun {
         waits.into_iter().map(view).collect()
     }
 
+    /// The row as it was committed last, without its note.
+    fn whole_row(&self) -> Row {
+        let mut row = self.row.clone();
+        if row.tags.is_empty() {
+            row.tags.clone_from(&self.exec.replay().created().tags);
+        }
+        row
+    }
+
     /// The row, if it says something else than the one that was committed last.
     fn changed_row(&mut self, now: Millis) -> Option<Row> {
         let replay = self.exec.replay();
@@ -444,7 +452,7 @@ impl LiveRun {
             return None;
         }
         let replay = self.exec.replay();
-        let mut row = self.row.clone();
+        let mut row = self.whole_row();
         row.status = status;
         row.wake_at = wake_at;
         // A run that took a log over was not there when that log began.
@@ -473,6 +481,15 @@ impl LiveRun {
         self.exec.replay_mut().add_log_bytes(bytes.len() as u64);
         Some(Chunk { first, count: events.len() as u32, bytes })
     }
+}
+
+/// What a waiting run carries of its row: not the note, which is written anew with each row, nor what its log says.
+fn kept(mut row: Row, created: &Created) -> Row {
+    row.note = Value::Null;
+    if row.tags == created.tags {
+        row.tags.clear();
+    }
+    row
 }
 
 fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str>, reason: &str) -> [Job; 2] {

@@ -43,7 +43,8 @@ pub(crate) struct Worker {
     queued: Arc<AtomicUsize>,
     pub sandbox: Sandbox,
     programs: HashMap<Version, Rc<Program>>,
-    pub live_runs: HashMap<RunId, LiveRun>,
+    /// Boxed, for they come out of the table for each turn, and a table has more room than entries.
+    pub live_runs: HashMap<RunId, Box<LiveRun>>,
     /// Claims given back whose release is not yet durable; messages that come meanwhile.
     releasing: HashMap<RunId, bool>,
     /// Claimed runs for which there is no room yet.
@@ -238,7 +239,7 @@ impl Worker {
             }
             let Some(Reverse((_, run))) = self.timers.pop() else { break };
             let wake_at = |live: &LiveRun| live.exec.replay().wake_at().filter(|at| *at <= now);
-            let Some(at) = self.live_runs.get(&run).and_then(wake_at) else { continue };
+            let Some(at) = self.live_runs.get(&run).and_then(|live| wake_at(live)) else { continue };
             // What was sent before that moment comes before it, also where the news of it is still on its way.
             self.read_inbox(&run);
             let Some(live) = self.live_runs.get_mut(&run) else { continue };
@@ -307,7 +308,7 @@ impl Worker {
                 if let Some(starter) = exec.replay().created().traceparent {
                     let _ = shared.starter.set(starter);
                 }
-                let mut live = LiveRun::new(shared, exec, &claim, log_bytes);
+                let mut live = Box::new(LiveRun::new(shared, exec, &claim, log_bytes));
                 if let Some(began) = began {
                     self.host.observe.meters.replayed.add(live.exec.replay().last_seq());
                     live.building = Some(began.elapsed());
@@ -402,7 +403,7 @@ impl Worker {
     }
 
     /// Stops a run until an operator looks at it. Its log stays as it is.
-    fn park(&mut self, mut live: LiveRun, reason: &str) {
+    fn park(&mut self, mut live: Box<LiveRun>, reason: &str) {
         for job in live.park(reason) {
             self.host.store.submit(job);
         }
@@ -459,7 +460,7 @@ impl Worker {
         }
     }
 
-    fn give_back(&mut self, live: LiveRun) {
+    fn give_back(&mut self, live: Box<LiveRun>) {
         self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
         self.give_back_claim(live.shared.clone(), live.fence);
     }

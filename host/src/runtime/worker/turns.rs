@@ -87,7 +87,7 @@ impl Worker {
     }
 
     /// Commits what a turn brought and sees what becomes of the run.
-    fn settle(&mut self, mut live: LiveRun) {
+    fn settle(&mut self, mut live: Box<LiveRun>) {
         let now = self.host.store.clock.now();
         if let Some(reason) = live.divergence(&self.host) {
             return self.park(live, &reason);
@@ -123,7 +123,7 @@ impl Worker {
     }
 
     /// Records the results that came; what the script asks for next is left to the host that takes the run up.
-    fn finish_draining(&mut self, mut live: LiveRun, yielded: Yield) {
+    fn finish_draining(&mut self, mut live: Box<LiveRun>, yielded: Yield) {
         if matches!(yielded, Yield::Preempted | Yield::Full) || live.divergence(&self.host).is_some() {
             return self.give_back(live);
         }
