@@ -36,7 +36,9 @@ pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
     let folder = dir.0.clone();
     tokio::spawn(async move {
         interrupt.wait().await;
-        // A child may put something into it meanwhile, but not into what is gone.
+        // A child may be writing into it. Under another name it finds it no more.
+        let gone = folder.with_extension("gone");
+        let folder = if std::fs::rename(&folder, &gone).is_ok() { gone } else { folder };
         let _ = (0..100).any(|_| std::fs::remove_dir_all(&folder).is_ok());
         std::process::exit(Exit::Interrupted as i32);
     });
