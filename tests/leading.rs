@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use durhai::metrics::MetricValue;
 use durhai::observe::{AttemptEnded, Observer, RunEnded};
@@ -304,7 +305,7 @@ async fn a_panic_behind_a_write_ends_the_host() {
     let test = test_host(&Arc::default());
     let host = test.builder().observe(Arc::new(Panics)).start().await.unwrap();
     let run = host.run("steps").id("r").input(&20).start().await.unwrap();
-    let failed = host.failed().await.to_string();
+    let failed = tokio::time::timeout(PATIENCE, host.failed()).await.expect("it fails").to_string();
     assert!(failed.contains("what follows from a write panicked: a test observes"), "{failed}");
     assert!(matches!(run.output::<i64>().await, Err(RunError::Host(HostError::World(_)))));
     test.bury(&host).await;
@@ -371,6 +372,36 @@ async fn what_comes_while_a_worker_writes_waits_for_one_write() {
         }
         assert_eq!(*wrong.lock(), Vec::<String>::new());
     }
+}
+
+/// A worker that has other runs to drive does not wait for a write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_has_more_to_do_leaves_writes_to_the_thread() {
+    let hears = "for i in 0..256 { wait_for(`go`); } set_status(`all`); wait_for(`go`); loop { }";
+    let test = test_host(&Arc::default()).workflow("spins", "loop { }").workflow("hears", hears);
+    let (world, host) = host_on(&test, Watched::new(&test.world)).await;
+    let spins = host.run("spins").id("s").start().await.unwrap();
+    assert_eq!(steps(&host, "r", 20).await.unwrap(), 20);
+    assert_eq!(world.by_workers(), 0);
+    spins.terminate("the test is over").await.unwrap();
+    let ended = spins.output::<()>().await;
+    assert!(matches!(ended, Err(RunError::Failed(..))), "{ended:?}");
+    // What a turn brought is written although the worker goes on with the run: it read as many messages as it takes at a time.
+    let hears = host.run("hears").id("h").delay(Duration::from_secs(1)).start().await.unwrap();
+    for number in 0..300 {
+        hears.signal("go", &number).await.unwrap();
+    }
+    test.clock.advance(1_000);
+    let written = async {
+        while test.world.row(hears.id()).unwrap().unwrap().note["status_text"] != "all" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("the first turn is written while the next one goes on");
+    hears.terminate("the test is over").await.unwrap();
+    let ended = hears.output::<()>().await;
+    assert!(matches!(ended, Err(RunError::Failed(..))), "{ended:?}");
+    host.shutdown().await;
 }
 
 /// A worker that writes is told of what it wrote, by itself.

@@ -218,9 +218,9 @@ mod tests {
         write(&queue, Duration::ZERO);
         push(&queue, 1);
         let mut led = queue.lead().expect("it is calm");
+        assert!(queue.push_untold(job(2)) && queue.lead().is_none(), "there is one lead");
         let next = std::thread::scope(|scope| {
             let thread = scope.spawn(|| queue.next_batch().map(|batch| numbers(&batch)));
-            assert!(queue.push_untold(job(2)) && queue.lead().is_none(), "there is one lead");
             (3..=4).for_each(|number| assert!(queue.push(job(number))));
             led.took = Some(Duration::ZERO);
             drop(led);
