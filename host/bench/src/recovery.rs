@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use durhai::{Host, SledWorld, StepContext, StepError};
 
-use crate::child::Child;
+use crate::child::{self, Child};
 use crate::figures::{Figures, Unit, millis, repeated};
 
 const RUN: &str = "recovered";
@@ -27,15 +27,15 @@ pub fn measure(dir: &Path, sizes: [usize; 2], child: Child<'_>) -> anyhow::Resul
     Ok(figures)
 }
 
-fn once(dir: &Path, steps: usize, child: Child<'_>) -> anyhow::Result<Duration> {
-    let mut victim = child("prepare", dir, steps)?.stdout(Stdio::piped()).spawn()?;
+fn once(dir: &Path, steps: usize, child_of: Child<'_>) -> anyhow::Result<Duration> {
+    let mut victim = child::begin(child_of("prepare", dir, steps)?.stdout(Stdio::piped()))?;
     let mut line = String::new();
     BufReader::new(victim.stdout.take().expect("it is piped")).read_line(&mut line)?;
     anyhow::ensure!(line.trim() == "ready", "the process to be killed said {line:?}");
     victim.kill()?;
-    victim.wait()?;
+    child::reap(victim)?;
     let began = Instant::now();
-    let output = child("recover", dir, steps)?.output()?;
+    let output = child::output(child_of("recover", dir, steps)?.stdout(Stdio::piped()))?;
     let took = began.elapsed();
     let said = String::from_utf8_lossy(&output.stdout);
     anyhow::ensure!(said.trim() == (steps + 1).to_string(), "the recovered run said {said:?}");

@@ -82,12 +82,12 @@ fn woken(runs: usize) -> usize {
 /// How long the other process took until it served, and what it said then.
 fn find(dir: &Path, runs: usize, child: Child<'_>) -> anyhow::Result<(Duration, Value)> {
     let began = Instant::now();
-    let mut process = child("wake", dir, runs)?.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+    let mut process = child::begin(child("wake", dir, runs)?.stdout(Stdio::piped()).stderr(Stdio::inherit()))?;
     let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
     let first = lines.next().transpose()?;
     let served = began.elapsed();
     let second = lines.next().transpose()?;
-    let status = process.wait()?;
+    let status = child::reap(process)?.status;
     match (first.as_deref(), second) {
         (Some("serving"), Some(line)) if status.success() => Ok((served, serde_json::from_str(&line)?)),
         said => anyhow::bail!("the process that should find {runs} runs ended with {status} after {said:?}"),

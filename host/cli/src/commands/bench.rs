@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use durhai_bench::child::end_all;
 use durhai_bench::figures::{Figure, Figures};
 use durhai_bench::run_child;
 use durhai_bench::section::{Section, Setting};
@@ -36,9 +37,8 @@ pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
     let folder = dir.0.clone();
     tokio::spawn(async move {
         interrupt.wait().await;
-        // A child may be writing into it. Under another name it finds it no more.
-        let gone = folder.with_extension("gone");
-        let folder = if std::fs::rename(&folder, &gone).is_ok() { gone } else { folder };
+        end_all();
+        // A store in this process may put something into it meanwhile, but not into what is gone.
         let _ = (0..100).any(|_| std::fs::remove_dir_all(&folder).is_ok());
         std::process::exit(Exit::Interrupted as i32);
     });

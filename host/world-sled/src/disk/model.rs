@@ -129,7 +129,7 @@ fn what_stays_is_always_seen() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut dice = Dice(5);
-            for _ in 0..1_500 {
+            for _ in 0..400 {
                 let mut batch = Batch::default();
                 for _ in 0..20 {
                     let key = [b"l", &(dice.below(200) * 100 + 1 + dice.below(3)).to_be_bytes()[..]].concat();
