@@ -70,7 +70,8 @@ pub fn check(disk: &Disk) -> Result<(), WorldError> {
             false => Err(disk.corrupt("it does not say how much of its journal it has")),
         };
     }
-    tracing::info!(
+    // The operator should see it without asking: there is no way back.
+    tracing::warn!(
         "the store in {} has format {format}: it is brought up to format {FORMAT}, and older versions of durhai refuse it then",
         disk.folder().display()
     );
