@@ -334,6 +334,7 @@ async fn stores_that_are_damaged_anyhow() {
 /// The entries of a closed store, as its format is documented.
 #[cfg(feature = "sled")]
 #[path = "../host/world-sled/tests/common/raw.rs"]
+#[expect(dead_code, reason = "the tests of the store use the rest")]
 mod raw;
 
 /// Removes, shortens or changes some entries of a closed store.

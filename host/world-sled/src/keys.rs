@@ -1,4 +1,5 @@
-//! The layout: one tree, whose keys begin with a byte that says what they are.
+//! The layout: entries in the order of their keys, which begin with a byte that says what they are. How they stand in sled, many in
+//! a block, is in `disk/blocks/layout.rs`.
 //!
 //! A run has a number, its *key*: a counter in the order of creation, never used twice while anything of it is left.
 //! Numbers are big endian, so that the tree has them in order. `term` is a text in a key: its length and at most its
@@ -6,7 +7,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `!` name | this world's own: `format` (decimal text), `opened` (u64, how often) |
+//! | `!` name | this world's own: `format` (decimal text), `opened` (u64, how often), `settled` (the mark of the journal), `blocks` (the format from which it is being brought up to this one, decimal text; empty when that is done) |
 //! | `m` name | a value of `put_meta` |
 //! | `p` version | a program |
 //! | `i` run id | the run's key, u64 |

@@ -233,6 +233,10 @@ impl World for SledWorld {
         Ok(written)
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn claim(&self, _holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
         self.transact(|txn| txn.claim(now, limit))
     }

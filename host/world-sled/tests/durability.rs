@@ -198,23 +198,7 @@ fn traced(test: &str, calls: &str) -> Option<String> {
 
 /// The same with a store that is there.
 fn traced_in(test: &str, calls: &str, store: &Path) -> Option<String> {
-    let folder = TempDir::new().expect("a folder");
-    let trace = folder.path().join("trace");
-    let plain = child(test, store);
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-y", "-s", "64", "-e", &format!("trace={calls}"), "-o"]).arg(&trace);
-    strace.arg(plain.get_program()).args(plain.get_args()).env(FOLDER, store);
-    match strace.output() {
-        Ok(output) if output.status.success() => Some(std::fs::read_to_string(&trace).expect("a trace")),
-        Ok(output) => {
-            println!("skipped: strace cannot trace here: {}", String::from_utf8_lossy(&output.stderr));
-            None
-        }
-        Err(error) => {
-            println!("skipped: there is no strace here: {error}");
-            None
-        }
-    }
+    common::strace(test, store, &["-s", "64", "-e", &format!("trace={calls}")], None)
 }
 
 fn of_store(line: &str) -> bool {

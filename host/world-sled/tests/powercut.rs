@@ -9,9 +9,8 @@ mod common;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use common::{Dice, FOLDER, WINDOW, child, damage, open, patiently};
+use common::{Dice, FOLDER, damage, open, patiently};
 use durhai_world::{World, WorldError};
 use durhai_world_sled::SledWorld;
 
@@ -111,25 +110,10 @@ enum What {
 
 /// The calls of the writer; none where they cannot be seen.
 fn traced(folder: &Path, window: usize) -> Option<Vec<Call>> {
-    let (trace, store) = (folder.join("trace"), folder.join("store"));
-    let plain = child("writer", &store);
-    let mut strace = Command::new("strace");
-    let calls = "pwrite64,write,ftruncate,fdatasync,fsync,rename,unlink,openat,mkdir";
-    strace.args(["-f", "-y", "-xx", "-s", "4000000", "-e", &format!("trace={calls}"), "-o"]).arg(&trace);
-    strace.arg(plain.get_program()).args(plain.get_args()).env(FOLDER, &store).env(WINDOW, window.to_string());
-    match strace.output() {
-        Ok(output) if output.status.success() => {
-            Some(parse(&std::fs::read_to_string(&trace).expect("a trace"), &store))
-        }
-        Ok(output) => {
-            println!("skipped: strace cannot trace here: {}", String::from_utf8_lossy(&output.stderr));
-            None
-        }
-        Err(error) => {
-            println!("skipped: there is no strace here: {error}");
-            None
-        }
-    }
+    let store = folder.join("store");
+    let calls = "trace=pwrite64,write,ftruncate,fdatasync,fsync,rename,unlink,openat,mkdir";
+    let trace = common::strace("writer", &store, &["-xx", "-s", "4000000", "-e", calls], Some(window))?;
+    Some(parse(&trace, &store))
 }
 
 fn parse(trace: &str, store: &Path) -> Vec<Call> {

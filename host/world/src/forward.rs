@@ -39,8 +39,8 @@ use crate::{
     World, WorldError, WorldSize, Write, Written,
 };
 
-/// Makes a [`World`] of a type that has another one behind it. Every call of `World` is forwarded, also one that has a default
-/// there. A call that a type wants to itself and that is not among these comes in
+/// Makes a [`World`] of a type that has another one behind it. Nothing in `World` has a default, so a call that is added there
+/// does not compile until it is forwarded here. A call that a type wants to itself and that is not among these comes in
 /// here, like [`write`](Forward::write).
 pub trait Forward: Send + Sync + 'static {
     /// The world behind it, or why no call comes there any more.
@@ -237,16 +237,13 @@ impl<F: Forward> World for F {
 
 #[cfg(test)]
 mod tests {
-    /// A call that has a default in `World` would be answered by it here, instead of by the world behind.
+    /// A default in `World` would be taken here in silence, instead of what the world behind does.
     #[test]
-    fn every_call_of_the_trait_is_forwarded() {
-        let world = include_str!("lib.rs").split("pub trait World").nth(1).expect("the trait");
-        let forwarded = include_str!("forward.rs").split("impl<F: Forward> World for F").nth(1).expect("the calls");
-        let calls =
-            |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("    fn ")?.split('(').next());
-        assert!(calls(world).count() > 30);
-        for call in calls(world) {
-            assert!(calls(forwarded).any(|other| other == call), "forward.rs has to forward {call}");
+    fn nothing_in_the_trait_has_a_default() {
+        let text = include_str!("lib.rs");
+        let body = text.split("pub trait World").nth(1).expect("the trait");
+        for line in body.lines().filter(|line| line.starts_with("    fn ")) {
+            assert!(line.ends_with(';'), "forward.rs would not notice that it has to forward {line}");
         }
     }
 }

@@ -33,9 +33,7 @@ pub trait World: Send + Sync + 'static {
     /// Whether [`write`](World::write) waits for nothing but this machine: its memory, its disks. Then a host writes on a thread that
     /// drives runs where there is one write only, and spares two hand-overs between threads. A world behind a network answers `false`:
     /// that may take long, and the other runs of the thread would wait for it. The answer is always the same.
-    fn is_local(&self) -> bool {
-        true
-    }
+    fn is_local(&self) -> bool;
 
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
     /// and those with something in their inbox (due at 0; a parked one waits for an operator instead, and one that has not

@@ -64,6 +64,10 @@ impl World for MemoryWorld {
         Ok(written)
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
         let mut state = self.state();
         let mut due: Vec<(Millis, u64, RunId)> = (state.runs.iter())

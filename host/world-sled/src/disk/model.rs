@@ -9,20 +9,14 @@ use super::Disk;
 use crate::batch::Batch;
 use crate::{Options, open};
 
+/// The same as those of the tests outside.
+#[path = "../../tests/common/dice.rs"]
+mod dice;
+use dice::Dice;
+
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// SplitMix64.
-struct Dice(u64);
-
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)) % limit
-    }
-
     /// Some are next to each other, some are far away, one is a prefix of others.
     fn key(&mut self) -> Vec<u8> {
         let tag = b"CNlrm"[self.below(5) as usize];

@@ -1,12 +1,14 @@
 //! What the tests of this crate share.
 #![allow(dead_code)]
 
+mod dice;
 pub mod raw;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use dice::Dice;
 use durhai_core::{RunId, Status, Version};
 use durhai_world::{Chunk, Claim, Commit, Create, Holder, NewMessage, Row, World, WorldError, Write, Written};
 use durhai_world_sled::{Options, SledWorld};
@@ -148,15 +150,25 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     (0..length).map(|_| dice.below(256) as u8).collect()
 }
 
-/// SplitMix64.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)) % limit
+/// What strace sees of a test of this binary that runs in a process of its own, with a store in that folder; none where it cannot
+/// be seen.
+pub fn strace(test: &str, store: &Path, arguments: &[&str], window: Option<usize>) -> Option<String> {
+    let folder = TempDir::new().expect("a folder");
+    let trace = folder.path().join("trace");
+    let plain = child(test, store);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y"]).args(arguments).arg("-o").arg(&trace);
+    strace.arg(plain.get_program()).args(plain.get_args()).env(FOLDER, store);
+    strace.envs(window.map(|window| (WINDOW, window.to_string())));
+    match strace.output() {
+        Ok(output) if output.status.success() => Some(std::fs::read_to_string(&trace).expect("a trace")),
+        Ok(output) => {
+            println!("skipped: strace cannot trace here: {}", String::from_utf8_lossy(&output.stderr));
+            None
+        }
+        Err(error) => {
+            println!("skipped: there is no strace here: {error}");
+            None
+        }
     }
 }

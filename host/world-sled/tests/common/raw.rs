@@ -1,5 +1,4 @@
 //! A closed store behind the world's back: its entries as they are documented, read and written without the world.
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

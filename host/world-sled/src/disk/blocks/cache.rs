@@ -81,7 +81,7 @@ impl Cache {
         if changes != self.changes || bytes > self.most / 4 {
             return;
         }
-        self.forget(&found.place.clone());
+        self.forget(&found.place);
         while self.bytes + bytes > self.most
             && let Some(oldest) = self.looked.values().next().cloned()
         {
