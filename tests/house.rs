@@ -243,3 +243,32 @@ fn the_root_of_the_library_is_small() {
     assert!(names.len() > 20, "{names:?}");
     assert!(names.len() <= ROOT_NAMES, "{} names at the root, {ROOT_NAMES} is the most: {names:?}", names.len());
 }
+
+/// What a merge leaves in a file that it could not join: neither side of it is true.
+#[test]
+fn no_file_holds_two_sides_of_a_merge() {
+    let (mut open, mut files) = (vec![root()], Vec::new());
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).unwrap().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            match entry.file_type().unwrap() {
+                kind if kind.is_file() => files.push(path),
+                kind if kind.is_dir() && ![".git", "target", "node_modules"].map(Into::into).contains(&name) => {
+                    open.push(path)
+                }
+                _ => {}
+            }
+        }
+    }
+    let marks = ["<", ">", "|"].map(|mark| format!("{} ", mark.repeat(7)));
+    let mut found = Vec::new();
+    for file in &files {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if marks.iter().any(|mark| line.starts_with(mark)) {
+                found.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(files.len() > 500 && found.is_empty(), "{found:#?}");
+}

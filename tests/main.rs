@@ -7,6 +7,7 @@ mod crash;
 mod delayed;
 mod doctor;
 mod embed;
+mod eviction;
 mod export;
 mod folder;
 mod fork;

@@ -113,6 +113,8 @@ pub(crate) struct HostConfig {
     pub park_misconfigured: Option<Duration>,
     pub evict_after: Duration,
     pub max_live: usize,
+    /// More of those that wait are evicted early, where that goes unnoticed.
+    pub max_waiting: usize,
     /// Whether the host takes up runs that it finds.
     pub adopt: bool,
     /// In front of the path of a hook.

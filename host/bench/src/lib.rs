@@ -4,6 +4,7 @@
 pub mod child;
 pub mod commits;
 pub mod compat;
+mod crowd;
 pub mod figures;
 pub mod floor;
 pub mod hosts;
@@ -34,6 +35,7 @@ pub async fn run_child(what: &str, dir: &Path, count: usize, say: Say<'_>) -> an
     }
     match what {
         "prepare" | "recover" => recovery::run(what == "prepare", dir, count).await,
+        "crowd" => crowd::run(dir, count, say).await,
         "sustained" => sustained::run(dir, count, say).await,
         "sleep" => sleepers::sleep(dir, count, say).await,
         "wake" => sleepers::wake(dir, count).await,

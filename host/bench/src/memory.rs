@@ -108,7 +108,10 @@ impl Mark {
 pub(crate) async fn run(kind: Kind, dir: &Path, runs: usize, say: Say<'_>) -> anyhow::Result<()> {
     let builder = match kind {
         // Runs are spread over the workers by chance, so each needs some room to spare.
-        Kind::Waiting => hosts::workflows().max_live_runs(2 * runs + 100).evict_after(Duration::from_secs(86_400)),
+        Kind::Waiting => {
+            let builder = hosts::workflows().max_live_runs(2 * runs + 100).max_waiting_runs(2 * runs + 100);
+            builder.evict_after(Duration::from_secs(86_400))
+        }
         Kind::Evicted | Kind::Finished => hosts::workflows().max_live_runs(1_000).evict_after(Duration::ZERO),
     };
     let stored = Stored::start(builder, dir).await?;

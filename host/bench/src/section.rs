@@ -7,7 +7,7 @@ use crate::figures::{Figures, Unit, micros, repeated};
 use crate::floor::{APPENDED, Floor};
 use crate::memory::{self, Kind};
 use crate::sizes::Sizes;
-use crate::{live, lone, recovery, replay, sleepers, sustained};
+use crate::{crowd, live, lone, recovery, replay, sleepers, sustained};
 
 /// A part of the bench, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub enum Section {
     Replay,
     Recovery,
     Memory,
+    Crowd,
     Evicted,
     Finished,
     Sleepers,
@@ -37,7 +38,7 @@ pub struct Setting<'a> {
 }
 
 impl Section {
-    pub const ALL: [Section; 14] = [
+    pub const ALL: [Section; 15] = [
         Section::Floor,
         Section::Step,
         Section::Pair,
@@ -49,6 +50,7 @@ impl Section {
         Section::Replay,
         Section::Recovery,
         Section::Memory,
+        Section::Crowd,
         Section::Evicted,
         Section::Finished,
         Section::Sleepers,
@@ -67,6 +69,7 @@ impl Section {
             Section::Replay => "replay",
             Section::Recovery => "recovery",
             Section::Memory => "memory",
+            Section::Crowd => "crowd",
             Section::Evicted => "evicted",
             Section::Finished => "finished",
             Section::Sleepers => "sleepers",
@@ -94,6 +97,7 @@ impl Section {
             Section::Replay => format!("the log of {replayed} steps"),
             Section::Recovery => format!("kill -9 after {} and {} steps", recovered[0], recovered[1]),
             Section::Memory => format!("{waiting} runs that wait in memory"),
+            Section::Crowd => format!("{waiting} runs that wait, most of them evicted early"),
             Section::Evicted => format!("{stored} runs that wait and are not in memory"),
             Section::Finished => format!("{stored} runs of 5 steps that have ended"),
             Section::Sleepers => format!("{sleepers} runs that sleep through a restart"),
@@ -122,6 +126,7 @@ impl Section {
             Section::Replay => replay::measure(dir, sizes.replayed).await,
             Section::Recovery => recovery::measure(dir, sizes.recovered, child),
             Section::Memory => memory::measure(Kind::Waiting, dir, sizes.waiting, child),
+            Section::Crowd => crowd::measure(dir, sizes.waiting, child),
             Section::Evicted => memory::measure(Kind::Evicted, dir, sizes.stored, child),
             Section::Finished => memory::measure(Kind::Finished, dir, sizes.stored, child),
             Section::Sleepers => sleepers::measure(dir, sizes.sleepers, child),

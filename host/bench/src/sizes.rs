@@ -22,7 +22,7 @@ pub struct Sizes {
     pub replayed: usize,
     /// Steps before the kill in `recovery`.
     pub recovered: [usize; 2],
-    /// Runs in memory in `memory`.
+    /// Runs in `memory`, where all of them are in memory, and in `crowd`.
     pub waiting: usize,
     /// Runs in `evicted` and in `finished`.
     pub stored: usize,

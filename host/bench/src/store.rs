@@ -59,6 +59,15 @@ impl Stored {
         Ok(())
     }
 
+    /// Until no more runs than that are in memory.
+    pub async fn at_most(&self, runs: usize) -> anyhow::Result<()> {
+        while self.host.stats().live > runs as u64 {
+            self.alive()?;
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
     /// Stops the host and closes the store, after which all that was written is in its last place. How long it took.
     pub async fn close(self) -> anyhow::Result<Duration> {
         let began = Instant::now();

@@ -73,6 +73,7 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
             park_misconfigured: setup.park_misconfigured,
             evict_after: setup.evict_after,
             max_live: setup.max_live,
+            max_waiting: setup.max_waiting,
             adopt: setup.adopt,
             public_url: setup.public_url,
         },

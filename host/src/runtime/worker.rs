@@ -3,6 +3,7 @@
 //! Messages come in, every run they touch gets a *turn* (its tasks go on until all wait), each turn is one commit. A run
 //! lives on one worker, so nothing in here is shared but what is said in [`RunShared`].
 
+mod eviction;
 mod inbox;
 mod last_write;
 mod switch_version;
@@ -21,6 +22,7 @@ use durhai_engine::{Execution, Program, Sandbox};
 use durhai_world::{Claim, Write};
 use parking_lot::Mutex;
 
+use self::eviction::WaitingRuns;
 use crate::error::Unready;
 use crate::logs::session;
 use crate::runtime::command::WorkerCommand;
@@ -52,9 +54,7 @@ pub(crate) struct Worker {
     /// Runs to be given a turn.
     dirty: VecDeque<RunId>,
     timers: BinaryHeap<Reverse<(Millis, RunId)>>,
-    /// Runs in the order they began to wait; an entry counts while the live still has that number.
-    idle: VecDeque<(Millis, u64, RunId)>,
-    idle_count: u64,
+    waiting: WaitingRuns,
     draining: bool,
     /// The committer's thread was not told of the last write.
     untold: bool,
@@ -75,8 +75,7 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
         backlog: VecDeque::new(),
         dirty: VecDeque::new(),
         timers: BinaryHeap::new(),
-        idle: VecDeque::new(),
-        idle_count: 0,
+        waiting: WaitingRuns::default(),
         draining: false,
         untold: false,
     };
@@ -130,11 +129,7 @@ impl Worker {
         if let Some(Reverse((at, _))) = self.timers.peek() {
             timeout = timeout.min(self.host.store.clock.time_until(*at));
         }
-        if let Some((since, ..)) = self.idle.front() {
-            let age = Duration::from_millis(self.host.store.clock.now().saturating_sub(*since));
-            timeout = timeout.min(self.host.config.evict_after.saturating_sub(age).max(Duration::from_millis(1)));
-        }
-        timeout
+        timeout.min(self.next_eviction().unwrap_or(timeout))
     }
 
     // Long because it is a table: an arm for each command.
@@ -224,8 +219,9 @@ impl Worker {
 
     fn touch(&mut self, run: RunId) {
         if let Some(live) = self.live_runs.get_mut(&run)
-            && live.is_idle()
+            && let Place::Idle(entry) = live.place
         {
+            entry.into_iter().for_each(|number| self.waiting.remove(number));
             live.place = Place::Dirty;
             self.dirty.push_back(run);
         }
@@ -411,53 +407,6 @@ impl Worker {
         self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
         let RunShared { id, workflow, .. } = &*live.shared;
         tracing::warn!(run = %id, workflow, status = "parked", "run {id} is parked: {reason}");
-    }
-
-    /// Drops the fibers of runs that have waited long. Their logs bring them back.
-    fn evict(&mut self) {
-        if !self.host.config.adopt {
-            // No host would take them up again.
-            self.idle.clear();
-            return;
-        }
-        let now = self.host.store.clock.now();
-        let old = self.host.config.evict_after.as_millis() as Millis;
-        while let Some((since, number, run)) = self.idle.front() {
-            let valid = self
-                .live_runs
-                .get(run)
-                .is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == *number));
-            if valid && since + old > now {
-                break;
-            }
-            let run = run.clone();
-            self.idle.pop_front();
-            if valid {
-                self.release(&run);
-            }
-        }
-    }
-
-    fn evict_oldest(&mut self) {
-        if !self.host.config.adopt {
-            return;
-        }
-        while let Some((_, number, run)) = self.idle.pop_front() {
-            if self
-                .live_runs
-                .get(&run)
-                .is_some_and(|live| matches!(live.place, Place::Idle(Some(its)) if its == number))
-            {
-                return self.release(&run);
-            }
-        }
-    }
-
-    fn release(&mut self, run: &RunId) {
-        if let Some(live) = self.live_runs.remove(run) {
-            self.host.observe.counters.evicted.fetch_add(1, Ordering::Relaxed);
-            self.give_back(live);
-        }
     }
 
     fn give_back(&mut self, live: Box<LiveRun>) {

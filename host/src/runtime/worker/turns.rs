@@ -104,9 +104,7 @@ impl Worker {
             self.timers.push(Reverse((at, live.shared.id.clone())));
         }
         if live.is_quiet() {
-            self.idle_count += 1;
-            live.place = Place::Idle(Some(self.idle_count));
-            self.idle.push_back((now, self.idle_count, live.shared.id.clone()));
+            live.place = Place::Idle(Some(self.waiting.insert(&live, now)));
         } else {
             live.place = Place::Idle(None);
         }
