@@ -283,6 +283,6 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Host({})", self.shared.store.holder.name)
+        write!(f, "Host({})", self.shared.store.lease.holder().name)
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod deadlock;
 pub(crate) mod delayed_claims;
 pub(crate) mod in_turn;
 pub(crate) mod job;
+pub(crate) mod lease;
 pub(crate) mod lifecycle;
 pub(crate) mod live_run;
 pub(crate) mod new_run;

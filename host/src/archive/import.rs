@@ -261,7 +261,9 @@ fn undo(host: &Arc<Shared>, runs: &[RunId]) -> Result<(), WorldError> {
             Some(row) if row.status.is_terminal() => drop(world.write(vec![Writing::Delete { run: run.clone() }])?),
             Some(_) => {
                 // Held by this host, if it is importing; else by none, or by one that does.
-                let Some(claim) = world.claim_run(run, &host.store.holder, host.store.clock.now())? else { continue };
+                let Some(claim) = world.claim_run(run, &host.store.lease.holder(), host.store.clock.now())? else {
+                    continue;
+                };
                 let mut end = Commit::new(run.clone(), claim.fence);
                 end.row = Some(Row { status: Status::Cancelled, wake_at: None, ..claim.row });
                 world.write(vec![Writing::Commit(Box::new(end)), Writing::Delete { run: run.clone() }])?;

@@ -47,7 +47,7 @@ async fn claim_idle(host: &Arc<Shared>, run: &RunId) -> Result<Option<Claim>, Ho
     if row.status == Status::Parked {
         return claims::claim_run(host, run).await.map(Some);
     }
-    let (id, holder, now) = (run.clone(), host.store.holder.clone(), host.store.clock.now());
+    let (id, holder, now) = (run.clone(), host.store.lease.holder(), host.store.clock.now());
     let later = row.status == Status::Pending && row.wake_at.is_some_and(|at| at > now);
     let claim = host.store.blocking(move |world| {
         if later || (row.concurrency.is_some() && world.waits(&id)?) {

@@ -1,7 +1,7 @@
 //! Takes up runs that are due and that no host holds: timers of evicted runs, messages, runs of hosts that died.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durhai_core::Millis;
 use durhai_world::{Claim, WorldError, Write};
@@ -9,7 +9,7 @@ use durhai_world::{Claim, WorldError, Write};
 use crate::runtime::claims;
 use crate::runtime::command::WorkerCommand;
 use crate::shared::Shared;
-use crate::store::rows;
+use crate::store::{random, rows};
 
 /// Claims at a time.
 const CLAIMS: usize = 256;
@@ -21,18 +21,25 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) fn run(host: &Arc<Shared>) {
     // Nothing may be claimed before the first renewal: if the clock went on since a run was created here, this host would
     // take it from itself.
-    let mut renewed = None;
+    let mut renewed: Option<(Millis, Instant)> = None;
     while !host.life.is_stopping() {
         let now = host.store.clock.now();
-        if renewed.is_none_or(|renewed| now >= renewed + host.store.holder.lease / 3) {
-            renewed = Some(now);
-            if let Err(error) = host.store.world.renew(&host.store.holder, now) {
-                return host.fail(Arc::new(error));
+        let beat = host.store.lease.beat();
+        let late = |(at, sent): (Millis, Instant)| now >= at + beat.as_millis() as Millis || sent.elapsed() >= beat;
+        if renewed.is_none_or(late) {
+            renewed = Some((now, Instant::now()));
+            match renew(host, now) {
+                Ok(true) => {}
+                Ok(false) => {
+                    renewed = None;
+                    continue;
+                }
+                Err(error) => return host.fail(Arc::new(error)),
             }
         }
-        let mut timeout = LOOK_AGAIN.min(Duration::from_millis(host.store.holder.lease / 3));
+        let mut timeout = LOOK_AGAIN.min(beat);
         if host.config.adopt {
-            match host.store.world.claim(&host.store.holder, now, CLAIMS) {
+            match host.store.world.claim(&host.store.lease.holder(), now, CLAIMS) {
                 Ok(claims) => {
                     if claims.len() == CLAIMS {
                         timeout = Duration::ZERO;
@@ -66,6 +73,26 @@ pub(crate) fn run(host: &Arc<Shared>) {
     }
 }
 
+/// Tells the world that this host lives. `false`: the others have declared it dead, and it begins anew under another name.
+fn renew(host: &Arc<Shared>, now: Millis) -> Result<bool, WorldError> {
+    let sent = Instant::now();
+    let holder = host.store.lease.holder();
+    if host.store.world.renew(&holder, now)?.alive {
+        host.store.lease.renewed(sent);
+        return Ok(true);
+    }
+    tracing::warn!(
+        host = &*holder.name,
+        "this host was not heard of for longer than its lease ({:?}), and the others have declared it dead: it drops the runs it had, \
+         which any host takes up again, and goes on under another name",
+        host.store.lease.length()
+    );
+    // First: what comes of claims under the new name must not be dropped.
+    host.runtime.workers.send_all(|| WorkerCommand::Reset);
+    host.store.lease.begin_anew(random::host_name()?);
+    Ok(false)
+}
+
 /// A run was claimed because it was due: by its own timer, or 0 for what cannot wait.
 fn note(host: &Shared, claim: &Claim, now: Millis) {
     host.observe.meters.claimed.inc();
@@ -88,7 +115,7 @@ fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
             timeout = timeout.min(if due > now { host.store.clock.time_until(due) } else { LOOK_AGAIN });
             continue;
         }
-        let claim = if over { None } else { host.store.world.claim_run(&run, &host.store.holder, now)? };
+        let claim = if over { None } else { host.store.world.claim_run(&run, &host.store.lease.holder(), now)? };
         match claim {
             Some(claim) if !claim.admitted && rows::is_urgent(&*host.store.world, &run)? => {
                 host.runtime.own.lock().remove(&run);

@@ -49,7 +49,7 @@ pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<Claim, 
         return Ok(claim);
     }
     if host.store.row(run).await?.is_some_and(|row| row.status == Status::Parked) {
-        let lease = std::time::Duration::from_millis(host.store.holder.lease);
+        let lease = host.store.lease.length();
         let _ = tokio::time::timeout(lease, released).await;
     }
     let claim = try_claim(host, run).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<Claim, 
 }
 
 async fn try_claim(host: &Arc<Shared>, run: &RunId) -> Result<Option<Claim>, HostError> {
-    let (id, holder, now) = (run.clone(), host.store.holder.clone(), host.store.clock.now());
+    let (id, holder, now) = (run.clone(), host.store.lease.holder(), host.store.clock.now());
     host.store.blocking(move |world| world.claim_run(&id, &holder, now)).await
 }
 

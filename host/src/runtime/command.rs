@@ -49,6 +49,8 @@ pub(crate) enum WorkerCommand {
         run: Arc<RunShared>,
         why: String,
     },
+    /// The host was declared dead: nothing that it holds can be committed any more.
+    Reset,
     /// The claim was given back.
     Released {
         run: RunId,

@@ -152,7 +152,7 @@ async fn end_circle(host: &Arc<Shared>, run: &RunId) -> Result<(), HostError> {
     let now = host.store.clock.now();
     let id = run.clone();
     let Some(why) = host.store.blocking(move |world| circle(world, &id)).await? else { return Ok(()) };
-    let (id, holder) = (run.clone(), host.store.holder.clone());
+    let (id, holder) = (run.clone(), host.store.lease.holder());
     match host.store.blocking(move |world| world.claim_run(&id, &holder, now)).await? {
         None => Ok(()),
         Some(claim) if claim.admitted => claims::release(host, &claim).await,

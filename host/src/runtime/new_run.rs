@@ -70,7 +70,7 @@ pub(crate) fn new_run(host: &Shared, events: Vec<Event>, header: &Header, begin:
         concurrency,
     };
     let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
-    let claim = here.then(|| host.store.holder.clone());
+    let claim = here.then(|| host.store.lease.holder());
     NewRun { create: Create { row, events: chunk, claim, hooks: Vec::new(), messages: Vec::new() }, events }
 }
 

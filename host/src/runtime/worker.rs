@@ -188,6 +188,7 @@ impl Worker {
                     self.abandon(&run.id);
                 }
             }
+            WorkerCommand::Reset => self.reset(),
             WorkerCommand::Released { run } => {
                 if self.releasing.remove(&run).is_some_and(|again| again) {
                     self.host.runtime.claimer.wake();
@@ -354,6 +355,17 @@ impl Worker {
             worker: self.index,
             attempts: Default::default(),
         })
+    }
+
+    /// Drops all runs. Others have them, or this host under its next name.
+    fn reset(&mut self) {
+        self.host.observe.meters.backlog.add(-(self.backlog.len() as i64));
+        self.backlog.clear();
+        let all: Vec<_> = self.live_runs.keys().cloned().collect();
+        self.host.observe.meters.lost.add(all.len() as u64);
+        for run in all {
+            self.abandon(&run);
+        }
     }
 
     /// Drops a run that another host has claimed, and tells its attempts.

@@ -46,6 +46,10 @@ impl Workers {
         let _ = worker.commands.lock().send(command);
     }
 
+    pub fn send_all(&self, command: impl Fn() -> WorkerCommand) {
+        (0..self.count()).for_each(|worker| self.send(worker, command()));
+    }
+
     pub fn lengths(&self) -> Vec<usize> {
         self.0.iter().map(|worker| worker.queued.load(Ordering::Relaxed)).collect()
     }

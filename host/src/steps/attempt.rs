@@ -146,6 +146,9 @@ impl Making {
                     }
                 }
             };
+            if !trusted(&self.host, &self.token).await {
+                return self.lost();
+            }
             if !std::mem::replace(&mut counted, true) {
                 self.host.observe.counters.attempts.fetch_add(1, Ordering::Relaxed);
             }
@@ -319,6 +322,19 @@ impl Metered {
 /// A name that no step has may be anything.
 pub(crate) fn step_meters(host: &Shared, step: &str) -> Arc<StepMeters> {
     host.observe.meters.steps.of(step, || host.steps.registry.knows(step))
+}
+
+/// Waits until the host is sure that it holds its runs, as it is unless it was stopped for long or cut off from the world;
+/// `false` if the attempt is not wanted any more.
+async fn trusted(host: &Shared, token: &CancellationToken) -> bool {
+    if host.store.lease.is_trusted() {
+        return true;
+    }
+    tokio::select! {
+        biased;
+        () = token.cancelled() => false,
+        () = host.store.lease.trusted() => true,
+    }
 }
 
 /// Waits for its turn; `None` if the run does not want the attempt any more.

@@ -11,12 +11,12 @@ use crate::error::HostError;
 use crate::observe::metrics::Gauge;
 use crate::runtime::commit_queue::CommitQueue;
 use crate::runtime::job::{Job, Then};
+use crate::runtime::lease::Lease;
 use crate::store::rows;
 
 pub(crate) struct Store {
     pub world: Arc<dyn World>,
-    /// Who this host is to the world.
-    pub holder: Holder,
+    pub lease: Lease,
     pub clock: Arc<dyn Clock>,
     tokio: tokio::runtime::Handle,
     /// Writes that wait for the committer, and how many.
@@ -33,7 +33,8 @@ impl Store {
         waiting: Gauge,
     ) -> Self {
         let queue = CommitQueue::new(world.is_local());
-        Store { world, holder, clock, tokio, queue, waiting }
+        let lease = Lease::new(holder, !world.is_local());
+        Store { world, lease, clock, tokio, queue, waiting }
     }
 
     /// Hands a job to the committer. Dropped if the host has stopped.

@@ -56,7 +56,8 @@ impl CompatCheck<'_> {
         stop: &dyn Fn() -> bool,
     ) -> Result<MoveInFlight, WorldError> {
         let host = self.host;
-        let Some(claim) = host.store.world.claim_run(&row.run, &host.store.holder, host.store.clock.now())? else {
+        let Some(claim) = host.store.world.claim_run(&row.run, &host.store.lease.holder(), host.store.clock.now())?
+        else {
             let Some(row) = host.store.world.row(&row.run)? else { return Ok(MoveInFlight::Over(MoveOutcome::Ended)) };
             if row.status.is_terminal() {
                 return Ok(MoveInFlight::Over(MoveOutcome::Ended));

@@ -32,8 +32,8 @@ use std::time::Duration;
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
-    Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
+    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Renewed,
+    Row, Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -246,8 +246,8 @@ impl World for SledWorld {
     }
 
     /// Does nothing: the end of the process ends its claims.
-    fn renew(&self, _holder: &Holder, _now: Millis) -> Result<(), WorldError> {
-        Ok(())
+    fn renew(&self, _holder: &Holder, _now: Millis) -> Result<Renewed, WorldError> {
+        Ok(Renewed { alive: true, now: None })
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {

@@ -35,8 +35,8 @@
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Row, Snapshot, Watcher,
-    World, WorldError, WorldSize, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Renewed, Row, Snapshot,
+    Watcher, World, WorldError, WorldSize, Write, Written,
 };
 
 /// Makes a [`World`] of a type that has another one behind it. Nothing in `World` has a default, so a call that is added there
@@ -114,7 +114,7 @@ impl<F: Forward> World for F {
         Forward::claim_run(self, run, holder, now)
     }
 
-    fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError> {
+    fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
         self.read("renew", |world| world.renew(holder, now))
     }
 

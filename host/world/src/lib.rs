@@ -38,16 +38,21 @@ pub trait World: Send + Sync + 'static {
     /// Takes up to `limit` runs that are due and that no live host holds: those whose `wake_at` is at or before `now`,
     /// and those with something in their inbox (due at 0; a parked one waits for an operator instead, and one that has not
     /// begun is due only by an [urgent](InboxMessage::urgent) message). Earliest first, then in the order they were created. The claims are durable for as long as the holder's lease; a run that was held
-    /// by a host that died has its `tries` raised by one. A run that arrives at its [`Concurrency`] limit with that and has to wait is
+    /// by a host that died has its `tries` raised by one. A holder that is [dead](Renewed::alive) gets nothing. A run that arrives at its [`Concurrency`] limit with that and has to wait is
     /// passed over, unless a message for it is urgent; whether the script may begin says [`Claim::admitted`].
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError>;
 
     /// Takes one run, whether due or not, if no live host holds it and it is not terminal. `None`: held elsewhere,
-    /// terminal or unknown. Whether it may begin says [`Claim::admitted`]; one that is due arrives at its limit with this.
+    /// terminal or unknown, or the holder is dead. Whether it may begin says [`Claim::admitted`]; one that is due arrives at its limit with this.
     fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError>;
 
-    /// Extends the lease of everything this holder has to `now + holder.lease`.
-    fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError>;
+    /// Says that this holder lives, which extends the lease of everything it has, and hears whether the others still take it for
+    /// alive. A holder that has not said so for longer than its lease, by this or by a claim, is dead as soon as another one looks: all of its
+    /// runs are free at once, with one more try each, and it is dead for good. Who hears that begins anew with another name.
+    ///
+    /// `now` is the caller's clock. A world that hosts of several machines share measures leases by other means: there `now` says only
+    /// what is due.
+    fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError>;
 
     /// The earliest moment at which an unheld run becomes due, if there is any, as [`claim`](World::claim) has it.
     /// Runs whose holder's lease ran out are not counted: where that can happen, look now and then.

@@ -10,16 +10,16 @@ use durhai_core::{Millis, RunId, Version};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Row,
-    Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
+    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Renewed,
+    Row, Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use run::Run;
 use state::State;
 
 /// A world that lives as long as its value: for tests, and to read what the other worlds must do.
 ///
-/// Several hosts may share one. A host's claims hold until its lease has passed; [`renew`](World::renew) and every
-/// claim extend the lease, a claim at creation counts from the row's `created_at`.
+/// Several hosts may share one. A host is dead once another one renews or claims after its lease has passed;
+/// [`renew`](World::renew) and every claim extend the lease, a claim at creation counts from the row's `created_at`.
 #[derive(Default)]
 pub struct MemoryWorld {
     state: Mutex<State>,
@@ -70,8 +70,11 @@ impl World for MemoryWorld {
 
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
         let mut state = self.state();
+        if !state.lives(holder, now) {
+            return Ok(Vec::new());
+        }
         let mut due: Vec<(Millis, u64, RunId)> = (state.runs.iter())
-            .filter(|(_, run)| state.free(run, now))
+            .filter(|(_, run)| State::is_free(run))
             .filter_map(|(id, run)| Some((run.due().filter(|due| *due <= now)?, run.key, id.clone())))
             .collect();
         due.sort_unstable();
@@ -92,16 +95,18 @@ impl World for MemoryWorld {
 
     fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
         let mut state = self.state();
-        let Some(found) = state.runs.get(run).filter(|found| state.free(found, now)) else { return Ok(None) };
+        if !state.lives(holder, now) {
+            return Ok(None);
+        }
+        let Some(found) = state.runs.get(run).filter(|found| State::is_free(found)) else { return Ok(None) };
         if found.ready_at().is_some_and(|at| at <= now) {
             state.arrive(run, &mut Vec::new());
         }
         Ok(Some(state.take(run, holder, now)))
     }
 
-    fn renew(&self, holder: &Holder, now: Millis) -> Result<(), WorldError> {
-        self.state().extend(holder, now);
-        Ok(())
+    fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
+        Ok(Renewed { alive: self.state().lives(holder, now), now: None })
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {

@@ -18,6 +18,15 @@ pub struct Holder {
     pub lease: Millis,
 }
 
+/// What a holder hears when it [says that it lives](crate::World::renew).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewed {
+    /// `false`: the other holders have declared it dead. It holds nothing any more, its claims are refused, and so are its commits.
+    pub alive: bool,
+    /// What time it is for this world, where that is another clock than the caller's.
+    pub now: Option<Millis>,
+}
+
 /// The right to write to a run, until a host claims it with a higher fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -166,7 +175,7 @@ pub enum Write {
 pub struct Create {
     pub row: Row,
     pub events: Chunk,
-    /// Claimed at once for this host, or left for the host that claims it when due.
+    /// Claimed at once for this host, or left for the host that claims it when due, as with a host that is dead.
     pub claim: Option<Holder>,
     /// Hooks that are open from the beginning, with what is kept of each as in [`HookChange::Open`]: those of a log that was
     /// taken over. If another run has one of the tokens, open or reserved, nothing is created. A run that has ended opens none.

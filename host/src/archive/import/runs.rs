@@ -278,7 +278,8 @@ impl Bringing<'_> {
         let create = Create { row, events: first, claim: None, hooks: Vec::new(), messages: Vec::new() };
         self.write(Write::Create(Box::new(create)))?;
         // The claimer passes over it: it is parked.
-        let claim = self.host.store.world.claim_run(&id, &self.host.store.holder, self.host.store.clock.now())?;
+        let claim =
+            self.host.store.world.claim_run(&id, &self.host.store.lease.holder(), self.host.store.clock.now())?;
         let claim = claim.ok_or_else(|| HostError::Conflict(format!("run {id} was taken while it was imported")))?;
         run.commit = Commit::new(id, claim.fence);
         run.claim = Some(claim);

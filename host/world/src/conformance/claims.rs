@@ -4,7 +4,7 @@ use durhai_core::Status;
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Commit, Refused, Row, World, Written};
+use crate::{Commit, Creation, Refused, Row, World, Write, Written};
 
 pub const CASES: Cases = &[
     ("claim: earliest first, up to the limit, nothing twice", order),
@@ -17,6 +17,7 @@ pub const CASES: Cases = &[
     ("next_wake: the earliest of those nobody holds", next_wake),
     ("leases: a claim ends with its lease", leases),
     ("leases: renew keeps everything a holder has", renew),
+    ("leases: a holder that is late dies as a whole and for good", dies_as_a_whole),
     ("death: what was held is claimed again with one more try", death),
     ("death: progress starts the tries again", progress),
     ("reopen: everything is still there", reopen),
@@ -185,7 +186,61 @@ fn leases(subject: &Subject<'_>) {
     // At creation the lease counts from the row's time.
     held(&*world, Row { created_at: 5000, ..row("b") }, &holder("k"));
     assert_eq!(world.claim_run(&id("b"), &holder("i"), 5000 + LEASE).expect("works"), None);
-    assert!(world.claim_run(&id("b"), &holder("i"), 5001 + LEASE).expect("works").is_some());
+    assert!(world.claim_run(&id("b"), &holder("l"), 5001 + LEASE).expect("works").is_some());
+}
+
+/// Also what no other holder has taken since; also a holder that has nothing.
+fn dies_as_a_whole(subject: &Subject<'_>) {
+    if !subject.leases {
+        return;
+    }
+    let world = (subject.make)();
+    let renewed = |name: &str, now| world.renew(&holder(name), now).expect("works").alive;
+    write_all(
+        &*world,
+        vec![
+            new(row("a"), None),
+            new(row("b"), None),
+            new(Row { wake_at: Some(9000), status: Status::Waiting, ..row("c") }, None),
+        ],
+    );
+    let claims = world.claim(&holder("late"), 100, 9).expect("works");
+    assert_eq!(claims.len(), 2);
+    let c = world.claim_run(&id("c"), &holder("late"), 100).expect("works").expect("free");
+    assert!(renewed("idle", 100) && renewed("other", 100));
+    assert!(renewed("other", 100 + LEASE));
+    assert!(renewed("late", 100 + LEASE), "nobody has looked when it was late");
+    assert!(renewed("other", 101 + LEASE), "this ends the one that has nothing");
+    assert!(!renewed("idle", 102 + LEASE));
+    assert_eq!(write(&*world, events(&claims[0], 3, 1)), Ok(Written::Committed(vec![])));
+    // Its lease ends; the one that looks asks for one run.
+    let now = 102 + 2 * LEASE;
+    let taken = world.claim_run(&id("a"), &holder("other"), now).expect("works").expect("free");
+    assert_eq!((taken.tries, taken.last_seq), (1, 3));
+    assert!(!renewed("late", now));
+    for claim in claims.iter().chain([&c]) {
+        let fenced = Err(Refused::Fenced(claim.run.clone()));
+        assert_eq!(write(&*world, events(claim, claim.last_seq + 1, 1)), fenced);
+        assert_eq!(write(&*world, release(claim)), fenced);
+        assert_eq!(world.reserve("token", &claim.run, claim.fence).expect("works"), None);
+    }
+    // It gets nothing any more, and what it creates waits for another.
+    assert_eq!(claimed(&*world, &holder("late"), now, 9), [""; 0]);
+    assert_eq!(world.claim_run(&id("c"), &holder("late"), now).expect("works"), None);
+    assert_eq!(
+        write(&*world, new(Row { created_at: now, ..row("d") }, Some(&holder("late")))),
+        Ok(Written::Created(None))
+    );
+    let started = new(Row { created_at: now, ..row("e") }, Some(&holder("late")));
+    let Write::Create(create) = started else { unreachable!("it is made above") };
+    let parent = Commit { create: vec![*create], ..turn(&taken) };
+    assert_eq!(write(&*world, commit(parent)), Ok(Written::Committed(vec![Creation::Waits])));
+    assert_eq!(claimed(&*world, &holder("other"), now, 9), ["b", "d", "e"]);
+    // A message for what is free wakes it.
+    write_all(&*world, vec![send(&id("c"), b"1")]);
+    let c = claim_one(&*world, &holder("other"), now);
+    assert_eq!((c.run.as_str(), c.tries), ("c", 1));
+    undamaged(&*world);
 }
 
 fn renew(subject: &Subject<'_>) {

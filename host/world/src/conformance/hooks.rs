@@ -107,7 +107,7 @@ fn reservations(subject: &Subject<'_>) {
     if subject.leases {
         // Another host takes the run over.
         let late = world.claim_run(&id("a"), &holder("i"), 51 + LEASE).expect("works").expect("free");
-        let c = held(&*world, row("c"), &holder("h"));
+        let c = held(&*world, row("c"), &holder("j"));
         assert_eq!((reserve(&c, "1"), reserve(&c, "3"), reserve(&late, "2")), (Some(id("a")), None, None));
     }
     undamaged(&*world);

@@ -10,7 +10,7 @@ use durhai_core::{RunId, Status};
 use super::tools::*;
 use super::{Cases, Subject};
 use crate::{Claim, Creation, MemoryWorld, Query, Refused, World, Write, Written};
-use writes::{LIMIT_KEYS, METAS, NAMES, STREAMS, TOKENS, brief, version};
+use writes::{HOLDERS, LIMIT_KEYS, METAS, NAMES, STREAMS, TOKENS, brief, version};
 
 pub const CASES: Cases = &[("random: the same as the specification", random)];
 
@@ -80,6 +80,8 @@ struct Pair<'a> {
     /// Where the logs end, to hit the right sequence most of the time.
     ends: HashMap<RunId, u64>,
     done: Vec<String>,
+    /// How often each holder died and began anew.
+    deaths: [u32; 3],
 }
 
 impl<'a> Pair<'a> {
@@ -93,6 +95,7 @@ impl<'a> Pair<'a> {
             passes: Vec::new(),
             ends: HashMap::new(),
             done: Vec::new(),
+            deaths: [0; 3],
         }
     }
 
@@ -205,8 +208,12 @@ impl<'a> Pair<'a> {
     fn renew(&mut self) {
         let holder = self.holder();
         self.note(format!("renew {} at {}", holder.name, self.now));
-        self.model.renew(&holder, self.now).expect("the model works");
-        self.world().renew(&holder, self.now).expect("the world works");
+        let model = self.model.renew(&holder, self.now).expect("the model works");
+        let world = self.world().renew(&holder, self.now).expect("the world works");
+        assert_eq!(world.alive, model.alive, "{holder:?} is alive (world, model)");
+        if let Some(which) = HOLDERS.iter().position(|name| !model.alive && holder.name.starts_with(name)) {
+            self.deaths[which] += 1;
+        }
     }
 
     fn set_limit(&mut self) {

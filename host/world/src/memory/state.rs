@@ -1,7 +1,7 @@
 //! What the specification does with each write.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Version};
@@ -19,6 +19,8 @@ pub struct State {
     pub order: BTreeMap<u64, RunId>,
     /// Until when each host's claims hold.
     pub leases: HashMap<Arc<str>, Millis>,
+    /// Hosts that are dead.
+    dead: HashSet<Arc<str>>,
     pub programs: HashMap<Version, Vec<u8>>,
     pub meta: HashMap<String, Vec<u8>>,
     pub hooks: HashMap<Arc<str>, Hook>,
@@ -100,7 +102,12 @@ impl State {
             self.admit(&key, notices);
         }
         match claim {
-            Some(holder) if !terminal && self.runs[&id].admission == Admission::Admitted => {
+            Some(holder)
+                if !terminal
+                    && self.runs[&id].admission == Admission::Admitted
+                    && !self.dead.contains(&holder.name) =>
+            {
+                self.extend(&holder, created_at);
                 Ok(Some(Claim { admitted: true, ..self.take(&id, &holder, created_at) }))
             }
             _ => {
@@ -289,26 +296,41 @@ impl State {
         }
     }
 
-    pub fn free(&self, run: &Run, now: Millis) -> bool {
-        let lease = |held: &Held| self.leases.get(&held.by).copied().unwrap_or(0);
-        !run.row.status.is_terminal() && run.held.as_ref().is_none_or(|held| lease(held) < now)
+    pub fn is_free(run: &Run) -> bool {
+        !run.row.status.is_terminal() && run.held.is_none()
+    }
+
+    /// A host shows that it lives. Those that have not for longer than their leases are dead from now on, each as a whole and for good:
+    /// what it held is free. Whether this one lives.
+    pub fn lives(&mut self, holder: &Holder, now: Millis) -> bool {
+        if self.dead.contains(&holder.name) {
+            return false;
+        }
+        let late: Vec<_> = self.leases.extract_if(|name, until| *name != holder.name && *until < now).collect();
+        for (name, _) in late {
+            for run in self.runs.values_mut().filter(|run| run.held.as_ref().is_some_and(|held| held.by == name)) {
+                run.held = None;
+                run.tries += 1;
+            }
+            self.dead.insert(name);
+        }
+        self.extend(holder, now);
+        true
     }
 
     /// Claims a run that is free.
     pub fn take(&mut self, id: &RunId, holder: &Holder, now: Millis) -> Claim {
-        self.extend(holder, now);
         self.last_fence += 1;
         let run = self.runs.get_mut(id).expect("the caller found it");
-        if run.died || run.held.is_some() {
+        if std::mem::take(&mut run.died) {
             run.tries += 1;
         }
-        run.died = false;
         run.held = Some(Held { by: holder.name.clone(), fence: self.last_fence });
         let (tries, row, last_seq) = (run.tries, run.row.clone(), run.last_seq());
         Claim { run: id.clone(), fence: self.last_fence, tries, row, last_seq, admitted: run.is_admitted(now) }
     }
 
-    pub fn extend(&mut self, holder: &Holder, now: Millis) {
+    fn extend(&mut self, holder: &Holder, now: Millis) {
         let lease = self.leases.entry(holder.name.clone()).or_default();
         *lease = now.saturating_add(holder.lease).max(*lease);
     }

@@ -11,12 +11,14 @@ pub const STREAMS: [&str; 3] = ["", "out", "out2"];
 pub const LIMIT_KEYS: [&str; 3] = ["", "g", "g2"];
 pub const TOKENS: [&str; 4] = ["t", "t2", "", "u"];
 pub const VALUES: [&str; 3] = ["v", "", "v2"];
+pub const HOLDERS: [&str; 3] = ["h", "i", "j"];
 pub const METAS: [&str; 2] = ["m", "m2"];
 
 impl Pair<'_> {
     pub fn holder(&mut self) -> Holder {
         let lease = if self.subject.leases { 60 } else { FOR_EVER };
-        Holder { name: self.dice.pick(&["h", "i", "j"]).into(), lease }
+        let which = self.dice.below(HOLDERS.len() as u64) as usize;
+        Holder { name: format!("{}{}", HOLDERS[which], self.deaths[which]).into(), lease }
     }
 
     pub fn row(&mut self, run: RunId) -> Row {
