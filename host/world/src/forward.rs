@@ -118,6 +118,10 @@ impl<F: Forward> World for F {
         self.read("renew", |world| world.renew(holder, now))
     }
 
+    fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
+        self.read("duty", |world| world.duty(name, holder))
+    }
+
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
         self.read("next_wake", |world| world.next_wake())
     }

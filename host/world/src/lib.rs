@@ -54,6 +54,10 @@ pub trait World: Send + Sync + 'static {
     /// what is due.
     fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError>;
 
+    /// Whether this holder does what one host has to do for all, and `name` stands for (look at schedules, say): the first one that asks,
+    /// until it is dead. A dead holder does nothing.
+    fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError>;
+
     /// The earliest moment at which an unheld run becomes due, if there is any, as [`claim`](World::claim) has it.
     /// Runs whose holder's lease ran out are not counted: where that can happen, look now and then.
     fn next_wake(&self) -> Result<Option<Millis>, WorldError>;

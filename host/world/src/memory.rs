@@ -19,7 +19,7 @@ use state::State;
 /// A world that lives as long as its value: for tests, and to read what the other worlds must do.
 ///
 /// Several hosts may share one. A host is dead once another one renews or claims after its lease has passed;
-/// [`renew`](World::renew) and every claim extend the lease, a claim at creation counts from the row's `created_at`.
+/// [`renew`](World::renew) and every claim extend the lease, as does a run that is created for it, from the row's `created_at` on.
 #[derive(Default)]
 pub struct MemoryWorld {
     state: Mutex<State>,
@@ -107,6 +107,10 @@ impl World for MemoryWorld {
 
     fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
         Ok(Renewed { alive: self.state().lives(holder, now), now: None })
+    }
+
+    fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
+        Ok(self.state().duty(name, holder))
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {

@@ -170,6 +170,17 @@ pub enum Write {
     Delete { run: RunId },
 }
 
+impl Write {
+    /// The runs that it creates, by itself or with a turn.
+    pub fn creates(&self) -> &[Create] {
+        match self {
+            Write::Create(create) => std::slice::from_ref(create),
+            Write::Commit(commit) => &commit.create,
+            Write::Send(_) | Write::Release { .. } | Write::Delete { .. } => &[],
+        }
+    }
+}
+
 /// A run to be created.
 #[derive(Debug, Clone)]
 pub struct Create {

@@ -18,6 +18,7 @@ pub const CASES: Cases = &[
     ("leases: a claim ends with its lease", leases),
     ("leases: renew keeps everything a holder has", renew),
     ("leases: a holder that is late dies as a whole and for good", dies_as_a_whole),
+    ("leases: one holder at a time has a duty", duties),
     ("death: what was held is claimed again with one more try", death),
     ("death: progress starts the tries again", progress),
     ("reopen: everything is still there", reopen),
@@ -254,6 +255,21 @@ fn renew(subject: &Subject<'_>) {
     world.renew(&holder("h"), 900).expect("works");
     assert_eq!(claimed(&*world, &holder("j"), 901 + LEASE - 1, 9), ["c"]);
     assert_eq!(claimed(&*world, &holder("j"), 901 + LEASE, 9), ["a", "b"]);
+}
+
+fn duties(subject: &Subject<'_>) {
+    if !subject.leases {
+        return;
+    }
+    let world = (subject.make)();
+    let has = |name: &str, holder_name: &str| world.duty(name, &holder(holder_name)).expect("works");
+    for name in ["h", "i"] {
+        assert!(world.renew(&holder(name), 100).expect("works").alive);
+    }
+    assert!(has("clean", "h") && !has("clean", "i") && has("look", "i") && has("clean", "h") && !has("look", "h"));
+    assert!(world.renew(&holder("i"), 101 + LEASE).expect("works").alive);
+    assert!(!has("clean", "h"), "it is dead");
+    assert!(has("clean", "i") && has("look", "i"));
 }
 
 /// Makes the death of a holder known to the world, and says what time it is then.

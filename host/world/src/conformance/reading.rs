@@ -255,8 +255,15 @@ fn meta(subject: &Subject<'_>) {
 fn size(subject: &Subject<'_>) {
     let world = (subject.make)();
     let claim = held(&*world, row("a"), &holder("h"));
+    // Nothing that can be compressed.
+    let mut state = 1_u64;
+    let mut byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
     for _ in 0..8 {
-        write_all(&*world, vec![entry(&claim, "out", &vec![7; 1 << 20])]);
+        let bytes: Vec<u8> = (0..1 << 20).map(|_| byte()).collect();
+        write_all(&*world, vec![entry(&claim, "out", &bytes)]);
     }
     if let Some(bytes) = world.size().expect("works").stored {
         assert!(bytes >= 1 << 20, "{bytes} bytes after 8 MiB were written");

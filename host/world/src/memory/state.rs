@@ -19,6 +19,8 @@ pub struct State {
     pub order: BTreeMap<u64, RunId>,
     /// Until when each host's claims hold.
     pub leases: HashMap<Arc<str>, Millis>,
+    /// Who does what for all hosts.
+    duties: HashMap<String, Arc<str>>,
     /// Hosts that are dead.
     dead: HashSet<Arc<str>>,
     pub programs: HashMap<Version, Vec<u8>>,
@@ -34,6 +36,11 @@ pub struct State {
 
 impl State {
     pub fn write(&mut self, write: Write, notices: &mut Vec<Notice>) -> Result<Written, Refused> {
+        for create in write.creates() {
+            if let Some(holder) = create.claim.as_ref().filter(|holder| !self.dead.contains(&holder.name)) {
+                self.extend(holder, create.row.created_at);
+            }
+        }
         match write {
             Write::Create(create) => self.create(*create, None, notices).map(Written::Created),
             Write::Commit(commit) => self.commit(*commit, notices).map(Written::Committed),
@@ -107,7 +114,6 @@ impl State {
                     && self.runs[&id].admission == Admission::Admitted
                     && !self.dead.contains(&holder.name) =>
             {
-                self.extend(&holder, created_at);
                 Ok(Some(Claim { admitted: true, ..self.take(&id, &holder, created_at) }))
             }
             _ => {
@@ -312,10 +318,16 @@ impl State {
                 run.held = None;
                 run.tries += 1;
             }
+            self.duties.retain(|_, holder| *holder != name);
             self.dead.insert(name);
         }
         self.extend(holder, now);
         true
+    }
+
+    pub fn duty(&mut self, name: &str, holder: &Holder) -> bool {
+        !self.dead.contains(&holder.name)
+            && *self.duties.entry(name.to_owned()).or_insert_with(|| holder.name.clone()) == holder.name
     }
 
     /// Claims a run that is free.

@@ -1,0 +1,77 @@
+//! What can go wrong between a host and the server, by what is to be done about it.
+
+use durhai_world::WorldError;
+use tokio_postgres::error::{DbError, SqlState};
+
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody answers, or the server is going down, full or not the primary: it can be asked again later, on a new connection.
+    Lost(String),
+    /// Two got into each other's way, and this one was rolled back: it can be asked again now.
+    Conflict(String),
+    /// The server refuses: a password, a right, a missing table, a mistake of ours. Asking again changes nothing.
+    Wrong(String),
+}
+
+impl Failure {
+    pub fn of(error: tokio_postgres::Error) -> Self {
+        let Some(refusal) = error.as_db_error() else {
+            return match error.is_closed()
+                || std::error::Error::source(&error).is_some_and(|cause| cause.is::<std::io::Error>())
+            {
+                true => Failure::Lost(told(&error)),
+                false => Failure::Wrong(told(&error)),
+            };
+        };
+        let text = sentence(refusal);
+        match refusal.code() {
+            &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::LOCK_NOT_AVAILABLE => {
+                Failure::Conflict(text)
+            }
+            code => match &code.code()[..2] {
+                // Connection, resources, an operator's shutdown or cancel, errors of the system under the server.
+                "08" | "53" | "57" | "58" => Failure::Lost(text),
+                _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Failure::Lost(text),
+                _ => Failure::Wrong(text),
+            },
+        }
+    }
+
+    /// For those who do not ask again.
+    pub fn into_world(self) -> WorldError {
+        match self {
+            Failure::Lost(why) | Failure::Conflict(why) => WorldError::Unavailable(format!("PostgreSQL: {why}")),
+            Failure::Wrong(why) => WorldError::Invalid(format!("PostgreSQL: {why}")),
+        }
+    }
+
+    pub fn why(&self) -> &str {
+        match self {
+            Failure::Lost(why) | Failure::Conflict(why) | Failure::Wrong(why) => why,
+        }
+    }
+}
+
+fn sentence(refusal: &DbError) -> String {
+    let mut text = format!("{} ({})", refusal.message(), refusal.code().code());
+    for more in [refusal.detail(), refusal.hint()].into_iter().flatten() {
+        text.push_str("; ");
+        text.push_str(more);
+    }
+    text
+}
+
+/// An error with what caused it.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,54 @@
+//! What the hosts of this process hold, as far as this process knows: with it a plain turn needs to read nothing.
+
+use std::collections::HashMap;
+
+use durhai_core::RunId;
+use parking_lot::Mutex;
+
+/// A run that is held.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    pub key: i64,
+    pub fence: u64,
+    /// Whose claim it is.
+    pub host: i32,
+    pub last_seq: u64,
+    pub tries: u32,
+}
+
+#[derive(Default)]
+pub struct HeldRuns(Mutex<HashMap<RunId, Held>>);
+
+impl HeldRuns {
+    pub fn get(&self, run: &RunId) -> Option<Held> {
+        self.0.lock().get(run).copied()
+    }
+
+    pub fn insert(&self, run: RunId, held: Held) {
+        self.0.lock().insert(run, held);
+    }
+
+    /// The log ends there now, and no try counts any more if the turn said so.
+    pub fn advance(&self, run: &RunId, fence: u64, last_seq: Option<u64>, progress: bool) {
+        if let Some(held) = self.0.lock().get_mut(run).filter(|held| held.fence == fence) {
+            held.last_seq = last_seq.unwrap_or(held.last_seq);
+            held.tries = if progress { 0 } else { held.tries };
+        }
+    }
+
+    /// It is held no more under that fence.
+    pub fn remove(&self, run: &RunId, fence: u64) {
+        let mut held = self.0.lock();
+        if held.get(run).is_some_and(|its| its.fence <= fence) {
+            held.remove(run);
+        }
+    }
+
+    pub fn remove_of(&self, host: i32) {
+        self.0.lock().retain(|_, held| held.host != host);
+    }
+
+    pub fn has(&self, run: &RunId, fence: u64) -> bool {
+        self.get(run).is_some_and(|held| held.fence == fence)
+    }
+}

@@ -1,0 +1,366 @@
+//! Hosts: how they say that they live, find out which others do not, and claim runs.
+//!
+//! Each host counts a number up, its *beat*. One whose beat stands still for its lease, by the monotonic clock of the host that looks, is
+//! dead: no clock of two machines is ever compared, and a database that is away for a while ends nobody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use durhai_core::{Millis, RunId};
+use durhai_world::{Claim, Holder, Renewed, WorldError};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::held::{Held, HeldRuns};
+use crate::readers::{Patience, persist};
+use crate::rows::{self, whole};
+use crate::server::Server;
+use crate::text::{column, moment};
+use crate::wire::Wire;
+
+/// Runs of a dead host that are freed in one transaction.
+const FREED: i32 = 5_000;
+
+/// How often a claim is tried while another host claims, and the first wait between.
+const BUSY: u32 = 4;
+const BUSY_WAIT: Duration = Duration::from_millis(3);
+
+/// How often a claim is tried that others got in the way of.
+const CONFLICTS: u32 = 8;
+
+/// What leases are measured by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LeaseClock {
+    /// The time of this machine that nobody can set.
+    #[default]
+    Monotonic,
+    /// The moments that callers pass, and every claim looks which hosts are dead: for tests, where time does what they say.
+    Caller,
+}
+
+pub struct Hosts {
+    server: Arc<Server>,
+    clock: LeaseClock,
+    began: Instant,
+    label: String,
+    /// Names of hosts are never used again, whatever names the holders of another process have.
+    nonce: String,
+    closed: Arc<AtomicBool>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    wire: Option<Wire>,
+    /// The hosts of this process by the name of their holder.
+    own: HashMap<Arc<str>, Own>,
+    /// Every host's beat, and since when it is that.
+    beats: HashMap<i32, (i64, Millis)>,
+    /// An answer with claims did not come: the server may have given some out.
+    unsure: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Own {
+    id: i32,
+    dead: bool,
+}
+
+/// What was found when a host looked after itself and others.
+struct Look {
+    alive: bool,
+    now: Millis,
+    /// Others that are dead now, or were and had runs left.
+    deaths: bool,
+}
+
+/// What a claim brought.
+enum Given {
+    Claims(Vec<(Claim, i64)>),
+    /// Nothing: another host claims at this moment.
+    Busy,
+}
+
+impl Given {
+    fn into_iter(self) -> impl Iterator<Item = (Claim, i64)> {
+        match self {
+            Given::Claims(claims) => claims,
+            Given::Busy => Vec::new(),
+        }
+        .into_iter()
+    }
+}
+
+impl Hosts {
+    pub fn new(
+        server: &Arc<Server>,
+        clock: LeaseClock,
+        label: String,
+        closed: &Arc<AtomicBool>,
+    ) -> Result<Self, WorldError> {
+        let (nonce, state) = (random()?, Mutex::default());
+        Ok(Hosts { server: server.clone(), clock, began: Instant::now(), label, nonce, closed: closed.clone(), state })
+    }
+
+    /// The host of a holder, if it is alive as far as is known here.
+    pub fn id(&self, holder: &Holder) -> Option<i32> {
+        self.state.lock().own.get(&holder.name).filter(|own| !own.dead).map(|own| own.id)
+    }
+
+    /// Makes the host of a holder known to the server, if it is new. `true`: it is.
+    pub fn register(&self, holder: &Holder, now: Millis) -> Result<bool, WorldError> {
+        let mut state = self.state.lock();
+        if let Some(own) = state.own.get(&holder.name).copied() {
+            if self.clock == LeaseClock::Caller
+                && let Some((_, since)) = state.beats.get_mut(&own.id)
+            {
+                *since = now.max(*since);
+            }
+            return Ok(false);
+        }
+        let (lease, name) = (column(holder.lease), format!("{}-{}", holder.name, self.nonce));
+        let id = self.persist(&mut state, |wire| registered(wire, &name, &self.label, Some(lease)))?;
+        state.own.insert(holder.name.clone(), Own { id, dead: false });
+        let since = self.now(now);
+        state.beats.insert(id, (0, since));
+        Ok(true)
+    }
+
+    /// A lane for writes of a process in which no host lives.
+    pub fn register_client(&self) -> Result<i32, WorldError> {
+        let mut state = self.state.lock();
+        let (label, name) = (&self.label, format!("client-{}", random()?));
+        self.persist(&mut state, |wire| registered(wire, &name, label, None))
+    }
+
+    /// The host is dead, as its lane was told: what it had in memory is worth nothing.
+    pub fn died(&self, id: i32) -> Result<(), WorldError> {
+        let mut state = self.state.lock();
+        state.own.values_mut().filter(|own| own.id == id).for_each(|own| own.dead = true);
+        self.persist(&mut state, |wire| wire.rows("select @.die_1($1)::text", &[&id]).map(drop))
+    }
+
+    /// See [`World::renew`](durhai_world::World::renew).
+    pub fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
+        let mut state = self.state.lock();
+        let Some(own) = state.own.get(&holder.name).copied().filter(|own| !own.dead) else {
+            return Ok(Renewed { alive: false, now: None });
+        };
+        let look = self.look(&mut state, own.id, holder, now)?;
+        if look.deaths {
+            while self.persist(&mut state, |wire| Ok(wire.one("select @.free_1($1)", &[&FREED])?.get::<_, i32>(0)))? > 0
+            {
+            }
+        }
+        Ok(Renewed { alive: look.alive, now: Some(look.now) })
+    }
+
+    /// One beat of a host, and what has become of the others.
+    fn look(&self, state: &mut State, id: i32, holder: &Holder, now: Millis) -> Result<Look, WorldError> {
+        let asked = Instant::now();
+        let seen: String = self.persist(state, |wire| Ok(wire.one("select @.renew_1($1)::text", &[&id])?.get(0)))?;
+        let wrong = || WorldError::Corrupt(format!("found {seen}, expected what has become of the hosts"));
+        let seen_value: Value = serde_json::from_str(&seen).map_err(|_| wrong())?;
+        let alive = seen_value["alive"] == true;
+        if !alive && let Some(own) = state.own.get_mut(&holder.name) {
+            own.dead = true;
+        }
+        let mut look = Look {
+            alive,
+            now: moment(seen_value["now"].as_i64().ok_or_else(wrong)?),
+            deaths: seen_value["unfreed"] == true,
+        };
+        let at = self.now(now);
+        let mut beats = HashMap::new();
+        let mut late = Vec::new();
+        for host in seen_value["hosts"].as_array().ok_or_else(wrong)? {
+            let (Some(other), Some(beat), Some(lease)) = (host[0].as_i64(), host[1].as_i64(), host[2].as_i64()) else {
+                return Err(wrong());
+            };
+            let other = i32::try_from(other).map_err(|_| wrong())?;
+            let since = match state.beats.get(&other) {
+                Some((known, since)) if *known == beat => *since,
+                _ => at,
+            };
+            beats.insert(other, (beat, since));
+            if other != id && at.saturating_sub(since) > moment(lease) {
+                late.push((other, beat));
+            }
+        }
+        // What one knows of the others is old where one was not answered for long.
+        let slow = self.clock == LeaseClock::Monotonic && asked.elapsed() > Duration::from_millis(holder.lease / 2);
+        if slow {
+            beats.values_mut().for_each(|(_, since)| *since = at);
+            late.clear();
+        }
+        state.beats = beats;
+        if alive {
+            for (other, beat) in late {
+                let dead: bool =
+                    self.persist(state, |wire| Ok(wire.one("select @.bury_1($1, $2)", &[&other, &beat])?.get(0)))?;
+                if dead {
+                    tracing::warn!(
+                        host = other,
+                        "host {other} has not been heard of for its lease: it is dead, and its runs are free"
+                    );
+                    state.own.values_mut().filter(|own| own.id == other).for_each(|own| own.dead = true);
+                    look.deaths = true;
+                }
+            }
+        }
+        Ok(look)
+    }
+
+    /// See [`World::claim`](durhai_world::World::claim).
+    pub fn claim(&self, holder: &Holder, now: Millis, limit: usize, held: &HeldRuns) -> Result<Vec<Claim>, WorldError> {
+        let Some(id) = self.alive(holder, now)? else { return Ok(Vec::new()) };
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.unsure) {
+            let given = self.claims(&mut state, |wire| {
+                wire.one("select @.claims_of_1($1, $2)", &[&id, &column(now)]).map(|row| row.get(0))
+            })?;
+            let lost: Vec<_> = given.into_iter().filter(|(claim, _)| !held.has(&claim.run, claim.fence)).collect();
+            if !lost.is_empty() {
+                tracing::warn!(
+                    "an answer with claims was lost with its connection: {} runs are taken up now",
+                    lost.len()
+                );
+                return Ok(keep(lost, id, held));
+            }
+        }
+        let most = i32::try_from(limit).unwrap_or(i32::MAX);
+        for wait in 0..=BUSY {
+            let given = self.claims(&mut state, |wire| {
+                wire.one("select @.claim_1($1, $2, $3)", &[&id, &column(now), &most]).map(|row| row.get(0))
+            })?;
+            match given {
+                Given::Claims(found) => return Ok(keep(found, id, held)),
+                Given::Busy if wait < BUSY => std::thread::sleep(BUSY_WAIT * 2_u32.pow(wait)),
+                Given::Busy => {}
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// See [`World::claim_run`](durhai_world::World::claim_run).
+    pub fn claim_run(
+        &self,
+        run: &RunId,
+        holder: &Holder,
+        now: Millis,
+        held: &HeldRuns,
+    ) -> Result<Option<Claim>, WorldError> {
+        let Some(id) = self.alive(holder, now)? else { return Ok(None) };
+        let mut state = self.state.lock();
+        let given = self.claims(&mut state, |wire| {
+            let row = wire.one("select @.claim_run_1($1, $2, $3)::text", &[&run.as_str(), &id, &column(now)])?;
+            Ok(row.get::<_, Option<String>>(0).map(|claim| format!("[{claim}]")))
+        })?;
+        Ok(keep(given.into_iter().collect(), id, held).pop())
+    }
+
+    /// See [`World::next_wake`](durhai_world::World::next_wake).
+    pub fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
+        let mut state = self.state.lock();
+        let found = self.persist(&mut state, |wire| {
+            wire.rows("select due from @.head where due is not null order by due, key limit 1", &[])
+        })?;
+        Ok(found.first().map(|row| moment(row.get(0))))
+    }
+
+    /// The id of a host that may claim.
+    fn alive(&self, holder: &Holder, now: Millis) -> Result<Option<i32>, WorldError> {
+        if self.clock == LeaseClock::Caller && !self.renew(holder, now)?.alive {
+            return Ok(None);
+        }
+        Ok(self.id(holder))
+    }
+
+    /// Claims that the server gives out. Asked once: if the answer is lost, the next claim finds what was given out.
+    fn claims(
+        &self,
+        state: &mut State,
+        mut ask: impl FnMut(&mut Wire) -> Result<Option<String>, Failure>,
+    ) -> Result<Given, WorldError> {
+        if state.wire.is_none() {
+            self.persist(state, |_| Ok(()))?;
+        }
+        let mut conflicts = 0;
+        let answer = loop {
+            let wire = state.wire.as_mut().expect("it is connected");
+            match ask(wire) {
+                Ok(answer) => break answer,
+                Err(Failure::Conflict(_)) if conflicts < CONFLICTS => conflicts += 1,
+                Err(Failure::Lost(why)) => {
+                    tracing::debug!("the answer to a claim is lost: {why}");
+                    state.wire = None;
+                    state.unsure = true;
+                    return Ok(Given::Claims(Vec::new()));
+                }
+                Err(other) => return Err(other.into_world()),
+            }
+        };
+        let Some(answer) = answer else { return Ok(Given::Claims(Vec::new())) };
+        if answer == "busy" {
+            return Ok(Given::Busy);
+        }
+        let wrong = |why: &dyn std::fmt::Display| WorldError::Corrupt(format!("claims cannot be read: {why}"));
+        let claims: Vec<Value> = serde_json::from_str(&answer).map_err(|error| wrong(&error))?;
+        claims.iter().map(claim_of).collect::<Result<_, _>>().map(Given::Claims)
+    }
+
+    fn persist<T>(
+        &self,
+        state: &mut State,
+        mut ask: impl FnMut(&mut Wire) -> Result<T, Failure>,
+    ) -> Result<T, WorldError> {
+        persist(&self.server, &mut state.wire, Patience::Endless, &self.closed, &mut ask)
+    }
+
+    fn now(&self, callers: Millis) -> Millis {
+        match self.clock {
+            LeaseClock::Monotonic => self.began.elapsed().as_millis() as Millis,
+            LeaseClock::Caller => callers,
+        }
+    }
+}
+
+/// The id of a host, which is made if it is not there: the answer to the first attempt may have been lost.
+fn registered(wire: &mut Wire, name: &str, label: &str, lease: Option<i64>) -> Result<i32, Failure> {
+    match wire.rows("select id from @.host where name = $1", &[&name])?.first() {
+        Some(known) => Ok(known.get(0)),
+        None => Ok(wire.one("select @.register_1($1, $2, null, $3, 1)", &[&name, &label, &lease])?.get(0)),
+    }
+}
+
+fn keep(found: Vec<(Claim, i64)>, host: i32, held: &HeldRuns) -> Vec<Claim> {
+    let keep = |(claim, key): (Claim, i64)| {
+        let Claim { fence, last_seq, tries, .. } = claim;
+        held.insert(claim.run.clone(), Held { key, fence, host, last_seq, tries });
+        claim
+    };
+    found.into_iter().map(keep).collect()
+}
+
+fn claim_of(value: &Value) -> Result<(Claim, i64), WorldError> {
+    let row = rows::from_json(&value["row"])?;
+    let claim = Claim {
+        run: row.run.clone(),
+        fence: whole(&value["fence"])?,
+        tries: u32::try_from(whole(&value["tries"])?).unwrap_or(u32::MAX),
+        row,
+        last_seq: whole(&value["last_seq"])?,
+        admitted: value["admitted"] == true,
+    };
+    Ok((claim, column(whole(&value["key"])?)))
+}
+
+/// Something that no other process has.
+fn random() -> Result<String, WorldError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| WorldError::Unavailable(format!("no randomness: {error}")))?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}

@@ -1,0 +1,396 @@
+//! The world of durhai on PostgreSQL: many hosts on one database.
+//!
+//! What runs are is in tables (`sql/0001_tables.sql`), what is done to them in functions that hosts call with one statement each
+//! (`sql/0001_functions.sql`). [`PgWorld`] is one process's access to it.
+
+mod batch;
+#[cfg(feature = "cluster")]
+pub mod cluster;
+mod copy;
+mod failure;
+mod held;
+mod hosts;
+mod lane;
+mod layout;
+mod list;
+mod names;
+mod read;
+mod readers;
+mod restore;
+mod rows;
+mod server;
+mod text;
+mod verify;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use durhai_core::{Millis, RunId, Version};
+use durhai_world::{
+    Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Renewed, Row,
+    Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
+};
+use parking_lot::Mutex;
+
+pub use hosts::LeaseClock;
+pub use layout::{LAYOUT, Layout, statements as layout_statements};
+
+use batch::Batch;
+use held::HeldRuns;
+use hosts::Hosts;
+use lane::{Lane, Sent};
+use names::Names;
+use readers::{Patience, Readers};
+use server::Server;
+
+/// How a world is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections for reads; one more writes, and one looks after the hosts.
+    pub readers: usize,
+    /// How long a read waits for a server that cannot be reached, before it says so.
+    pub patience: Duration,
+    pub lease_clock: LeaseClock,
+    /// What people see of this process in the table of hosts.
+    pub label: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let label = format!("process {}", std::process::id());
+        Options { readers: 2, patience: Duration::from_secs(5), lease_clock: LeaseClock::default(), label }
+    }
+}
+
+/// Runs in a PostgreSQL database.
+pub struct PgWorld {
+    server: Arc<Server>,
+    readers: Readers,
+    patience: Patience,
+    hosts: Hosts,
+    held: HeldRuns,
+    names: Names,
+    lane: Mutex<Option<Lane>>,
+    watchers: Mutex<Vec<Watcher>>,
+    closed: Arc<AtomicBool>,
+}
+
+impl PgWorld {
+    /// Opens the world at an address like `postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME`. An empty database is laid out;
+    /// one of another layout than this version's is refused.
+    pub fn open(url: &str) -> Result<Self, WorldError> {
+        Self::open_with(url, &Options::default())
+    }
+
+    pub fn open_with(url: &str, options: &Options) -> Result<Self, WorldError> {
+        let server = Arc::new(Server::of(url)?);
+        layout::open(&server)?;
+        let closed = Arc::new(AtomicBool::new(false));
+        Ok(PgWorld {
+            readers: Readers::new(&server, options.readers, &closed),
+            patience: Patience::Short(options.patience),
+            hosts: Hosts::new(&server, options.lease_clock, options.label.clone(), &closed)?,
+            held: HeldRuns::default(),
+            names: Names::default(),
+            lane: Mutex::default(),
+            watchers: Mutex::default(),
+            closed,
+            server,
+        })
+    }
+
+    /// Declares all hosts dead that are in the database, for an operator or a test that knows that none of their processes is there any
+    /// more. Their runs are free at once.
+    pub fn bury_all(&self) -> Result<(), WorldError> {
+        self.readers.ask(self.patience, |wire| {
+            wire.rows("select @.die_1(id)::text from @.host where not dead and lease is not null", &[])?;
+            while wire.one("select @.free_1(5000)", &[])?.get::<_, i32>(0) > 0 {}
+            Ok(())
+        })
+    }
+
+    /// What waits for a server that cannot be reached waits no longer: the host stops.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn ask<T>(&self, ask: impl FnMut(&mut wire::Wire) -> Result<T, failure::Failure>) -> Result<T, WorldError> {
+        self.readers.ask(self.patience, ask)
+    }
+
+    /// The host of a holder is there, and writes go through its lane.
+    fn register(&self, holder: &Holder, now: Millis) -> Result<(), WorldError> {
+        if self.hosts.register(holder, now)?
+            && let Some(host) = self.hosts.id(holder)
+        {
+            *self.lane.lock() = Some(Lane::new(&self.server, host, &self.closed));
+        }
+        Ok(())
+    }
+
+    fn send(&self, writes: Vec<Write>) -> Result<(Vec<Result<Written, Refused>>, Vec<Notice>), WorldError> {
+        for (holder, created_at) in Batch::holders(&writes) {
+            self.register(holder, created_at)?;
+        }
+        let unknown = self.names.unknown(Batch::names_in(&writes));
+        if !unknown.is_empty() {
+            self.readers.ask(Patience::Endless, |wire| self.names.know(wire, &unknown))?;
+        }
+        let mut place = self.lane.lock();
+        let host_of = |holder: &Holder| self.hosts.id(holder);
+        let host = place.as_ref().map(Lane::host);
+        let mut batch = Batch::of(writes, host, &self.held, &self.names, &host_of)?;
+        loop {
+            if batch.is_empty() {
+                return batch.answers("[]", &self.held);
+            }
+            let lane = match &mut *place {
+                Some(lane) => lane,
+                None => place.insert(Lane::new(&self.server, self.hosts.register_client()?, &self.closed)),
+            };
+            match lane.send(&batch)? {
+                Sent::Committed(answers) => return batch.answers(&answers, &self.held),
+                Sent::Dead => {
+                    let host = lane.host();
+                    *place = None;
+                    self.bury(host, &batch)?;
+                    batch.without_claims();
+                }
+            }
+        }
+    }
+
+    /// A lane's host is dead: nothing that this process has of it counts any more.
+    fn bury(&self, host: i32, batch: &Batch) -> Result<(), WorldError> {
+        self.held.remove_of(host);
+        self.hosts.died(host)?;
+        // It may be dead because the database went back to an older state, in which names have other numbers.
+        self.names.forget();
+        let names: Vec<String> = batch.names.iter().map(|(name, _)| name.clone()).collect();
+        self.readers.ask(Patience::Endless, |wire| self.names.know(wire, &names))?;
+        for (name, number) in &batch.names {
+            if self.names.of(name)? != *number {
+                let why = "the database went back to an older state while this host wrote: what it acknowledged since is lost there; \
+                           restore it from where it was written, then start again";
+                return Err(WorldError::Unavailable(why.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn notify(&self, notices: Vec<Notice>) {
+        let watchers = self.watchers.lock().clone();
+        for notice in notices {
+            watchers.iter().for_each(|watcher| watcher(notice.clone()));
+        }
+    }
+}
+
+impl World for PgWorld {
+    fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (written, notices) = self.send(batch)?;
+        self.notify(notices);
+        Ok(written)
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
+        self.register(holder, now)?;
+        self.hosts.claim(holder, now, limit, &self.held)
+    }
+
+    fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
+        self.register(holder, now)?;
+        self.hosts.claim_run(run, holder, now, &self.held)
+    }
+
+    fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
+        self.register(holder, now)?;
+        self.hosts.renew(holder, now)
+    }
+
+    fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
+        let Some(host) = self.hosts.id(holder) else { return Ok(false) };
+        self.ask(|wire| Ok(wire.one("select @.duty_1($1, $2)", &[&text::escaped(name), &host])?.get(0)))
+    }
+
+    fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
+        self.hosts.next_wake()
+    }
+
+    fn log(&self, run: &RunId, from: u64, limit_bytes: usize) -> Result<Vec<Chunk>, WorldError> {
+        self.ask(|wire| read::log(wire, run, from, limit_bytes))
+    }
+
+    fn log_tail(&self, run: &RunId) -> Result<Option<Chunk>, WorldError> {
+        self.ask(|wire| read::log_tail(wire, run))
+    }
+
+    fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
+        self.ask(|wire| read::inbox(wire, run, after, limit))
+    }
+
+    fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {
+        self.ask(|wire| read::stream(wire, run, stream, from, limit))
+    }
+
+    fn streams(&self, run: &RunId) -> Result<Vec<(String, u64)>, WorldError> {
+        self.ask(|wire| read::streams(wire, run))
+    }
+
+    fn values(&self, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, WorldError> {
+        self.ask(|wire| read::values(wire, run))
+    }
+
+    fn reserve(&self, token: &str, run: &RunId, fence: u64) -> Result<Option<RunId>, WorldError> {
+        let owner = self.ask(|wire| read::reserve(wire, token, run, fence))?;
+        owner.map(|owner| read::run_id(&owner)).transpose()
+    }
+
+    fn hook(&self, token: &str) -> Result<Option<Hook>, WorldError> {
+        let found = self.ask(|wire| read::hook(wire, token))?;
+        found.map(|(run, info)| Ok(Hook { run: read::run_id(&run)?, info })).transpose()
+    }
+
+    fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
+        let found = self.ask(|wire| copy::snapshots(wire, runs))?;
+        found.into_iter().map(|one| one.map(copy::Found::into_snapshot).transpose()).collect()
+    }
+
+    fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
+        copy::all(&self.server, take)
+    }
+
+    fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError> {
+        restore::all(&self.server, &self.names, next)?;
+        self.notify(vec![Notice::Due]);
+        Ok(())
+    }
+
+    fn set_limit(&self, key: &str, limit: u32) -> Result<(), WorldError> {
+        self.ask(|wire| {
+            wire.rows("select @.set_limit_1($1, $2)::text", &[&text::escaped(key), &i64::from(limit)]).map(drop)
+        })?;
+        self.notify(vec![Notice::Due]);
+        Ok(())
+    }
+
+    fn waits(&self, run: &RunId) -> Result<bool, WorldError> {
+        self.ask(|wire| read::waits(wire, run))
+    }
+
+    fn queue(&self, run: &RunId, most: usize) -> Result<Option<Queue>, WorldError> {
+        let found = self.ask(|wire| read::queue(wire, run, most))?;
+        found.map(read::queue_of).transpose()
+    }
+
+    fn row(&self, run: &RunId) -> Result<Option<Row>, WorldError> {
+        let found = self.ask(|wire| read::row(wire, run))?;
+        found.map(|row| read::row_of(&row)).transpose()
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, WorldError> {
+        list::page(query, |sql, params| self.ask(|wire| wire.rows_of(sql, params)))
+    }
+
+    fn run_counts(&self) -> Result<Vec<Count>, WorldError> {
+        let rows = self.ask(|wire| {
+            wire.rows(
+                "select w.text, v.text, c.status, sum(c.n)::int8 from @.run_count c join @.name w on w.id = c.workflow \
+                 join @.name v on v.id = c.version group by 1, 2, 3 having sum(c.n) <> 0",
+                &[],
+            )
+        })?;
+        let count = |row: &tokio_postgres::Row| {
+            Ok(Count {
+                workflow: text::unescaped(row.get(0)),
+                version: rows::version(row.get(1)),
+                status: rows::status_of(row.get(2))?,
+                runs: text::number(row.get(3)),
+            })
+        };
+        let mut counts: Vec<Count> = rows.iter().map(count).collect::<Result<_, WorldError>>()?;
+        counts.sort_unstable();
+        Ok(counts)
+    }
+
+    fn put_program(&self, version: &Version, bytes: &[u8]) -> Result<(), WorldError> {
+        let name = [version.as_str().to_owned()];
+        self.ask(|wire| {
+            self.names.know(wire, &name)?;
+            let sql = "insert into @.program select id, $2 from @.name where text = $1 on conflict do nothing";
+            wire.rows(sql, &[&name[0], &bytes]).map(drop)
+        })
+    }
+
+    fn program(&self, version: &Version) -> Result<Option<Vec<u8>>, WorldError> {
+        let sql = "select p.bytes from @.program p join @.name n on n.id = p.version where n.text = $1";
+        let rows = self.ask(|wire| wire.rows(sql, &[&version.as_str()]))?;
+        Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    fn programs(&self) -> Result<Vec<Version>, WorldError> {
+        let sql = "select n.text from @.program p join @.name n on n.id = p.version";
+        let rows = self.ask(|wire| wire.rows(sql, &[]))?;
+        Ok(rows.iter().map(|row| rows::version(row.get(0))).collect())
+    }
+
+    fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
+        let sql = "with n as (select id from @.name where text = $1), u as (select exists (select 1 from @.run r join n on r.version = n.id) used), \
+                   d as (delete from @.program p using n, u where p.version = n.id and not u.used) select not used from u";
+        self.ask(|wire| Ok(wire.one(sql, &[&version.as_str()])?.get(0)))
+    }
+
+    fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {
+        let limit = text::column(limit as u64);
+        // The largest column stands for never, unless it is never now.
+        let sql = "select id from @.run where purge_at is not null and status between 4 and 7 and purge_at <= $1 \
+                   order by purge_at, key limit $2";
+        let now = if now == Millis::MAX { i64::MAX } else { text::column(now).min(i64::MAX - 1) };
+        let rows = self.ask(|wire| wire.rows(sql, &[&now, &limit]))?;
+        rows.iter().map(|row| read::run_id(row.get(0))).collect()
+    }
+
+    fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), WorldError> {
+        let sql = "insert into @.meta values ($1, $2) on conflict (key) do update set value = excluded.value";
+        self.ask(|wire| wire.rows(sql, &[&text::escaped(key), &value]).map(drop))
+    }
+
+    fn remove_meta(&self, key: &str) -> Result<(), WorldError> {
+        self.ask(|wire| wire.rows("delete from @.meta where key = $1", &[&text::escaped(key)]).map(drop))
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {
+        let rows = self.ask(|wire| wire.rows("select value from @.meta where key = $1", &[&text::escaped(key)]))?;
+        Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    fn watch(&self, watcher: Watcher) {
+        self.watchers.lock().push(watcher);
+    }
+
+    fn size(&self) -> Result<WorldSize, WorldError> {
+        let sql = "select sum(pg_total_relation_size(c.oid))::int8 from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+                   where n.nspname = $1 and c.relkind = 'r'";
+        let bytes: Option<i64> = self.ask(|wire| Ok(wire.one(sql, &[&self.server.schema()])?.get(0)))?;
+        Ok(WorldSize { stored: bytes.map(text::number), unsettled: None })
+    }
+
+    fn verify(&self, report: &mut dyn FnMut(String)) -> Result<(), WorldError> {
+        verify::all(&self.server, report)
+    }
+}
+
+impl Drop for PgWorld {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

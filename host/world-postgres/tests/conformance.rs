@@ -1,0 +1,53 @@
+//! What every world promises, on a server of one's own.
+
+use std::cell::Cell;
+
+use durhai_world::World;
+use durhai_world::conformance::{Subject, run};
+use durhai_world_postgres::cluster::Cluster;
+use durhai_world_postgres::{LeaseClock, Options, PgWorld};
+
+/// Without a disk's syncs: nothing dies here but connections.
+fn cluster() -> Option<Cluster> {
+    let cluster = Cluster::start(&["fsync=off", "max_connections=50"]).expect("a server");
+    if cluster.is_none() {
+        eprintln!("skipped: there is no PostgreSQL here (apt-get install postgresql)");
+    }
+    cluster
+}
+
+/// Leases, in the time that the cases say. The same world is not opened again: hosts are known by the process that opened it.
+#[test]
+fn postgres_world_conforms_with_leases() {
+    let Some(cluster) = cluster() else { return };
+    let made = Cell::new(0);
+    let options = Options { lease_clock: LeaseClock::Caller, ..Options::default() };
+    let make = || {
+        made.set(made.get() + 1);
+        let url = cluster.url(&format!("leases{}", made.get()));
+        Box::new(PgWorld::open_with(&url, &options).expect("opens")) as Box<dyn World>
+    };
+    run(&Subject { make: &make, reopen: None, leases: true });
+}
+
+/// Claims that last as long as the process.
+#[test]
+fn postgres_world_conforms_over_processes() {
+    let Some(cluster) = cluster() else { return };
+    let made = Cell::new(0);
+    let open = || {
+        let url = cluster.url(&format!("processes{}", made.get()));
+        Box::new(PgWorld::open(&url).expect("opens"))
+    };
+    let make = || {
+        made.set(made.get() + 1);
+        open() as Box<dyn World>
+    };
+    let reopen = |world: Box<dyn World>| {
+        drop(world);
+        let world = open();
+        world.bury_all().expect("works");
+        world as Box<dyn World>
+    };
+    run(&Subject { make: &make, reopen: Some(&reopen), leases: false });
+}
