@@ -65,6 +65,12 @@ pub use durhai_world::{MemoryWorld, Query, World, WorldError};
 #[cfg(feature = "sled")]
 pub use durhai_world_sled::SledWorld;
 
+/// Many hosts on one PostgreSQL database.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    pub use durhai_world_postgres::{LAYOUT, Layout, LeaseClock, Options, PgWorld, layout_statements};
+}
+
 pub use self::builder::HostBuilder;
 pub use self::error::{HostError, RunError};
 pub use self::host::Host;

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::store::StoreAddress;
+
 pub use self::act::{Delete, End, ForkArgs, Hook, Migrate, Purge, Resume, ScheduleAction, Schedules, Signal};
 pub use self::allow::Allow;
 pub use self::bench::Bench;
@@ -43,6 +45,10 @@ pub struct Globals {
     /// The folder with the store.
     #[arg(long, global = true, env = "DURHAI_DATA", default_value = ".durhai", value_name = "DIR")]
     pub data: PathBuf,
+    /// Where runs live: `sled:PATH`, `memory:` (for `serve`), or `postgres://USER@HOST:PORT/DATABASE` for a database that hosts
+    /// share. Default: `store` in the data folder.
+    #[arg(long, global = true, env = "DURHAI_STORE", hide_env_values = true, value_name = "STORE")]
+    pub store: Option<StoreAddress>,
     /// Print JSON: one document, or one line each for events and log lines.
     #[arg(long, global = true)]
     pub json: bool,

@@ -20,6 +20,7 @@ mod output;
 mod progress;
 mod replayed;
 mod sizes;
+mod store;
 mod text;
 mod times;
 mod watch;

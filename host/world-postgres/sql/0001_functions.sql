@@ -269,7 +269,7 @@ begin
   end if;
   insert into @.message values (v_key, v_index, p_at, p_urgent, p_bytes);
   if v_host is null then perform @.requeue_1(v_key); end if;
-  return jsonb_build_object('sent', v_index);
+  return jsonb_build_object('sent', v_index, 'host', v_host);
 end $$;
 
 create function @.tags_1(p_key bigint, p_terms jsonb) returns void language sql as $$
@@ -395,7 +395,7 @@ end $$;
 create function @.commit_1(j jsonb, p_blobs bytea[], p_slot int) returns jsonb language plpgsql as $$
 declare
   v_key bigint; v_refusal jsonb; v_last bigint; x jsonb; r jsonb := j->'row'; v_ends boolean := coalesce((r->>'status')::int between 4 and 7, false);
-  v_made jsonb := '[]'; v_one jsonb; v_left jsonb := '[]';
+  v_made jsonb := '[]'; v_told jsonb := '[]'; v_one jsonb; v_left jsonb := '[]';
 begin
   select h.v_key, h.v_refusal into v_key, v_refusal from @.held_1(j->>'id', (j->>'fence')::bigint) h;
   if v_refusal is not null then return v_refusal; end if;
@@ -428,7 +428,8 @@ begin
   if r is not null then v_left := @.set_row_1(v_key, r, p_slot); end if;
   if j ? 'forward' then
     for x in select * from jsonb_array_elements(v_left) loop
-      perform @.send_1(j->>'forward', (x->>0)::bigint, (x->>1)::boolean, decode(x->>2, 'hex'));
+      v_one := @.send_1(j->>'forward', (x->>0)::bigint, (x->>1)::boolean, decode(x->>2, 'hex'));
+      if v_one->>'host' is not null then v_told := v_told || jsonb_build_array(jsonb_build_array(j->>'forward', v_one->'host')); end if;
     end loop;
   elsif j ? 'leave' then
     for x in select * from jsonb_array_elements(v_left) loop
@@ -436,9 +437,10 @@ begin
     end loop;
   end if;
   for x in select * from jsonb_array_elements(j->'send') loop
-    perform @.send_1(x->>0, (x->>1)::bigint, (x->>2)::boolean, p_blobs[(x->>3)::int]);
+    v_one := @.send_1(x->>0, (x->>1)::bigint, (x->>2)::boolean, p_blobs[(x->>3)::int]);
+    if v_one->>'host' is not null then v_told := v_told || jsonb_build_array(jsonb_build_array(x->>0, v_one->'host')); end if;
   end loop;
-  return jsonb_build_object('committed', v_made);
+  return jsonb_build_object('committed', v_made, 'told', v_told);
 end $$;
 
 create function @.delete_1(p_id text, p_slot int) returns jsonb language plpgsql as $$

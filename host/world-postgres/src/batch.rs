@@ -14,6 +14,7 @@ use durhai_world::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::bell::Ring;
 use crate::held::{Held, HeldRuns};
 use crate::names::Names;
 use crate::rows::{self, status_of, whole};
@@ -43,6 +44,16 @@ pub struct Batch {
     asked: Vec<Asked>,
 }
 
+/// What a batch came to.
+pub struct Answers {
+    /// What became of each write.
+    pub written: Vec<Result<Written, Refused>>,
+    /// What those of this process may wait for.
+    pub notices: Vec<Notice>,
+    /// What other hosts have to hear.
+    pub rings: Vec<Ring>,
+}
+
 /// What is needed of a write to make its answer.
 enum Asked {
     Plain {
@@ -53,7 +64,7 @@ enum Asked {
     },
     /// A plain turn of a host that is dead.
     Refused(RunId),
-    Create(New),
+    Create(Box<New>),
     Commit(Box<Turn>),
     Send(RunId),
     Release {
@@ -162,15 +173,11 @@ impl Batch {
     }
 
     /// What became of the writes, and what is to be told of it. `answers`: one for each operation.
-    pub fn answers(
-        self,
-        answers: &str,
-        held: &HeldRuns,
-    ) -> Result<(Vec<Result<Written, Refused>>, Vec<Notice>), WorldError> {
+    pub fn answers(self, answers: &str, held: &HeldRuns) -> Result<Answers, WorldError> {
         let answers: Vec<Value> = serde_json::from_str(answers)
             .map_err(|error| WorldError::Corrupt(format!("the server's answer cannot be read: {error}")))?;
         let mut answers = answers.into_iter();
-        let mut outcome = Outcome { held, notices: Vec::new(), due: false };
+        let mut outcome = Outcome { held, notices: Vec::new(), rings: Vec::new(), due: false };
         let mut written = Vec::new();
         for asked in self.asked {
             if let Asked::Plain { run, fence, last_seq, progress } = asked {
@@ -185,11 +192,11 @@ impl Batch {
             let missing = || WorldError::Corrupt("the server gave fewer answers than it was asked for".into());
             written.push(outcome.of(asked, &answers.next().ok_or_else(missing)?)?);
         }
-        let mut notices = outcome.notices;
-        if outcome.due {
+        let Outcome { mut notices, rings, due, .. } = outcome;
+        if due {
             notices.push(Notice::Due);
         }
-        Ok((written, notices))
+        Ok(Answers { written, notices, rings })
     }
 }
 
@@ -288,7 +295,7 @@ impl Making<'_> {
         let (mut operation, new) = self.new_run(create)?;
         operation.insert("op".into(), "create".into());
         self.batch.operations.push(operation.into());
-        Ok(Asked::Create(new))
+        Ok(Asked::Create(Box::new(new)))
     }
 
     fn new_run(&mut self, create: Create) -> Result<(Map<String, Value>, New), WorldError> {
@@ -418,6 +425,7 @@ fn named(name: &str) -> Result<String, WorldError> {
 struct Outcome<'a> {
     held: &'a HeldRuns,
     notices: Vec<Notice>,
+    rings: Vec<Ring>,
     due: bool,
 }
 
@@ -431,7 +439,7 @@ impl Outcome<'_> {
         }
         Ok(Ok(match asked {
             Asked::Plain { .. } | Asked::Refused(_) => Written::Committed(Vec::new()),
-            Asked::Create(new) => match self.created(new, answer)? {
+            Asked::Create(new) => match self.created(*new, answer)? {
                 Creation::Claimed(claim) => Written::Created(Some(*claim)),
                 _ => Written::Created(None),
             },
@@ -446,13 +454,17 @@ impl Outcome<'_> {
                     self.notices.push(Notice::Message(run));
                     self.due = true;
                 }
+                for told in answer["told"].as_array().into_iter().flatten() {
+                    self.told(&told[0], &told[1]);
+                }
                 let answers = answer["committed"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let made = create.into_iter().zip(answers).map(|(new, answer)| self.created(new, answer));
                 Written::Committed(made.collect::<Result<_, _>>()?)
             }
             Asked::Send(run) => {
+                self.told(&run.as_str().into(), &answer["host"]);
+                self.due |= answer["host"].is_null();
                 self.notices.push(Notice::Message(run));
-                self.due = true;
                 Written::Sent(whole(&answer["sent"])?)
             }
             Asked::Release { run, fence } => {
@@ -462,6 +474,16 @@ impl Outcome<'_> {
             }
             Asked::Delete => Written::Deleted,
         }))
+    }
+
+    /// A run got a message, and that host holds it. Those of this process hear of it anyway.
+    fn told(&mut self, run: &Value, host: &Value) {
+        let own = |run: &str| RunId::new(run).is_ok_and(|run| self.held.get(&run).is_some());
+        if let (Some(run), Some(host)) = (run.as_str(), host.as_i64().and_then(|host| i32::try_from(host).ok()))
+            && !own(run)
+        {
+            self.rings.push(Ring::Message(host, run.to_owned()));
+        }
     }
 
     fn created(&mut self, new: New, answer: &Value) -> Result<Creation, WorldError> {

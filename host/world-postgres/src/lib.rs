@@ -4,6 +4,7 @@
 //! (`sql/0001_functions.sql`). [`PgWorld`] is one process's access to it.
 
 mod batch;
+mod bell;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod copy;
@@ -25,6 +26,7 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use durhai_core::{Millis, RunId, Version};
@@ -37,13 +39,17 @@ use parking_lot::Mutex;
 pub use hosts::LeaseClock;
 pub use layout::{LAYOUT, Layout, statements as layout_statements};
 
-use batch::Batch;
+use batch::{Answers, Batch};
+use bell::{Bell, Ring, Watchers};
 use held::HeldRuns;
 use hosts::Hosts;
 use lane::{Lane, Sent};
 use names::Names;
 use readers::{Patience, Readers};
 use server::Server;
+
+/// How long the end of a process waits for the database to hear of it.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// How a world is opened.
 #[derive(Debug, Clone)]
@@ -69,11 +75,14 @@ pub struct PgWorld {
     server: Arc<Server>,
     readers: Readers,
     patience: Patience,
-    hosts: Hosts,
+    hosts: Arc<Hosts>,
     held: HeldRuns,
     names: Names,
     lane: Mutex<Option<Lane>>,
-    watchers: Mutex<Vec<Watcher>>,
+    watchers: Arc<Watchers>,
+    bell: Bell,
+    /// A host of this process looks for runs that are due, so that nobody else has to be told of one.
+    claims: AtomicBool,
     closed: Arc<AtomicBool>,
 }
 
@@ -88,14 +97,17 @@ impl PgWorld {
         let server = Arc::new(Server::of(url)?);
         layout::open(&server)?;
         let closed = Arc::new(AtomicBool::new(false));
+        let watchers = Arc::new(Watchers::default());
         Ok(PgWorld {
             readers: Readers::new(&server, options.readers, &closed),
             patience: Patience::Short(options.patience),
-            hosts: Hosts::new(&server, options.lease_clock, options.label.clone(), &closed)?,
+            hosts: Arc::new(Hosts::new(&server, options.lease_clock, options.label.clone(), &closed)?),
             held: HeldRuns::default(),
             names: Names::default(),
             lane: Mutex::default(),
-            watchers: Mutex::default(),
+            bell: Bell::new(&server, &watchers, &closed),
+            watchers,
+            claims: AtomicBool::new(false),
             closed,
             server,
         })
@@ -126,11 +138,12 @@ impl PgWorld {
             && let Some(host) = self.hosts.id(holder)
         {
             *self.lane.lock() = Some(Lane::new(&self.server, host, &self.closed));
+            self.bell.ring(Ring::Listen(host));
         }
         Ok(())
     }
 
-    fn send(&self, writes: Vec<Write>) -> Result<(Vec<Result<Written, Refused>>, Vec<Notice>), WorldError> {
+    fn send(&self, writes: Vec<Write>) -> Result<Answers, WorldError> {
         for (holder, created_at) in Batch::holders(&writes) {
             self.register(holder, created_at)?;
         }
@@ -180,11 +193,13 @@ impl PgWorld {
         Ok(())
     }
 
-    fn notify(&self, notices: Vec<Notice>) {
-        let watchers = self.watchers.lock().clone();
-        for notice in notices {
-            watchers.iter().for_each(|watcher| watcher(notice.clone()));
+    /// Tells what was written to those of this process, and to the hosts that it concerns.
+    fn tell(&self, notices: Vec<Notice>, rings: Vec<Ring>) {
+        if notices.contains(&Notice::Due) && !self.claims.load(Ordering::Relaxed) {
+            self.bell.ring(Ring::Due);
         }
+        rings.into_iter().for_each(|ring| self.bell.ring(ring));
+        self.watchers.tell(notices);
     }
 }
 
@@ -193,8 +208,8 @@ impl World for PgWorld {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let (written, notices) = self.send(batch)?;
-        self.notify(notices);
+        let Answers { written, notices, rings } = self.send(batch)?;
+        self.tell(notices, rings);
         Ok(written)
     }
 
@@ -203,6 +218,7 @@ impl World for PgWorld {
     }
 
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
+        self.claims.store(true, Ordering::Relaxed);
         self.register(holder, now)?;
         self.hosts.claim(holder, now, limit, &self.held)
     }
@@ -271,7 +287,7 @@ impl World for PgWorld {
 
     fn restore(&self, next: &mut dyn FnMut() -> Result<Option<Record>, WorldError>) -> Result<(), WorldError> {
         restore::all(&self.server, &self.names, next)?;
-        self.notify(vec![Notice::Due]);
+        self.tell(vec![Notice::Due], Vec::new());
         Ok(())
     }
 
@@ -279,7 +295,7 @@ impl World for PgWorld {
         self.ask(|wire| {
             wire.rows("select @.set_limit_1($1, $2)::text", &[&text::escaped(key), &i64::from(limit)]).map(drop)
         })?;
-        self.notify(vec![Notice::Due]);
+        self.tell(vec![Notice::Due], Vec::new());
         Ok(())
     }
 
@@ -374,7 +390,7 @@ impl World for PgWorld {
     }
 
     fn watch(&self, watcher: Watcher) {
-        self.watchers.lock().push(watcher);
+        self.watchers.add(watcher);
     }
 
     fn size(&self) -> Result<WorldSize, WorldError> {
@@ -390,7 +406,18 @@ impl World for PgWorld {
 }
 
 impl Drop for PgWorld {
+    /// The hosts of this process are gone: what they may still hold is free at once, and no other has to wait for their leases.
     fn drop(&mut self) {
         self.close();
+        let hosts = self.hosts.clone();
+        let (done, wait) = mpsc::channel();
+        // A thread of its own: the one that drops this may be one that must not drive a connection.
+        let leaving = std::thread::Builder::new().name("durhai-leave".into()).spawn(move || {
+            hosts.leave();
+            let _ = done.send(());
+        });
+        if leaving.is_ok() {
+            let _ = wait.recv_timeout(LEAVE);
+        }
     }
 }

@@ -53,12 +53,18 @@ struct Fact {
     taken: i64,
 }
 
+/// How many events, and these.
+type Chunk = (i32, Vec<u8>);
+
+/// When it was sent, whether it is urgent, and what it says.
+type Message = (i64, bool, Vec<u8>);
+
 /// Lines on their way, the last of each key; `None` removes.
 #[derive(Default)]
 struct Lines {
     bytes: usize,
-    chunks: BTreeMap<(i64, i64), Option<(i32, Vec<u8>)>>,
-    messages: BTreeMap<(i64, i64), Option<(i64, bool, Vec<u8>)>>,
+    chunks: BTreeMap<(i64, i64), Option<Chunk>>,
+    messages: BTreeMap<(i64, i64), Option<Message>>,
     entries: BTreeMap<(i64, String, i64), Option<Vec<u8>>>,
     values: BTreeMap<(i64, String), Option<Vec<u8>>>,
 }

@@ -1,7 +1,7 @@
 //! Where the server is, and how it is reached.
 
 use std::fs;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -11,11 +11,16 @@ use std::time::Duration;
 use durhai_world::WorldError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::failure::Failure;
+
+/// What drives a connection.
+pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How long it may take to be let in.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -87,24 +92,36 @@ impl Server {
         CONNECT
     }
 
-    /// A connection, and what drives it.
-    pub async fn connect(&self) -> Result<(Client, Pin<Box<dyn Future<Output = ()> + Send>>), Failure> {
+    /// A connection, and what drives it; with whom to tell what is heard on it.
+    pub async fn connect(&self, news: Option<UnboundedSender<Notification>>) -> Result<(Client, Driver), Failure> {
         let place = |failure: Failure| match failure {
             Failure::Lost(why) => Failure::Lost(format!("{}: {why}", self.shown)),
             Failure::Conflict(why) => Failure::Conflict(format!("{}: {why}", self.shown)),
             Failure::Wrong(why) => Failure::Wrong(format!("{}: {why}", self.shown)),
         };
-        // Its end is heard of by what waits for an answer.
         match &self.tls {
             None => {
                 let (client, connection) = self.config.connect(NoTls).await.map_err(Failure::of).map_err(place)?;
-                Ok((client, Box::pin(async move { drop(connection.await) })))
+                Ok((client, Box::pin(drive(connection, news))))
             }
             Some(tls) => {
-                let (client, connection) =
-                    self.config.connect(tls.clone()).await.map_err(Failure::of).map_err(place)?;
-                Ok((client, Box::pin(async move { drop(connection.await) })))
+                let connected = self.config.connect(tls.clone()).await.map_err(Failure::of).map_err(place)?;
+                Ok((connected.0, Box::pin(drive(connected.1, news))))
             }
+        }
+    }
+}
+
+/// Until the connection is over, which is heard of by what waits for an answer.
+async fn drive<S, T>(mut connection: Connection<S, T>, news: Option<UnboundedSender<Notification>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let (AsyncMessage::Notification(heard), Some(news)) = (message, &news) {
+            // The listener may be about to end.
+            let _ = news.send(heard);
         }
     }
 }

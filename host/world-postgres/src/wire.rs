@@ -4,8 +4,6 @@
 //! good part of a round trip.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +12,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
 use crate::failure::Failure;
-use crate::server::Server;
+use crate::server::{Driver, Server};
 
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub struct Wire {
     server: Arc<Server>,
@@ -38,7 +34,7 @@ impl Wire {
             .build()
             .map_err(|error| Failure::Lost(format!("cannot make a runtime for a connection: {error}")))?;
         let connected = runtime.block_on(async {
-            match tokio::time::timeout(server.connect_timeout(), server.connect()).await {
+            match tokio::time::timeout(server.connect_timeout(), server.connect(None)).await {
                 Ok(connected) => connected,
                 Err(_) => Err(Failure::Lost(format!("no answer within {:?}", server.connect_timeout()))),
             }

@@ -14,9 +14,6 @@ pub struct Serve {
     /// Where the API listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7788")]
     pub listen: String,
-    /// Where runs live: `sled:PATH` or `memory:`. Default: `store` in the data folder.
-    #[arg(long, value_name = "STORE")]
-    pub store: Option<String>,
     /// A file with a token, or several, one a line; every API call must bring one. DURHAI_TOKEN does the same.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

@@ -1,18 +1,21 @@
 //! The store, opened by this process.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use durhai::archive::ImportOptions;
 use durhai::check::AssumedFunction;
 use durhai::logs::{ReplayOptions, ReplayView};
+use durhai::postgres::PgWorld;
 use durhai::trace::TraceEvent;
-use durhai::{Host, HostBuilder, RunView, SledWorld, Version, WorldError};
+use durhai::{Host, HostBuilder, RunView, SledWorld, Version, World, WorldError};
 use durhai_api::{Feed, Want};
 
 use super::patience::Patience;
-use super::{Client, Following, Remote, Starting};
+use super::{Following, Remote, Starting};
+use crate::args::Globals;
 use crate::exit::Fail;
 use crate::hostfile::HostFile;
 use crate::note::note;
@@ -22,27 +25,48 @@ pub struct Local {
     pub host: Host,
 }
 
-/// Where the store of a data folder is.
-pub fn store_path(data: &Path) -> PathBuf {
-    data.join("store")
-}
-
 /// A store, or the process that has it.
 pub enum Opened {
-    Store(Box<SledWorld>),
+    Store(Arc<dyn World>),
     Served(Remote),
 }
 
-/// Opens a store, which is made if it is not there. Says which process has it, if another one does.
-pub async fn open_world(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
-    match open_or_served(data, store).await? {
-        Opened::Store(world) => Ok(*world),
-        Opened::Served(_) => Err(explain(data, WorldError::Locked(format!("the store {} is in use", store.display())))),
+/// Opens the store, which is made if it is not there. Says which process has it, if another one does.
+pub async fn open_world(globals: &Globals) -> Result<Arc<dyn World>, Fail> {
+    match globals.database() {
+        Some(url) => open_database(url),
+        None => Ok(Arc::new(open_sled(&globals.data, &globals.store_path()).await?)),
     }
 }
 
-/// Opens a store, which is made if it is not there, unless a host answers that has it: one may be about to begin.
-pub async fn open_or_served(data: &Path, store: &Path) -> Result<Opened, Fail> {
+/// The world in a database. An empty one is laid out.
+pub fn open_database(url: &str) -> Result<Arc<dyn World>, Fail> {
+    let label = format!("durhai {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    let options = durhai::postgres::Options { label, ..Default::default() };
+    let opened = tokio::task::block_in_place(|| PgWorld::open_with(url, &options));
+    Ok(Arc::new(opened?))
+}
+
+/// The same of a store on this machine.
+pub async fn open_sled(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
+    match open_sled_or_served(data, store).await? {
+        Ok(world) => Ok(world),
+        Err(_) => Err(explain(data, WorldError::Locked(format!("the store {} is in use", store.display())))),
+    }
+}
+
+/// Opens the store, which is made if it is not there, unless a host answers that has it: one may be about to begin.
+pub async fn open_or_served(globals: &Globals) -> Result<Opened, Fail> {
+    if let Some(url) = globals.database() {
+        return Ok(Opened::Store(open_database(url)?));
+    }
+    Ok(match open_sled_or_served(&globals.data, &globals.store_path()).await? {
+        Ok(world) => Opened::Store(Arc::new(world)),
+        Err(remote) => Opened::Served(remote),
+    })
+}
+
+async fn open_sled_or_served(data: &Path, store: &Path) -> Result<Result<SledWorld, Remote>, Fail> {
     if !data.exists() {
         std::fs::create_dir_all(data)
             .map_err(|error| Fail::unreachable(format!("the folder {} cannot be made: {error}", data.display())))?;
@@ -54,11 +78,13 @@ pub async fn open_or_served(data: &Path, store: &Path) -> Result<Opened, Fail> {
         match SledWorld::open(store) {
             Ok(world) => {
                 say_what_was_set_aside(&world);
-                return Ok(Opened::Store(Box::new(world)));
+                return Ok(Ok(world));
             }
             Err(error @ WorldError::Locked(_)) => {
-                if let Some(remote) = Client::served(data).await? {
-                    return Ok(Opened::Served(remote));
+                if let Some(file) = HostFile::read(data)
+                    && let Some(remote) = Remote::probe(&file).await?
+                {
+                    return Ok(Err(remote));
                 }
                 // Other commands have it for a moment, and so has a host that ends.
                 if !patience.lasts() {
@@ -123,8 +149,12 @@ impl Local {
     }
 
     /// A host on a store, to look at it and to write to inboxes; with the texts of a scripts folder, where they are wanted.
-    pub async fn open(world: SledWorld, functions: &[AssumedFunction], scripts: Option<&Path>) -> Result<Local, Fail> {
-        let builder = Host::builder().world(world).adopt(false).workers(1);
+    pub async fn open(
+        world: Arc<dyn World>,
+        functions: &[AssumedFunction],
+        scripts: Option<&Path>,
+    ) -> Result<Local, Fail> {
+        let builder = Host::builder().shared_world(world).adopt(false).workers(1);
         let builder = match scripts {
             Some(folder) => builder.workflows(folder).watch(false),
             None => builder,

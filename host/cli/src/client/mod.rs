@@ -9,6 +9,7 @@ mod sse;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use durhai::archive::{Diagnosis, ExportOptions, ImportOptions, Imported};
 use durhai::check::AssumedFunction;
@@ -19,9 +20,10 @@ use durhai::view::{HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, S
 use durhai::{Event, Query, RunView, SledWorld, Value, WorkflowView, WorldError};
 use durhai_api::{Item, Want};
 
-pub use local::{Local, Opened, exported, open_or_served, open_world, store_path};
+pub use local::{Local, Opened, exported, open_or_served, open_sled, open_world};
 pub use remote::Remote;
 
+use crate::args::Globals;
 use crate::exit::{Exit, Fail};
 use crate::hostfile::HostFile;
 use patience::Patience;
@@ -59,32 +61,35 @@ pub enum Following {
 impl Client {
     /// The host that serves this data folder, if it answers; else its store, which must be there. A host that is about to answer,
     /// or to end, is waited for, and so are other commands that have the store for a moment.
-    pub async fn connect(data: &Path) -> Result<Client, Fail> {
-        Client::connect_with(data, &[]).await
+    pub async fn connect(globals: &Globals) -> Result<Client, Fail> {
+        Client::connect_with(globals, &[]).await
     }
 
     /// The same, where scripts may be run again: with functions that a program adds to them. A host that serves has its own.
-    pub async fn connect_with(data: &Path, functions: &[AssumedFunction]) -> Result<Client, Fail> {
-        Client::connect_in(data, functions, None).await
+    pub async fn connect_with(globals: &Globals, functions: &[AssumedFunction]) -> Result<Client, Fail> {
+        Client::connect_in(globals, functions, None).await
     }
 
     /// The same, where texts are wanted that were saved since a host served last: those of a scripts folder.
     pub async fn connect_in(
-        data: &Path,
+        globals: &Globals,
         functions: &[AssumedFunction],
         scripts: Option<&Path>,
     ) -> Result<Client, Fail> {
-        let store = store_path(data);
+        if let Some(url) = globals.database() {
+            return Ok(Client::Local(Local::open(local::open_database(url)?, functions, scripts).await?));
+        }
+        let (data, store) = (&globals.data, globals.store_path());
         let mut patience = Patience::new(data);
         loop {
-            if let Some(remote) = Client::served(data).await? {
+            if let Some(remote) = Client::served(globals).await? {
                 return Ok(Client::Remote(remote));
             }
             if store.exists() {
                 match SledWorld::open(&store) {
                     Ok(world) => {
                         local::say_what_was_set_aside(&world);
-                        return Ok(Client::Local(Local::open(world, functions, scripts).await?));
+                        return Ok(Client::Local(Local::open(Arc::new(world), functions, scripts).await?));
                     }
                     Err(WorldError::Locked(_)) if patience.lasts() => {}
                     Err(error) => return Err(local::explain(data, error)),
@@ -100,24 +105,31 @@ impl Client {
     }
 
     /// Where the run is that is named: in this data folder, or in an exported file, for which no store is needed. And its id.
-    pub async fn of_run(data: &Path, run: &str) -> Result<(Client, String), Fail> {
-        Client::of_run_with(data, run, &[]).await
+    pub async fn of_run(globals: &Globals, run: &str) -> Result<(Client, String), Fail> {
+        Client::of_run_with(globals, run, &[]).await
     }
 
     /// The same, with functions as for [`connect_with`](Client::connect_with).
-    pub async fn of_run_with(data: &Path, run: &str, functions: &[AssumedFunction]) -> Result<(Client, String), Fail> {
+    pub async fn of_run_with(
+        globals: &Globals,
+        run: &str,
+        functions: &[AssumedFunction],
+    ) -> Result<(Client, String), Fail> {
         match exported(run) {
             Some(file) => {
                 let (local, run) = Local::of_file(file, functions).await?;
                 Ok((Client::Local(local), run))
             }
-            None => Ok((Client::connect_with(data, functions).await?, run.to_owned())),
+            None => Ok((Client::connect_with(globals, functions).await?, run.to_owned())),
         }
     }
 
-    /// The host that serves this data folder, if there is one.
-    pub async fn served(data: &Path) -> Result<Option<Remote>, Fail> {
-        match HostFile::read(data) {
+    /// The host that serves this data folder, if there is one. A database needs none: every process may look at it and write to it.
+    pub async fn served(globals: &Globals) -> Result<Option<Remote>, Fail> {
+        if globals.database().is_some() {
+            return Ok(None);
+        }
+        match HostFile::read(&globals.data) {
             Some(file) => Remote::probe(&file).await,
             None => Ok(None),
         }

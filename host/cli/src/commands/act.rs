@@ -23,20 +23,20 @@ pub enum How {
 
 pub async fn signal(globals: &Globals, args: Signal, out: &Out) -> Outcome {
     let payload = input::json(args.payload.as_deref(), "the payload")?;
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let done = client.signal(&args.run, &args.name, &payload, args.id.as_deref()).await;
     told(client, &args.run, done, &format!("signal {} sent", args.name), out).await
 }
 
 pub async fn resume(globals: &Globals, args: Resume, out: &Out) -> Outcome {
     let data = input::json(args.answer.as_deref(), "the answer")?;
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let done = client.resume(&args.run, args.label.as_deref(), &data).await;
     told(client, &args.run, done, "answered", out).await
 }
 
 pub async fn end(globals: &Globals, args: End, how: How, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     match how {
         How::Cancel => {
             let done = client.cancel(&args.run, &args.reason).await;
@@ -50,7 +50,7 @@ pub async fn end(globals: &Globals, args: End, how: How, out: &Out) -> Outcome {
 }
 
 pub async fn unpark(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let done = client.unpark(&args.run).await;
     told(client, &args.run, done, "may try again", out).await
 }
@@ -59,7 +59,7 @@ pub async fn retry(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
     // It runs the text that was mended; where that is, is known of a folder of scripts only.
     let scripts = folder::scripts(globals.scripts.as_deref())?;
     let scripts = Some(scripts.as_path()).filter(|scripts| *scripts != Path::new("."));
-    let client = Client::connect_in(&globals.data, &[], scripts).await?;
+    let client = Client::connect_in(globals, &[], scripts).await?;
     let local = client.is_local();
     let view = client.retry(&args.run).await;
     client.close().await;
@@ -82,7 +82,7 @@ pub async fn retry(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
 
 /// Removes what it can; the exit code is that of the first one it cannot.
 pub async fn delete(globals: &Globals, args: Delete, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let mut exit = Exit::Done;
     let mut deleted = Vec::new();
     for run in args.runs {

@@ -24,8 +24,8 @@ struct Side {
 
 /// Exit 1 if there is a difference.
 pub async fn diff(globals: &Globals, args: Diff, out: &Out) -> Outcome {
-    let Some(right) = &args.right else { return diff_runs(&globals.data, &args.first, &args.left, out).await };
-    let client = Client::connect(&globals.data).await?;
+    let Some(right) = &args.right else { return diff_runs(globals, &args.first, &args.left, out).await };
+    let client = Client::connect(globals).await?;
     let outcome = versions(globals, &client, &args.first, [&args.left, right], out).await;
     client.close().await;
     outcome

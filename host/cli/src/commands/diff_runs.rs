@@ -1,10 +1,9 @@
 //! `durhai diff RUN RUN`: two runs' logs side by side.
 
-use std::path::Path;
-
 use durhai::Event;
 use durhai::logs::{Difference, DifferenceKind, LogSide, diff_logs};
 
+use crate::args::Globals;
 use crate::client::Client;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::output::Out;
@@ -14,8 +13,8 @@ use crate::text::short;
 const PAGE: usize = 1_000;
 
 /// Prints where the logs of two runs differ; exit 1 if they do.
-pub async fn diff_runs(data: &Path, left: &str, right: &str, out: &Out) -> Outcome {
-    let diff = diff_logs(&whole_log(data, left).await?, &whole_log(data, right).await?);
+pub async fn diff_runs(globals: &Globals, left: &str, right: &str, out: &Out) -> Outcome {
+    let diff = diff_logs(&whole_log(globals, left).await?, &whole_log(globals, right).await?);
     let exit = if diff.differences.is_empty() { Exit::Done } else { Exit::Failed };
     if out.json {
         out.document(&diff);
@@ -76,8 +75,8 @@ fn text(side: &LogSide) -> String {
 }
 
 /// Of a run in the store, or in a file of its own: two files may hold one run at two times.
-async fn whole_log(data: &Path, run: &str) -> Result<Vec<Event>, Fail> {
-    let (client, run) = Client::of_run(data, run).await?;
+async fn whole_log(globals: &Globals, run: &str) -> Result<Vec<Event>, Fail> {
+    let (client, run) = Client::of_run(globals, run).await?;
     let log = log(&client, &run).await;
     client.close().await;
     log

@@ -8,7 +8,7 @@ use durhai::{RunId, SledWorld, World, WorldError};
 use serde_json::json;
 
 use crate::args::{Allow, Doctor, Globals};
-use crate::client::{Client, open_world, store_path};
+use crate::client::{Client, open_sled};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::hosting;
@@ -22,7 +22,7 @@ pub async fn doctor(globals: &Globals, args: Doctor, out: &Out) -> Outcome {
     if let Some(exit) = look_at_files(globals, out).await? {
         return Ok(exit);
     }
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let diagnosis = client.doctor().await;
     client.close().await;
     let diagnosis = diagnosis?;
@@ -59,8 +59,8 @@ fn show(findings: &[Damage], out: &Out) {
 
 /// Whether the files of a store that no process has open are damaged. Then it is not opened to look further, as that changes it.
 async fn look_at_files(globals: &Globals, out: &Out) -> Result<Option<Exit>, Fail> {
-    let store = store_path(&globals.data);
-    if Client::served(&globals.data).await?.is_some() {
+    let store = globals.store_path();
+    if globals.database().is_some() || Client::served(globals).await?.is_some() {
         return Ok(None);
     }
     let Files { aside, damage } = match SledWorld::examine(&store) {
@@ -110,7 +110,7 @@ async fn patient(globals: &Globals, store: &Path, saved: PathBuf) -> Result<Pati
         Ok(world) => Some(world),
         Err(WorldError::Corrupt(_)) => None,
         // Says who has it, or waits for him.
-        Err(_) => Some(open_world(&globals.data, store).await?),
+        Err(_) => Some(open_sled(&globals.data, store).await?),
     };
     let mut findings: Vec<Damage> = Vec::new();
     if let Some(world) = world {
@@ -141,13 +141,17 @@ async fn patient(globals: &Globals, store: &Path, saved: PathBuf) -> Result<Pati
 
 /// The store is made anew of what is sound; the damaged one stays beside it.
 async fn repair(globals: &Globals, out: &Out) -> Outcome {
-    if Client::served(&globals.data).await?.is_some() {
+    if globals.database().is_some() {
+        return Err(Fail::usage("a database is repaired by PostgreSQL's own means, or restored from a backup of it")
+            .hint("`durhai doctor` without --repair says what is wrong."));
+    }
+    if Client::served(globals).await?.is_some() {
         return Err(Fail::usage(format!(
             "a host serves {}: end it first, a repair needs the store for itself",
             globals.data.display()
         )));
     }
-    let store = store_path(&globals.data);
+    let store = globals.store_path();
     if !store.exists() {
         return Err(Fail::unreachable(format!("there is no store at {}", store.display())));
     }

@@ -13,7 +13,7 @@ use crate::note::note;
 use crate::output::Out;
 
 pub async fn export(globals: &args::Globals, args: args::Export, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let options = ExportOptions { children: args.children, tokens: args.with_tokens };
     let done = match Target::open(args.output.as_deref()) {
         Ok(mut target) => match target.writer() {

@@ -25,7 +25,7 @@ struct Asked {
 }
 
 pub async fn events(globals: &Globals, args: Events, out: &Out) -> Outcome {
-    let (client, run) = Client::of_run(&globals.data, &args.follow.run).await?;
+    let (client, run) = Client::of_run(globals, &args.follow.run).await?;
     let args = Asked { run, full: args.full, follow: args.follow.follow, from: args.follow.from };
     let want = Want { events: Some(args.from.unwrap_or(1)), ..Want::default() };
     let outcome = if follows(&client, &args) {
@@ -38,7 +38,7 @@ pub async fn events(globals: &Globals, args: Events, out: &Out) -> Outcome {
 }
 
 pub async fn logs(globals: &Globals, args: Follow, out: &Out) -> Outcome {
-    let (client, run) = Client::of_run(&globals.data, &args.run).await?;
+    let (client, run) = Client::of_run(globals, &args.run).await?;
     let args = Asked { run, full: true, follow: args.follow, from: args.from };
     let want = Want { lines: Some(args.from.unwrap_or(0)), ..Want::default() };
     let outcome = if follows(&client, &args) {

@@ -10,7 +10,7 @@ use durhai::logs::Fork;
 
 use super::replay::{results, script, step};
 use crate::args::{ForkArgs, Globals};
-use crate::client::{Client, Local, exported, open_or_served, store_path};
+use crate::client::{Client, Local, exported, open_or_served};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::hosting;
 use crate::note::note;
@@ -27,7 +27,7 @@ pub async fn fork(globals: &Globals, args: ForkArgs, out: &Out) -> Outcome {
     let functions = hosting::functions_here(globals, &args.functions)?;
     let (client, run) = match exported(&args.run) {
         Some(file) => brought_in(globals, file, &functions).await?,
-        None => (Client::connect_with(&globals.data, &functions).await?, args.run.clone()),
+        None => (Client::connect_with(globals, &functions).await?, args.run.clone()),
     };
     let forked = client.fork(&run, &fork).await;
     let local = client.is_local();
@@ -54,11 +54,11 @@ pub async fn fork(globals: &Globals, args: ForkArgs, out: &Out) -> Outcome {
 async fn brought_in(globals: &Globals, path: &Path, functions: &[AssumedFunction]) -> Result<(Client, String), Fail> {
     let (looked, run) = Local::of_file(path, functions).await?;
     looked.host.shutdown().await;
-    if Client::served(&globals.data).await?.is_none() {
+    if Client::served(globals).await?.is_none() {
         // It may be the first thing in the store.
-        drop(open_or_served(&globals.data, &store_path(&globals.data)).await?);
+        drop(open_or_served(globals).await?);
     }
-    let client = Client::connect_with(&globals.data, functions).await?;
+    let client = Client::connect_with(globals, functions).await?;
     match client.get(&run).await {
         Ok(_) => note(format!("Run {run} of {} is in the store already: that one is forked.", path.display())),
         Err(fail) if fail.exit == Exit::NotFound => {

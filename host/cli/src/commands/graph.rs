@@ -34,7 +34,7 @@ pub async fn graph(globals: &Globals, args: Graph, out: &Out) -> Outcome {
 
 /// The graph of the text that the run has, which may not be what the folder holds.
 async fn of_run(globals: &Globals, name: Option<&str>, run: &str) -> Result<durhai::check::Graph, Fail> {
-    let (client, run) = Client::of_run(&globals.data, run).await?;
+    let (client, run) = Client::of_run(globals, run).await?;
     let drawn = marked(&client, name, &run).await;
     client.close().await;
     drawn

@@ -12,7 +12,7 @@ use crate::output::Out;
 pub async fn hook(globals: &Globals, args: Hook, out: &Out) -> Outcome {
     let body = input::json(args.body.as_deref(), "the body")?;
     let token = token(&args.token)?;
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let local = client.is_local();
     let done = client.deliver(token, &body, args.id.as_deref()).await;
     client.close().await;

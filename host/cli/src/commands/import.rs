@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use durhai::archive::{BackupSummary, ImportOptions};
 
 use crate::args;
-use crate::client::{Client, open_or_served, open_world, store_path};
+use crate::client::{Client, open_or_served, open_world};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::note::note;
 use crate::output::Out;
@@ -23,11 +23,11 @@ pub async fn import(globals: &args::Globals, args: args::Import, out: &Out) -> O
     if args.backup {
         return restore(globals, input, &file, out).await;
     }
-    if Client::served(&globals.data).await?.is_none() {
+    if Client::served(globals).await?.is_none() {
         // A store is made where there is none: an import may be the first thing in it.
-        drop(open_or_served(&globals.data, &store_path(&globals.data)).await?);
+        drop(open_or_served(globals).await?);
     }
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let (local, options) =
         (client.is_local(), ImportOptions { id: args.id, as_is: args.as_is, go: args.go, file: file.clone() });
     let done = client.import(input, options).await;
@@ -56,18 +56,19 @@ pub async fn import(globals: &args::Globals, args: args::Import, out: &Out) -> O
 }
 
 async fn restore(globals: &args::Globals, input: Box<dyn Read + Send>, file: &str, out: &Out) -> Outcome {
-    if Client::served(&globals.data).await?.is_some() {
+    if Client::served(globals).await?.is_some() {
         return Err(Fail::usage(format!(
             "a host serves {}: a backup is restored into an empty folder",
             globals.data.display()
         ))
         .hint("--data names another folder."));
     }
-    let store = store_path(&globals.data);
-    let fresh = !store.exists();
-    let world = open_world(&globals.data, &store).await?;
+    let store = globals.store_path();
+    // All or nothing, in a database.
+    let fresh = globals.database().is_none() && !store.exists();
+    let world = open_world(globals).await?;
     let done: Result<BackupSummary, _> = tokio::task::block_in_place(|| {
-        let done = durhai::archive::restore(&world, input);
+        let done = durhai::archive::restore(&*world, input);
         drop(world);
         done
     });
@@ -84,7 +85,7 @@ async fn restore(globals: &args::Globals, input: Box<dyn Read + Send>, file: &st
     };
     match out.json {
         true => out.document(&summary),
-        false => out.line(format!("{} runs restored into {}", summary.runs, store.display())),
+        false => out.line(format!("{} runs restored into {}", summary.runs, globals.shown_store())),
     }
     Ok(Exit::Done)
 }

@@ -12,7 +12,7 @@ use crate::text::{cut, quoted};
 use crate::times;
 
 pub async fn list(globals: &Globals, args: List, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let outcome = print(&client, args, out).await;
     client.close().await;
     outcome

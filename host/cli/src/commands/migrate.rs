@@ -10,7 +10,7 @@ use crate::output::Out;
 
 /// Exit 1 if something does not fit.
 pub async fn migrate(globals: &Globals, args: Migrate, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let outcome = run_or_workflow(&client, &args, out).await;
     let local = client.is_local();
     client.close().await;

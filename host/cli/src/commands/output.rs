@@ -15,7 +15,7 @@ use crate::output::Out;
 const PAGE: usize = 1_000;
 
 pub async fn output(globals: &Globals, args: Output, out: &Out) -> Outcome {
-    let (client, run) = Client::of_run(&globals.data, &args.run).await?;
+    let (client, run) = Client::of_run(globals, &args.run).await?;
     let args = Output { run, ..args };
     let outcome = match args.streams {
         true => streams(&client, &args.run, out).await,

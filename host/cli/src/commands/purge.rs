@@ -15,7 +15,7 @@ pub async fn purge(globals: &args::Globals, args: args::Purge, out: &Out) -> Out
     }
     let ended_before = args.older_than.map(|age| times::now().saturating_sub(age));
     let purge = Purge { ended_before, status: args.status, workflow: args.workflow };
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let done = client.purge(purge).await;
     client.close().await;
     let done = done?;

@@ -32,7 +32,7 @@ pub async fn replay(globals: &Globals, args: Replay, out: &Out) -> Outcome {
         ));
     }
     let functions = hosting::functions_here(globals, &args.functions)?;
-    let (client, run) = Client::of_run_with(&globals.data, &args.run, &functions).await?;
+    let (client, run) = Client::of_run_with(globals, &args.run, &functions).await?;
     let outcome = match (args.interactive, args.trace) {
         (true, _) => debugger::debug(&client, &run, options, out).await,
         (false, true) => trace(&client, &run, options, args.all, out).await,

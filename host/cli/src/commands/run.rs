@@ -1,14 +1,15 @@
 //! `durhai run`: a workflow from its start, or from where it stopped, to its end in this process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use durhai::{Query, RunId, RunView, SledWorld, Status};
+use durhai::{Query, RunId, RunView, Status, World};
 use durhai_api::Want;
 use durhai_steps::Reload;
 use tracing::level_filters::LevelFilter;
 
 use crate::args::{Allow, Globals, LogFormat, Memory, Observing, Run};
-use crate::client::{Client, Local, Starting, open_world, store_path};
+use crate::client::{Client, Local, Starting, open_world};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
 use crate::hosting::{self, Door, Prepared, Serving};
@@ -55,7 +56,7 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
     let job =
         Job { target, starting, any_input, memory: Some(args.memory), allow: args.allow, quiet, observing, again };
     let prepared = hosting::prepare(globals, &job.target.root, &job.allow, &[])?;
-    let world = open_world(&globals.data, &store_path(&globals.data)).await?;
+    let world = open_world(globals).await?;
     here(globals, job, (prepared, world), out).await
 }
 
@@ -64,7 +65,7 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
 const PARK_AFTER: Duration = Duration::from_secs(30);
 
 /// Runs it to its end, in this process.
-pub async fn here(globals: &Globals, job: Job, (prepared, world): (Prepared, SledWorld), out: &Out) -> Outcome {
+pub async fn here(globals: &Globals, job: Job, (prepared, world): (Prepared, Arc<dyn World>), out: &Out) -> Outcome {
     let mut interrupt = Interrupt::listen();
     let Prepared { builder, following, findings, broken } = prepared;
     findings.iter().chain(&broken).for_each(|finding| note(format!("warning: {finding}")));
@@ -72,7 +73,7 @@ pub async fn here(globals: &Globals, job: Job, (prepared, world): (Prepared, Sle
     let door = Door::open().await?;
     let url = door.url();
     let exporter = hosting::exporter(&job.observing)?;
-    let mut builder = builder.world(world).adopt(false).watch(false).public_url(&url);
+    let mut builder = builder.shared_world(world).adopt(false).watch(false).public_url(&url);
     if let Some(memory) = job.memory {
         builder = builder.script_memory(memory.run_memory, memory.script_memory);
     }
@@ -309,6 +310,9 @@ pub fn again(globals: &Globals, command: &str, target: &str, allow: &Allow) -> S
     let mut words = vec!["durhai".to_string()];
     if globals.data.as_os_str() != ".durhai" {
         words.extend(["--data".into(), quoted(&globals.data.display().to_string())]);
+    }
+    if let Some(store) = &globals.store {
+        words.extend(["--store".into(), quoted(&store.to_string())]);
     }
     if let Some(scripts) = &globals.scripts {
         words.extend(["--scripts".into(), quoted(&scripts.display().to_string())]);

@@ -5,7 +5,7 @@ use durhai::view::ScheduleView;
 use serde_json::json;
 
 use crate::args::{Globals, ScheduleAction, Schedules};
-use crate::client::{Client, Local, Opened, open_or_served, store_path};
+use crate::client::{Client, Local, Opened, open_or_served};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::note::note;
@@ -14,15 +14,16 @@ use crate::text::quoted;
 use crate::times;
 
 pub async fn schedules(globals: &Globals, args: Schedules, out: &Out) -> Outcome {
-    let client = match Client::connect(&globals.data).await? {
+    let client = match Client::connect(globals).await? {
         Client::Local(local) => {
             // Schedules are in the scripts, which a host that only looks at the store does not read.
             local.host.shutdown().await;
             drop(local);
             let root = folder::scripts(globals.scripts.as_deref())?;
-            match open_or_served(&globals.data, &store_path(&globals.data)).await? {
+            match open_or_served(globals).await? {
                 Opened::Store(world) => {
-                    let builder = Host::builder().workflows(root).world(*world).adopt(false).watch(false).workers(1);
+                    let builder =
+                        Host::builder().workflows(root).shared_world(world).adopt(false).watch(false).workers(1);
                     Client::Local(Local { host: builder.start().await? })
                 }
                 // It has begun meanwhile.

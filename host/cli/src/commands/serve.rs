@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tracing::level_filters::LevelFilter;
 
 use crate::args::{Globals, Serve};
-use crate::client::{open_world, store_path};
+use crate::client::open_world;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::hostfile::HostFile;
@@ -24,6 +24,7 @@ use crate::hosting::{self, Prepared, Serving};
 use crate::interrupt::Interrupt;
 use crate::note::{self, note};
 use crate::output::Out;
+use crate::store::StoreAddress;
 use crate::{journal, logging, times};
 
 pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
@@ -37,10 +38,10 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let mut file = HostFile::new(listen)?;
     let address = file.address;
     let public_url = args.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let sealed = sealed(&args);
+    let sealed = sealed(globals, &args);
     let Prepared { builder, following, findings, broken } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
     let builder = builder.public_url(public_url).script_memory(args.memory.run_memory, args.memory.script_memory);
-    let mut builder = stored(builder, args.store.as_deref(), &globals.data).await?;
+    let mut builder = stored(builder, globals).await?;
     let exporter = hosting::exporter(&args.observing)?;
     if let Some(exporter) = &exporter {
         builder = builder.observe(exporter.observer());
@@ -120,9 +121,10 @@ impl News<'_> {
             return journal::opening(root, &globals.data, address, workflows);
         }
         self.out.line(format!(
-            "durhai serves {} at http://{address} (data: {})",
+            "durhai serves {} at http://{address} ({}: {})",
             root.display(),
-            globals.data.display()
+            if globals.store.is_some() { "store" } else { "data" },
+            globals.store.as_ref().map_or_else(|| globals.data.display().to_string(), ToString::to_string)
         ));
         self.out.line(format!("open http://{address}/ in a browser"));
         let good: Vec<&str> =
@@ -234,25 +236,21 @@ impl News<'_> {
     }
 }
 
-async fn stored(builder: HostBuilder, store: Option<&str>, data: &Path) -> Result<HostBuilder, Fail> {
-    match store.map(|store| store.split_once(':').unwrap_or((store, ""))) {
-        None => Ok(builder.world(open_world(data, &store_path(data)).await?)),
-        Some(("sled", path)) if !path.is_empty() => Ok(builder.world(open_world(data, &PathBuf::from(path)).await?)),
-        Some(("memory", "")) => {
-            std::fs::create_dir_all(data).map_err(|error| Fail::unreachable(format!("{}: {error}", data.display())))?;
-            Ok(builder.world(MemoryWorld::new()))
-        }
-        Some(_) => {
-            let store = store.unwrap_or_default();
-            Err(Fail::usage(format!("--store {store:?} is none that there is: use sled:PATH or memory:")))
-        }
+async fn stored(builder: HostBuilder, globals: &Globals) -> Result<HostBuilder, Fail> {
+    let Globals { data, store, .. } = globals;
+    if let Some(StoreAddress::Memory | StoreAddress::Postgres(_)) = store {
+        // For the file that says where the host answers.
+        std::fs::create_dir_all(data).map_err(|error| Fail::unreachable(format!("{}: {error}", data.display())))?;
+    }
+    match store {
+        Some(StoreAddress::Memory) => Ok(builder.world(MemoryWorld::new())),
+        _ => Ok(builder.shared_world(open_world(globals).await?)),
     }
 }
 
 /// What steps must not reach beside the data folder.
-fn sealed(args: &Serve) -> Vec<PathBuf> {
-    let store = args.store.as_deref().and_then(|store| store.strip_prefix("sled:"));
-    store.map(PathBuf::from).into_iter().chain(args.token_file.clone()).collect()
+fn sealed(globals: &Globals, args: &Serve) -> Vec<PathBuf> {
+    [globals.store_path()].into_iter().chain(args.token_file.clone()).collect()
 }
 
 /// The host that a public URL names.

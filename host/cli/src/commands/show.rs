@@ -48,7 +48,7 @@ struct Children {
 }
 
 pub async fn show(globals: &Globals, args: OneRun, out: &Out) -> Outcome {
-    let (client, run) = Client::of_run(&globals.data, &args.run).await?;
+    let (client, run) = Client::of_run(globals, &args.run).await?;
     let local = client.is_local();
     let shown = look(&client, &run).await;
     client.close().await;

@@ -1,11 +1,13 @@
 //! `durhai start`: a run in the host that serves, or one that waits for the next host.
 
-use durhai::{RunView, SledWorld};
+use std::sync::Arc;
+
+use durhai::{RunView, World};
 use durhai_api::Want;
 
 use super::run::{self, Job};
 use crate::args::{Allow, Globals, Observing, Start};
-use crate::client::{Client, Local, Opened, Remote, Starting, open_or_served, store_path};
+use crate::client::{Client, Local, Opened, Remote, Starting, open_or_served};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
 use crate::hosting::{self, Prepared};
@@ -27,16 +29,16 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
         priority: args.priority,
         elsewhere: false,
     };
-    if let Some(remote) = Client::served(&globals.data).await? {
+    if let Some(remote) = Client::served(globals).await? {
         return there(remote, starting, args.wait, &args.allow, out).await;
     }
     let target = folder::target(&args.name, globals.scripts.as_deref())?;
     let starting = Starting { workflow: target.name.clone(), ..starting };
     let prepared = hosting::prepare(globals, &target.root, &args.allow, &[])?;
     // A host may have begun meanwhile.
-    let world = match open_or_served(&globals.data, &store_path(&globals.data)).await? {
+    let world = match open_or_served(globals).await? {
         Opened::Served(remote) => return there(remote, starting, args.wait, &args.allow, out).await,
-        Opened::Store(world) => *world,
+        Opened::Store(world) => world,
     };
     if !args.wait {
         return leave(&target, starting, &args.allow, (prepared, world), out).await;
@@ -88,11 +90,11 @@ async fn leave(
     target: &Target,
     starting: Starting,
     allow: &Allow,
-    (prepared, world): (Prepared, SledWorld),
+    (prepared, world): (Prepared, Arc<dyn World>),
     out: &Out,
 ) -> Outcome {
     ignored(allow, "the host that serves next runs it, with what it is granted itself");
-    let host = prepared.builder.world(world).adopt(false).watch(false).start().await?;
+    let host = prepared.builder.shared_world(world).adopt(false).watch(false).start().await?;
     let client = Client::Local(Local { host });
     let outcome = async {
         run::loads(&client, target).await?;

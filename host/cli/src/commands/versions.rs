@@ -9,7 +9,7 @@ use crate::output::Out;
 use crate::times;
 
 pub async fn versions(globals: &Globals, args: Versions, out: &Out) -> Outcome {
-    let client = Client::connect(&globals.data).await?;
+    let client = Client::connect(globals).await?;
     let found = client.versions(&args.name).await;
     let report = client.compat_report(&args.name).await;
     client.close().await;

@@ -12,7 +12,7 @@ use crate::output::Out;
 
 pub async fn workflows(globals: &Globals, args: Workflows, out: &Out) -> Outcome {
     let dir = args.dir.or_else(|| globals.scripts.clone());
-    let found = match (&dir, Client::served(&globals.data).await?) {
+    let found = match (&dir, Client::served(globals).await?) {
         (None, Some(remote)) => Client::Remote(remote).workflows().await?,
         _ => in_folder(dir.as_deref()).await?,
     };
