@@ -16,6 +16,7 @@ pub mod progress;
 mod recovery;
 mod replay;
 pub mod section;
+mod shared;
 pub mod sizes;
 mod sleepers;
 mod store;

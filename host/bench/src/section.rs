@@ -7,7 +7,7 @@ use crate::figures::{Figures, Unit, micros, repeated};
 use crate::floor::{APPENDED, Floor};
 use crate::memory::{self, Kind};
 use crate::sizes::Sizes;
-use crate::{crowd, live, lone, recovery, replay, sleepers, sustained};
+use crate::{crowd, live, lone, recovery, replay, shared, sleepers, sustained};
 
 /// A part of the bench, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Section {
     Evicted,
     Finished,
     Sleepers,
+    /// Between two hosts.
+    Signal,
 }
 
 /// What all sections are measured with.
@@ -35,10 +37,12 @@ pub struct Setting<'a> {
     pub dir: &'a Path,
     pub sizes: &'a Sizes,
     pub child: Child<'a>,
+    /// A database to measure on, in place of stores in the folder.
+    pub database: Option<&'a str>,
 }
 
 impl Section {
-    pub const ALL: [Section; 15] = [
+    pub const ALL: [Section; 16] = [
         Section::Floor,
         Section::Step,
         Section::Pair,
@@ -54,6 +58,7 @@ impl Section {
         Section::Evicted,
         Section::Finished,
         Section::Sleepers,
+        Section::Signal,
     ];
 
     pub fn name(self) -> &'static str {
@@ -73,12 +78,13 @@ impl Section {
             Section::Evicted => "evicted",
             Section::Finished => "finished",
             Section::Sleepers => "sleepers",
+            Section::Signal => "signal",
         }
     }
 
-    /// Whether it must be asked for: it takes minutes, and gigabytes of disk.
-    pub fn is_large(self) -> bool {
-        self == Section::Sleepers
+    /// Whether it must be asked for: it takes minutes, and gigabytes of disk, or it needs a database.
+    pub fn is_special(self) -> bool {
+        matches!(self, Section::Sleepers | Section::Signal)
     }
 
     /// What is measured, with its sizes.
@@ -101,16 +107,36 @@ impl Section {
             Section::Evicted => format!("{stored} runs that wait and are not in memory"),
             Section::Finished => format!("{stored} runs of 5 steps that have ended"),
             Section::Sleepers => format!("{sleepers} runs that sleep through a restart"),
+            Section::Signal => "signals from one host to runs of another".into(),
         }
     }
 
     pub async fn measure(self, setting: &Setting<'_>) -> anyhow::Result<Figures> {
-        let Setting { dir, sizes, child } = *setting;
+        let Setting { dir, sizes, child, database } = *setting;
+        if let Some(url) = database {
+            return self.measure_on(url, sizes).await;
+        }
         let dir = &dir.join(self.name());
         std::fs::create_dir_all(dir)?;
         let measured = self.measure_in(dir, sizes, child).await;
         std::fs::remove_dir_all(dir)?;
         measured
+    }
+
+    /// Whether it can be measured on a database.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Section::Floor | Section::Step | Section::Throughput | Section::Parallel | Section::Signal)
+    }
+
+    async fn measure_on(self, url: &str, sizes: &Sizes) -> anyhow::Result<Figures> {
+        match self {
+            Section::Floor => shared::server(url).await,
+            Section::Step => shared::step(url).await,
+            Section::Throughput => shared::throughput(url, sizes.throughput).await,
+            Section::Parallel => shared::parallel(url, sizes.parallel).await,
+            Section::Signal => shared::signal(url).await,
+            other => anyhow::bail!("{} is measured on this machine's store only", other.name()),
+        }
     }
 
     async fn measure_in(self, dir: &Path, sizes: &Sizes, child: Child<'_>) -> anyhow::Result<Figures> {
@@ -130,6 +156,7 @@ impl Section {
             Section::Evicted => memory::measure(Kind::Evicted, dir, sizes.stored, child),
             Section::Finished => memory::measure(Kind::Finished, dir, sizes.stored, child),
             Section::Sleepers => sleepers::measure(dir, sizes.sleepers, child),
+            Section::Signal => anyhow::bail!("signals between hosts are measured on a database: --store postgres://…"),
         }
     }
 }

@@ -70,7 +70,7 @@ end $$;
 
 -- A row with its names, as JSON.
 create function @.row_1(p_key bigint) returns jsonb language sql stable as $$
-  select jsonb_build_object('id', r.id, 'workflow', w.text, 'version', v.text, 'status', r.status, 'created_at', r.created_at,
+  select jsonb_build_object('id', r.id, 'workflow', w.text, 'version', v.text, 'workflow_id', r.workflow, 'version_id', r.version, 'status', r.status, 'created_at', r.created_at,
       'started_at', r.started_at, 'ended_at', r.ended_at, 'wake_at', r.wake_at, 'purge_at', r.purge_at, 'parent', r.parent,
       'limit_key', r.limit_key, 'limit_size', r.limit_size, 'rank', r.rank, 'rest', r.rest)
     from @.run r join @.name w on w.id = r.workflow join @.name v on v.id = r.version where r.key = p_key $$;
@@ -469,20 +469,79 @@ begin
   return '{"released": true}';
 end $$;
 
--- A batch: plain turns of runs that the lane's host holds, which only append to logs, and then everything else in order. Null:
--- the lane refuses it, and the host must look why. The chain of batches makes it safe to send one again.
+-- New runs without a limit, hooks and messages, all at once. Of each that is new: its number in the list, its key, the fence of its claim.
+create function @.create_all_1(p_creates jsonb, p_blobs bytea[], p_slot int) returns jsonb language sql as $$
+  with x as materialized (
+    select * from jsonb_to_recordset(p_creates) as x(number int, id text, workflow int, version int, status smallint, created_at bigint,
+      started_at bigint, ended_at bigint, wake_at bigint, purge_at bigint, parent text, rest text, terms jsonb, host int, count int, bytes int)
+  ), n as (
+    insert into @.run
+      select nextval('@.run_key'), o.id, o.workflow, o.version, o.status, o.created_at, o.started_at, o.ended_at, o.wake_at, o.purge_at, o.parent,
+        null, null, null, o.rest from (select * from x order by number) o
+      on conflict (id) do nothing returning key, id
+  ), h as (
+    insert into @.head (key, host, fence, due, admission)
+      select n.key, x.host, case when x.host is null then 0 else nextval('@.fence') end, case when x.host is null then x.wake_at end, 2
+        from n join x using (id) returning key, host, fence
+  ), c as (
+    insert into @.chunk select n.key, 1, x.count, p_blobs[x.bytes] from n join x using (id) where x.count > 0
+  ), t as (
+    insert into @.tag select decode(term, 'hex'), n.key from n join x using (id), jsonb_array_elements_text(x.terms) term on conflict do nothing
+  ), k as (
+    insert into @.run_count as c select x.workflow, x.version, x.status, p_slot, count(*) from n join x using (id) group by 1, 2, 3
+      on conflict (workflow, version, status, slot) do update set n = c.n + excluded.n
+  )
+  select coalesce(jsonb_agg(jsonb_build_array(x.number, h.key, case when h.host is not null then h.fence end)), '[]') from n join x using (id) join h using (key) $$;
+
+-- New rows of runs that the lane's host holds and that have no limit, all at once.
+create function @.rows_all_1(p_rows jsonb) returns void language plpgsql as $$
+declare v_ended bigint[];
+begin
+  update @.run r set workflow = x.workflow, version = x.version, status = x.status, created_at = x.created_at, started_at = x.started_at,
+      ended_at = x.ended_at, wake_at = x.wake_at, purge_at = x.purge_at, parent = x.parent, rest = x.rest
+    from jsonb_to_recordset(p_rows) as x(key bigint, workflow int, version int, status smallint, created_at bigint, started_at bigint,
+      ended_at bigint, wake_at bigint, purge_at bigint, parent text, rest text)
+    where r.key = x.key;
+  select array_agg(key) into v_ended from jsonb_to_recordset(p_rows) as x(key bigint, status smallint) where status between 4 and 7;
+  if v_ended is null then return; end if;
+  insert into @.entry
+    select m.key, x.leave, row_number() over (partition by m.key order by m.index) - 1
+        + coalesce((select e.index + 1 from @.entry e where e.key = m.key and e.stream = x.leave order by e.index desc limit 1), 0), m.bytes
+      from jsonb_to_recordset(p_rows) as x(key bigint, status smallint, leave text, taken bigint) join @.message m on m.key = x.key
+      where x.leave is not null and x.status between 4 and 7 and m.index > coalesce(x.taken, 0);
+  delete from @.message where key = any(v_ended);
+  delete from @.hook where key = any(v_ended);
+  delete from @.reserved where key = any(v_ended);
+  delete from @.head where key = any(v_ended);
+end $$;
+
+-- A batch: what is appended to the logs of runs that the lane's host holds; new runs and rows that are alike, each kind at once; and then
+-- everything else in order. Null: the lane refuses it, and the host must look why. The chain of batches makes it safe to send one again.
 create function @.write_1(p_host int, p_lane smallint, p_session bigint, p_batch bigint, p_keys bigint[], p_firsts bigint[], p_counts int[],
-  p_bytes bytea[], p_ops jsonb, p_blobs bytea[], p_runs text[], p_limits text[]) returns text language plpgsql as $$
-declare j jsonb; v_answers jsonb[] := '{}'; v_answer text; v_one jsonb; v_slot int := p_host % 64;
+  p_bytes bytea[], p_ops jsonb, p_blobs bytea[], p_runs text[], p_limits text[], p_creates jsonb, p_rows jsonb, p_changes jsonb)
+  returns text language plpgsql as $$
+declare j jsonb; v_answers jsonb[] := '{}'; v_answer text; v_one jsonb; v_slot int := p_host % 64; v_created jsonb; v_exist jsonb;
 begin
   perform 1 from @.lane where host = p_host and lane = p_lane and session = p_session and batch = p_batch - 1 and not dead for update;
   if not found then return null; end if;
   if current_setting('synchronous_commit') = 'off' then perform set_config('synchronous_commit', 'on', true); end if;
   -- In one order, whatever the order of the writes: two batches that touch the same rows then wait for each other once.
-  perform 1 from @.run_limit l where l.key = any(p_limits)
-    or l.key in (select r.limit_key from @.run r where r.id = any(p_runs) and r.limit_key is not null) order by l.key for update;
-  perform 1 from @.head h where h.key in (select r.key from @.run r where r.id = any(p_runs)) order by h.key for update;
+  if p_limits <> '{}' or p_runs <> '{}' then
+    perform 1 from @.run_limit l where l.key = any(p_limits)
+      or l.key in (select r.limit_key from @.run r where r.id = any(p_runs) and r.limit_key is not null) order by l.key for update;
+    perform 1 from @.head h where h.key in (select r.key from @.run r where r.id = any(p_runs)) order by h.key for update;
+  end if;
   insert into @.chunk select * from unnest(p_keys, p_firsts, p_counts, p_bytes);
+  if p_rows <> '[]' then
+    perform @.rows_all_1(p_rows);
+    insert into @.run_count as c select (x->>0)::int, (x->>1)::int, (x->>2)::smallint, v_slot, (x->>3)::bigint from jsonb_array_elements(p_changes) x
+      on conflict (workflow, version, status, slot) do update set n = c.n + excluded.n;
+  end if;
+  if p_creates <> '[]' then v_created := @.create_all_1(p_creates, p_blobs, v_slot); end if;
+  if jsonb_array_length(v_created) < jsonb_array_length(p_creates) then
+    select jsonb_object_agg(x.number, @.row_1(r.key)) into v_exist from jsonb_to_recordset(p_creates) as x(number int, id text) join @.run r using (id)
+      where not exists (select 1 from jsonb_array_elements(v_created) c where (c->>0)::int = x.number);
+  end if;
   for j in select * from jsonb_array_elements(p_ops) loop
     case j->>'op'
     when 'commit' then v_one := @.commit_1(j, p_blobs, v_slot);
@@ -493,8 +552,8 @@ begin
     end case;
     v_answers := v_answers || v_one;
   end loop;
-  v_answer := array_to_json(v_answers)::text;
-  update @.lane set batch = p_batch, answer = case when v_answers <> '{}' then v_answer end where host = p_host and lane = p_lane;
+  v_answer := jsonb_build_object('operations', to_jsonb(v_answers), 'created', v_created, 'exist', v_exist)::text;
+  update @.lane set batch = p_batch, answer = case when v_answers <> '{}' or v_created is not null then v_answer end where host = p_host and lane = p_lane;
   return v_answer;
 end $$;
 

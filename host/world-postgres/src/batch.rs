@@ -1,24 +1,26 @@
 //! A batch of writes as the server takes it, and what it answers.
 //!
 //! A *plain* turn only appends events to the log of a run that is held: nothing needs to be looked up for it, and all of them
-//! are one insert. Everything else is an operation, made by the server in the order of the batch, after the plain turns. A run that
-//! an operation of the batch touches has no plain turn behind that.
+//! are one insert. So are turns that change the row beside that, and so are new runs, each kind at once, as long as no limit,
+//! hook or message has to do with them. Everything else is an operation, made by the server in the order of the batch,
+//! after all these. What an operation of the batch touches is left to operations from there on, so that the outcome is that of
+//! the order in which the writes were handed in.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use durhai_core::{RunId, Status};
+use durhai_core::RunId;
 use durhai_world::{
-    Chunk, Claim, Commit, Create, Creation, Holder, HookChange, NewMessage, Notice, Refused, Row, WorldError, Write,
-    Written,
+    Chunk, Commit, Create, Holder, HookChange, NewMessage, Notice, Refused, Row, WorldError, Write, Written,
 };
 use serde_json::{Map, Value, json};
 
 use crate::bell::Ring;
 use crate::held::{Held, HeldRuns};
 use crate::names::Names;
-use crate::rows::{self, status_of, whole};
-use crate::text::{column, escaped, unescaped};
+use crate::rows::{self, status_column};
+use crate::text::{column, escaped};
 
 /// Bytes of a name, as a column has it: an index of PostgreSQL holds entries of up to 2 704 bytes.
 const NAME: usize = 2_000;
@@ -34,6 +36,11 @@ pub struct Batch {
     pub counts: Vec<i32>,
     pub chunks: Vec<Vec<u8>>,
     pub operations: Vec<Value>,
+    /// New runs that are made at once.
+    pub creates: Vec<Value>,
+    /// Rows that are written at once, and how that changes the counts of runs.
+    pub rows: Vec<Value>,
+    pub changes: HashMap<Counted, i64>,
     /// What the operations name by number, from 1 on.
     pub blobs: Vec<Vec<u8>>,
     /// Runs and limits that the operations touch: they are locked in order, before anything is done.
@@ -41,7 +48,7 @@ pub struct Batch {
     pub limits: Vec<String>,
     /// Names of workflows and versions, with the numbers that the operations have for them.
     pub names: Vec<(String, i32)>,
-    asked: Vec<Asked>,
+    pub asked: Vec<Asked>,
 }
 
 /// What a batch came to.
@@ -54,13 +61,26 @@ pub struct Answers {
     pub rings: Vec<Ring>,
 }
 
+/// How a run is counted: its workflow, its version, its status.
+pub type Counted = (i32, i32, i16);
+
+/// What is kept in memory of the row of a run that is held.
+pub type Kept = (Counted, Arc<BTreeMap<String, String>>);
+
 /// What is needed of a write to make its answer.
-enum Asked {
+#[derive(Debug)]
+pub enum Asked {
     Plain {
         run: RunId,
         fence: u64,
         last_seq: u64,
         progress: bool,
+    },
+    /// A turn that only appends events and changes the row.
+    Row(Box<Turn>),
+    CreateAtOnce {
+        number: usize,
+        new: Box<New>,
     },
     /// A plain turn of a host that is dead.
     Refused(RunId),
@@ -74,20 +94,25 @@ enum Asked {
     Delete,
 }
 
-struct Turn {
-    run: RunId,
-    fence: u64,
-    last_seq: Option<u64>,
-    progress: bool,
-    ends: bool,
-    create: Vec<New>,
-    told: Vec<RunId>,
+#[derive(Debug)]
+pub struct Turn {
+    pub run: RunId,
+    pub fence: u64,
+    pub last_seq: Option<u64>,
+    pub progress: bool,
+    pub ends: bool,
+    /// The row that it leaves.
+    pub row: Option<Kept>,
+    pub create: Vec<New>,
+    pub told: Vec<RunId>,
 }
 
-struct New {
-    row: Row,
-    last_seq: u64,
-    host: Option<i32>,
+#[derive(Debug)]
+pub struct New {
+    pub row: Row,
+    pub last_seq: u64,
+    pub host: Option<i32>,
+    pub counted: Counted,
 }
 
 impl Batch {
@@ -99,15 +124,27 @@ impl Batch {
         names: &Names,
         host_of: &dyn Fn(&Holder) -> Option<i32>,
     ) -> Result<Self, WorldError> {
-        let mut making =
-            Making { batch: Batch::default(), names, host_of, touched: HashSet::new(), ends: HashMap::new() };
+        let mut making = Making {
+            batch: Batch::default(),
+            names,
+            host,
+            host_of,
+            touched: HashSet::new(),
+            known: HashMap::new(),
+            row_of: HashMap::new(),
+            creates: false,
+            tokens: false,
+        };
         for write in writes {
             let asked = match write {
-                Write::Commit(commit) => match host.and_then(|host| making.plain(&commit, host, held)) {
-                    Some(its) => making.append(*commit, its),
+                Write::Commit(commit) => match making.plain(&commit, held) {
+                    Some(its) => making.append(*commit, its)?,
                     None => making.commit(*commit)?,
                 },
-                Write::Create(create) => making.create(*create)?,
+                Write::Create(create) => match making.is_alone(&create, held) {
+                    true => making.create_at_once(*create)?,
+                    false => making.create(*create)?,
+                },
                 Write::Send(message) => making.send(message),
                 Write::Release { run, fence } => {
                     making.touch(&run);
@@ -134,11 +171,11 @@ impl Batch {
     }
 
     pub fn is_plain(&self) -> bool {
-        self.operations.is_empty()
+        self.operations.is_empty() && self.creates.is_empty() && self.rows.is_empty()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty() && self.keys.is_empty()
+        self.is_plain() && self.keys.is_empty()
     }
 
     /// The host of the plain turns is dead: they are refused, and the rest can be sent by another lane.
@@ -147,9 +184,17 @@ impl Batch {
         self.firsts.clear();
         self.counts.clear();
         self.chunks.clear();
+        self.rows.clear();
+        self.changes.clear();
+        for create in &mut self.creates {
+            // Another host takes it.
+            create["host"] = Value::Null;
+        }
         for asked in &mut self.asked {
-            if let Asked::Plain { run, .. } = asked {
-                *asked = Asked::Refused(run.clone());
+            match asked {
+                Asked::Plain { run, .. } => *asked = Asked::Refused(run.clone()),
+                Asked::Row(turn) => *asked = Asked::Refused(turn.run.clone()),
+                _ => {}
             }
         }
     }
@@ -171,90 +216,117 @@ impl Batch {
         let creates = writes.iter().flat_map(Write::creates);
         creates.filter_map(|create| Some((create.claim.as_ref()?, create.row.created_at)))
     }
-
-    /// What became of the writes, and what is to be told of it. `answers`: one for each operation.
-    pub fn answers(self, answers: &str, held: &HeldRuns) -> Result<Answers, WorldError> {
-        let answers: Vec<Value> = serde_json::from_str(answers)
-            .map_err(|error| WorldError::Corrupt(format!("the server's answer cannot be read: {error}")))?;
-        let mut answers = answers.into_iter();
-        let mut outcome = Outcome { held, notices: Vec::new(), rings: Vec::new(), due: false };
-        let mut written = Vec::new();
-        for asked in self.asked {
-            if let Asked::Plain { run, fence, last_seq, progress } = asked {
-                held.advance(&run, fence, Some(last_seq), progress);
-                written.push(Ok(Written::Committed(Vec::new())));
-                continue;
-            }
-            if let Asked::Refused(run) = asked {
-                written.push(Err(Refused::Fenced(run)));
-                continue;
-            }
-            let missing = || WorldError::Corrupt("the server gave fewer answers than it was asked for".into());
-            written.push(outcome.of(asked, &answers.next().ok_or_else(missing)?)?);
-        }
-        let Outcome { mut notices, rings, due, .. } = outcome;
-        if due {
-            notices.push(Notice::Due);
-        }
-        Ok(Answers { written, notices, rings })
-    }
 }
 
 struct Making<'a> {
     batch: Batch,
     names: &'a Names,
+    /// The lane's own.
+    host: Option<i32>,
     host_of: &'a dyn Fn(&Holder) -> Option<i32>,
-    /// Runs of which an operation stands in the batch.
+    /// Runs of which an operation stands in the batch, or that are new in it.
     touched: HashSet<RunId>,
-    /// Where the logs end that plain turns of the batch append to.
-    ends: HashMap<RunId, u64>,
+    /// Runs as the turns of the batch so far leave them.
+    known: HashMap<RunId, Held>,
+    /// Where the row of a run stands among those that are written at once.
+    row_of: HashMap<i64, usize>,
+    /// An operation may create a run: those that come later are to have later keys.
+    creates: bool,
+    /// An operation may open a hook: runs that end later are to free theirs later.
+    tokens: bool,
 }
 
 impl Making<'_> {
-    /// The run, if this turn of it is plain.
-    fn plain(&self, commit: &Commit, host: i32, held: &HeldRuns) -> Option<Held> {
-        let Commit {
-            run,
-            fence,
-            events,
-            row,
-            inbox_taken,
-            append,
-            values,
-            hooks,
-            create,
-            send,
-            forward,
-            leave,
-            meta,
-            progress,
-        } = commit;
-        let nothing = row.is_none()
-            && inbox_taken.is_none()
-            && append.is_empty()
-            && values.is_empty()
-            && hooks.is_empty()
-            && create.is_empty()
-            && send.is_empty()
-            && forward.is_none()
-            && leave.is_none()
-            && meta.is_empty();
-        let chunk = events.as_ref().filter(|chunk| nothing && chunk.count > 0)?;
-        let its = held.get(run).filter(|its| its.fence == *fence && its.host == host)?;
-        let end = self.ends.get(run).copied().unwrap_or(its.last_seq);
-        let fits = chunk.first == end + 1 && i32::try_from(chunk.count).is_ok();
-        (fits && !self.touched.contains(run) && !(*progress && its.tries > 0)).then_some(its)
+    /// The run, if this turn of it appends events and changes its row, and nothing else.
+    fn plain(&self, commit: &Commit, held: &HeldRuns) -> Option<Held> {
+        let Commit { run, fence, events, row, inbox_taken, progress, .. } = commit;
+        let ends = row.as_ref().is_some_and(|row| row.status.is_terminal());
+        let alone = is_alone(commit) && (ends || inbox_taken.is_none());
+        let chunk = events.as_ref().filter(|chunk| alone && chunk.count > 0 && !self.touched.contains(run))?;
+        let its = self.known.get(run).cloned().or_else(|| held.get(run))?;
+        let fits = its.fence == *fence
+            && Some(its.host) == self.host
+            && chunk.first == its.last_seq + 1
+            && i32::try_from(chunk.count).is_ok()
+            && !(*progress && its.tries > 0);
+        let row_fits = |row: &Row| !its.limited && row.tags == *its.tags && !(row.status.is_terminal() && self.tokens);
+        (fits && row.as_ref().is_none_or(row_fits)).then_some(its)
     }
 
-    fn append(&mut self, commit: Commit, its: Held) -> Asked {
-        let chunk = commit.events.expect("a plain turn has events");
+    fn append(&mut self, commit: Commit, mut its: Held) -> Result<Asked, WorldError> {
+        let Commit { run, fence, events, row, inbox_taken, leave, progress, .. } = commit;
+        let chunk = events.expect("a plain turn has events");
         let last_seq = chunk.first + u64::from(chunk.count) - 1;
         self.batch.keys.push(its.key);
         self.batch.firsts.push(column(chunk.first));
         self.batch.counts.push(chunk.count as i32);
         self.batch.chunks.push(chunk.bytes);
-        self.ends.insert(commit.run.clone(), last_seq);
-        Asked::Plain { run: commit.run, fence: commit.fence, last_seq, progress: commit.progress }
+        its.last_seq = last_seq;
+        let Some(row) = row else {
+            self.known.insert(run.clone(), its);
+            return Ok(Asked::Plain { run, fence, last_seq, progress });
+        };
+        let (counted, mut written, ends) = (self.counted(&row)?, self.row(&row)?, row.status.is_terminal());
+        if ends {
+            // It goes on nowhere in this batch.
+            self.touched.insert(run.clone());
+            written["wake_at"] = Value::Null;
+            written["leave"] = leave.map(|stream| escaped(&stream)).into();
+            written["taken"] = inbox_taken.map(column).into();
+        }
+        written["key"] = its.key.into();
+        // One row each: of several the last one counts.
+        match self.row_of.entry(its.key) {
+            Entry::Occupied(earlier) => self.batch.rows[*earlier.get()] = written,
+            Entry::Vacant(first) => {
+                first.insert(self.batch.rows.len());
+                self.batch.rows.push(written);
+            }
+        }
+        *self.batch.changes.entry(its.counted).or_default() -= 1;
+        *self.batch.changes.entry(counted).or_default() += 1;
+        its.counted = counted;
+        self.known.insert(run.clone(), its);
+        let row = Some((counted, Arc::new(row.tags)));
+        let (create, told) = (Vec::new(), Vec::new());
+        let turn = Turn { run, fence, last_seq: Some(last_seq), progress, ends, row, create, told };
+        Ok(Asked::Row(Box::new(turn)))
+    }
+
+    /// Whether nothing has to do with this new run but itself.
+    fn is_alone(&self, create: &Create, held: &HeldRuns) -> bool {
+        let Create { row, events, claim, hooks, messages } = create;
+        let host = claim.as_ref().map(self.host_of);
+        !self.creates
+            && row.concurrency.is_none()
+            && !row.status.is_terminal()
+            && hooks.is_empty()
+            && messages.is_empty()
+            && events.first == 1
+            && i32::try_from(events.count).is_ok()
+            && host.is_none_or(|host| host.is_some() && host == self.host)
+            && !self.touched.contains(&row.run)
+            && held.get(&row.run).is_none()
+    }
+
+    fn create_at_once(&mut self, create: Create) -> Result<Asked, WorldError> {
+        let Create { row, events, claim, .. } = create;
+        self.touched.insert(row.run.clone());
+        let number = self.batch.creates.len();
+        let host = claim.as_ref().and_then(self.host_of);
+        let mut made = self.row(&row)?;
+        made["number"] = number.into();
+        made["host"] = host.into();
+        made["count"] = events.count.into();
+        made["bytes"] = self.blob(events.bytes);
+        self.batch.creates.push(made);
+        let new = New { counted: self.counted(&row)?, row, last_seq: u64::from(events.count), host };
+        Ok(Asked::CreateAtOnce { number, new: Box::new(new) })
+    }
+
+    fn counted(&self, row: &Row) -> Result<Counted, WorldError> {
+        let (workflow, version) = (self.names.of(&row.workflow)?, self.names.of(row.version.as_str())?);
+        Ok((workflow, version, status_column(row.status)))
     }
 
     fn touch(&mut self, run: &RunId) {
@@ -301,6 +373,8 @@ impl Making<'_> {
     fn new_run(&mut self, create: Create) -> Result<(Map<String, Value>, New), WorldError> {
         let Create { row, events, claim, hooks, messages } = create;
         self.touch(&row.run);
+        self.creates = true;
+        self.tokens |= !hooks.is_empty();
         if let Some(concurrency) = &row.concurrency {
             self.batch.limits.push(named(&concurrency.key)?);
         }
@@ -319,7 +393,8 @@ impl Making<'_> {
         some(&mut made, "hooks", hooks);
         let messages: Vec<Value> = messages.into_iter().map(|bytes| self.blob(bytes)).collect();
         some(&mut made, "messages", messages);
-        Ok((made, New { row, last_seq: u64::from(events.count), host }))
+        let counted = self.counted(&row)?;
+        Ok((made, New { row, last_seq: u64::from(events.count), host, counted }))
     }
 
     fn commit(&mut self, commit: Commit) -> Result<Asked, WorldError> {
@@ -340,6 +415,7 @@ impl Making<'_> {
             progress,
         } = commit;
         self.touch(&run);
+        self.tokens |= !hooks.is_empty();
         let mut made = Map::new();
         made.insert("op".into(), "commit".into());
         made.insert("id".into(), run.as_str().into());
@@ -399,7 +475,11 @@ impl Making<'_> {
         }
         some(&mut made, "send", sends);
         self.batch.operations.push(made.into());
-        Ok(Asked::Commit(Box::new(Turn { run, fence, last_seq, progress, ends, create: news, told })))
+        let row = match row {
+            Some(row) => Some((self.counted(&row)?, Arc::new(row.tags))),
+            None => None,
+        };
+        Ok(Asked::Commit(Box::new(Turn { run, fence, last_seq, progress, ends, row, create: news, told })))
     }
 }
 
@@ -422,109 +502,15 @@ fn named(name: &str) -> Result<String, WorldError> {
     Ok(column)
 }
 
-struct Outcome<'a> {
-    held: &'a HeldRuns,
-    notices: Vec<Notice>,
-    rings: Vec<Ring>,
-    due: bool,
-}
-
-impl Outcome<'_> {
-    fn of(&mut self, asked: Asked, answer: &Value) -> Result<Result<Written, Refused>, WorldError> {
-        if let Some(refused) = refusal(answer)? {
-            if let (Refused::Fenced(run), Asked::Commit(turn)) = (&refused, &asked) {
-                self.held.remove(run, turn.fence);
-            }
-            return Ok(Err(refused));
-        }
-        Ok(Ok(match asked {
-            Asked::Plain { .. } | Asked::Refused(_) => Written::Committed(Vec::new()),
-            Asked::Create(new) => match self.created(*new, answer)? {
-                Creation::Claimed(claim) => Written::Created(Some(*claim)),
-                _ => Written::Created(None),
-            },
-            Asked::Commit(turn) => {
-                let Turn { run, fence, last_seq, progress, ends, create, told } = *turn;
-                match ends {
-                    true => self.held.remove(&run, fence),
-                    false => self.held.advance(&run, fence, last_seq, progress),
-                }
-                self.due |= ends;
-                for run in told {
-                    self.notices.push(Notice::Message(run));
-                    self.due = true;
-                }
-                for told in answer["told"].as_array().into_iter().flatten() {
-                    self.told(&told[0], &told[1]);
-                }
-                let answers = answer["committed"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let made = create.into_iter().zip(answers).map(|(new, answer)| self.created(new, answer));
-                Written::Committed(made.collect::<Result<_, _>>()?)
-            }
-            Asked::Send(run) => {
-                self.told(&run.as_str().into(), &answer["host"]);
-                self.due |= answer["host"].is_null();
-                self.notices.push(Notice::Message(run));
-                Written::Sent(whole(&answer["sent"])?)
-            }
-            Asked::Release { run, fence } => {
-                self.held.remove(&run, fence);
-                self.due = true;
-                Written::Released
-            }
-            Asked::Delete => Written::Deleted,
-        }))
-    }
-
-    /// A run got a message, and that host holds it. Those of this process hear of it anyway.
-    fn told(&mut self, run: &Value, host: &Value) {
-        let own = |run: &str| RunId::new(run).is_ok_and(|run| self.held.get(&run).is_some());
-        if let (Some(run), Some(host)) = (run.as_str(), host.as_i64().and_then(|host| i32::try_from(host).ok()))
-            && !own(run)
-        {
-            self.rings.push(Ring::Message(host, run.to_owned()));
-        }
-    }
-
-    fn created(&mut self, new: New, answer: &Value) -> Result<Creation, WorldError> {
-        if answer.get("exists").is_some() {
-            return Ok(Creation::Exists);
-        }
-        let (Some(host), Some(fence)) = (new.host, answer.get("claimed")) else {
-            self.due = true;
-            return Ok(Creation::Waits);
-        };
-        let (fence, last_seq) = (whole(fence)?, new.last_seq);
-        let held = Held { key: column(whole(&answer["key"])?), fence, host, last_seq, tries: 0 };
-        self.held.insert(new.row.run.clone(), held);
-        let run = new.row.run.clone();
-        Ok(Creation::Claimed(Box::new(Claim { run, fence, tries: 0, row: new.row, last_seq, admitted: true })))
-    }
-}
-
-/// Why a write was refused, if it was.
-fn refusal(answer: &Value) -> Result<Option<Refused>, WorldError> {
-    let run = |name: &str| -> Result<RunId, WorldError> {
-        let id = answer[name].as_str().unwrap_or_default();
-        RunId::new(id).map_err(|_| WorldError::Corrupt(format!("found {answer}, expected the id of a run")))
-    };
-    let status = || -> Result<Status, WorldError> { status_of(answer["status"].as_i64().unwrap_or(-1) as i16) };
-    let has = |name: &str| answer.get(name).is_some();
-    Ok(Some(match () {
-        () if has("fenced") => Refused::Fenced(run("fenced")?),
-        () if has("terminal") => Refused::Terminal(run("terminal")?, status()?),
-        () if has("alive") => Refused::NotTerminal(run("alive")?, status()?),
-        () if has("unknown") => Refused::Unknown(run("unknown")?),
-        () if has("exists") => Refused::Exists(Box::new(rows::from_json(&answer["exists"])?)),
-        () if has("token") => {
-            let token: Arc<str> = unescaped(answer["token"].as_str().unwrap_or_default()).into();
-            Refused::Token { token, run: run("run")? }
-        }
-        () if has("sequence") => Refused::Sequence {
-            run: run("sequence")?,
-            expected: answer["expected"].as_u64().unwrap_or_default(),
-            found: whole(&answer["found"])?,
-        },
-        () => return Ok(None),
-    }))
+/// Whether a commit does nothing but append events, change the row, and say what was dealt with.
+fn is_alone(commit: &Commit) -> bool {
+    let Commit { append, values, hooks, create, send, forward, leave, meta, .. } = commit;
+    append.is_empty()
+        && values.is_empty()
+        && hooks.is_empty()
+        && create.is_empty()
+        && send.is_empty()
+        && meta.is_empty()
+        && forward.is_none()
+        && leave.as_ref().is_none_or(|stream| escaped(stream).len() <= NAME)
 }

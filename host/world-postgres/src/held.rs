@@ -1,12 +1,15 @@
 //! What the hosts of this process hold, as far as this process knows: with it a plain turn needs to read nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use durhai_core::RunId;
 use parking_lot::Mutex;
 
+use crate::batch::{Counted, Kept};
+
 /// A run that is held.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Held {
     pub key: i64,
     pub fence: u64,
@@ -14,6 +17,11 @@ pub struct Held {
     pub host: i32,
     pub last_seq: u64,
     pub tries: u32,
+    /// How its row is counted.
+    pub counted: Counted,
+    /// It has a concurrency limit.
+    pub limited: bool,
+    pub tags: Arc<BTreeMap<String, String>>,
 }
 
 #[derive(Default)]
@@ -21,7 +29,7 @@ pub struct HeldRuns(Mutex<HashMap<RunId, Held>>);
 
 impl HeldRuns {
     pub fn get(&self, run: &RunId) -> Option<Held> {
-        self.0.lock().get(run).copied()
+        self.0.lock().get(run).cloned()
     }
 
     pub fn insert(&self, run: RunId, held: Held) {
@@ -33,6 +41,14 @@ impl HeldRuns {
         if let Some(held) = self.0.lock().get_mut(run).filter(|held| held.fence == fence) {
             held.last_seq = last_seq.unwrap_or(held.last_seq);
             held.tries = if progress { 0 } else { held.tries };
+        }
+    }
+
+    /// Its row is that now.
+    pub fn has_row(&self, run: &RunId, fence: u64, (counted, tags): Kept) {
+        if let Some(held) = self.0.lock().get_mut(run).filter(|held| held.fence == fence) {
+            held.counted = counted;
+            held.tags = tags;
         }
     }
 

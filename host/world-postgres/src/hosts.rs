@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::held::{Held, HeldRuns};
 use crate::readers::{Patience, persist};
-use crate::rows::{self, whole};
+use crate::rows::{self, status_column, whole};
 use crate::server::Server;
 use crate::text::{column, moment};
 use crate::wire::Wire;
@@ -79,13 +79,13 @@ struct Look {
 
 /// What a claim brought.
 enum Given {
-    Claims(Vec<(Claim, i64)>),
+    Claims(Vec<(Claim, Held)>),
     /// Nothing: another host claims at this moment.
     Busy,
 }
 
 impl Given {
-    fn into_iter(self) -> impl Iterator<Item = (Claim, i64)> {
+    fn into_iter(self) -> impl Iterator<Item = (Claim, Held)> {
         match self {
             Given::Claims(claims) => claims,
             Given::Busy => Vec::new(),
@@ -349,16 +349,16 @@ fn registered(wire: &mut Wire, name: &str, label: &str, lease: Option<i64>) -> R
     }
 }
 
-fn keep(found: Vec<(Claim, i64)>, host: i32, held: &HeldRuns) -> Vec<Claim> {
-    let keep = |(claim, key): (Claim, i64)| {
-        let Claim { fence, last_seq, tries, .. } = claim;
-        held.insert(claim.run.clone(), Held { key, fence, host, last_seq, tries });
+fn keep(found: Vec<(Claim, Held)>, host: i32, held: &HeldRuns) -> Vec<Claim> {
+    let keep = |(claim, its): (Claim, Held)| {
+        held.insert(claim.run.clone(), Held { host, ..its });
         claim
     };
     found.into_iter().map(keep).collect()
 }
 
-fn claim_of(value: &Value) -> Result<(Claim, i64), WorldError> {
+/// A claim, and what is kept of it; whose it is says the caller.
+fn claim_of(value: &Value) -> Result<(Claim, Held), WorldError> {
     let row = rows::from_json(&value["row"])?;
     let claim = Claim {
         run: row.run.clone(),
@@ -368,7 +368,18 @@ fn claim_of(value: &Value) -> Result<(Claim, i64), WorldError> {
         last_seq: whole(&value["last_seq"])?,
         admitted: value["admitted"] == true,
     };
-    Ok((claim, column(whole(&value["key"])?)))
+    let number = |name: &str| Ok::<_, WorldError>(i32::try_from(whole(&value["row"][name])?).unwrap_or_default());
+    let held = Held {
+        key: column(whole(&value["key"])?),
+        fence: claim.fence,
+        host: 0,
+        last_seq: claim.last_seq,
+        tries: claim.tries,
+        counted: (number("workflow_id")?, number("version_id")?, status_column(claim.row.status)),
+        limited: claim.row.concurrency.is_some(),
+        tags: Arc::new(claim.row.tags.clone()),
+    };
+    Ok((claim, held))
 }
 
 /// Something that no other process has.

@@ -27,7 +27,7 @@ const CONFLICTS: u32 = 8;
 const PLAIN: &str = "with l as (update @.lane set batch = $4, answer = null where host = $1 and lane = 0 and session = $2 and batch = $3 and not dead returning 1), \
      c as (insert into @.chunk select t.* from unnest($5::int8[], $6::int8[], $7::int4[], $8::bytea[]) t, l) select count(*) from l";
 
-const WRITE: &str = "select @.write_1($1, 0::int2, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11)";
+const WRITE: &str = "select @.write_1($1, 0::int2, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11, $12::text::jsonb, $13::text::jsonb, $14::text::jsonb)";
 
 pub struct Lane {
     server: Arc<Server>,
@@ -44,6 +44,10 @@ pub enum Sent {
     Committed(String),
     /// Nothing of it is, and nothing will be: the host is dead.
     Dead,
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::Wrong(format!("a batch is no JSON: {error}")))
 }
 
 /// How the row of the lane stands.
@@ -76,7 +80,7 @@ impl Lane {
                     Ok(Some(row)) if row.dead || row.batch < self.batch => return Ok(Sent::Dead),
                     Ok(Some(row)) if row.batch > self.batch => {
                         self.batch = row.batch;
-                        return Ok(Sent::Committed(row.answer.unwrap_or_else(|| "[]".into())));
+                        return Ok(Sent::Committed(row.answer.unwrap_or_else(|| "{}".into())));
                     }
                     Ok(Some(_)) => {
                         in_doubt = false;
@@ -107,18 +111,36 @@ impl Lane {
 
     /// `None`: the lane refuses it.
     fn write(&mut self, batch: &Batch) -> Result<Option<String>, Failure> {
-        let Batch { keys, firsts, counts, chunks, operations, blobs, runs, limits, .. } = batch;
+        let Batch { keys, firsts, counts, chunks, operations, blobs, runs, limits, creates, rows, changes, .. } = batch;
         let wire = self.wire.as_mut().expect("it is connected");
         let next = self.batch + 1;
         if batch.is_plain() {
             let params: crate::wire::Params<'_> =
                 &[&self.host, &self.session, &self.batch, &next, keys, firsts, counts, chunks];
             let written: i64 = wire.one(PLAIN, params)?.get(0);
-            return Ok((written == 1).then(|| "[]".into()));
+            return Ok((written == 1).then(|| "{}".into()));
         }
-        let operations = Value::from(operations.clone()).to_string();
-        let params: crate::wire::Params<'_> =
-            &[&self.host, &self.session, &next, keys, firsts, counts, chunks, &operations, blobs, runs, limits];
+        let changes = changes.iter().filter(|(_, change)| **change != 0);
+        let changes: Vec<_> =
+            changes.map(|((workflow, version, status), by)| (workflow, version, status, by)).collect();
+        let texts = [json(operations)?, json(creates)?, json(rows)?, json(&changes)?];
+        let [operations, creates, rows, changes] = &texts;
+        let params: crate::wire::Params<'_> = &[
+            &self.host,
+            &self.session,
+            &next,
+            keys,
+            firsts,
+            counts,
+            chunks,
+            operations,
+            blobs,
+            runs,
+            limits,
+            creates,
+            rows,
+            changes,
+        ];
         Ok(wire.one(WRITE, params)?.get(0))
     }
 

@@ -3,12 +3,14 @@
 //! What runs are is in tables (`sql/0001_tables.sql`), what is done to them in functions that hosts call with one statement each
 //! (`sql/0001_functions.sql`). [`PgWorld`] is one process's access to it.
 
+mod answers;
 mod batch;
 mod bell;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod copy;
 mod failure;
+mod floor;
 mod held;
 mod hosts;
 mod lane;
@@ -36,6 +38,7 @@ use durhai_world::{
 };
 use parking_lot::Mutex;
 
+pub use floor::Floor;
 pub use hosts::LeaseClock;
 pub use layout::{LAYOUT, Layout, statements as layout_statements};
 
@@ -157,7 +160,7 @@ impl PgWorld {
         let mut batch = Batch::of(writes, host, &self.held, &self.names, &host_of)?;
         loop {
             if batch.is_empty() {
-                return batch.answers("[]", &self.held);
+                return batch.answers("{}", &self.held);
             }
             let lane = match &mut *place {
                 Some(lane) => lane,

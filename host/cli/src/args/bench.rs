@@ -32,10 +32,11 @@ pub struct Bench {
 
 impl Bench {
     /// The floor is always measured: without it no figure of one machine says anything about another.
-    pub fn sections(&self) -> Vec<Section> {
+    pub fn sections(&self, database: bool) -> Vec<Section> {
         let named = |section: Section| self.only.iter().any(|only| only == section.name());
         let wanted = |section: &Section| match self.only.is_empty() {
-            true => !section.is_large(),
+            true if database => section.is_shared(),
+            true => !section.is_special(),
             false => *section == Section::Floor || named(*section),
         };
         Section::ALL.into_iter().filter(wanted).collect()
@@ -73,14 +74,15 @@ mod tests {
     fn sections_are_chosen_by_name() {
         let all = Section::ALL.len();
         for (line, count, last) in [
-            ("", all - 1, "finished"),
-            ("--quick", all - 1, "finished"),
+            ("", all - 2, "finished"),
+            ("--quick", all - 2, "finished"),
             ("--only step", 2, "step"),
             ("--only floor", 1, "floor"),
             ("--only sleepers,step", 3, "sleepers"),
+            ("--only signal", 2, "signal"),
         ] {
             let words = std::iter::once("bench").chain(line.split_whitespace());
-            let sections = Line::parse_from(words).bench.sections();
+            let sections = Line::parse_from(words).bench.sections(false);
             assert_eq!((sections.len(), sections[count - 1].name()), (count, last), "{line:?}");
         }
     }

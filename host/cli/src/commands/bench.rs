@@ -12,14 +12,14 @@ use durhai_bench::section::{Section, Setting};
 use durhai_bench::sizes::Sizes;
 use serde_json::{Map, Value, json};
 
-use crate::args::Bench;
+use crate::args::{Bench, Globals};
 use crate::exit::{Exit, Fail};
 use crate::interrupt::Interrupt;
 use crate::note::note;
 use crate::output::Out;
 
 /// Runs the bench in a folder of its own below the data folder, which is removed afterwards.
-pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
+pub async fn run(args: Bench, globals: &Globals, out: &Out) -> Result<Exit, Fail> {
     let mut interrupt = Interrupt::listen();
     if let Some(words) = &args.child {
         // One that was asked to stop is stopped by the end of its parent, which removes the folder.
@@ -28,12 +28,12 @@ pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
         let done = run_child(what, Path::new(dir), count, &|line| note(line)).await;
         return done.map(|()| Exit::Done).map_err(failed);
     }
-    let (sections, sizes) = (args.sections(), args.sizes());
+    let (sections, sizes) = (args.sections(globals.database().is_some()), args.sizes());
     let machine = machine();
     if args.takes_long() {
         note("this takes some minutes; `--only NAME` measures one part, `--quick` says in seconds whether it works");
     }
-    let dir = Scratch::new(data).map_err(failed)?;
+    let dir = Scratch::new(&globals.data).map_err(failed)?;
     let folder = dir.0.clone();
     tokio::spawn(async move {
         interrupt.wait().await;
@@ -42,7 +42,7 @@ pub async fn run(args: Bench, data: &Path, out: &Out) -> Result<Exit, Fail> {
         let _ = (0..100).any(|_| std::fs::remove_dir_all(&folder).is_ok());
         std::process::exit(Exit::Interrupted as i32);
     });
-    let setting = Setting { dir: &dir.0, sizes: &sizes, child: &start };
+    let setting = Setting { dir: &dir.0, sizes: &sizes, child: &start, database: globals.database() };
     let mut measured = Vec::new();
     for (index, section) in sections.iter().enumerate() {
         note(format!("{} of {}: {}: {} …", index + 1, sections.len(), section.name(), section.about(&sizes)));

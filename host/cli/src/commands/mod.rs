@@ -72,7 +72,7 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::New(args) => new::new(globals, args, out),
         Command::Docs(args) => docs::docs(args, out),
         Command::Definitions(args) => definitions::definitions(globals, args, out),
-        Command::Bench(args) => bench::run(args, &globals.data, out).await,
+        Command::Bench(args) => bench::run(args, globals, out).await,
         Command::Export(args) => export::export(globals, args, out).await,
         Command::Import(args) => import::import(globals, args, out).await,
         Command::Backup(args) => backup::backup(globals, args, out).await,
