@@ -16,6 +16,7 @@ mod hosts;
 mod lane;
 mod layout;
 mod list;
+mod making;
 mod names;
 mod read;
 mod readers;

@@ -128,9 +128,11 @@ fn writes_through(cluster: &str, trouble: impl FnOnce(&AtomicU64)) {
             while !done.load(Ordering::SeqCst) {
                 round += 1;
                 let mut batch = Vec::new();
-                for (number, claim) in claims.iter().enumerate().filter(|(number, _)| (number + round) % 3 > 0) {
+                for (number, claim) in
+                    claims.iter().enumerate().filter(|(number, _)| !(number + round).is_multiple_of(3))
+                {
                     ends[number] += 1;
-                    let full = round % 5 == 0 && number % 2 == 0;
+                    let full = round.is_multiple_of(5) && number.is_multiple_of(2);
                     batch.push(if full { full_turn(claim, ends[number]) } else { turn(claim, ends[number]) });
                 }
                 batch.push(new(&format!("other-{round}"), None));
