@@ -68,7 +68,9 @@ pub use durhai_world_sled::SledWorld;
 /// Many hosts on one PostgreSQL database.
 #[cfg(feature = "postgres")]
 pub mod postgres {
-    pub use durhai_world_postgres::{Floor, LAYOUT, Layout, LeaseClock, Options, PgWorld, layout_statements};
+    pub use durhai_world_postgres::{
+        DatabaseView, Floor, HostView, LAYOUT, Layout, LeaseClock, Options, PgWorld, layout_statements,
+    };
 }
 
 pub use self::builder::HostBuilder;

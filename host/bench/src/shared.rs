@@ -40,7 +40,8 @@ fn floor<T>(url: &str, measure: impl FnOnce(&mut Floor) -> Result<T, durhai::Wor
 
 /// The server on its own.
 pub async fn server(url: &str) -> anyhow::Result<Figures> {
-    drop(host(url).await?);
+    // The schema is laid out.
+    host(url).await?.shutdown().await;
     let (trips, inserts) = floor(url, |floor| Ok((floor.round_trips(400)?, floor.inserts(400)?)))?;
     let us = |times: Vec<Duration>| times.into_iter().map(micros).collect();
     Ok(vec![

@@ -9,6 +9,7 @@ pub mod observing;
 mod run;
 mod scripts;
 mod serving;
+mod store;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub use self::observing::{LogFormat, Observing};
 pub use self::run::{Run, Start};
 pub use self::scripts::{Check, Definitions, Docs, Functions, Graph, GraphFormat, New, Step, Test};
 pub use self::serving::{Memory, Serve};
+pub use self::store::{Hosts, Store, StoreAction};
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
 #[derive(Debug, Parser)]
@@ -130,6 +132,10 @@ pub enum Command {
     Import(Import),
     /// Write the whole store into a file, while it is in use.
     Backup(Backup),
+    /// Look at a store as a whole, bring a database up to this version, copy from one store into another.
+    Store(Store),
+    /// List the hosts on a database: since when they live, and how many runs they hold.
+    Hosts(Hosts),
     /// Check every log in the store, the store itself and the settings; exit 1 if something is found.
     Doctor(Doctor),
     /// Measure this machine's disk, and how much of it durhai uses.

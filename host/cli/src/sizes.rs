@@ -1,4 +1,4 @@
-//! Sizes as they are typed.
+//! Sizes as they are typed and shown.
 
 /// Bytes, with K, M or G for powers of 1024.
 pub fn bytes(text: &str) -> Result<u64, String> {
@@ -18,6 +18,18 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// For people.
+pub fn show(bytes: u64) -> String {
+    let (mut size, mut unit) = (bytes as f64, "bytes");
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        (size, unit) = (size / 1024.0, next);
+    }
+    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{size:.1} {unit}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +40,9 @@ mod tests {
             [("1048576", Ok(1 << 20)), ("256M", Ok(256 << 20)), ("2GiB", Ok(2 << 30)), ("4096k", Ok(4 << 20))]
         {
             assert_eq!(bytes(text), wanted, "{text}");
+        }
+        for (bytes, shown) in [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")] {
+            assert_eq!(show(bytes), shown);
         }
         for text in ["", "M", "-1M", "1.5G", "1T", "12K", "99999999999G"] {
             assert!(bytes(text).is_err(), "{text}");

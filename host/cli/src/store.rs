@@ -1,10 +1,12 @@
 //! Where runs live, as `--store` says it.
 
+use std::convert::Infallible;
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::args::Globals;
+use crate::exit::Fail;
 
 /// One of the worlds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,20 +17,32 @@ pub enum StoreAddress {
     Memory,
     /// A PostgreSQL database, at this URL.
     Postgres(String),
+    /// None that there is, and what begins it. The whole of it may have a password in it, so nobody must print it: that is why reading it
+    /// does not fail at once.
+    Unknown(String),
 }
 
 impl FromStr for StoreAddress {
-    type Err = String;
+    type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':').unwrap_or((text, "")) {
-            ("sled", path) if !path.is_empty() => Ok(StoreAddress::Sled(path.into())),
-            ("memory", "") => Ok(StoreAddress::Memory),
-            ("postgres" | "postgresql", rest) if rest.starts_with("//") => Ok(StoreAddress::Postgres(text.into())),
-            // It may have a password in it.
-            (scheme, _) => Err(format!(
-                "found one that begins with {scheme:?}, expected sled:PATH, memory: or postgres://USER@HOST:PORT/DATABASE"
-            )),
+        Ok(match text.split_once(':').unwrap_or((text, "")) {
+            ("sled", path) if !path.is_empty() => StoreAddress::Sled(path.into()),
+            ("memory", "") => StoreAddress::Memory,
+            ("postgres" | "postgresql", rest) if rest.starts_with("//") => StoreAddress::Postgres(text.into()),
+            (scheme, _) => StoreAddress::Unknown(scheme.into()),
+        })
+    }
+}
+
+impl StoreAddress {
+    /// That there is such a store.
+    pub fn known(&self) -> Result<(), Fail> {
+        match self {
+            StoreAddress::Unknown(scheme) => Err(Fail::usage(format!(
+                "found a store that begins with {scheme:?}, expected sled:PATH, memory: or postgres://USER@HOST:PORT/DATABASE"
+            ))),
+            _ => Ok(()),
         }
     }
 }
@@ -39,6 +53,7 @@ impl Display for StoreAddress {
         match self {
             StoreAddress::Sled(path) => write!(f, "sled:{}", path.display()),
             StoreAddress::Memory => f.write_str("memory:"),
+            StoreAddress::Unknown(scheme) => write!(f, "{scheme}:…"),
             StoreAddress::Postgres(url) => {
                 let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", ""));
                 let (login, place) = rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
@@ -68,6 +83,17 @@ impl Globals {
         }
     }
 
+    /// That the store is one that this command can use.
+    pub fn check_store(&self, serves: bool) -> Result<(), Fail> {
+        match &self.store {
+            Some(StoreAddress::Memory) if !serves => Err(Fail::usage(
+                "memory: lives and ends with a host: expected sled:PATH or postgres://…, or `durhai serve --store memory:`",
+            )),
+            Some(store) => store.known(),
+            None => Ok(()),
+        }
+    }
+
     /// What a command works on.
     pub fn shown_store(&self) -> String {
         match &self.store {
@@ -92,7 +118,7 @@ mod tests {
             assert_eq!(text.parse::<StoreAddress>().unwrap().to_string(), shown);
         }
         for text in ["sled:", "memory:x", "mysql://me:secret@db/x", "postgres:db", "", "x"] {
-            let error = text.parse::<StoreAddress>().unwrap_err();
+            let error = text.parse::<StoreAddress>().unwrap().known().unwrap_err().message;
             assert!(error.contains("expected") && !error.contains("secret"), "{text}: {error}");
         }
     }

@@ -149,6 +149,11 @@ end $$;
 create function @.register_1(p_name text, p_label text, p_api text, p_lease bigint, p_lanes int) returns int language plpgsql as $$
 declare v_host int;
 begin
+  -- Of those before it nothing is left to know after a day. What one of them may still send finds no lane and is refused.
+  with gone as (
+    delete from @.host h where (h.dead or h.lease is null) and h.since < now() - interval '1 day'
+      and not exists (select 1 from @.head x where x.host = h.id) returning id
+  ) delete from @.lane l using gone where l.host = gone.id;
   insert into @.host (name, label, api, lease) values (p_name, p_label, p_api, p_lease) returning id into v_host;
   insert into @.lane (host, lane) select v_host, n from generate_series(0, p_lanes - 1) n;
   return v_host;

@@ -18,6 +18,7 @@ mod layout;
 mod list;
 mod making;
 mod names;
+mod operate;
 mod read;
 mod readers;
 mod restore;
@@ -42,6 +43,7 @@ use parking_lot::Mutex;
 pub use floor::Floor;
 pub use hosts::LeaseClock;
 pub use layout::{LAYOUT, Layout, statements as layout_statements};
+pub use operate::{DatabaseView, HostView};
 
 use batch::{Answers, Batch};
 use bell::{Bell, Ring, Watchers};

@@ -6,8 +6,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 /// Programs that tests call, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 4] =
-    [("strace", "strace"), ("chromium", "chromium"), ("chromedriver", "chromium-driver"), ("nginx", "nginx-light")];
+const TOOLS: [(&str, &str); 5] = [
+    ("strace", "strace"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("nginx", "nginx-light"),
+    ("pg_lsclusters", "postgresql"),
+];
 
 /// What tests need from PyPI, each with its version, and the place it is put in.
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/requirements.txt");

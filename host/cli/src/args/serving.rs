@@ -1,6 +1,7 @@
 //! `durhai serve`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -14,6 +15,10 @@ pub struct Serve {
     /// Where the API listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7788")]
     pub listen: String,
+    /// On a database: how long this host may not be heard of before the others take it for dead and its runs over. Short leases
+    /// take over soon, and bury a host that a busy machine held up. At least 1s.
+    #[arg(long, value_name = "TIME", value_parser = lease, default_value = "10s")]
+    pub lease: Duration,
     /// A file with a token, or several, one a line; every API call must bring one. DURHAI_TOKEN does the same.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -53,4 +58,12 @@ pub struct Memory {
     /// Memory that the script of one run may hold; one that holds more fails with `limit`.
     #[arg(long, value_name = "SIZE", value_parser = crate::sizes::bytes, default_value = "256M")]
     pub run_memory: u64,
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match durhai::duration::parse(text) {
+        Ok(ms) if ms >= 1_000 => Ok(Duration::from_millis(ms)),
+        Ok(_) => Err("expected at least 1s: a host says every third of it that it lives".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -27,6 +27,7 @@ mod serve;
 mod show;
 mod start;
 mod step;
+mod store;
 mod test;
 mod versions;
 mod workflows;
@@ -40,6 +41,7 @@ use crate::output::Out;
 /// Does what was typed.
 pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
     let globals = &cli.globals;
+    globals.check_store(matches!(cli.command, Command::Serve(_)))?;
     match cli.command {
         Command::Run(args) => run::run(globals, args, out).await,
         Command::Serve(args) => serve::serve(globals, args, out).await,
@@ -76,6 +78,8 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Export(args) => export::export(globals, args, out).await,
         Command::Import(args) => import::import(globals, args, out).await,
         Command::Backup(args) => backup::backup(globals, args, out).await,
+        Command::Store(args) => store::store(globals, args, out).await,
+        Command::Hosts(args) => store::hosts(globals, &args, out),
         Command::Doctor(args) => doctor::doctor(globals, args, out).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

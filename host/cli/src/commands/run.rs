@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_command_that_goes_on() {
-        let globals = Globals { data: "/tmp/my data".into(), json: false, scripts: None, config: None };
+        let globals = Globals { data: "/tmp/my data".into(), json: false, scripts: None, config: None, store: None };
         let allow = Allow {
             allow_read: vec!["".into()],
             allow_write: vec!["out,tmp".into()],

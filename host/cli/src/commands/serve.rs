@@ -40,7 +40,10 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let public_url = args.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let sealed = sealed(globals, &args);
     let Prepared { builder, following, findings, broken } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
-    let builder = builder.public_url(public_url).script_memory(args.memory.run_memory, args.memory.script_memory);
+    let builder = builder
+        .lease(args.lease)
+        .public_url(public_url)
+        .script_memory(args.memory.run_memory, args.memory.script_memory);
     let mut builder = stored(builder, globals).await?;
     let exporter = hosting::exporter(&args.observing)?;
     if let Some(exporter) = &exporter {

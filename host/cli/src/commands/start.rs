@@ -30,18 +30,18 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
         elsewhere: false,
     };
     if let Some(remote) = Client::served(globals).await? {
-        return there(remote, starting, args.wait, &args.allow, out).await;
+        return there(globals, remote, starting, args.wait, &args.allow, out).await;
     }
     let target = folder::target(&args.name, globals.scripts.as_deref())?;
     let starting = Starting { workflow: target.name.clone(), ..starting };
     let prepared = hosting::prepare(globals, &target.root, &args.allow, &[])?;
     // A host may have begun meanwhile.
     let world = match open_or_served(globals).await? {
-        Opened::Served(remote) => return there(remote, starting, args.wait, &args.allow, out).await,
+        Opened::Served(remote) => return there(globals, remote, starting, args.wait, &args.allow, out).await,
         Opened::Store(world) => world,
     };
     if !args.wait {
-        return leave(&target, starting, &args.allow, (prepared, world), out).await;
+        return leave(globals, &target, starting, &args.allow, (prepared, world), out).await;
     }
     let again = run::again(globals, "run", &args.name, &args.allow);
     let any_input = args.input.input.is_none();
@@ -51,7 +51,7 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
 }
 
 /// In the host that serves.
-async fn there(remote: Remote, starting: Starting, wait: bool, allow: &Allow, out: &Out) -> Outcome {
+async fn there(globals: &Globals, remote: Remote, starting: Starting, wait: bool, allow: &Allow, out: &Out) -> Outcome {
     ignored(allow, "the host that serves runs it, with what it was granted itself");
     let passing = remote.is_passing();
     if passing && wait {
@@ -64,7 +64,7 @@ async fn there(remote: Remote, starting: Starting, wait: bool, allow: &Allow, ou
     if !wait {
         print(&view, out);
         if passing {
-            left(&view);
+            left(&view, globals);
         }
         return Ok(Exit::Done);
     }
@@ -87,6 +87,7 @@ async fn there(remote: Remote, starting: Starting, wait: bool, allow: &Allow, ou
 
 /// In the store, for the host that opens it next.
 async fn leave(
+    globals: &Globals,
     target: &Target,
     starting: Starting,
     allow: &Allow,
@@ -104,7 +105,7 @@ async fn leave(
     client.close().await;
     let view = outcome?;
     print(&view, out);
-    left(&view);
+    left(&view, globals);
     Ok(Exit::Done)
 }
 
@@ -121,8 +122,9 @@ fn print(view: &RunView, out: &Out) {
     if out.json { out.document(view) } else { out.line(view.id.as_str()) }
 }
 
-fn left(view: &RunView) {
-    if !view.status.is_terminal() {
+fn left(view: &RunView, globals: &Globals) {
+    // On a database any host takes it up.
+    if !view.status.is_terminal() && globals.database().is_none() {
         note("No host serves this folder: the run begins when one does (`durhai serve`).");
     }
 }
