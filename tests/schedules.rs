@@ -462,3 +462,36 @@ async fn names_that_are_no_ids_have_runs_all_the_same() {
     }
     host.shutdown().await;
 }
+
+/// One host looks at the schedules for all. Until it counts as dead nobody does, and what passed meanwhile is started then: it was not
+/// missed, as hosts were there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_host_goes_on_with_the_schedules_of_one_that_dies() {
+    let site = Site::new();
+    let text = "const WORKFLOW = #{ schedule: #{ cron: \"* * * * *\", overlap: \"allow\" } };\n1";
+    let lease = Duration::from_secs(180);
+    let dies = Arc::new(site.test.connect(Fault::Never));
+    let a = site.test.builder_on(dies.clone()).lease(lease).workflow("w", text).start().await.unwrap();
+    site.handled(&a, "w", 1).await;
+    let b = site.host().lease(lease).workflow("w", text).start().await.unwrap();
+    let first = HOUR_23 - 46 * MINUTE;
+    site.test.clock.set(first);
+    site.handled(&b, "w", first).await;
+    site.ended("w@2023-11-14T22:14:00Z").await;
+    dies.crash();
+    for n in 1..=4 {
+        assert_eq!(site.ids().len(), 1, "nobody looks at {n}");
+        site.test.clock.set(first + n * MINUTE);
+    }
+    site.handled(&b, "w", first + 4 * MINUTE).await;
+    site.ended("w@2023-11-14T22:18:00Z").await;
+    let ids = site.ids();
+    assert_eq!((ids.len(), &*ids[1], &*ids[4]), (5, "w@2023-11-14T22:15:00Z", "w@2023-11-14T22:18:00Z"));
+    b.shutdown().await;
+    // One that leaves leaves its duties at once.
+    let c = site.host().lease(lease).workflow("w", text).start().await.unwrap();
+    site.test.clock.set(first + 5 * MINUTE);
+    site.ended("w@2023-11-14T22:19:00Z").await;
+    c.shutdown().await;
+    a.shutdown().await;
+}

@@ -106,9 +106,10 @@ impl HostBuilder {
         self
     }
 
-    /// Where the time comes from. Default: the machine's clock.
+    /// Where the time comes from. Default: the machine's clock; where the world is behind a network, set by what time it is there, so
+    /// that all its hosts mean the same by a moment.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.setup.clock = clock;
+        self.setup.clock = Some(clock);
         self
     }
 

@@ -6,4 +6,6 @@ pub(crate) mod observer;
 
 pub use durhai_core::{SpanId, TraceContext, TraceId};
 
+pub use crate::runtime::elsewhere::Follower;
+
 pub use self::observer::{AttemptEnded, AttemptOutcome, ObservedError, Observer, RunEnded};

@@ -17,9 +17,10 @@ use crate::logs::fork::{self, Fork};
 use crate::logs::replay::{self, ReplayOptions};
 use crate::logs::{lineage, read, retry};
 use crate::messages::{ending, questions, signals};
+use crate::runtime::elsewhere::Follower;
 use crate::runtime::waiters::Settled;
-use crate::runtime::waiting::{self, LOOK_AGAIN};
 use crate::runtime::{claims, retention};
+use crate::runtime::{elsewhere, waiting};
 use crate::store::{run_view, streams};
 use crate::versions::compat::report::Migration;
 use crate::versions::migrate;
@@ -68,6 +69,12 @@ impl Run {
         waiting::wait(self.host.running()?, &self.id).await
     }
 
+    /// Hears when the run may have changed in another host that shares the world; what happens in this one, [`Host::commits`] tells.
+    /// Look at the run after this call and whenever it was heard: then nothing is missed.
+    pub fn follow(&self) -> Result<Follower, HostError> {
+        Ok(elsewhere::follow(self.host.running()?, &self.id))
+    }
+
     /// Waits for the end and gives the output.
     pub async fn output<T: DeserializeOwned>(&self) -> Result<T, RunError> {
         let settled = self.settled.lock().take();
@@ -75,7 +82,7 @@ impl Run {
             let host = self.host.running()?;
             let settled = tokio::select! {
                 settled = settled => settled.ok().flatten(),
-                () = tokio::time::sleep(LOOK_AGAIN) => None,
+                () = tokio::time::sleep(*elsewhere::LOOK_AGAIN.end()) => None,
                 () = host.life.closing.cancelled() => return Err(HostError::Closed.into()),
             };
             if let Some(EventBody::RunCompleted { output }) = settled.as_deref() {

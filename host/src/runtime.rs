@@ -1,5 +1,6 @@
 //! The threads of a host: they run scripts, write, claim, start what is due, remove what is old.
 
+pub(crate) mod asked;
 pub(crate) mod claimer;
 pub(crate) mod claims;
 pub(crate) mod command;
@@ -7,12 +8,16 @@ pub(crate) mod commit_queue;
 pub(crate) mod committer;
 pub(crate) mod deadlock;
 pub(crate) mod delayed_claims;
+pub(crate) mod duties;
+pub(crate) mod elsewhere;
+pub(crate) mod far;
 pub(crate) mod in_turn;
 pub(crate) mod job;
 pub(crate) mod lease;
 pub(crate) mod lifecycle;
 pub(crate) mod live_run;
 pub(crate) mod new_run;
+pub(crate) mod readers;
 pub(crate) mod retention;
 pub(crate) mod run_shared;
 pub(crate) mod schedules;

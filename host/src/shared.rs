@@ -16,7 +16,10 @@ use crate::observe::counters::Counters;
 use crate::observe::metrics::Meters;
 use crate::observe::observer::Observers;
 use crate::runtime::delayed_claims::DelayedClaims;
+use crate::runtime::duties::Duty;
+use crate::runtime::elsewhere::Elsewhere;
 use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::readers::Readers;
 use crate::runtime::thread_wakeup::Wakeup;
 use crate::runtime::waiters::Waiters;
 use crate::runtime::workers::Workers;
@@ -65,10 +68,17 @@ pub(crate) struct Observe {
 pub(crate) struct Runtime {
     pub workers: Workers,
     pub waiters: Waiters,
+    /// Runs of other hosts that callers follow.
+    pub elsewhere: Elsewhere,
     pub watcher: Watcher,
     pub claimer: Wakeup,
     pub scheduler: Wakeup,
     pub purger: Wakeup,
+    /// What one of the hosts does for all: to start what is due by itself, and to remove what is over.
+    pub schedules: Duty,
+    pub retention: Duty,
+    /// Reads that workers wait for, of a world that is not local.
+    pub readers: Readers,
     /// Claims on runs that could not be read.
     pub delayed: DelayedClaims,
     /// Runs that this host created and that wait, where it takes up no others.
@@ -85,13 +95,27 @@ impl Runtime {
             workers,
             watcher,
             waiters: Waiters::default(),
+            elsewhere: Elsewhere::default(),
             claimer: Wakeup::default(),
             scheduler: Wakeup::default(),
             purger: Wakeup::default(),
+            schedules: Duty::new("schedules"),
+            retention: Duty::new("retention"),
+            readers: Readers::default(),
             delayed: DelayedClaims::default(),
             own: Mutex::default(),
             deadlock_search: tokio::sync::Mutex::default(),
             forking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The threads ask again whose duties other hosts had.
+    pub fn wake_refused(&self) {
+        if self.schedules.is_refused() {
+            self.scheduler.wake();
+        }
+        if self.retention.is_refused() {
+            self.purger.wake();
         }
     }
 

@@ -10,7 +10,7 @@ use durhai::view::HookRequest;
 use durhai::{Event, EventBody, Host, HostError, Query, RunId, RunView, Status, StepError, Value, World};
 use durhai_core::{Replay, duration};
 use durhai_engine::Execution;
-use durhai_testkit::{Ending, Fault, FaultWorld, Notices, ReadFault, StepDoubles, TestHost};
+use durhai_testkit::{Ending, FarWorld, Fault, FaultWorld, Notices, ReadFault, StepDoubles, TestHost};
 use durhai_world::Row;
 use parking_lot::Mutex;
 
@@ -25,6 +25,8 @@ pub struct Trouble {
     pub evict: bool,
     pub notices: Notices,
     pub reads: ReadFault,
+    /// The world is behind a network.
+    pub far: bool,
 }
 
 /// What came of it.
@@ -142,7 +144,11 @@ pub async fn drive(scenario: &Scenario, replayers: &Replayers, trouble: Trouble)
 async fn host(test: &TestHost, trouble: Trouble) -> (Arc<FaultWorld>, Arc<StepDoubles>, Host) {
     let connection = Arc::new(test.connect(trouble.fault).notices(trouble.notices).reads_fail(trouble.reads));
     let doubles = test.doubles();
-    let host = test.builder_on(connection.clone()).steps(doubles.source()).start().await.expect("a host starts");
+    let world: Arc<dyn World> = match trouble.far {
+        true => Arc::new(FarWorld::new(connection.clone()).strict()),
+        false => connection.clone(),
+    };
+    let host = test.builder_on(world).steps(doubles.source()).start().await.expect("a host starts");
     (connection, doubles, host)
 }
 

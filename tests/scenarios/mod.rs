@@ -12,7 +12,8 @@ use durhai_testkit::{Fault, Notices, ReadFault};
 pub use file::Scenario;
 use replayer::Replayers;
 
-const QUIET: Trouble = Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt, reads: ReadFault::Never };
+const QUIET: Trouble =
+    Trouble { fault: Fault::Never, evict: false, notices: Notices::Prompt, reads: ReadFault::Never, far: false };
 
 /// The log of a script, with what happens outside named in its comments: `// outside: ok 1`.
 pub async fn log_of(name: &str, script: &str) -> Vec<durhai::Event> {
@@ -58,6 +59,29 @@ async fn a_read_that_fails_once_changes_nothing() {
         let reads = ReadFault::Once(1 + chosen % plain.reads);
         let one = drive(&scenario, &replayers, Trouble { reads, evict: true, ..QUIET }).await;
         assert_eq!(one.result, plain.result, "{}: {reads:?}", scenario.title);
+    }
+}
+
+/// The world is behind a network: other threads ask it for the workers, which come to the same. With every wait evicted, and with a
+/// crash at some of the writes, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_world_behind_a_network_changes_nothing() {
+    let mut chosen = 0_u64;
+    for scenario in FILES.into_iter().flat_map(|name| file::read(name).scenarios) {
+        let title = &scenario.title;
+        let replayers = Replayers::new(&scenario.scripts);
+        let far = drive(&scenario, &replayers, Trouble { far: true, ..QUIET }).await;
+        assert_eq!(far.result, scenario.expected, "{title}");
+        let evicted = Trouble { far: true, evict: true, notices: Notices::Late, ..QUIET };
+        assert_eq!(drive(&scenario, &replayers, evicted).await.result, scenario.expected, "{title}: evicted");
+        chosen += 5;
+        if scenario.undisturbed_only {
+            continue;
+        }
+        for fault in [Fault::Before(1 + chosen % far.writes), Fault::After(1 + (chosen + 1) % far.writes)] {
+            let crashed = drive(&scenario, &replayers, Trouble { far: true, fault, ..QUIET }).await;
+            agree(&far, &crashed, &format!("{title}: crash {fault:?}"));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use durhai::observe::Follower;
 use durhai::view::{Committed, LogEntry, OutputEntry};
 use durhai::{Event, Host, HostError, Run, RunView, Status};
 use tokio::sync::broadcast::Receiver;
@@ -39,6 +40,8 @@ pub struct Feed {
     host: Host,
     run: Run,
     commits: Receiver<Committed>,
+    /// Hears of it while another host has it.
+    elsewhere: Follower,
     /// The next of each to give.
     next: Want,
     queue: VecDeque<Item>,
@@ -59,11 +62,13 @@ impl Feed {
         // Listening starts first: what happens while the past is read is not lost.
         let commits = host.commits();
         let run = host.get(id).await?;
+        let elsewhere = run.follow()?;
         let next = Want { events: want.events.map(|seq| seq.max(1)), ..want };
         Ok(Feed {
             host: host.clone(),
             run,
             commits,
+            elsewhere,
             next,
             queue: VecDeque::new(),
             behind: true,
@@ -104,6 +109,11 @@ impl Feed {
                     // What was committed before the host stopped is told.
                     biased;
                     commit = self.commits.recv() => commit,
+                    () = self.elsewhere.changed() => {
+                        self.behind = true;
+                        self.unsure = true;
+                        continue;
+                    }
                     () = self.host.closed() => return Ok(None),
                 };
                 match commit {

@@ -221,3 +221,41 @@ async fn a_run_that_is_not_there_cannot_be_followed() {
     assert!(Feed::open(&host, "none", Want::default()).await.is_err());
     host.shutdown().await;
 }
+
+/// A run that lives in another host on the same world, which tells this one nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_follows_a_run_of_another_host() {
+    let world = std::sync::Arc::new(durhai::MemoryWorld::new());
+    let host = async || {
+        let builder = Host::builder().shared_world(world.clone()).workflow("loops", LOOPS);
+        let builder = builder.step("echo", |_: StepContext, n: i64| async move { Ok::<_, StepError>(n) });
+        builder.start().await.expect("a host")
+    };
+    let (there, here) = (host().await, host().await);
+    let run = there.run("loops").input(&3).start().await.expect("a run");
+    let want = Want { events: Some(1), lines: Some(0), output: Some((durhai::DEFAULT_STREAM.into(), 0)) };
+    let mut feed = Feed::open(&here, run.id().as_str(), want).await.expect("a feed");
+    let follow = async {
+        let (mut events, mut lines, mut values) = (0, 0, 0);
+        while let Some(item) = feed.next().await.expect("an item") {
+            match item {
+                Item::Event(event) => {
+                    events += 1;
+                    assert_eq!(event.seq, events);
+                    if events == 8 {
+                        run.signal("go", &()).await.expect("a signal");
+                    }
+                }
+                Item::Line(_) => lines += 1,
+                Item::Emitted(_) => values += 1,
+                Item::Ended(end) => return (events, lines, values, end.output),
+                Item::Parked(_) => panic!("nothing is wrong with it"),
+            }
+        }
+        panic!("the feed ends before the run");
+    };
+    let followed = tokio::time::timeout(Duration::from_secs(60), follow).await.expect("the end is told");
+    assert_eq!(followed, (10, 4, 2, json!("out")));
+    there.shutdown().await;
+    here.shutdown().await;
+}

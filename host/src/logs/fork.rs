@@ -204,7 +204,7 @@ fn fitting(
             return Ok((renamed, replayer.header()));
         }
     }
-    ran.add_lines(&mut view, bundle, &|_, site| host.versions.source_line(&*host.store.world, before, site));
+    ran.add_lines(&mut view, bundle, &|_, site| host.versions.source_line(Some(&*host.store.world), before, site));
     match view.divergence {
         None => Ok((events, replayer.header())),
         Some(divergence) => {

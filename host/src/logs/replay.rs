@@ -115,7 +115,8 @@ async fn look(
         let (log, _) = crate::logs::read::read(&*shared.store.world, &id)?;
         let own = shared.versions.bundle(&*shared.store.world, &row.version);
         let own = own.map_err(|error| error.into_host(HostError::Script))?;
-        let lines = |version: &Version, site: &str| shared.versions.source_line(&*shared.store.world, version, site);
+        let lines =
+            |version: &Version, site: &str| shared.versions.source_line(Some(&*shared.store.world), version, site);
         look_again(&shared, &own, log, options, watch, &lines)
     };
     host.tokio.spawn_blocking(work).await.map_err(|_| HostError::Closed)?

@@ -77,8 +77,10 @@ pub(crate) fn run(host: &Arc<Shared>) {
 fn renew(host: &Arc<Shared>, now: Millis) -> Result<bool, WorldError> {
     let sent = Instant::now();
     let holder = host.store.lease.holder();
-    if host.store.world.renew(&holder, now)?.alive {
+    if say_alive(host, now)? {
         host.store.lease.renewed(sent);
+        // That was a look at the others, too: one of them may have been declared dead.
+        host.runtime.wake_refused();
         return Ok(true);
     }
     tracing::warn!(
@@ -91,6 +93,16 @@ fn renew(host: &Arc<Shared>, now: Millis) -> Result<bool, WorldError> {
     host.runtime.workers.send_all(|| WorkerCommand::Reset);
     host.store.lease.begin_anew(random::host_name()?);
     Ok(false)
+}
+
+/// Says that this host lives, hears whether the others take it for alive, and what time it is for the world.
+pub(crate) fn say_alive(host: &Shared, now: Millis) -> Result<bool, WorldError> {
+    let sent = Instant::now();
+    let renewed = host.store.world.renew(&host.store.lease.holder(), now)?;
+    if let (Some(clock), Some(now)) = (&host.store.followed, renewed.now) {
+        clock.hear(now, sent.elapsed());
+    }
+    Ok(renewed.alive)
 }
 
 /// A run was claimed because it was due: by its own timer, or 0 for what cannot wait.

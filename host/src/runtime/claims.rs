@@ -1,6 +1,7 @@
 //! Claims outside of workers: runs are created, taken up, ended and given back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use durhai_core::{Event, EventBody, RunId, Status, Value, wire};
 use durhai_world::{Chunk, Claim, Commit, Refused, Row, World, WorldError, Write, Written};
@@ -9,6 +10,7 @@ use serde_json::json;
 use crate::error::{HostError, refusal};
 use crate::messages::message::{Message, to_parent};
 use crate::runtime::command::WorkerCommand;
+use crate::runtime::elsewhere::LOOK_AGAIN;
 use crate::runtime::new_run::NewRun;
 use crate::shared::Shared;
 use crate::store::rows;
@@ -49,8 +51,16 @@ pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<Claim, 
         return Ok(claim);
     }
     if host.store.row(run).await?.is_some_and(|row| row.status == Status::Parked) {
-        let lease = host.store.lease.length();
-        let _ = tokio::time::timeout(lease, released).await;
+        // A host that tells this one nothing may have parked it.
+        let _ = tokio::time::timeout(*LOOK_AGAIN.start(), released).await;
+        let began = Instant::now();
+        while began.elapsed() < host.store.lease.length() {
+            // Never given up half-way: a claim that nobody took would stay.
+            if let Some(claim) = try_claim(host, run).await? {
+                return Ok(claim);
+            }
+            tokio::time::sleep(*LOOK_AGAIN.start()).await;
+        }
     }
     let claim = try_claim(host, run).await?;
     claim.ok_or_else(|| HostError::Conflict(format!("run {run} is held by a host at this moment: try again")))

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use durhai_core::replay::{AttemptError, LogLine};
 use durhai_core::{Event, RunId, StepId, Value, Version};
-use durhai_world::Claim;
+use durhai_engine::Bundle;
+use durhai_world::{Claim, WorldError};
 use tokio::sync::oneshot;
 
+use crate::error::Unready;
+use crate::runtime::asked::{Ask, Brought, InboxRead, Seen};
 use crate::runtime::run_shared::RunShared;
 use crate::versions::compat::report::CompatVerdict;
 use crate::view::Outlook;
@@ -17,6 +20,28 @@ pub(crate) enum WorkerCommand {
     Adopt {
         claim: Box<Claim>,
         history: Option<Vec<Event>>,
+    },
+    /// What such a run is begun with, or why that could not be read.
+    Brought {
+        claim: Box<Claim>,
+        /// Its log was read, and not at hand.
+        rebuilt: bool,
+        read: Result<Box<Brought>, Unready>,
+    },
+    /// What is in the run's inbox.
+    Inbox {
+        run: Arc<RunShared>,
+        read: Result<InboxRead, WorldError>,
+    },
+    /// What the turn of the run cannot end without.
+    Seen {
+        run: Arc<RunShared>,
+        seen: Result<Vec<(Ask, Seen)>, WorldError>,
+    },
+    /// The log of a run that is to move to another version, with its size, and the texts of that version.
+    LogRead {
+        run: Arc<RunShared>,
+        read: Result<(Vec<Event>, u64, Arc<Bundle>), Unready>,
     },
     Attempt {
         run: RunId,
@@ -65,13 +90,22 @@ pub(crate) enum WorkerCommand {
         run: RunId,
         reply: oneshot::Sender<Outlook>,
     },
+    /// Which of these are in memory?
+    WhoIsHere {
+        runs: Vec<RunId>,
+        reply: oneshot::Sender<Vec<RunId>>,
+    },
+    /// Runs that have messages which nobody told of, as was found by a look at all inboxes.
+    Unread {
+        runs: Vec<RunId>,
+    },
     /// Let the run go on with that version, if its log fits.
     Migrate {
         run: RunId,
         to: Version,
         reply: oneshot::Sender<MoveReply>,
     },
-    /// A part of the run's turn is durable: its script may go on.
+    /// A part of the run's turn is durable, or the world can be asked again: its script may go on.
     Stored {
         run: Arc<RunShared>,
     },

@@ -1,20 +1,152 @@
 //! What a script must know before its turn is over: whether steps exist, whose a token is, whether a run can be started.
 //! It is part of the turn, so that call and answer are written together: a crash cannot come between them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use durhai_core::replay::{AttemptError, Command, Input, RunStep, StartChild};
-use durhai_core::{Failure, FailureKind, RunId, Status, StepId, Value};
-use durhai_world::WorldError;
+use durhai_core::{Failure, FailureKind, RunId, StepId, Value};
+use durhai_world::{World, WorldError};
 
+use crate::logs::lineage;
+use crate::runtime::asked::{self, Ask, Seen};
 use crate::runtime::live_run::LiveRun;
 use crate::runtime::new_run::{self, NewRun};
 use crate::shared::Shared;
 use crate::store::random;
 
+/// Where the answers come from.
+enum Source<'a> {
+    /// The world itself, which is local.
+    World(&'a dyn World),
+    /// What others have seen, by call.
+    Seen(HashMap<StepId, Seen>),
+}
+
+/// What the world was asked for the commit of this turn.
+#[derive(Default)]
+pub(crate) struct Facts {
+    /// What runs became.
+    latest: HashMap<RunId, RunId>,
+    /// Whether there are runs of these names.
+    exist: HashMap<RunId, bool>,
+}
+
+/// What became of the questions of a turn.
+pub(crate) enum Answered {
+    /// There were none.
+    No,
+    /// The script can go on.
+    Yes,
+    /// The world must be asked first. Everything stays as it is until it was.
+    Ask(Vec<Ask>),
+}
+
 impl LiveRun {
-    /// Answers the questions of this turn; `true`: there were some, the script can go on.
-    pub fn answer(&mut self, host: &Shared) -> Result<bool, WorldError> {
+    /// Answers the questions of this turn.
+    pub fn answer(&mut self, host: &Shared) -> Result<Answered, WorldError> {
+        let source = match host.store.local() {
+            Some(world) => Source::World(world),
+            None => {
+                let asks = self.asks(true)?;
+                if !asks.is_empty() {
+                    return Ok(Answered::Ask(asks));
+                }
+                Source::Seen(HashMap::new())
+            }
+        };
+        self.answer_from(host, source)
+    }
+
+    /// Takes what others have seen for this turn, and answers its questions.
+    pub fn answer_with(&mut self, host: &Shared, seen: Vec<(Ask, Seen)>) -> Result<(), WorldError> {
+        let mut answers = HashMap::new();
+        for (ask, seen) in seen {
+            match ask {
+                Ask::Token { step_id, .. } | Ask::Start { step_id, .. } => drop(answers.insert(step_id, seen)),
+                ask => self.note_fact(ask, seen),
+            }
+        }
+        self.answer_from(host, Source::Seen(answers)).map(drop)
+    }
+
+    /// Takes what others have seen for the commit of this turn.
+    pub fn note_facts(&mut self, seen: Vec<(Ask, Seen)>) {
+        seen.into_iter().for_each(|(ask, seen)| self.note_fact(ask, seen));
+    }
+
+    fn note_fact(&mut self, ask: Ask, seen: Seen) {
+        let facts = self.facts.get_or_insert_default();
+        match (ask, seen) {
+            (Ask::Latest(of), Seen::Latest(run)) => drop(facts.latest.insert(of, run)),
+            (Ask::Exists(run), Seen::Exists(exists)) => drop(facts.exist.insert(run, exists)),
+            _ => {}
+        }
+    }
+
+    /// What only the world can say: of the questions, if they are asked for, and for the commit. What it said already is not asked
+    /// again.
+    pub fn asks(&mut self, questions: bool) -> Result<Vec<Ask>, WorldError> {
+        let mut wanted = Vec::new();
+        self.exec.replay_mut().retain_commands(|command| {
+            let asked = match command {
+                Command::OpenHook { .. } | Command::StartChild(_) => questions,
+                command => needs_fact(command),
+            };
+            if asked {
+                wanted.push(command.clone());
+            }
+            true
+        });
+        let known = |run: &RunId| self.facts.as_ref().is_some_and(|facts| facts.knows(run));
+        let mut asks = Vec::with_capacity(wanted.len());
+        for command in &wanted {
+            match command {
+                Command::EndChild { run_id, .. } if !known(run_id) => asks.push(Ask::Latest(run_id.clone())),
+                Command::Continue(next) if !known(&next.next) => asks.push(Ask::Exists(next.next.clone())),
+                command => asks.extend(self.ask(command)?),
+            }
+        }
+        Ok(asks)
+    }
+
+    /// What the world must say for a question.
+    fn ask(&self, question: &Command) -> Result<Option<Ask>, WorldError> {
+        Ok(match question {
+            Command::OpenHook { step_id, token, .. } => {
+                let token = match token {
+                    Some(token) => token.clone(),
+                    None => random::token()?,
+                };
+                let own = self.exec.replay().has_hook(&token);
+                Some(Ask::Token { step_id: step_id.clone(), token, own })
+            }
+            Command::StartChild(start) if self.begins_with_turn(&start.run_id).is_none() => {
+                let (step_id, run) = (start.step_id.clone(), start.run_id.clone());
+                Some(Ask::Start { step_id, run, again: start.again })
+            }
+            _ => None,
+        })
+    }
+
+    /// What the world says to a question.
+    fn see(&self, question: &Command, source: &mut Source<'_>) -> Result<Seen, WorldError> {
+        let (Command::OpenHook { step_id, .. } | Command::StartChild(StartChild { step_id, .. })) = question else {
+            return Ok(Seen::Run(None));
+        };
+        let seen = match source {
+            Source::World(world) => {
+                let ask = self.ask(question)?;
+                ask.map(|ask| asked::look(*world, &self.shared.id, self.fence, &ask)).transpose()?
+            }
+            Source::Seen(seen) => seen.remove(step_id),
+        };
+        seen.ok_or_else(|| {
+            let message = format!("the world was not asked what call {step_id} of run {} must know", self.shared.id);
+            WorldError::Invalid(message)
+        })
+    }
+
+    fn answer_from(&mut self, host: &Shared, mut source: Source<'_>) -> Result<Answered, WorldError> {
         let mut questions = Vec::new();
         self.exec.replay_mut().retain_commands(|command| {
             let question = is_question(host, command);
@@ -28,40 +160,27 @@ impl LiveRun {
         for question in &questions {
             match question {
                 Command::RunStep(step) => answers.push(unknown(host, step)),
-                Command::OpenHook { step_id, token, .. } => {
-                    answers.push(self.open_hook(host, step_id, token.as_deref(), &mut tokens)?);
+                Command::OpenHook { step_id, .. } => {
+                    let seen = self.see(question, &mut source)?;
+                    answers.extend(self.open_hook(host, step_id, seen, &mut tokens));
                 }
-                Command::StartChild(start) => answers.extend(self.start_child(host, start)?),
+                Command::StartChild(start) => answers.extend(self.start_child(host, question, start, &mut source)?),
                 _ => {}
             }
         }
-        let answered = !answers.is_empty();
-        if answered {
-            self.exec.replay_mut().set_wall(host.store.clock.now());
-            self.exec.replay_mut().answer(answers);
+        if answers.is_empty() {
+            return Ok(Answered::No);
         }
-        Ok(answered)
+        self.exec.replay_mut().set_wall(host.store.clock.now());
+        self.exec.replay_mut().answer(answers);
+        Ok(Answered::Yes)
     }
 
-    fn open_hook(
-        &self,
-        host: &Shared,
-        step_id: &StepId,
-        token: Option<&str>,
-        granted: &mut HashSet<String>,
-    ) -> Result<Input, WorldError> {
-        let token = match token {
-            Some(token) => token.to_owned(),
-            None => random::token()?,
-        };
-        let run = &self.shared.id;
+    fn open_hook(&self, host: &Shared, step_id: &StepId, seen: Seen, granted: &mut HashSet<String>) -> Option<Input> {
+        let Seen::Token(token, other) = seen else { return None };
         let step_id = step_id.clone();
-        let own = self.exec.replay().has_hook(&token) || granted.contains(&token);
-        let holder = match own {
-            true => Some(run.clone()),
-            false => host.store.world.reserve(&token, run, self.fence)?,
-        };
-        Ok(match holder {
+        let other = if granted.contains(&token) { Some(self.shared.id.clone()) } else { other };
+        Some(match other {
             Some(run_id) => Input::HookConflict { step_id, token, run_id },
             None => {
                 granted.insert(token.clone());
@@ -71,8 +190,19 @@ impl LiveRun {
         })
     }
 
+    /// The run of this name that begins with the commit of this turn.
+    fn begins_with_turn(&self, run: &RunId) -> Option<&NewRun> {
+        self.new_runs.iter().find(|new_run| new_run.create.row.run == *run)
+    }
+
     /// The run begins with the commit of this turn, unless it cannot. `None`: the script is told when it has ended.
-    fn start_child(&mut self, host: &Shared, start: &StartChild) -> Result<Option<Input>, WorldError> {
+    fn start_child(
+        &mut self,
+        host: &Shared,
+        question: &Command,
+        start: &StartChild,
+        source: &mut Source<'_>,
+    ) -> Result<Option<Input>, WorldError> {
         let step_id = start.step_id.clone();
         let refuse =
             |failure: Failure| Some(Input::Child { step_id: step_id.clone(), run: None, result: Err(failure) });
@@ -81,18 +211,15 @@ impl LiveRun {
             refuse(Failure::new(FailureKind::InvalidInput, message).of_step(&start.workflow, &start.step_id, 0))
         };
         // The run that has the id: it begins with this turn, or is there. The script is told the same.
-        let named = |new_run: &&NewRun| new_run.create.row.run == start.run_id;
-        let (row, created) = match self.new_runs.iter().find(named) {
-            Some(new_run) => (Some(new_run.create.row.clone()), new_run.created().cloned()),
-            None => match host.store.world.row(&start.run_id)? {
-                Some(row) if start.again && row.parent.as_ref() == Some(&self.shared.id) => {
-                    return self.look_at_child(host, &start.run_id, &step_id);
-                }
-                Some(row) => (Some(row), crate::store::rows::first_event(&*host.store.world, &start.run_id)?),
-                None => (None, None),
+        let found = match self.begins_with_turn(&start.run_id) {
+            Some(new_run) => Some(Box::new((new_run.create.row.clone(), new_run.created().cloned()))),
+            None => match self.see(question, source)? {
+                Seen::Child(end) => return Ok(end.map(|end| *end)),
+                Seen::Run(found) => found,
+                _ => None,
             },
         };
-        if let Some(row) = row {
+        if let Some((row, created)) = found.map(|found| *found) {
             return Ok(if !start.detached {
                 taken("")
             } else if row.workflow != *start.workflow {
@@ -112,23 +239,33 @@ impl LiveRun {
         })
     }
 
-    /// A child that was started before: it may have ended without its message reaching this run, which took over the log
-    /// of the run the message went to.
-    fn look_at_child(&self, host: &Shared, run: &RunId, step_id: &StepId) -> Result<Option<Input>, WorldError> {
-        let last = crate::logs::lineage::latest(&*host.store.world, run)?;
-        let Some(row) = host.store.world.row(&last)? else { return Ok(None) };
-        if !row.status.is_terminal() || row.status == Status::Continued {
-            return Ok(None);
+    /// What a run became that is told to end.
+    pub(super) fn latest(&self, host: &Shared, run: &RunId) -> Result<RunId, WorldError> {
+        match (host.store.local(), &self.facts) {
+            (Some(world), _) => lineage::latest(world, run),
+            (None, Some(facts)) => Ok(facts.latest.get(run).unwrap_or(run).clone()),
+            (None, None) => Ok(run.clone()),
         }
-        let end = crate::store::rows::last_event(&*host.store.world, &last)?.map(|event| event.body);
-        let created = crate::store::rows::first_event(&*host.store.world, &last)?;
-        let told = end.zip(created).and_then(|(end, created)| crate::messages::message::to_parent(&created, &end, 0));
-        let message = told.and_then(|told| crate::messages::message::Message::decode(&told.bytes));
-        Ok(message.map(crate::messages::message::Message::into_input).filter(|input| match input {
-            Input::Child { step_id: for_call, .. } => for_call == step_id,
-            _ => false,
-        }))
     }
+
+    /// Whether there is a run of that name.
+    pub(super) fn exists(&self, host: &Shared, run: &RunId) -> Result<bool, WorldError> {
+        match host.store.local() {
+            Some(world) => Ok(world.row(run)?.is_some()),
+            None => Ok(self.facts.as_ref().and_then(|facts| facts.exist.get(run)).is_some_and(|exists| *exists)),
+        }
+    }
+}
+
+impl Facts {
+    fn knows(&self, run: &RunId) -> bool {
+        self.latest.contains_key(run) || self.exist.contains_key(run)
+    }
+}
+
+/// The commit of this command needs something of the world that the script does not wait for.
+pub(crate) fn needs_fact(command: &Command) -> bool {
+    matches!(command, Command::EndChild { .. } | Command::Continue(_))
 }
 
 /// The script must be told before its turn is over.

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::logs::session;
 use crate::messages::message::{Message, to_parent};
 use crate::runtime::command::MoveReply;
-use crate::runtime::in_turn::is_question;
+use crate::runtime::in_turn::{Facts, is_question, needs_fact};
 use crate::runtime::job::{Job, Then, TurnDone};
 use crate::runtime::new_run::{self, NewRun};
 use crate::runtime::run_shared::RunShared;
@@ -33,6 +33,12 @@ pub(crate) struct LiveRun {
     status_text: Option<String>,
     /// Runs that begin with the commit of this turn.
     pub new_runs: Vec<NewRun>,
+    /// What a world that is not local said for the commit of this turn.
+    pub facts: Option<Box<Facts>>,
+    /// Its inbox is being read, in a world that is not local.
+    pub asked: Option<InboxAsked>,
+    /// A timer fires when that was read.
+    pub fires: bool,
     /// It took its log over from another run, and the world knows nothing yet of what the script did in it.
     fresh: bool,
     /// Index of the message read last. Those that were applied are taken with the next commit.
@@ -72,8 +78,19 @@ pub(crate) enum Place {
     Idle(Option<u64>),
     /// Its turn is not over, and a part of it is on its way to the disk: the script goes on when that is there.
     Storing,
+    /// Its turn is not over, and the world is asked what it cannot end without.
+    Asking,
     /// Nothing is given to the script until all that was committed is durable; what came meanwhile.
     Frozen { held: Vec<HeldInput> },
+}
+
+/// A reading of an inbox that is under way.
+#[derive(Default)]
+pub(crate) struct InboxAsked {
+    /// A timer is due: it fires when this was read.
+    pub fires: bool,
+    /// Something came since it began: it is to be read once more.
+    pub again: bool,
 }
 
 /// An input that waits, and the index of the message it came by.
@@ -117,6 +134,9 @@ impl LiveRun {
             status_text: noted.map(ToOwned::to_owned),
             row,
             new_runs: Vec::new(),
+            facts: None,
+            asked: None,
+            fires: false,
             fresh,
             inbox: 0,
             looked_at: 0,
@@ -183,8 +203,8 @@ impl LiveRun {
         let stored = self.exec.replay().stored();
         let mut turn = self.exec.replay_mut().take();
         // What the script must be told within the turn is looked at when its tasks wait.
-        let (later, out) =
-            std::mem::take(&mut turn.commands).into_iter().partition(|command| is_question(host, command));
+        let waits = |command: &Command| is_question(host, command) || (!host.store.is_local && needs_fact(command));
+        let (later, out) = std::mem::take(&mut turn.commands).into_iter().partition(waits);
         turn.commands = out;
         self.exec.replay_mut().put_back(later);
         let mut note = json!({ STORED: stored });
@@ -199,17 +219,26 @@ impl LiveRun {
     /// While the host stops: a turn is recorded, but its commands go nowhere.
     pub fn commit_draining(&mut self, host: &Shared, now: Millis) -> Result<Option<Job>, WorldError> {
         let mut turn = self.exec.replay_mut().take();
+        let mut unanswered = false;
         turn.commands.retain(|command| match command {
             Command::RunStep(RunStep { step_id, once: true, .. }) => {
                 self.exec.replay_mut().not_begun(step_id);
                 false
             }
             // The host that takes the run up sees to them.
-            Command::RunStep(_) | Command::OpenHook { .. } | Command::StartChild(_) => false,
+            Command::RunStep(_) => false,
+            Command::OpenHook { .. } | Command::StartChild(_) => {
+                unanswered = true;
+                false
+            }
             _ => true,
         });
         turn.events.extend(self.exec.replay_mut().take().events);
-        let row = self.changed_row(now);
+        let mut row = self.changed_row(now);
+        if unanswered && !self.exec.replay().status().is_terminal() {
+            // Nothing in the log says that it asks, so nothing else would make it due.
+            row.get_or_insert_with(|| self.whole_row()).wake_at = Some(0);
+        }
         self.write(host, turn, row, now, false)
     }
 
@@ -246,6 +275,7 @@ impl LiveRun {
         if !turn.commands.is_empty() {
             self.carry_out(host, &mut turn, &mut commit, &mut first_events, now)?;
         }
+        self.facts = None;
         self.change_hooks(&turn.events, &mut commit, part);
         let shown = row.is_some() || !turn.state.is_empty();
         let lasted = row.as_ref().and_then(|row| Some(row.ended_at?.saturating_sub(row.created_at)));
@@ -310,7 +340,7 @@ impl LiveRun {
                     commit.hooks.push(HookChange::Close { token: token.as_str().into() });
                 }
                 Command::EndChild { run_id, reason, terminate } => {
-                    *run_id = crate::logs::lineage::latest(&*host.store.world, run_id)?;
+                    *run_id = self.latest(host, run_id)?;
                     let message = Message::end(reason.clone(), *terminate);
                     commit.send.push(message.to(run_id, now));
                 }
@@ -333,7 +363,7 @@ impl LiveRun {
 
     /// A caller may have given the name of the successor to another run: then it gets one made of chance.
     fn make_way(&self, host: &Shared, next: &mut Continue, events: &mut [Event]) -> Result<(), WorldError> {
-        if host.store.world.row(&next.next)?.is_none() {
+        if !self.exists(host, &next.next)? {
             return Ok(());
         }
         next.next = random::run_id(host.store.clock.now())?;
@@ -409,7 +439,7 @@ impl LiveRun {
     pub fn divergence(&self, host: &Shared) -> Option<String> {
         let Some(Verdict::Diverged(divergence)) = self.exec.replay().verdict() else { return None };
         let mut divergence = divergence.clone();
-        let line = |version: &Version, site: &str| host.versions.source_line(&*host.store.world, version, site);
+        let line = |version: &Version, site: &str| host.versions.source_line(host.store.local(), version, site);
         session::add_lines(&mut divergence, self.exec.replay(), &|site| line(&self.row.version, site), &line);
         Some(format!("diverged: {divergence}"))
     }

@@ -11,6 +11,7 @@ use durhai_world::{Query, Refused, Row, World, WorldError, Write};
 use tokio::sync::oneshot;
 
 use crate::error::HostError;
+use crate::runtime::duties::Assigned;
 use crate::runtime::job::Then;
 use crate::shared::Shared;
 use crate::store::{meta, rows};
@@ -42,11 +43,21 @@ fn names() -> String {
     TERMINAL.map(|status| status.to_string()).join(", ")
 }
 
+/// Removes what is over, if that is this host's to do.
+fn look(host: &Shared, useless: &mut HashMap<Version, Millis>) -> Result<(), HostError> {
+    if host.runtime.retention.ask(&host.store)? == Assigned::No {
+        useless.clear();
+        return Ok(());
+    }
+    remove_expired(host)?;
+    drop_useless(host, useless)
+}
+
 /// Removes what is over, again and again, until the host stops.
 pub(crate) fn run(host: &Arc<Shared>) {
     let mut useless = HashMap::new();
     while !host.life.is_stopping() {
-        match remove_expired(host).and_then(|()| drop_useless(host, &mut useless)) {
+        match look(host, &mut useless) {
             Ok(()) => {}
             Err(HostError::World(error)) => return host.fail(Arc::new(error)),
             // The host stops.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::HostError;
 use crate::runtime::claims;
+use crate::runtime::duties::Assigned;
 use crate::runtime::new_run::{self, StartAt};
 use crate::shared::Shared;
 use crate::steps::registry;
@@ -23,7 +24,7 @@ use crate::store::meta;
 use crate::versions::serving::Serving;
 use crate::view::ScheduleView;
 
-/// The longest sleep: other hosts that share the world do not ring here.
+/// The longest sleep: other hosts that share the world do not ring here, and may leave the work to this one.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often the end of a run that others wait for is looked for: it may run in another host.
@@ -146,7 +147,7 @@ struct Pause {
 
 /// Runs until the host stops.
 pub(crate) fn run(host: &Arc<Shared>) {
-    let mut keeper = Keeper { host, known: None, watched: HashMap::new() };
+    let mut keeper = Keeper { host, known: None, watched: HashMap::new(), late: LATE };
     while !host.life.is_stopping() {
         match keeper.look() {
             Ok(timeout) => host.runtime.scheduler.wait(timeout),
@@ -167,6 +168,8 @@ struct Keeper<'a> {
     known: Option<HashSet<String>>,
     /// The run of each workflow at whose end the bell rings.
     watched: HashMap<String, Watched>,
+    /// A time that is handled later than this at this look was missed.
+    late: Millis,
 }
 
 struct Watched {
@@ -182,6 +185,15 @@ impl Keeper<'_> {
         let names = scheduled.iter().map(|(name, _)| name.clone()).collect();
         let before = self.known.replace(names);
         self.watched.retain(|name, _| self.known.as_ref().is_some_and(|known| known.contains(name)));
+        self.late = match self.host.runtime.schedules.ask(&self.host.store)? {
+            Assigned::No => return Ok(LOOK_AGAIN),
+            Assigned::Yes => LATE,
+            // Until the one before counted as dead nobody looked, and that is no reason to leave a time out.
+            Assigned::TakenOver => {
+                let gap = 2 * (self.host.store.lease.length() + LOOK_AGAIN);
+                LATE + gap.as_millis() as Millis
+            }
+        };
         let mut timeout = LOOK_AGAIN;
         for (name, header) in &scheduled {
             // What was gone while this host was there has missed nothing.
@@ -213,7 +225,7 @@ impl Keeper<'_> {
             return Ok(LOOK_AGAIN);
         }
         state.from = state.from.max(pause.at);
-        for tick in due(&schedule.cron, schedule.missed, state.from, now) {
+        for tick in due(&schedule.cron, schedule.missed, state.from, now, self.late) {
             match schedule.overlap {
                 Overlap::Allow => self.start(name, &mut state, tick)?,
                 Overlap::Skip if self.goes_on(name, &state)? => {}
@@ -296,9 +308,9 @@ impl Keeper<'_> {
 }
 
 /// The times after `from` up to `now` that a run is to be started for, in order: at most one that was missed.
-fn due(cron: &Cron, missed: Missed, from: Millis, now: Millis) -> Vec<Millis> {
+fn due(cron: &Cron, missed: Missed, from: Millis, now: Millis, late: Millis) -> Vec<Millis> {
     let mut due = Vec::new();
-    let in_time = now.saturating_sub(LATE);
+    let in_time = now.saturating_sub(late);
     if missed == Missed::Once {
         due.extend(in_time.checked_sub(1).and_then(|end| latest(cron, from, end)));
     }

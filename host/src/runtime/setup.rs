@@ -10,7 +10,7 @@ use durhai_engine::{Extension, ScriptLimits, ScriptMemory};
 use durhai_world::{MemoryWorld, World};
 use tokio::sync::broadcast;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::observe::observer::Observer;
 use crate::steps::mask::Mask;
 use crate::steps::rules::StepRule;
@@ -27,7 +27,8 @@ pub(crate) struct HostSetup {
     pub step_rules: BTreeMap<String, StepRule>,
     pub mask: Option<Mask>,
     pub observers: Vec<Arc<dyn Observer>>,
-    pub clock: Arc<dyn Clock>,
+    /// The embedder's, if there is one.
+    pub clock: Option<Arc<dyn Clock>>,
     pub limits: Limits,
     pub scripts: ScriptLimits,
     pub memory: ScriptMemory,
@@ -58,7 +59,7 @@ impl Default for HostSetup {
             step_rules: BTreeMap::new(),
             mask: None,
             observers: Vec::new(),
-            clock: Arc::new(SystemClock),
+            clock: None,
             limits: Limits::default(),
             scripts: ScriptLimits::default(),
             memory: ScriptMemory::default(),

@@ -32,6 +32,10 @@ pub(crate) async fn shutdown(host: &Arc<Shared>) {
         if let Some(committer) = host.life.committer.lock().take() {
             let _ = committer.join();
         }
+        if host.life.failure().is_none() {
+            // What is left of this host ends with its lease, its duties at once.
+            let _ = host.store.world.leave(&host.store.lease.holder());
+        }
         host.life.closing.cancel();
     };
     let _ = host.tokio.spawn_blocking(stop).await;

@@ -8,6 +8,7 @@ use durhai_world::{Holder, Notice, WorldError};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::import;
+use crate::clock::{Clock, SystemClock, WorldClock};
 use crate::error::HostError;
 use crate::observe::counters::Counters;
 use crate::observe::metrics::Meters;
@@ -41,6 +42,10 @@ pub(crate) async fn start(setup: HostSetup) -> Result<Arc<Shared>, HostError> {
     // host is up.
     let first = host.clone();
     let load = move || -> Result<(), WorldError> {
+        if first.store.followed.is_some() {
+            // What is created from now on has the time of the world.
+            claimer::say_alive(&first, first.store.clock.now())?;
+        }
         let sandbox = scan::sandbox(&first.config.sandbox);
         import::clean_up(&first)?;
         let (catalog, world, now) = (&first.versions, &*first.store.world, first.store.clock.now());
@@ -60,10 +65,16 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
     let rules = Rules::new(setup.step_rules, &tokio).map_err(HostError::Invalid)?;
     let (workers, commands) = Workers::new(setup.workers);
     let (watcher, looks) = Watcher::new();
-    let meters = Meters::new(setup.clock.now());
+    let followed = Arc::new(WorldClock::default());
+    let (clock, followed): (Arc<dyn Clock>, _) = match setup.clock {
+        Some(clock) => (clock, None),
+        None if setup.world.is_local() => (Arc::new(SystemClock), None),
+        None => (followed.clone(), Some(followed)),
+    };
+    let meters = Meters::new(clock.now());
     let stopping = CancellationToken::new();
     let world = Arc::new(Retrying::new(setup.world, stopping.clone()));
-    let store = Store::new(world, holder, setup.clock, tokio.clone(), meters.queue.clone());
+    let store = Store::new(world, holder, (clock, followed), tokio.clone(), meters.queue.clone());
     let host = Shared {
         config: HostConfig {
             limits: Arc::new(Limits { grace: setup.grace.as_millis() as u64, ..setup.limits }),

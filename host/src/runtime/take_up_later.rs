@@ -9,6 +9,7 @@ use durhai_world::{Claim, WorldError};
 use crate::runtime::claims;
 use crate::runtime::command::WorkerCommand;
 use crate::runtime::delayed_claims::WAITS;
+use crate::runtime::run_shared::RunShared;
 use crate::shared::Shared;
 
 /// Takes the run up again after a while. It is not parked: nothing is known to be wrong with it.
@@ -29,6 +30,20 @@ pub(crate) fn read_inbox_later(host: &Arc<Shared>, run: &RunId, error: &WorldErr
     let run = run.clone();
     after(host, *WAITS.start(), move |host| {
         host.runtime.workers.send(host.runtime.workers.of(&run), WorkerCommand::Message(run))
+    });
+}
+
+/// Has the script of a run go on after a while, whose turn the world could not be asked about. Also where the host stops: the run is
+/// given back then.
+pub(crate) fn ask_later(host: &Arc<Shared>, run: &Arc<RunShared>, error: &WorldError) {
+    tracing::warn!(run = %run.id, "run {} waits for the world, which does not answer at this moment: {error}", run.id);
+    let (host, run) = (host.clone(), run.clone());
+    host.tokio.clone().spawn(async move {
+        tokio::select! {
+            () = tokio::time::sleep(*WAITS.start()) => {}
+            () = host.life.stopping.cancelled() => {}
+        }
+        host.runtime.workers.send(run.worker, WorkerCommand::Stored { run });
     });
 }
 

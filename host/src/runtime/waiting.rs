@@ -1,18 +1,15 @@
 //! Waiting for the end of a run, be it here or in another host.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use durhai_core::{RunId, Status};
 
 use crate::error::HostError;
 use crate::logs::lineage;
+use crate::runtime::elsewhere::{self, LOOK_AGAIN};
 use crate::shared::Shared;
 use crate::store::run_view;
 use crate::view::RunView;
-
-/// How long a caller that waits goes without looking, at most: the run's host may be another one.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(4);
 
 /// Until the run has ended or is parked; of a chain the last run counts.
 pub(crate) async fn wait(host: &Arc<Shared>, run: &RunId) -> Result<RunView, HostError> {
@@ -34,8 +31,9 @@ pub(crate) async fn wait(host: &Arc<Shared>, run: &RunId) -> Result<RunView, Hos
 
 async fn wait_for_one(host: &Arc<Shared>, run: &RunId) -> Result<RunView, HostError> {
     let at_rest = |status: Status| status.is_terminal() || status == Status::Parked;
-    let mut timeout = LOOK_AGAIN / 16;
     let mut settled = host.runtime.waiters.register(run);
+    // Most runs end soon: others have hosts that tell this one nothing.
+    let mut following = None;
     let mut status = host.store.known(run).await?.status;
     loop {
         if at_rest(status) {
@@ -46,8 +44,10 @@ async fn wait_for_one(host: &Arc<Shared>, run: &RunId) -> Result<RunView, HostEr
         }
         tokio::select! {
             _ = &mut settled => {}
-            // Another host may have the run, which tells this one nothing.
-            () = tokio::time::sleep(timeout) => timeout = (timeout * 2).min(LOOK_AGAIN),
+            () = tokio::time::sleep(*LOOK_AGAIN.start()), if following.is_none() => {
+                following = Some(elsewhere::follow(host, run));
+            }
+            () = elsewhere::changed(following.as_mut()) => {}
             () = host.life.closing.cancelled() => return Err(HostError::Closed),
         }
         settled = host.runtime.waiters.register(run);

@@ -3,6 +3,7 @@
 //! Messages come in, every run they touch gets a *turn* (its tasks go on until all wait), each turn is one commit. A run
 //! lives on one worker, so nothing in here is shared but what is said in [`RunShared`].
 
+mod adoption;
 mod eviction;
 mod inbox;
 mod last_write;
@@ -18,23 +19,18 @@ use std::time::{Duration, Instant};
 
 use durhai_core::replay::Input;
 use durhai_core::{Event, Millis, RunId, Version};
-use durhai_engine::{Execution, Program, Sandbox};
+use durhai_engine::{Program, Sandbox};
 use durhai_world::{Claim, Write};
 use parking_lot::Mutex;
 
+use self::adoption::Bringing;
 use self::eviction::WaitingRuns;
-use crate::error::Unready;
-use crate::logs::session;
 use crate::runtime::command::WorkerCommand;
 use crate::runtime::job::Then;
 use crate::runtime::live_run::{LiveRun, Place};
 use crate::runtime::run_shared::RunShared;
-use crate::runtime::take_up_later;
 use crate::shared::Shared;
 use crate::view::Outlook;
-
-/// Compiled programs kept, at most.
-const PROGRAMS: usize = 256;
 
 /// Messages taken before the turns they led to are run.
 const GATHER: usize = 512;
@@ -51,6 +47,10 @@ pub(crate) struct Worker {
     releasing: HashMap<RunId, bool>,
     /// Claimed runs for which there is no room yet.
     backlog: VecDeque<(Box<Claim>, Option<Vec<Event>>)>,
+    /// What of the world that is not local is read for runs that begin.
+    bringing: Bringing,
+    /// When the inboxes of all runs are looked at next; `None` while they are, and always where the world is local.
+    look_at: Option<Instant>,
     /// Runs to be given a turn.
     dirty: VecDeque<RunId>,
     timers: BinaryHeap<Reverse<(Millis, RunId)>>,
@@ -64,6 +64,7 @@ pub(crate) struct Worker {
 pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<WorkerCommand>) {
     let queued = host.runtime.workers.queued(index);
     let sandbox = Sandbox::new(&host.config.sandbox);
+    let look_at = (!host.store.is_local).then(Instant::now);
     let mut worker = Worker {
         host,
         index,
@@ -73,6 +74,8 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
         live_runs: HashMap::new(),
         releasing: HashMap::new(),
         backlog: VecDeque::new(),
+        bringing: Bringing::default(),
+        look_at,
         dirty: VecDeque::new(),
         timers: BinaryHeap::new(),
         waiting: WaitingRuns::default(),
@@ -96,12 +99,14 @@ pub(crate) fn run(host: Arc<Shared>, index: usize, messages: &mpsc::Receiver<Wor
             worker.dirty.clear();
             worker.host.observe.meters.backlog.add(-(worker.backlog.len() as i64));
             worker.backlog.clear();
+            worker.bringing.clear();
         }
         if worker.host.life.is_stopping() && !worker.draining {
             // Attempts are told already; what they come to now leads to no other.
             worker.drain();
         }
         worker.fire_timers();
+        worker.look_at_inboxes();
         // Before the turns: a script that spins gives way to those that are in, and to no others.
         worker.admit();
         worker.turns();
@@ -128,6 +133,9 @@ impl Worker {
         let mut timeout = Duration::from_secs(3_600);
         if let Some(Reverse((at, _))) = self.timers.peek() {
             timeout = timeout.min(self.host.store.clock.time_until(*at));
+        }
+        if let Some(look_at) = self.look_at.filter(|_| !self.live_runs.is_empty()) {
+            timeout = timeout.min(look_at.saturating_duration_since(Instant::now()));
         }
         timeout.min(self.next_eviction().unwrap_or(timeout))
     }
@@ -157,13 +165,25 @@ impl Worker {
             }
             WorkerCommand::Message(run) => {
                 if self.live_runs.contains_key(&run) {
-                    self.read_inbox(&run);
+                    self.read_inbox(&run, false);
                 } else if let Some(again) = self.releasing.get_mut(&run) {
                     *again = true;
                 } else {
+                    if !self.host.store.is_local {
+                        self.bringing.note_message(&run);
+                    }
                     self.host.runtime.claimer.wake();
                 }
             }
+            WorkerCommand::WhoIsHere { mut runs, reply } => {
+                runs.retain(|run| self.live_runs.contains_key(run) || self.bringing.contains(run));
+                let _ = reply.send(runs);
+            }
+            WorkerCommand::Unread { runs } => self.are_unread(&runs),
+            WorkerCommand::Brought { claim, rebuilt, read } => self.brought(*claim, rebuilt, read),
+            WorkerCommand::Inbox { run, read } => self.inbox_was_read(&run, read),
+            WorkerCommand::Seen { run, seen } => self.seen(&run, seen),
+            WorkerCommand::LogRead { run, read } => self.log_was_read(&run, read),
             WorkerCommand::Line { run, line } => {
                 if let Some(live) = self.live_runs.get_mut(&run) {
                     live.lines.push(line);
@@ -238,14 +258,10 @@ impl Worker {
             let wake_at = |live: &LiveRun| live.exec.replay().wake_at().filter(|at| *at <= now);
             let Some(at) = self.live_runs.get(&run).and_then(|live| wake_at(live)) else { continue };
             // What was sent before that moment comes before it, also where the news of it is still on its way.
-            self.read_inbox(&run);
-            let Some(live) = self.live_runs.get_mut(&run) else { continue };
-            // Once all of it is read the timer is looked at again.
-            if !live.more {
-                self.host.observe.meters.timer_lag.record(now - at);
-                live.deliver(now, Input::Time);
+            self.read_inbox(&run, true);
+            if self.host.store.is_local {
+                self.fire(&run, now - at);
             }
-            self.touch(run);
         }
         // Entries of timers that are gone would gather in a run that sets many long ones.
         if self.timers.len() > 1_000 && self.timers.len() > 4 * self.live_runs.len() {
@@ -254,95 +270,6 @@ impl Worker {
                 .iter()
                 .filter_map(|(run, live)| Some(Reverse((live.exec.replay().wake_at()?, run.clone()))))
                 .collect();
-        }
-    }
-
-    /// Takes claimed runs in, as far as there is room.
-    fn admit(&mut self) {
-        if self.draining {
-            for (claim, _) in std::mem::take(&mut self.backlog) {
-                self.host.observe.meters.backlog.add(-1);
-                let shared = self.shared(&claim);
-                self.give_back_claim(shared, claim.fence);
-            }
-            return;
-        }
-        let room = (self.host.config.max_live / self.host.runtime.workers.count()).max(1);
-        while !self.backlog.is_empty() {
-            if self.live_runs.len() >= room {
-                self.evict_oldest();
-                if self.live_runs.len() >= room {
-                    break;
-                }
-            }
-            let Some((claim, history)) = self.backlog.pop_front() else { break };
-            self.host.observe.meters.backlog.add(-1);
-            self.adopt(*claim, history);
-            if self.dirty.len() >= GATHER {
-                self.turns();
-            }
-        }
-    }
-
-    fn adopt(&mut self, claim: Claim, history: Option<Vec<Event>>) {
-        let run = claim.run.clone();
-        if let Some(live) = self.live_runs.get(&run) {
-            if live.fence >= claim.fence {
-                return;
-            }
-            // The lease ran out (the process was stopped for long, the clock jumped), and this host claimed the run from
-            // itself: what it has in memory can no longer be committed.
-            self.abandon(&run);
-        }
-        self.host.observe.counters.live.fetch_add(1, Ordering::Relaxed);
-        if history.is_none() {
-            self.host.observe.counters.rebuilt.fetch_add(1, Ordering::Relaxed);
-        }
-        let shared = self.shared(&claim);
-        let began = history.is_none().then(Instant::now);
-        match self.build(&claim, history) {
-            Ok((exec, log_bytes)) => {
-                if let Some(starter) = exec.replay().created().traceparent {
-                    let _ = shared.starter.set(starter);
-                }
-                let mut live = Box::new(LiveRun::new(shared, exec, &claim, log_bytes));
-                if let Some(began) = began {
-                    self.host.observe.meters.replayed.add(live.exec.replay().last_seq());
-                    live.building = Some(began.elapsed());
-                }
-                let now = self.host.store.clock.now();
-                // One that waited for its turn hears first what came meanwhile: it may be cancelled before it begins.
-                let waited = claim.row.started_at.is_none();
-                if !waited {
-                    live.deliver(now, Input::Start);
-                    if live.exec.replay().last_seq() > 1 {
-                        live.deliver(now, Input::TakeUp);
-                    }
-                }
-                self.live_runs.insert(run.clone(), live);
-                self.read_inbox(&run);
-                if let Some(live) = self.live_runs.get_mut(&run) {
-                    if waited {
-                        live.deliver(now, Input::Start);
-                        live.deliver(now, Input::TakeUp);
-                    }
-                    if !live.more {
-                        live.deliver(now, Input::Time);
-                    }
-                }
-                self.touch(run);
-            }
-            Err(Unready::World(error)) => {
-                self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
-                take_up_later::adopt_later(&self.host, claim, &error);
-            }
-            Err(Unready::Wrong(reason)) => {
-                let job = LiveRun::park_unread(&self.host, shared, &claim, &reason);
-                self.host.store.submit(job.0);
-                self.host.store.submit(job.1);
-                self.releasing.insert(run, false);
-                self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
-            }
         }
     }
 
@@ -361,6 +288,7 @@ impl Worker {
     fn reset(&mut self) {
         self.host.observe.meters.backlog.add(-(self.backlog.len() as i64));
         self.backlog.clear();
+        self.bringing.clear();
         let all: Vec<_> = self.live_runs.keys().cloned().collect();
         self.host.observe.meters.lost.add(all.len() as u64);
         for run in all {
@@ -375,39 +303,6 @@ impl Worker {
             token.cancel();
         }
         self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The execution of a claimed run from its log. What is wrong is the reason to park it.
-    fn build(&mut self, claim: &Claim, history: Option<Vec<Event>>) -> Result<(Execution, u64), Unready> {
-        const POISON: u32 = 5;
-        if claim.tries >= POISON {
-            return Err(Unready::Wrong(format!(
-                "poisoned: its host died {} times in a row while this run was being taken up, without getting any further",
-                claim.tries
-            )));
-        }
-        let (history, bytes) = match history {
-            Some(history) => (history, 0),
-            None => crate::logs::read::read(&*self.host.store.world, &claim.run)?,
-        };
-        let program = self.program(&claim.row.version)?;
-        let mut replay = session::open(history, &self.host.config.limits)?;
-        replay.begin_again(self.host.store.clock.now());
-        Ok((Execution::new(program, replay), bytes))
-    }
-
-    fn program(&mut self, version: &Version) -> Result<Rc<Program>, Unready> {
-        if let Some(program) = self.programs.get(version) {
-            return Ok(program.clone());
-        }
-        let bundle = self.host.versions.bundle(&*self.host.store.world, version)?;
-        let program = session::compile(&self.sandbox, version, &bundle)?;
-        if self.programs.len() >= PROGRAMS {
-            self.programs.retain(|_, program| Rc::strong_count(program) > 1);
-        }
-        let program = Rc::new(program);
-        self.programs.insert(version.clone(), program.clone());
-        Ok(program)
     }
 
     /// Stops a run until an operator looks at it. Its log stays as it is.
@@ -437,6 +332,9 @@ impl Worker {
     fn drain(&mut self) {
         self.draining = true;
         self.thaw_all();
+        for (claim, _) in self.bringing.take_all() {
+            self.give_back_claim(self.shared(&claim), claim.fence);
+        }
         let all: Vec<_> = self.live_runs.keys().cloned().collect();
         for run in all {
             self.touch(run);

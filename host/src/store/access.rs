@@ -6,7 +6,7 @@ use durhai_core::{Event, RunId};
 use durhai_world::{Holder, Refused, Row, World, WorldError, Write, Written};
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, WorldClock};
 use crate::error::HostError;
 use crate::observe::metrics::Gauge;
 use crate::runtime::commit_queue::CommitQueue;
@@ -16,8 +16,12 @@ use crate::store::rows;
 
 pub(crate) struct Store {
     pub world: Arc<dyn World>,
+    /// The world waits for nothing but this machine, so that workers may ask it themselves.
+    pub is_local: bool,
     pub lease: Lease,
     pub clock: Arc<dyn Clock>,
+    /// The same, if it goes by the world's.
+    pub followed: Option<Arc<WorldClock>>,
     tokio: tokio::runtime::Handle,
     /// Writes that wait for the committer, and how many.
     pub queue: CommitQueue,
@@ -28,13 +32,14 @@ impl Store {
     pub fn new(
         world: Arc<dyn World>,
         holder: Holder,
-        clock: Arc<dyn Clock>,
+        (clock, followed): (Arc<dyn Clock>, Option<Arc<WorldClock>>),
         tokio: tokio::runtime::Handle,
         waiting: Gauge,
     ) -> Self {
-        let queue = CommitQueue::new(world.is_local());
-        let lease = Lease::new(holder, !world.is_local());
-        Store { world, lease, clock, tokio, queue, waiting }
+        let is_local = world.is_local();
+        let queue = CommitQueue::new(is_local);
+        let lease = Lease::new(holder, !is_local);
+        Store { world, is_local, lease, clock, followed, tokio, queue, waiting }
     }
 
     /// Hands a job to the committer. Dropped if the host has stopped.
@@ -85,6 +90,11 @@ impl Store {
             Ok(result) => Ok(result?),
             Err(_) => Err(HostError::Closed),
         }
+    }
+
+    /// The world for a thread that may not wait for a network.
+    pub fn local(&self) -> Option<&dyn World> {
+        self.is_local.then_some(&*self.world)
     }
 
     pub async fn row(&self, run: &RunId) -> Result<Option<Row>, HostError> {

@@ -104,8 +104,8 @@ impl Catalog {
         self.texts.bundle(world, version)
     }
 
-    /// The line of a script that a site names; empty if it cannot be had.
-    pub fn source_line(&self, world: &dyn World, version: &Version, site: &str) -> String {
+    /// The line of a script that a site names; empty if it cannot be had. Without a world only texts in memory count.
+    pub fn source_line(&self, world: Option<&dyn World>, version: &Version, site: &str) -> String {
         self.texts.source_line(world, version, site)
     }
 

@@ -30,10 +30,20 @@ impl Texts {
         Ok(self.keep(version.clone(), bundle))
     }
 
-    /// The line of a script that a site like `18:5` or `lib/money:3:9` names; empty if it cannot be had.
-    pub fn source_line(&self, world: &dyn World, version: &Version, site: &str) -> String {
+    /// The same, if they are in memory.
+    pub fn known(&self, version: &Version) -> Option<Arc<Bundle>> {
+        self.0.lock().get(version).cloned()
+    }
+
+    /// The line of a script that a site like `18:5` or `lib/money:3:9` names; empty if it cannot be had. Without a world only
+    /// texts in memory count.
+    pub fn source_line(&self, world: Option<&dyn World>, version: &Version, site: &str) -> String {
         let Some(site) = Site::parse(site) else { return String::new() };
-        let Ok(bundle) = self.bundle(world, version) else { return String::new() };
+        let bundle = match world {
+            Some(world) => self.bundle(world, version).ok(),
+            None => self.known(version),
+        };
+        let Some(bundle) = bundle else { return String::new() };
         let text = match &site.file {
             None => Some(bundle.source.as_str()),
             Some(file) => match file.trim_end_matches(".rhai") {

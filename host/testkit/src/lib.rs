@@ -7,6 +7,7 @@
 mod clock;
 mod contents;
 mod doubles;
+mod far;
 mod fault;
 mod generate;
 mod pulse;
@@ -16,6 +17,7 @@ mod test_host;
 pub use clock::{START, SimClock};
 pub use contents::contents;
 pub use doubles::{Ending, StepDoubles, StepNames, WaitingAttempt};
+pub use far::FarWorld;
 pub use fault::{Fault, FaultWorld, Notices, ReadFault};
 pub use generate::{Rng, Script, generate};
 pub use pulse::{PATIENCE, Pulse};

@@ -36,11 +36,11 @@ use durhai_core::{Millis, RunId, Version};
 
 use crate::{
     Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Renewed, Row, Snapshot,
-    Watcher, World, WorldError, WorldSize, Write, Written,
+    Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 
-/// Makes a [`World`] of a type that has another one behind it. Nothing in `World` has a default, so a call that is added there
-/// does not compile until it is forwarded here. A call that a type wants to itself and that is not among these comes in
+/// Makes a [`World`] of a type that has another one behind it. What has no default in `World` does not compile until it is
+/// forwarded here, and a test looks after what has one. A call that a type wants to itself and that is not among these comes in
 /// here, like [`write`](Forward::write).
 pub trait Forward: Send + Sync + 'static {
     /// The world behind it, or why no call comes there any more.
@@ -82,6 +82,10 @@ pub trait Forward: Send + Sync + 'static {
         self.once("claim_run", |world| world.claim_run(run, holder, now))
     }
 
+    fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
+        self.read("renew", |world| world.renew(holder, now))
+    }
+
     fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {
         self.read("expired", |world| world.expired(now, limit))
     }
@@ -115,11 +119,15 @@ impl<F: Forward> World for F {
     }
 
     fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
-        self.read("renew", |world| world.renew(holder, now))
+        Forward::renew(self, holder, now)
     }
 
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
         self.read("duty", |world| world.duty(name, holder))
+    }
+
+    fn leave(&self, holder: &Holder) -> Result<(), WorldError> {
+        self.once("leave", |world| world.leave(holder))
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
@@ -136,6 +144,10 @@ impl<F: Forward> World for F {
 
     fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
         self.read("inbox", |world| world.inbox(run, after, limit))
+    }
+
+    fn unread(&self, runs: &[(RunId, u64)]) -> Result<Vec<RunId>, WorldError> {
+        self.read("unread", |world| world.unread(runs))
     }
 
     fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {
@@ -160,6 +172,10 @@ impl<F: Forward> World for F {
 
     fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
         self.read("snapshot", |world| world.snapshot(runs))
+    }
+
+    fn standings(&self, runs: &[RunId]) -> Result<Vec<Option<Standing>>, WorldError> {
+        self.read("standings", |world| world.standings(runs))
     }
 
     fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
@@ -243,11 +259,13 @@ impl<F: Forward> World for F {
 mod tests {
     /// A default in `World` would be taken here in silence, instead of what the world behind does.
     #[test]
-    fn nothing_in_the_trait_has_a_default() {
-        let text = include_str!("lib.rs");
-        let body = text.split("pub trait World").nth(1).expect("the trait");
-        for line in body.lines().filter(|line| line.starts_with("    fn ")) {
-            assert!(line.ends_with(';'), "forward.rs would not notice that it has to forward {line}");
+    fn every_call_is_forwarded() {
+        let (lib, own) = (include_str!("lib.rs"), include_str!("forward.rs"));
+        let body = lib.split("pub trait World").nth(1).expect("the trait");
+        let calls: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("    fn ")?.split('(').next()).collect();
+        assert!(calls.len() > 30, "{calls:?}");
+        for call in calls {
+            assert!(own.contains(&format!("world.{call}(")), "forward.rs does not forward {call}");
         }
     }
 }

@@ -58,6 +58,12 @@ pub trait World: Send + Sync + 'static {
     /// until it is dead. A dead holder does nothing.
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError>;
 
+    /// The holder stops, and leaves its [duties](World::duty) to others. What it holds all the same is free when its lease is over.
+    /// Where this does nothing, so are the duties.
+    fn leave(&self, _holder: &Holder) -> Result<(), WorldError> {
+        Ok(())
+    }
+
     /// The earliest moment at which an unheld run becomes due, if there is any, as [`claim`](World::claim) has it.
     /// Runs whose holder's lease ran out are not counted: where that can happen, look now and then.
     fn next_wake(&self) -> Result<Option<Millis>, WorldError>;
@@ -71,6 +77,18 @@ pub trait World: Send + Sync + 'static {
 
     /// Messages in a run's inbox with an index greater than `after`, in order, at most `limit`.
     fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError>;
+
+    /// Which of these runs have messages in their inboxes with an index greater than the one given with each, in any order. For
+    /// hosts that look after many runs at once, where the world cannot [tell](World::watch) them.
+    fn unread(&self, runs: &[(RunId, u64)]) -> Result<Vec<RunId>, WorldError> {
+        let mut found = Vec::new();
+        for (run, after) in runs {
+            if !self.inbox(run, *after, 1)?.is_empty() {
+                found.push(run.clone());
+            }
+        }
+        Ok(found)
+    }
 
     /// Entries of one of a run's streams from index `from` (the first is 0), at most `limit`.
     fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError>;
@@ -92,6 +110,12 @@ pub trait World: Send + Sync + 'static {
 
     /// How these runs stand at one and the same moment; `None` for one that is unknown.
     fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError>;
+
+    /// How far these runs are; `None` for one that is unknown. For those who follow runs of other hosts, again and again.
+    fn standings(&self, runs: &[RunId]) -> Result<Vec<Option<Standing>>, WorldError> {
+        let standing = |of: Snapshot| Standing { status: of.row.status, last_seq: of.last_seq, streams: of.streams };
+        Ok(self.snapshot(runs)?.into_iter().map(|found| found.map(standing)).collect())
+    }
 
     /// Gives out everything as it is at one moment, which lies before the end of the call, while others go on writing. A
     /// record that comes later counts more than an earlier one of the same thing; those of one run follow each other,

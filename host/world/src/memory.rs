@@ -33,9 +33,11 @@ impl MemoryWorld {
 
     /// Ends all claims and reservations, as the death of every holder does in a world that only one process can open.
     pub fn crash(&self) {
-        for run in self.state().runs.values_mut() {
+        let mut state = self.state();
+        for run in state.runs.values_mut() {
             run.died |= run.held.take().is_some();
         }
+        state.forget_duties(|_| true);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -111,6 +113,11 @@ impl World for MemoryWorld {
 
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
         Ok(self.state().duty(name, holder))
+    }
+
+    fn leave(&self, holder: &Holder) -> Result<(), WorldError> {
+        self.state().forget_duties(|has| *has == holder.name);
+        Ok(())
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {

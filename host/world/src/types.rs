@@ -390,6 +390,16 @@ pub struct Count {
     pub runs: u64,
 }
 
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub status: Status,
+    /// The sequence number of the last event in its log.
+    pub last_seq: u64,
+    /// Its streams by name, each with the number of its entries.
+    pub streams: Vec<(String, u64)>,
+}
+
 /// Some rows, newest first, and where to go on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {

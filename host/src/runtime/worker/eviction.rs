@@ -127,7 +127,9 @@ impl Worker {
     /// Whether the entry counted.
     fn release_waiting(&mut self, number: u64) -> bool {
         let Some(run) = self.waiting.take(number) else { return false };
-        let waits = |live: &LiveRun| matches!(live.place, Place::Idle(Some(its)) if its == number);
+        // One whose inbox is being read goes on when that is done, and has another entry then.
+        let waits =
+            |live: &LiveRun| matches!(live.place, Place::Idle(Some(its)) if its == number) && live.asked.is_none();
         if !self.live_runs.get(&run).is_some_and(|live| waits(live)) {
             return false;
         }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use durhai_core::replay::Input;
 use durhai_core::{Event, RunId, Version};
+use durhai_engine::Bundle;
 use durhai_world::{Commit, Write};
 use tokio::sync::oneshot;
 
 use super::Worker;
 use crate::error::Unready;
 use crate::runtime::command::MoveReply;
+use crate::runtime::far;
 use crate::runtime::job::Then;
 use crate::runtime::live_run::{HeldInput, LiveRun, Moving, Place};
 use crate::runtime::run_shared::RunShared;
@@ -26,7 +28,7 @@ impl Worker {
     pub(super) fn migrate(&mut self, run: &RunId, to: Version, reply: oneshot::Sender<MoveReply>) {
         let waits = || self.backlog.iter().any(|(claim, _)| claim.run == *run);
         let Some(live) = self.live_runs.get_mut(run) else {
-            let soon = self.releasing.contains_key(run) || waits();
+            let soon = self.releasing.contains_key(run) || self.bringing.contains(run) || waits();
             let _ = reply.send(if soon { MoveReply::Soon } else { MoveReply::Elsewhere });
             return;
         };
@@ -46,13 +48,32 @@ impl Worker {
 
     /// All that the run has committed is durable.
     pub(super) fn all_durable(&mut self, run: &Arc<RunShared>) {
+        let frozen = |live: &LiveRun| Arc::ptr_eq(&live.shared, run) && live.is_frozen();
+        let Some(live) = self.live_runs.get(&run.id).filter(|live| frozen(live)) else { return };
+        match &live.moving {
+            Some(moving) if !self.host.store.is_local => far::read_log(&self.host, run, moving.to.clone()),
+            Some(moving) => {
+                let world = &*self.host.store.world;
+                let read = || -> Result<_, Unready> {
+                    let (history, bytes) = crate::logs::read::read(world, &run.id)?;
+                    Ok((history, bytes, self.host.versions.bundle(world, &moving.to)?))
+                };
+                let read = read();
+                self.log_was_read(run, read);
+            }
+            None => self.log_was_read(run, Err(Unready::Wrong(String::new()))),
+        }
+    }
+
+    /// The log of a run that is to move was read: it moves, if it fits, and goes on.
+    pub(super) fn log_was_read(&mut self, run: &Arc<RunShared>, read: Result<(Vec<Event>, u64, Arc<Bundle>), Unready>) {
         let Some(mut live) = self.live_runs.remove(&run.id) else { return };
         if !Arc::ptr_eq(&live.shared, run) || !live.is_frozen() {
             self.live_runs.insert(run.id.clone(), live);
             return;
         }
         if let Some(moving) = live.moving.take() {
-            self.try_to_move(&mut live, moving);
+            self.try_to_move(&mut live, moving, read);
         }
         let now = self.host.store.clock.now();
         live.thaw(now);
@@ -60,9 +81,13 @@ impl Worker {
         self.touch(run.id.clone());
     }
 
-    fn try_to_move(&mut self, live: &mut LiveRun, Moving { to, reply }: Moving) {
-        let read = crate::logs::read::read(&*self.host.store.world, &live.shared.id).map_err(Unready::from);
-        let fits = read.and_then(|(history, bytes)| Ok((self.fit(live, &to, history)?, bytes)));
+    fn try_to_move(
+        &mut self,
+        live: &mut LiveRun,
+        Moving { to, reply }: Moving,
+        read: Result<(Vec<Event>, u64, Arc<Bundle>), Unready>,
+    ) {
+        let fits = read.and_then(|(history, bytes, bundle)| Ok((self.fit(live, &to, &bundle, history)?, bytes)));
         match fits {
             Ok((Fit::Fits(exec), bytes)) => live.go_over(*exec, bytes, to, reply),
             Ok((Fit::Not(verdict), _)) => drop(reply.send(MoveReply::Not(verdict))),
@@ -73,10 +98,11 @@ impl Worker {
         }
     }
 
-    fn fit(&mut self, live: &LiveRun, to: &Version, history: Vec<Event>) -> Result<Fit, Unready> {
-        let program = self.program(to)?;
+    fn fit(&mut self, live: &LiveRun, to: &Version, bundle: &Bundle, history: Vec<Event>) -> Result<Fit, Unready> {
+        let program = self.program(to, Some(bundle))?;
         let stop = || self.host.life.is_stopping();
-        Ok(fit(&self.host, &self.sandbox, program, to, &live.row, history, &stop))
+        let texts = self.host.store.local();
+        Ok(fit(&self.host, &self.sandbox, (to, program), &live.row, history, texts, &stop))
     }
 
     /// Whatever was to move stays what it is.

@@ -10,9 +10,14 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use durhai_engine::Yield;
+use durhai_world::WorldError;
 
 use super::{Worker, switch_version};
+use crate::runtime::asked::{Ask, Seen};
+use crate::runtime::in_turn::Answered;
 use crate::runtime::live_run::{LiveRun, Place};
+use crate::runtime::run_shared::RunShared;
+use crate::runtime::{far, take_up_later};
 
 /// Runs that begin with one commit, and events of a turn that was answered again and again, about.
 const NEW_RUNS: usize = 256;
@@ -43,13 +48,18 @@ impl Worker {
             };
             let began = Instant::now();
             let mut yielded = live.exec.turn(&self.sandbox, &preempt);
-            while matches!(yielded, Yield::Idle | Yield::Stopped) && !self.draining {
-                match live.answer(&self.host) {
+            let mut asks = Vec::new();
+            while matches!(yielded, Yield::Idle | Yield::Stopped) {
+                match self.answer(&mut live) {
                     // A script can ask and be answered without end.
-                    Ok(true) if yielded == Yield::Idle && is_much(&live) => yielded = Yield::Full,
-                    Ok(true) if yielded == Yield::Idle && preempt() => yielded = Yield::Preempted,
-                    Ok(true) => yielded = live.exec.turn(&self.sandbox, &preempt),
-                    Ok(false) => break,
+                    Ok(Answered::Yes) if yielded == Yield::Idle && is_much(&live) => yielded = Yield::Full,
+                    Ok(Answered::Yes) if yielded == Yield::Idle && preempt() => yielded = Yield::Preempted,
+                    Ok(Answered::Yes) => yielded = live.exec.turn(&self.sandbox, &preempt),
+                    Ok(Answered::No) => break,
+                    Ok(Answered::Ask(wanted)) => {
+                        asks = wanted;
+                        break;
+                    }
                     Err(error) => return self.host.fail(Arc::new(error)),
                 }
             }
@@ -57,6 +67,12 @@ impl Worker {
             self.host.observe.meters.turn.time(took);
             if let Some(built) = &mut live.building {
                 *built += took;
+            }
+            if !asks.is_empty() {
+                far::look(&self.host, &live.shared, live.fence, asks);
+                live.place = Place::Asking;
+                self.live_runs.insert(run, live);
+                continue;
             }
             if matches!(yielded, Yield::Idle | Yield::Stopped)
                 && let Some(built) = live.building.take()
@@ -84,6 +100,42 @@ impl Worker {
             }
             self.settle(live);
         }
+    }
+
+    /// Answers what a turn asks. While the host stops no question is, and only what the commit needs is asked for.
+    fn answer(&self, live: &mut LiveRun) -> Result<Answered, WorldError> {
+        if !self.draining {
+            return live.answer(&self.host);
+        }
+        if self.host.store.is_local {
+            return Ok(Answered::No);
+        }
+        let asks = live.asks(false)?;
+        Ok(if asks.is_empty() { Answered::No } else { Answered::Ask(asks) })
+    }
+
+    /// What a turn asked for was seen by others: it goes on.
+    pub(super) fn seen(&mut self, run: &Arc<RunShared>, seen: Result<Vec<(Ask, Seen)>, WorldError>) {
+        let asks = |live: &LiveRun| matches!(live.place, Place::Asking) && Arc::ptr_eq(&live.shared, run);
+        let Some(live) = self.live_runs.get_mut(&run.id).filter(|live| asks(live)) else { return };
+        match seen {
+            Ok(seen) if self.draining => live.note_facts(seen),
+            Ok(seen) => {
+                if let Err(error) = live.answer_with(&self.host, seen) {
+                    return self.host.fail(Arc::new(error));
+                }
+            }
+            Err(WorldError::Unavailable(_)) if self.draining => {
+                if let Some(live) = self.live_runs.remove(&run.id) {
+                    self.give_back(live);
+                }
+                return;
+            }
+            Err(error @ WorldError::Unavailable(_)) => return take_up_later::ask_later(&self.host, run, &error),
+            Err(error) => return self.host.fail(Arc::new(error)),
+        }
+        live.place = Place::Idle(None);
+        self.touch(run.id.clone());
     }
 
     /// Commits what a turn brought and sees what becomes of the run.
@@ -116,7 +168,7 @@ impl Worker {
         let (run, more) = (live.shared.id.clone(), std::mem::take(&mut live.more));
         self.live_runs.insert(run.clone(), live);
         if more {
-            self.read_inbox(&run);
+            self.read_inbox(&run, false);
         }
     }
 

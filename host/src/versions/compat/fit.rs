@@ -5,7 +5,7 @@ use std::rc::Rc;
 use durhai_core::replay::Verdict;
 use durhai_core::{Event, Version};
 use durhai_engine::{Bundle, Execution, Program, Sandbox, Yield};
-use durhai_world::{Row, WorldError};
+use durhai_world::{Row, World, WorldError};
 
 use super::report::CompatVerdict;
 use crate::error::Unready;
@@ -46,21 +46,24 @@ impl<'a> CompatCheck<'a> {
             Err(reason) => return Ok(Fit::Not(CompatVerdict::Unreadable { reason: reason.clone() })),
         };
         match crate::logs::read::read(&*self.host.store.world, &row.run).map_err(Unready::from) {
-            Ok((history, _)) => Ok(fit(self.host, &self.sandbox, program, &self.version, row, history, stop)),
+            Ok((history, _)) => {
+                let lines = Some(&*self.host.store.world);
+                Ok(fit(self.host, &self.sandbox, (&self.version, program), row, history, lines, stop))
+            }
             Err(Unready::Wrong(reason)) => Ok(Fit::Not(CompatVerdict::Unreadable { reason })),
             Err(Unready::World(error)) => Err(error),
         }
     }
 }
 
-/// Replays a log under a program of this version.
+/// Replays a log under a program of this version. `texts`: where those are whose lines are shown and that are not in memory.
 pub(crate) fn fit(
     host: &Shared,
     sandbox: &Sandbox,
-    program: Rc<Program>,
-    version: &Version,
+    (version, program): (&Version, Rc<Program>),
     row: &Row,
     history: Vec<Event>,
+    texts: Option<&dyn World>,
     stop: &dyn Fn() -> bool,
 ) -> Fit {
     if history.last().is_some_and(|event| event.body.is_terminal()) {
@@ -81,7 +84,7 @@ pub(crate) fn fit(
     match replay.verdict() {
         Some(Verdict::Diverged(divergence)) => {
             let mut divergence = divergence.clone();
-            let line = |version: &Version, site: &str| host.versions.source_line(&*host.store.world, version, site);
+            let line = |version: &Version, site: &str| host.versions.source_line(texts, version, site);
             session::add_lines(&mut divergence, replay, &|site| line(version, site), &line);
             Fit::Not(CompatVerdict::Diverges { divergence }.shorten())
         }

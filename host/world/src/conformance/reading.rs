@@ -4,7 +4,7 @@ use durhai_core::{Status, Version};
 
 use super::tools::*;
 use super::{Cases, Subject};
-use crate::{Chunk, Commit, Create, Row, World};
+use crate::{Chunk, Commit, Create, NewMessage, Row, Standing, World, Write};
 
 pub const CASES: Cases = &[
     ("log: from any event on", log_from),
@@ -14,6 +14,7 @@ pub const CASES: Cases = &[
     ("stream: from any index on", stream),
     ("stream: names do not mix", stream_names),
     ("stream: all of a run's, each with its length", streams),
+    ("many runs at once: who has messages, how far they are", many),
     ("program: kept once", program),
     ("program: gone when no run has it", drop_program),
     ("expired: what has ended and may go", expired),
@@ -142,6 +143,29 @@ fn streams(subject: &Subject<'_>) {
     assert_eq!(of("a").len(), 7, "they outlive the run's end");
     write_all(&*world, vec![delete(&id("a"))]);
     assert_eq!(of("a"), []);
+}
+
+fn many(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let [a, b] = ["a", "b"].map(|name| held(&*world, row(name), &holder("h")));
+    let send = |name: &str| Write::Send(NewMessage { run: id(name), at: 20, urgent: false, bytes: b"m".to_vec() });
+    let append = vec![("log".into(), b"1".to_vec()), ("out".into(), b"2".to_vec()), ("log".into(), b"3".to_vec())];
+    let shows = commit(Commit { append, ..turn(&a) });
+    write_all(&*world, vec![events(&b, 3, 5), shows, send("a"), send("b"), send("b")]);
+    let unread = |asked: &[(&str, u64)]| {
+        let asked: Vec<_> = asked.iter().map(|(name, after)| (id(name), *after)).collect();
+        let mut found = world.unread(&asked).expect("works");
+        found.sort();
+        found
+    };
+    assert_eq!(unread(&[]), []);
+    assert_eq!(unread(&[("b", 0), ("a", 0), ("nobody", 0)]), [id("a"), id("b")]);
+    assert_eq!(unread(&[("a", 1), ("b", 1)]), [id("b")]);
+    assert_eq!(unread(&[("a", u64::MAX), ("b", 2)]), []);
+    let standings = world.standings(&[id("a"), id("nobody"), id("b")]).expect("works");
+    let counts = |of: &[(&str, u64)]| of.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>();
+    let standing = |last_seq, streams| Some(Standing { status: Status::Pending, last_seq, streams });
+    assert_eq!(standings, [standing(2, counts(&[("log", 2), ("out", 1)])), None, standing(7, Vec::new())]);
 }
 
 fn program(subject: &Subject<'_>) {

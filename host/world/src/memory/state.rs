@@ -330,6 +330,11 @@ impl State {
             && *self.duties.entry(name.to_owned()).or_insert_with(|| holder.name.clone()) == holder.name
     }
 
+    /// Those of such holders are free.
+    pub fn forget_duties(&mut self, of: impl Fn(&Arc<str>) -> bool) {
+        self.duties.retain(|_, holder| !of(holder));
+    }
+
     /// Claims a run that is free.
     pub fn take(&mut self, id: &RunId, holder: &Holder, now: Millis) -> Claim {
         self.last_fence += 1;
