@@ -22,6 +22,16 @@ create function @.count_1(p_slot int, p_workflow int, p_version int, p_status sm
 create function @.last_seq_1(p_key bigint) returns bigint language sql stable as $$
   select coalesce((select first + count - 1 from @.chunk where key = p_key order by first desc limit 1), 0) $$;
 
+-- The streams of a run, each with the number of its entries: they are numbered from 0 without a gap, so the last one tells.
+create function @.streams_1(p_key bigint) returns jsonb language sql stable as $$
+  with recursive s(stream) as (
+    (select stream from @.entry where key = p_key order by stream limit 1)
+    union all
+    select n.stream from s cross join lateral (select e.stream from @.entry e where e.key = p_key and e.stream > s.stream order by e.stream limit 1) n
+  )
+  select coalesce(jsonb_agg(jsonb_build_array(stream,
+    (select e.index + 1 from @.entry e where e.key = p_key and e.stream = s.stream order by e.index desc limit 1))), '[]') from s $$;
+
 -- Admits those that wait, the best first, as long as there is room.
 create function @.admit_1(p_limit text) returns void language plpgsql as $$
 declare v_size bigint; v_admitted bigint; v_key bigint;

@@ -143,17 +143,18 @@ impl Hosts {
         self.persist(&mut state, |wire| wire.rows("select @.die_1($1)::text", &[&id]).map(drop))
     }
 
-    /// The hosts of this process end. Where the database cannot be reached at this moment, the others find out.
-    pub fn leave(&self) {
+    /// A host of this process ends, or all of them do. Where the database cannot be reached at this moment, the others find out.
+    pub fn leave(&self, holder: Option<&Holder>) {
         let mut state = self.state.lock();
-        let own: Vec<i32> = state.own.values().filter(|own| !own.dead).map(|own| own.id).collect();
+        let ends = |name: &Arc<str>, own: &Own| !own.dead && holder.is_none_or(|holder| holder.name == *name);
+        let own: Vec<i32> = state.own.iter().filter(|(name, own)| ends(name, own)).map(|(_, own)| own.id).collect();
         let left = own.iter().try_for_each(|id| {
             self.persist(&mut state, |wire| wire.rows("select @.die_1($1)::text, @.free_1(5000)", &[id]).map(drop))
         });
         if let Err(error) = left {
             tracing::debug!("the database did not hear that this process ends: {error}");
         }
-        state.own.values_mut().for_each(|own| own.dead = true);
+        state.own.values_mut().filter(|its| own.contains(&its.id)).for_each(|own| own.dead = true);
     }
 
     /// See [`World::renew`](durhai_world::World::renew).

@@ -36,7 +36,7 @@ use std::time::Duration;
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
     Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Renewed, Row,
-    Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
+    Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use parking_lot::Mutex;
 
@@ -244,6 +244,11 @@ impl World for PgWorld {
         self.ask(|wire| Ok(wire.one("select @.duty_1($1, $2)", &[&text::escaped(name), &host])?.get(0)))
     }
 
+    fn leave(&self, holder: &Holder) -> Result<(), WorldError> {
+        self.hosts.leave(Some(holder));
+        Ok(())
+    }
+
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
         self.hosts.next_wake()
     }
@@ -258,6 +263,11 @@ impl World for PgWorld {
 
     fn inbox(&self, run: &RunId, after: u64, limit: usize) -> Result<Vec<InboxMessage>, WorldError> {
         self.ask(|wire| read::inbox(wire, run, after, limit))
+    }
+
+    fn unread(&self, runs: &[(RunId, u64)]) -> Result<Vec<RunId>, WorldError> {
+        let found = self.ask(|wire| read::unread(wire, runs))?;
+        found.iter().map(|id| read::run_id(id)).collect()
     }
 
     fn stream(&self, run: &RunId, stream: &str, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, WorldError> {
@@ -285,6 +295,14 @@ impl World for PgWorld {
     fn snapshot(&self, runs: &[RunId]) -> Result<Vec<Option<Snapshot>>, WorldError> {
         let found = self.ask(|wire| copy::snapshots(wire, runs))?;
         found.into_iter().map(|one| one.map(copy::Found::into_snapshot).transpose()).collect()
+    }
+
+    fn standings(&self, runs: &[RunId]) -> Result<Vec<Option<Standing>>, WorldError> {
+        let standing = |(status, last_seq, streams): read::Found| {
+            Ok(Standing { status: rows::status_of(status)?, last_seq, streams })
+        };
+        let found = self.ask(|wire| read::standings(wire, runs))?;
+        found.into_iter().map(|found| found.map(standing).transpose()).collect()
     }
 
     fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {
@@ -419,7 +437,7 @@ impl Drop for PgWorld {
         let (done, wait) = mpsc::channel();
         // A thread of its own: the one that drops this may be one that must not drive a connection.
         let leaving = std::thread::Builder::new().name("durhai-leave".into()).spawn(move || {
-            hosts.leave();
+            hosts.leave(None);
             let _ = done.send(());
         });
         if leaving.is_ok() {

@@ -1,5 +1,7 @@
 //! What is read of one run.
 
+use std::collections::HashMap;
+
 use durhai_core::RunId;
 use durhai_world::{Admission, Chunk, InboxMessage, Queue, Row, WorldError};
 use serde_json::Value;
@@ -70,18 +72,39 @@ pub fn stream(wire: &mut Wire, run: &RunId, stream: &str, from: u64, limit: usiz
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Their entries are numbered from 0 without a gap, so the last number tells how many there are.
 pub fn streams(wire: &mut Wire, run: &RunId) -> Result<Vec<(String, u64)>, Failure> {
-    let sql = "with recursive s(key, stream) as ( \
-                 (select key, stream from @.entry where key = (select key from @.run where id = $1) order by stream limit 1) \
-                 union all \
-                 select n.key, n.stream from s cross join lateral \
-                   (select key, stream from @.entry e where e.key = s.key and e.stream > s.stream order by e.stream limit 1) n) \
-               select stream, (select index + 1 from @.entry e where e.key = s.key and e.stream = s.stream order by index desc limit 1) from s";
-    let rows = wire.rows(sql, &[&run.as_str()])?;
-    let mut all: Vec<_> = rows.iter().map(|row| (unescaped(row.get(0)), number(row.get(1)))).collect();
+    let rows = wire.rows("select @.streams_1(key)::text from @.run where id = $1", &[&run.as_str()])?;
+    rows.first().map_or(Ok(Vec::new()), |row| streams_of(row.get(0)))
+}
+
+fn streams_of(json: &str) -> Result<Vec<(String, u64)>, Failure> {
+    let wrong = |error| Failure::Wrong(format!("streams cannot be read: {error}: {json}"));
+    let found: Vec<(String, u64)> = serde_json::from_str(json).map_err(wrong)?;
+    let mut all: Vec<_> = found.into_iter().map(|(stream, count)| (unescaped(&stream), count)).collect();
     all.sort_unstable();
     Ok(all)
+}
+
+/// How far these runs are, in one question.
+pub fn standings(wire: &mut Wire, runs: &[RunId]) -> Result<Vec<Option<Found>>, Failure> {
+    let ids: Vec<&str> = runs.iter().map(RunId::as_str).collect();
+    let sql = "select id, status, @.last_seq_1(key), @.streams_1(key)::text from @.run where id = any($1)";
+    let mut found = HashMap::new();
+    for row in wire.rows(sql, &[&ids])? {
+        found.insert(row.get::<_, String>(0), (row.get(1), number(row.get(2)), streams_of(row.get(3))?));
+    }
+    Ok(ids.iter().map(|id| found.get(*id).cloned()).collect())
+}
+
+/// The status as a column has it, the end of the log, the streams.
+pub type Found = (i16, u64, Vec<(String, u64)>);
+
+/// Which of these runs have a message behind that index.
+pub fn unread(wire: &mut Wire, runs: &[(RunId, u64)]) -> Result<Vec<String>, Failure> {
+    let (ids, after): (Vec<&str>, Vec<i64>) = runs.iter().map(|(run, after)| (run.as_str(), column(*after))).unzip();
+    let sql = "select x.id from unnest($1::text[], $2::int8[]) x(id, after) join @.run r on r.id = x.id \
+               where exists (select 1 from @.message m where m.key = r.key and m.index > x.after)";
+    Ok(wire.rows(sql, &[&ids, &after])?.iter().map(|row| row.get(0)).collect())
 }
 
 pub fn values(wire: &mut Wire, run: &RunId) -> Result<Vec<(String, Vec<u8>)>, Failure> {

@@ -309,7 +309,8 @@ mod tests {
         let scripts = dir.path().join("scripts");
         std::fs::create_dir_all(scripts.join("billing")).expect("a folder");
         std::fs::write(scripts.join("billing/invoice.rhai"), "1").expect("a file");
-        let globals = Globals { data: dir.path().into(), json: false, scripts: Some(scripts.clone()), config: None, store: None };
+        let globals =
+            Globals { data: dir.path().into(), json: false, scripts: Some(scripts.clone()), config: None, store: None };
         let write = |folder: PathBuf| definitions(&globals, Definitions { dir: folder }, &Out::new(false));
         let target = dir.path().join("new/.definitions");
         for _ in 0..2 {
