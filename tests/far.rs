@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durhai::{Host, Run, StepContext, StepError, Value, World};
-use durhai_testkit::{FarWorld, PATIENCE, TestHost, events};
+use durhai_testkit::{FarWorld, Fault, PATIENCE, ReadFault, TestHost, events};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -253,5 +253,45 @@ async fn a_run_moves_to_another_version_without_its_worker_reading_its_log() {
     assert!(moved.moved, "{moved:?}");
     assert_eq!(output(&run).await, json!(["x", 2]));
     assert_eq!(world.on_workers(), Vec::<&str>::new());
+    host.shutdown().await;
+}
+
+/// Each read is made four times before the host learns that it failed, and is made later then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_world_that_does_not_answer_for_a_moment_loses_nothing() {
+    let far = Far::new();
+    let connection = Arc::new(far.test.connect(Fault::Never));
+    let world = Arc::new(FarWorld::new(connection.clone()).strict());
+    let host = far.test.builder_on(world.clone()).start().await.unwrap();
+    for (workflow, call, expected) in
+        [("hook", "reserve", json!(32)), ("goes_on", "row", json!(7)), ("child", "row", json!(42))]
+    {
+        let run = host.run(workflow).id(workflow).input(&0).start().await.unwrap();
+        recorded(&far.test, &run, "step_started").await;
+        let failed = connection.failed_reads();
+        connection.fail_reads(ReadFault::Next(call, 4));
+        far.open();
+        let fail = async {
+            while connection.failed_reads() < failed + 4 {
+                tokio::task::yield_now().await;
+            }
+        };
+        in_time("a failure", fail).await;
+        assert_eq!(output(&run).await, expected, "{workflow}");
+    }
+    let run = host.run("signal").id("s").start().await.unwrap();
+    far.open();
+    recorded(&far.test, &run, "step_completed").await;
+    far.test.rests().await;
+    connection.fail_reads(ReadFault::Next("inbox", 4));
+    run.signal("m", &1).await.unwrap();
+    far.test.rests().await;
+    host.shutdown().await;
+    let connection = Arc::new(far.test.connect(Fault::Never));
+    let host = far.test.builder_on(Arc::new(FarWorld::new(connection.clone()).strict())).start().await.unwrap();
+    let run = host.get("s").await.unwrap();
+    connection.fail_reads(ReadFault::Next("log", 4));
+    run.signal("m", &2).await.unwrap();
+    assert_eq!(output(&run).await, json!([1, 2]));
     host.shutdown().await;
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use durhai::clock::{Clock, SystemClock};
-use durhai::{EventBody, Host, MemoryWorld, Millis, Run, RunError, Status, StepContext, StepError, Value, World};
+use durhai::versions::CompatVerdict;
+use durhai::{
+    EventBody, Host, MemoryWorld, Millis, Query, Run, RunError, Status, StepContext, StepError, Value, World,
+};
 use durhai_testkit::{FarWorld, PATIENCE, TestHost};
 use durhai_world::{Forward, Holder, Renewed, Watcher, WorldError};
 use serde_json::json;
@@ -229,4 +232,45 @@ async fn a_host_goes_by_the_time_of_a_world_behind_a_network() {
     assert_eq!(output(&run).await.unwrap(), json!(1));
     assert!(is_ahead(run.view().await.unwrap().created_at, 0));
     host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_moves_to_another_version_in_the_host_that_has_it() {
+    const OLD: &str = r#"use_step("echo"); let a = wait_for("m"); [a, "old"]"#;
+    for silent in [false, true] {
+        let test = TestHost::new().echo();
+        let world =
+            || -> Arc<dyn World> { if silent { Arc::new(Silent(test.world.clone())) } else { test.world.clone() } };
+        let a = test.builder_on(world()).workflow("w", OLD).start().await.unwrap();
+        for id in ["one", "two", "three"] {
+            a.run("w").id(id).start().await.unwrap();
+        }
+        test.rests().await;
+        let new = r#"use_step("echo"); let a = wait_for("m"); [a, "new"]"#;
+        let b = test.builder_on(world()).workflow("w", new).start().await.unwrap();
+        let there = b.get("one").await.unwrap();
+        let moved = in_time("a move", there.migrate(None, false)).await.unwrap();
+        assert!(moved.moved, "{moved:?}");
+        // It goes on where it is, with the text that its host never had.
+        there.signal("m", &1).await.unwrap();
+        assert_eq!(output(&a.get("one").await.unwrap()).await.unwrap(), json!([1, "new"]));
+        // Many are asked for at once, and not waited for.
+        let query = Query { workflow: Some("w".into()), ..Query::default() };
+        let report = in_time("moves", b.migrate(query, None, false)).await.unwrap();
+        assert_eq!((report.live, report.elsewhere, report.moved), (2, 2, 0), "{report}");
+        let two = b.get("two").await.unwrap();
+        let moves = async {
+            while two.view().await.unwrap().version != report.to {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        in_time("a move", moves).await;
+        b.shutdown().await;
+        // What does not fit is said.
+        let other = test.builder_on(world()).workflow("w", r#"sleep("1 hour"); 1"#).start().await.unwrap();
+        let stays = in_time("a move", other.get("two").await.unwrap().migrate(None, false)).await.unwrap();
+        assert!(!stays.moved && stays.verdict != CompatVerdict::Compatible, "{stays:?}");
+        other.shutdown().await;
+        a.shutdown().await;
+    }
 }

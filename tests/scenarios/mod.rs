@@ -74,6 +74,8 @@ async fn a_world_behind_a_network_changes_nothing() {
         assert_eq!(far.result, scenario.expected, "{title}");
         let evicted = Trouble { far: true, evict: true, notices: Notices::Late, ..QUIET };
         assert_eq!(drive(&scenario, &replayers, evicted).await.result, scenario.expected, "{title}: evicted");
+        let reads = Trouble { far: true, reads: ReadFault::EveryFirst, ..QUIET };
+        assert_eq!(drive(&scenario, &replayers, reads).await.result, scenario.expected, "{title}: reads fail once");
         chosen += 5;
         if scenario.undisturbed_only {
             continue;

@@ -164,7 +164,7 @@ fn unread(world: &dyn World, old: &RunId) -> Result<Vec<Vec<u8>>, WorldError> {
         Message::Signal { .. } | Message::Hook { .. } => Some(bytes),
         // The question is that of the new run now.
         Message::Resume { step_id, data, .. } => Some(Message::Resume { step_id, run: None, data }.encode()),
-        Message::Child { .. } | Message::Cancel { .. } | Message::Terminate { .. } => None,
+        Message::Child { .. } | Message::Cancel { .. } | Message::Terminate { .. } | Message::Migrate { .. } => None,
     };
     Ok(left.into_iter().filter_map(mine).collect())
 }

@@ -2,7 +2,7 @@
 
 use durhai_core::event::Created;
 use durhai_core::replay::Input;
-use durhai_core::{EventBody, Failure, FailureKind, Millis, RunId, StepId, Value};
+use durhai_core::{EventBody, Failure, FailureKind, Millis, RunId, StepId, Value, Version};
 use durhai_world::NewMessage;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,10 @@ pub(crate) enum Message {
     Terminate {
         reason: String,
     },
+    /// The run is to go on with that version, if its log fits. From a host that does not hold it.
+    Migrate {
+        to: Version,
+    },
 }
 
 impl Message {
@@ -98,6 +102,8 @@ impl Message {
             }
             Message::Cancel { reason } => Input::Cancel { reason },
             Message::Terminate { reason } => Input::Terminate { reason },
+            // For its worker, which has seen to it. The script hears nothing.
+            Message::Migrate { .. } => Input::Time,
         }
     }
 }

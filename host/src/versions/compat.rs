@@ -23,7 +23,7 @@ use crate::store::meta;
 use crate::versions::candidate::{Blocking, Candidate, last_event, note_upgrade};
 use crate::versions::compat::report::CompatVerdict;
 use crate::versions::lifecycle::Change;
-use crate::versions::moves::Aim;
+use crate::versions::moves::{Aim, Elsewhere};
 use crate::view::Report;
 
 /// Checks the live runs of a candidate and does what its header says of the answer; says what happened. `None` if `stopped`
@@ -117,7 +117,9 @@ fn move_all(
 ) -> Result<Option<u64>, WorldError> {
     let Candidate { workflow, version, bundle, .. } = candidate;
     let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
-    let Some(tally) = walk(host, (version, bundle), query, Aim::Move { unpark: false }, stopped)? else {
+    let Some(tally) =
+        walk(host, (version, bundle), query, Aim::Move { unpark: false, elsewhere: Elsewhere::Leave }, stopped)?
+    else {
         return Ok(None);
     };
     host.store.world.remove_meta(&meta::upgrade(workflow))?;

@@ -2,7 +2,8 @@
 //!
 //! A run moves by one commit: the event `run_migrated` and the row with the new version, under its claim, after its whole
 //! log was replayed against the new text. A run that no host holds is claimed for that, and given back. One that is in
-//! memory here moves on its worker (`runtime/worker/switch_version.rs`), where nothing of what it has under way is lost.
+//! memory here moves on its worker (`runtime/worker/switch_version.rs`), where nothing of what it has under way is lost. One that
+//! another host holds is sent a message, on which that host does the same.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +18,7 @@ use crate::store::meta;
 use crate::versions::compat::fit::{CompatCheck, Fit};
 use crate::versions::compat::report::{CompatVerdict, MigrateReport, Migration};
 use crate::versions::compat::sweep::walk;
-use crate::versions::moves::{Aim, MoveOutcome};
+use crate::versions::moves::{Aim, Elsewhere, MoveOutcome};
 use crate::versions::reload;
 
 /// See [`Run::migrate`](crate::Run::migrate).
@@ -51,7 +52,7 @@ pub(crate) async fn migrate(
             });
         }
         let begun = check.begin_move(&row, true, &stop)?;
-        check.finish_move(&row, begun, true, &stop)
+        check.finish_move(&row, begun, (true, Elsewhere::Await), &stop)
     };
     let outcome = host.tokio.spawn_blocking(work).await.map_err(|_| HostError::Closed)??;
     let workflow = host.store.row(run).await?.map(|row| row.workflow).unwrap_or_default();
@@ -68,7 +69,10 @@ pub(crate) async fn migrate(
         MoveOutcome::Moved => Ok(done(true, CompatVerdict::Compatible)),
         MoveOutcome::Already => Ok(done(false, CompatVerdict::Compatible)),
         MoveOutcome::Not(verdict) => Ok(done(false, verdict)),
-        MoveOutcome::Elsewhere => Err(HostError::Conflict(format!("run {run} is held by another host: move it there"))),
+        MoveOutcome::Elsewhere => Err(HostError::Conflict(format!(
+            "run {run} is held by another host, which was asked to move it and has not yet: look at its version in a moment; if it \
+             stays, ask that host itself"
+        ))),
         MoveOutcome::Ended => Err(ended(host.store.known(run).await?.status)),
         MoveOutcome::Stopped => match host.life.failure() {
             Some(error) => Err(HostError::world(&error)),
@@ -96,7 +100,7 @@ pub(crate) async fn migrate_all(
     let (to, bundle) = target(host, &workflow, to).await?;
     let (version, shared) = (to.clone(), host.clone());
     let began = Instant::now();
-    let aim = if dry_run { Aim::Look } else { Aim::Move { unpark: true } };
+    let aim = if dry_run { Aim::Look } else { Aim::Move { unpark: true, elsewhere: Elsewhere::Ask } };
     let work = move || walk(&shared, (&version, &bundle), query, aim, &mut || false);
     let tally = host.tokio.spawn_blocking(work).await.map_err(|_| HostError::Closed)??;
     let tally = tally.ok_or(HostError::Closed)?;

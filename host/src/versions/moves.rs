@@ -6,6 +6,7 @@ use durhai_core::{Status, Value, wire};
 use durhai_world::{Chunk, Claim, Commit, Refused, Row, WorldError, Write};
 use tokio::sync::oneshot;
 
+use crate::messages::message::Message;
 use crate::runtime::command::{MoveReply, WorkerCommand};
 use crate::runtime::job::{Then, WriteAnswer};
 use crate::store::streams;
@@ -18,11 +19,26 @@ pub(crate) enum Aim {
     /// Say whether it fits.
     Look,
     /// Move it if it fits. `unpark`: also those that are parked for another reason than a divergence go on.
-    Move { unpark: bool },
+    Move { unpark: bool, elsewhere: Elsewhere },
+}
+
+/// What is done with a run that another host holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    /// Nothing: that host has the same scripts, and moves it.
+    Leave,
+    /// Its host is asked, if the run fits, and moves it soon.
+    Ask,
+    /// The same, and that is waited for.
+    Await,
 }
 
 /// How long a run may be on its way from one thread to another before it counts as held by another host.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long another host has to move a run that it was asked to, and how often it is looked whether it did.
+const OTHERS: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A move under way.
 pub(crate) enum MoveInFlight {
@@ -121,7 +137,7 @@ impl CompatCheck<'_> {
         &self,
         row: &Row,
         begun: MoveInFlight,
-        unpark: bool,
+        (unpark, others): (bool, Elsewhere),
         stop: &dyn Fn() -> bool,
     ) -> Result<MoveOutcome, WorldError> {
         let host = self.host;
@@ -152,7 +168,7 @@ impl CompatCheck<'_> {
                 MoveReply::Moved => return Ok(MoveOutcome::Moved),
                 MoveReply::Already => return Ok(MoveOutcome::Already),
                 MoveReply::Not(verdict) => return Ok(MoveOutcome::Not(verdict)),
-                MoveReply::Elsewhere if elsewhere >= 5 => return Ok(MoveOutcome::Elsewhere),
+                MoveReply::Elsewhere if elsewhere >= 5 => return self.ask_others(row, others, stop),
                 MoveReply::Elsewhere => elsewhere += 1,
                 MoveReply::Soon => {}
             }
@@ -160,12 +176,52 @@ impl CompatCheck<'_> {
                 return Ok(MoveOutcome::Stopped);
             }
             if began.elapsed() > PATIENCE {
-                return Ok(MoveOutcome::Elsewhere);
+                return self.ask_others(row, others, stop);
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
             begun = self.begin_move(row, unpark, stop)?;
         }
+    }
+
+    /// Another host holds the run: it is asked to move it, by a message to the run.
+    fn ask_others(&self, row: &Row, others: Elsewhere, stop: &dyn Fn() -> bool) -> Result<MoveOutcome, WorldError> {
+        if others == Elsewhere::Leave {
+            return Ok(MoveOutcome::Elsewhere);
+        }
+        let host = self.host;
+        let Some(row) = host.store.world.row(&row.run)? else { return Ok(MoveOutcome::Ended) };
+        if row.version == self.version {
+            return Ok(MoveOutcome::Already);
+        }
+        // What does not fit now will not fit there.
+        match self.run(&row, stop)? {
+            Fit::Fits(_) => {}
+            Fit::Not(verdict) => return Ok(MoveOutcome::Not(verdict)),
+            Fit::Ended => return Ok(MoveOutcome::Ended),
+            Fit::Stopped => return Ok(MoveOutcome::Stopped),
+        }
+        let message = Message::Migrate { to: self.version.clone() };
+        let (reply, answer) = oneshot::channel();
+        host.store.write(Write::Send(message.to(&row.run, host.store.clock.now())), Then::Reply(reply));
+        match answer.blocking_recv() {
+            Ok(Ok(Ok(_))) => {}
+            Ok(Ok(Err(_))) => return Ok(MoveOutcome::Ended),
+            Ok(Err(_)) | Err(_) => return Ok(MoveOutcome::Stopped),
+        }
+        let asked = Instant::now();
+        while others == Elsewhere::Await && asked.elapsed() < OTHERS {
+            match host.store.world.row(&row.run)? {
+                Some(row) if row.version == self.version => return Ok(MoveOutcome::Moved),
+                Some(row) if !row.status.is_terminal() => {}
+                _ => return Ok(MoveOutcome::Ended),
+            }
+            if stop() {
+                return Ok(MoveOutcome::Stopped);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(MoveOutcome::Elsewhere)
     }
 
     fn give_back(&self, claim: &Claim) {

@@ -27,6 +27,17 @@ const PROGRAMS: usize = 256;
 /// Runs that were sent a message before they were here, at most: what is beyond that is found by the next look at inboxes.
 const EARLY: usize = 4_096;
 
+/// Why a run is not taken up that its hosts die of.
+fn poisoned(claim: &Claim) -> Option<Unready> {
+    const POISON: u32 = 5;
+    (claim.tries >= POISON).then(|| {
+        Unready::Wrong(format!(
+            "poisoned: its host died {} times in a row while this run was being taken up, without getting any further",
+            claim.tries
+        ))
+    })
+}
+
 /// The runs of a worker that are read by others.
 #[derive(Default)]
 pub(super) struct Bringing {
@@ -94,6 +105,10 @@ impl Worker {
     fn adopt(&mut self, claim: Box<Claim>, history: Option<Vec<Event>>) {
         if self.has_newer(&claim) {
             return;
+        }
+        if let Some(why) = poisoned(&claim) {
+            // Before its log is read: that may be what its hosts died of.
+            return self.begin(*claim, None, Err(why), None);
         }
         if self.host.store.is_local {
             let rebuilt = history.is_none();
@@ -220,13 +235,6 @@ impl Worker {
 
     /// The execution of a claimed run from its log. What is wrong is the reason to park it.
     fn build(&mut self, claim: &Claim, history: Vec<Event>, texts: Option<&Bundle>) -> Result<Execution, Unready> {
-        const POISON: u32 = 5;
-        if claim.tries >= POISON {
-            return Err(Unready::Wrong(format!(
-                "poisoned: its host died {} times in a row while this run was being taken up, without getting any further",
-                claim.tries
-            )));
-        }
         let program = self.program(&claim.row.version, texts)?;
         let mut replay = session::open(history, &self.host.config.limits)?;
         replay.begin_again(self.host.store.clock.now());

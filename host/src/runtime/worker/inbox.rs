@@ -104,7 +104,11 @@ impl Worker {
         }
         for stored in read.given {
             live.deliver(stored.at, Input::Time);
-            let input = Message::decode(&stored.bytes).map_or_else(
+            let message = Message::decode(&stored.bytes);
+            if let Some(Message::Migrate { to }) = &message {
+                live.is_to_move(to);
+            }
+            let input = message.map_or_else(
                 || {
                     tracing::warn!(%run, "run {run} has a message of a kind this version does not know; dropped");
                     Input::Time

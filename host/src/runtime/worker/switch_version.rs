@@ -90,7 +90,13 @@ impl Worker {
         let fits = read.and_then(|(history, bytes, bundle)| Ok((self.fit(live, &to, &bundle, history)?, bytes)));
         match fits {
             Ok((Fit::Fits(exec), bytes)) => live.go_over(*exec, bytes, to, reply),
-            Ok((Fit::Not(verdict), _)) => drop(reply.send(MoveReply::Not(verdict))),
+            Ok((Fit::Not(verdict), _)) => {
+                if reply.is_closed() {
+                    let (run, to) = (&live.shared.id, to.short());
+                    tracing::warn!(%run, "run {run} stays on its version: another host wants it on {to}, which it does not fit");
+                }
+                let _ = reply.send(MoveReply::Not(verdict));
+            }
             // It is about to be dropped.
             Ok((Fit::Ended | Fit::Stopped, _)) => drop(reply.send(MoveReply::Soon)),
             Err(Unready::Wrong(reason)) => drop(reply.send(MoveReply::Not(CompatVerdict::Unreadable { reason }))),
@@ -125,6 +131,13 @@ pub(super) fn freeze(host: &Shared, live: &mut LiveRun) {
 }
 
 impl LiveRun {
+    /// Another host wants it to move: it does after its turn. That host sees what came of it in the world.
+    pub(super) fn is_to_move(&mut self, to: &Version) {
+        if self.moving.is_none() && self.row.version != *to {
+            self.moving = Some(Moving { to: to.clone(), reply: oneshot::channel().0 });
+        }
+    }
+
     /// What comes is given to the script again, first of all what came meanwhile.
     fn thaw(&mut self, now: u64) {
         let Place::Frozen { held } = std::mem::replace(&mut self.place, Place::Idle(None)) else { return };

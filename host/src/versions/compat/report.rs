@@ -279,7 +279,7 @@ impl fmt::Display for MigrateReport {
             write!(f, "\n  {} had it already", self.already)?;
         }
         if self.elsewhere > 0 {
-            write!(f, "\n  {} are held by another host: migrate them there", self.elsewhere)?;
+            write!(f, "\n  {} are held by another host, which was asked to move them", self.elsewhere)?;
         }
         Ok(())
     }

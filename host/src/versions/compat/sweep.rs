@@ -200,7 +200,7 @@ impl Hand<'_> {
                 };
                 self.lock().add(&row.workflow, &row.run, &row.version, verdict);
             }
-            Aim::Move { unpark } => {
+            Aim::Move { unpark, .. } => {
                 let begun = self.check.begin_move(row, unpark, stop)?;
                 self.under_way.push_back((row.clone(), begun));
                 if self.under_way.len() >= MOVES {
@@ -213,8 +213,8 @@ impl Hand<'_> {
 
     fn finish_one(&mut self, stop: &dyn Fn() -> bool) -> Result<(), WorldError> {
         let Some((row, begun)) = self.under_way.pop_front() else { return Ok(()) };
-        let Aim::Move { unpark } = self.aim else { return Ok(()) };
-        let outcome = self.check.finish_move(&row, begun, unpark, stop)?;
+        let Aim::Move { unpark, elsewhere } = self.aim else { return Ok(()) };
+        let outcome = self.check.finish_move(&row, begun, (unpark, elsewhere), stop)?;
         let mut tally = self.lock();
         match outcome {
             MoveOutcome::Moved => {
