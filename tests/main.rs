@@ -18,6 +18,7 @@ mod inbox;
 mod kill;
 mod layers;
 mod leading;
+mod lease;
 mod limits;
 mod logs;
 mod metrics;

@@ -271,6 +271,18 @@ begin
   if found then perform @.admit_1(p_key); end if;
 end $$;
 
+-- Removes the texts of a version of which no run is left. Whether they are gone. The order makes the server look into the index.
+create function @.drop_program_1(p_version text) returns boolean language plpgsql as $$
+declare v_version int;
+begin
+  select id into v_version from @.name where text = p_version;
+  if not found then return true; end if;
+  perform 1 from @.run where version = v_version order by version, key limit 1;
+  if found then return false; end if;
+  delete from @.program where version = v_version;
+  return true;
+end $$;
+
 -- The writes -----------------------------------------------------------------------------------------------------------------
 
 create function @.send_1(p_id text, p_at bigint, p_urgent boolean, p_bytes bytea) returns jsonb language plpgsql as $$

@@ -57,6 +57,7 @@ create index run_workflow on @.run (workflow, key);
 create index run_status   on @.run (status, workflow, key);
 create index run_version  on @.run (version, key);
 create index run_parent   on @.run (parent, key) where parent is not null;
+create index run_limited  on @.run (limit_key, key) where limit_key is not null and status not between 4 and 7;
 create index run_purge    on @.run (purge_at, key) where purge_at is not null and status between 4 and 7;
 
 create table @.tag (term bytea not null, key bigint not null, primary key (term, key));

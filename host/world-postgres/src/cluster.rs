@@ -57,6 +57,11 @@ impl Cluster {
         self.port
     }
 
+    /// What the server has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
     /// Where programs of the server are.
     pub fn bin(&self) -> &Path {
         &self.bin

@@ -384,9 +384,7 @@ impl World for PgWorld {
     }
 
     fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
-        let sql = "with n as (select id from @.name where text = $1), u as (select exists (select 1 from @.run r join n on r.version = n.id) used), \
-                   d as (delete from @.program p using n, u where p.version = n.id and not u.used) select not used from u";
-        self.ask(|wire| Ok(wire.one(sql, &[&version.as_str()])?.get(0)))
+        self.ask(|wire| Ok(wire.one("select @.drop_program_1($1)", &[&version.as_str()])?.get(0)))
     }
 
     fn expired(&self, now: Millis, limit: usize) -> Result<Vec<RunId>, WorldError> {

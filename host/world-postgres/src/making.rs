@@ -255,6 +255,7 @@ impl Making<'_> {
         Ok((made, New { row, last_seq: u64::from(events.count), host, counted }))
     }
 
+    // Long because it is a table: a line or two for each part that a commit may have.
     fn commit(&mut self, commit: Commit) -> Result<Asked, WorldError> {
         let Commit {
             run,

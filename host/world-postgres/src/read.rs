@@ -148,7 +148,7 @@ pub fn queue(wire: &mut Wire, run: &RunId, most: usize) -> Result<Option<String>
                  'waiting', (select count(*) from @.waiting w where w.limit_key = r.limit_key), \
                  'ahead', case when h.admission = 1 then (select count(*) from @.waiting w where w.limit_key = r.limit_key and (w.rank, w.key) < (r.rank, r.key)) else 0 end, \
                  'holders', (select coalesce(jsonb_agg(x.id order by x.key), '[]') from (select o.id, o.key from @.run o join @.head q using (key) \
-                    where o.limit_key = r.limit_key and q.admission = 2 order by o.key limit $2) x))::text \
+                    where o.limit_key = r.limit_key and o.status not between 4 and 7 and q.admission = 2 order by o.key limit $2) x))::text \
                from @.run r join @.head h using (key) join @.run_limit l on l.key = r.limit_key where r.id = $1";
     Ok(wire.rows(sql, &[&run.as_str(), &column(most as u64)])?.first().map(|row| row.get(0)))
 }

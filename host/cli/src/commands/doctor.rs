@@ -139,8 +139,8 @@ async fn patient(globals: &Globals, store: &Path, saved: PathBuf) -> Result<Pati
     Ok(Patient { world, findings, saved: Some(saved), anew: true })
 }
 
-/// The store is made anew of what is sound; the damaged one stays beside it.
-async fn repair(globals: &Globals, out: &Out) -> Outcome {
+/// That the store is one on this machine, and nobody has it.
+async fn may_be_repaired(globals: &Globals) -> Result<(), Fail> {
     if globals.database().is_some() {
         return Err(Fail::usage("a database is repaired by PostgreSQL's own means, or restored from a backup of it")
             .hint("`durhai doctor` without --repair says what is wrong."));
@@ -151,6 +151,12 @@ async fn repair(globals: &Globals, out: &Out) -> Outcome {
             globals.data.display()
         )));
     }
+    Ok(())
+}
+
+/// The store is made anew of what is sound; the damaged one stays beside it.
+async fn repair(globals: &Globals, out: &Out) -> Outcome {
+    may_be_repaired(globals).await?;
     let store = globals.store_path();
     if !store.exists() {
         return Err(Fail::unreachable(format!("there is no store at {}", store.display())));

@@ -1,4 +1,5 @@
 //! A server, and what is written to it.
+#![allow(dead_code, reason = "each test needs some of it")]
 
 use std::collections::BTreeMap;
 
