@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use durhai::view::ScheduleView;
 use durhai::{EventBody, Host, HostBuilder, HostError, Millis, Query, RunView, Status, Value, World};
-use durhai_testkit::{Fault, PATIENCE, TestHost};
+use durhai_testkit::{FarWorld, Fault, PATIENCE, TestHost};
 use serde_json::json;
 
 /// The first whole hour after the clock of a [`TestHost`] begins, at 22:13:20: 2023-11-14T23:00:00Z.
@@ -473,7 +473,15 @@ async fn another_host_goes_on_with_the_schedules_of_one_that_dies() {
     let dies = Arc::new(site.test.connect(Fault::Never));
     let a = site.test.builder_on(dies.clone()).lease(lease).workflow("w", text).start().await.unwrap();
     site.handled(&a, "w", 1).await;
-    let b = site.host().lease(lease).workflow("w", text).start().await.unwrap();
+    let world = Arc::new(FarWorld::new(Arc::new(site.test.connect(Fault::Never))));
+    let b = site.test.builder_on(world.clone()).lease(lease).workflow("w", text).start().await.unwrap();
+    // It was told that another host does it. Two threads ask, and while the clock stands one of them twice at most.
+    let asks = async {
+        while world.calls("duty") < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asks).await.expect("it asks for its duties");
     let first = HOUR_23 - 46 * MINUTE;
     site.test.clock.set(first);
     site.handled(&b, "w", first).await;
