@@ -15,8 +15,8 @@ create function @.requeue_1(p_key bigint) returns void language sql as $$
       else r.wake_at end
     from @.run r where h.key = p_key and r.key = p_key $$;
 
-create function @.count_1(p_slot int, p_workflow int, p_version int, p_status smallint, p_n int) returns void language sql as $$
-  insert into @.run_count as c values (p_workflow, p_version, p_status, p_slot, p_n)
+create function @.count_1(p_host int, p_workflow int, p_version int, p_status smallint, p_n int) returns void language sql as $$
+  insert into @.run_count as c values (p_workflow, p_version, p_status, p_host, p_n)
     on conflict (workflow, version, status, slot) do update set n = c.n + excluded.n $$;
 
 create function @.last_seq_1(p_key bigint) returns bigint language sql stable as $$
@@ -104,16 +104,24 @@ end $$;
 
 -- Claims of what is due, at most so many. Null: the host is dead; "busy": another host looks at this moment, and two would only
 -- skip over each other's rows.
-create function @.claim_1(p_host int, p_now bigint, p_most int) returns text language plpgsql as $$
+create function @.claim_1(p_host int, p_now bigint, p_most int) returns text language plpgsql set lock_timeout = '10s' as $$
 declare v_claims jsonb[] := '{}'; v_key bigint; v_keys bigint[]; v_n int := 0; v_comes boolean; v_admitted boolean; v_urgent boolean;
 begin
   if not @.lives_1(p_host) then return null; end if;
   if p_most = 0 then return '[]'; end if;
   if not pg_try_advisory_xact_lock(hashtextextended('@.claim', 0)) then return 'busy'; end if;
-  loop
-    select array_agg(key) into v_keys from (select key from @.head where due <= p_now order by due, key limit p_most - v_n for update skip locked) x;
+  -- A few rounds: what arrives at a limit and has to wait is no claim, and thousands that arrive together are no work of one transaction.
+  for v_round in 1..16 loop
+    select array_agg(key) into v_keys from (select key from @.head where due <= p_now order by due, key limit greatest(p_most - v_n, 256)) x;
+    exit when v_keys is null;
+    perform 1 from @.run_limit l where l.key in
+        (select r.limit_key from @.run r join @.head h using (key) where r.key = any(v_keys) and h.admission = 0 and r.limit_key is not null)
+      order by l.key for update;
+    select array_agg(key order by due, key) into v_keys
+      from (select key, due from @.head where key = any(v_keys) and due <= p_now order by key for update skip locked) x;
     exit when v_keys is null;
     foreach v_key in array v_keys loop
+      exit when v_n >= p_most;
       select r.status <> 8 and exists (select 1 from @.message m where m.key = v_key and m.urgent) into v_urgent from @.run r where r.key = v_key;
       if v_urgent then
         -- Due for that alone, perhaps: it arrives at its limit only if it would be due without it.
@@ -140,10 +148,11 @@ create function @.claims_of_1(p_host int, p_now bigint) returns text language sq
     from @.head h join @.run r using (key) where h.host = p_host $$;
 
 -- A claim of one run, due or not, that no host holds. Null: there is none to be had.
-create function @.claim_run_1(p_id text, p_host int, p_now bigint) returns jsonb language plpgsql as $$
+create function @.claim_run_1(p_id text, p_host int, p_now bigint) returns jsonb language plpgsql set lock_timeout = '10s' as $$
 declare v_key bigint; v_ready bigint;
 begin
   if not @.lives_1(p_host) then return null; end if;
+  perform 1 from @.run_limit l where l.key = (select r.limit_key from @.run r where r.id = p_id) for update;
   select h.key into v_key from @.head h join @.run r using (key) where r.id = p_id and h.host is null for update of h;
   if not found then return null; end if;
   select case
@@ -161,7 +170,7 @@ declare v_host int;
 begin
   -- Of those before it nothing is left to know after a day. What one of them may still send finds no lane and is refused.
   with gone as (
-    delete from @.host h where (h.dead or h.lease is null) and h.since < now() - interval '1 day'
+    delete from @.host h where h.dead and h.ended < now() - interval '1 day'
       and not exists (select 1 from @.head x where x.host = h.id) returning id
   ) delete from @.lane l using gone where l.host = gone.id;
   insert into @.host (name, label, api, lease) values (p_name, p_label, p_api, p_lease) returning id into v_host;
@@ -169,12 +178,11 @@ begin
   return v_host;
 end $$;
 
--- A host says that it lives, and hears which others do. It need not be on the disk: after a crash of the database every beat is
--- another one than before, and so a sign of life.
-create function @.renew_1(p_host int) returns jsonb language plpgsql as $$
+-- A host says that it lives, and hears which others do. It is on the disk then: a beat that a crash of the database takes back would let
+-- the others count from an older one.
+create function @.renew_1(p_host int) returns jsonb language plpgsql set lock_timeout = '10s' as $$
 declare v_alive boolean;
 begin
-  perform set_config('synchronous_commit', 'off', true);
   update @.host set beat = beat + 1 where id = p_host and not dead;
   v_alive := found;
   return jsonb_build_object('alive', v_alive, 'now', @.now_1(),
@@ -182,27 +190,37 @@ begin
     'hosts', (select coalesce(jsonb_agg(jsonb_build_array(id, beat, lease)), '[]') from @.host where not dead and lease is not null));
 end $$;
 
--- Declares a host dead whose beat has stood still; a renewal in between makes it miss. Whether it is dead then. The update of its
--- lanes waits for a batch that is under way, and refuses all that come later.
-create function @.bury_1(p_host int, p_beat bigint) returns boolean language plpgsql as $$
+-- The counts of a dead host are added to those of slot 0.
+create function @.fold_1(p_host int) returns void language sql as $$
+  with gone as (delete from @.run_count where slot = p_host returning workflow, version, status, n)
+  insert into @.run_count as c select workflow, version, status, 0, n from gone where n <> 0 order by 1, 2, 3
+    on conflict (workflow, version, status, slot) do update set n = c.n + excluded.n $$;
+
+-- Declares a host dead whose beat has stood still; a renewal in between makes it miss. Whether it is dead then. Its lane first: that
+-- waits for a batch that is under way, and all that come later are refused.
+create function @.bury_1(p_host int, p_beat bigint) returns boolean language plpgsql set lock_timeout = '10s' as $$
 begin
-  update @.host set dead = true where id = p_host and beat = p_beat and not dead;
+  perform 1 from @.lane where host = p_host for update;
+  update @.host set dead = true, ended = now() where id = p_host and beat = p_beat and not dead;
   if not found then return exists (select 1 from @.host where id = p_host and dead); end if;
   update @.lane set dead = true where host = p_host;
   delete from @.duty where host = p_host;
+  perform @.fold_1(p_host);
   return true;
 end $$;
 
 -- A host that knows that it is dead: it was told so, or the database has lost what it had acknowledged to it.
-create function @.die_1(p_host int) returns void language plpgsql as $$
+create function @.die_1(p_host int) returns void language plpgsql set lock_timeout = '10s' as $$
 begin
-  update @.host set dead = true where id = p_host;
+  perform 1 from @.lane where host = p_host for update;
+  update @.host set dead = true, ended = coalesce(ended, now()) where id = p_host;
   update @.lane set dead = true where host = p_host;
   delete from @.duty where host = p_host;
+  perform @.fold_1(p_host);
 end $$;
 
 -- Frees runs that dead hosts hold, at most so many. How many there were.
-create function @.free_1(p_most int) returns int language plpgsql as $$
+create function @.free_1(p_most int) returns int language plpgsql set lock_timeout = '10s' as $$
 declare v_key bigint; v_n int := 0;
 begin
   for v_key in
@@ -229,10 +247,17 @@ create function @.owner_1(p_token text) returns bigint language sql stable as $$
   select coalesce((select key from @.hook where token = p_token),
     (select x.key from @.reserved x join @.head h using (key) where x.token = p_token and h.fence = x.fence and h.host is not null)) $$;
 
+-- Those who open or reserve a hook with the same token wait for each other.
+create function @.token_1(p_token text) returns void language sql as $$ select pg_advisory_xact_lock(hashtextextended(p_token, 1)) $$;
+
 create function @.id_1(p_key bigint) returns text language sql stable as $$ select id from @.run where key = p_key $$;
 
--- The key of a run that is held under this fence, its head locked; else why not.
-create function @.held_1(p_id text, p_fence bigint, out v_key bigint, out v_refusal jsonb) language plpgsql as $$
+-- Why there is no head of a run.
+create function @.ended_1(p_id text, p_key bigint) returns jsonb language sql stable as $$
+  select coalesce((select jsonb_build_object('terminal', p_id, 'status', status) from @.run where key = p_key), jsonb_build_object('unknown', p_id)) $$;
+
+-- The key of a run that is held under this fence, its head locked; else why not. `p_host`: the host of the lane, which is alive.
+create function @.held_1(p_id text, p_fence bigint, p_host int, out v_key bigint, out v_refusal jsonb) language plpgsql as $$
 declare v_status smallint; v_found bigint; v_host int;
 begin
   select key, status into v_key, v_status from @.run where id = p_id;
@@ -243,29 +268,30 @@ begin
   else
     select fence, host into v_found, v_host from @.head where key = v_key for update;
     if not found then
-      -- It ended between the two looks.
-      v_refusal := jsonb_build_object('terminal', p_id, 'status', (select status from @.run where key = v_key));
-    elsif v_found <> p_fence or v_host is null then
+      -- It ended between the two looks, and may be removed, too.
+      v_refusal := @.ended_1(p_id, v_key);
+    elsif v_found <> p_fence or v_host is null
+        or (v_host is distinct from p_host and not exists (select 1 from @.host where id = v_host and not dead)) then
+      -- The lane tells of its own host; another one may be dead, and what it held not be free yet.
       v_refusal := jsonb_build_object('fenced', p_id);
     end if;
   end if;
 end $$;
 
-create function @.reserve_1(p_token text, p_id text, p_fence bigint) returns text language plpgsql as $$
+create function @.reserve_1(p_token text, p_id text, p_fence bigint) returns text language plpgsql set lock_timeout = '10s' as $$
 declare v_key bigint; v_refusal jsonb; v_owner bigint;
 begin
   perform set_config('synchronous_commit', 'off', true);
-  select h.v_key, h.v_refusal into v_key, v_refusal from @.held_1(p_id, p_fence) h;
+  select h.v_key, h.v_refusal into v_key, v_refusal from @.held_1(p_id, p_fence, null) h;
   if v_refusal is not null then return null; end if;
-  -- Two that ask for the same token wait for each other here.
-  perform pg_advisory_xact_lock(hashtextextended(p_token, 1));
+  perform @.token_1(p_token);
   v_owner := @.owner_1(p_token);
   if v_owner <> v_key then return @.id_1(v_owner); end if;
   insert into @.reserved values (p_token, v_key, p_fence) on conflict (token) do update set key = excluded.key, fence = excluded.fence;
   return null;
 end $$;
 
-create function @.set_limit_1(p_key text, p_size bigint) returns void language plpgsql as $$
+create function @.set_limit_1(p_key text, p_size bigint) returns void language plpgsql set lock_timeout = '10s' as $$
 begin
   update @.run_limit set size = greatest(p_size, 1) where key = p_key;
   if found then perform @.admit_1(p_key); end if;
@@ -292,7 +318,7 @@ begin
   if not found then return jsonb_build_object('unknown', p_id); end if;
   update @.head set last_message = last_message + 1 where key = v_key returning last_message, host into v_index, v_host;
   if not found then
-    return jsonb_build_object('terminal', p_id, 'status', (select status from @.run where key = v_key));
+    return @.ended_1(p_id, v_key);
   end if;
   insert into @.message values (v_key, v_index, p_at, p_urgent, p_bytes);
   if v_host is null then perform @.requeue_1(v_key); end if;
@@ -303,15 +329,22 @@ create function @.tags_1(p_key bigint, p_terms jsonb) returns void language sql 
   insert into @.tag select decode(x, 'hex'), p_key from jsonb_array_elements_text(p_terms) x on conflict do nothing $$;
 
 -- A new run. `p_ending` is the run whose place under the limit it may have, which that one loses then.
-create function @.create_1(j jsonb, p_blobs bytea[], p_slot int, p_ending bigint) returns jsonb language plpgsql as $$
+create function @.create_1(j jsonb, p_blobs bytea[], p_host int, p_ending bigint) returns jsonb language plpgsql as $$
 declare
   r jsonb := j->'row'; v_key bigint; v_id text := r->>'id'; v_status smallint := (r->>'status')::smallint; v_terminal boolean := v_status between 4 and 7;
   v_limit text := r->>'limit_key'; v_wake bigint := (r->>'wake_at')::bigint; v_created bigint := (r->>'created_at')::bigint;
-  v_host int := (j->>'host')::int; v_arrives boolean; v_admission smallint; x jsonb; v_owner bigint; v_n bigint := 0;
+  v_host int := (j->>'host')::int; v_arrives boolean; x jsonb; v_owner bigint; v_n bigint := 0; v_exists jsonb;
 begin
   select key into v_key from @.run where id = v_id;
-  if found then return jsonb_build_object('exists', @.row_1(v_key)); end if;
+  if found then
+    v_exists := @.row_1(v_key);
+    if v_exists is null then raise serialization_failure; end if;
+    return jsonb_build_object('exists', v_exists);
+  end if;
   if (j->>'first')::numeric <> 1 then return jsonb_build_object('sequence', v_id, 'expected', j->'first', 'found', 0); end if;
+  for x in select * from jsonb_array_elements(j->'hooks') order by value->>0 loop
+    perform @.token_1(x->>0);
+  end loop;
   for x in select * from jsonb_array_elements(j->'hooks') loop
     v_owner := @.owner_1(x->>0);
     if v_owner is not null then return jsonb_build_object('token', x->>0, 'run', @.id_1(v_owner)); end if;
@@ -323,10 +356,13 @@ begin
       (r->>'limit_size')::bigint, (r->>'rank')::bigint, r->>'rest')
     on conflict (id) do nothing;
   if not found then
-    return jsonb_build_object('exists', @.row_1((select key from @.run where id = v_id)));
+    v_exists := @.row_1((select key from @.run where id = v_id));
+    -- It was removed meanwhile: the whole batch is tried again.
+    if v_exists is null then raise serialization_failure; end if;
+    return jsonb_build_object('exists', v_exists);
   end if;
   perform @.tags_1(v_key, r->'terms');
-  perform @.count_1(p_slot, (r->>'workflow')::int, (r->>'version')::int, v_status, 1);
+  perform @.count_1(p_host, (r->>'workflow')::int, (r->>'version')::int, v_status, 1);
   if (j->>'count')::int > 0 then insert into @.chunk values (v_key, 1, (j->>'count')::int, p_blobs[(j->>'bytes')::int]); end if;
   if v_terminal then return '{"waits": true}'; end if;
   for x in select * from jsonb_array_elements(j->'messages') loop
@@ -349,7 +385,7 @@ begin
     end if;
     perform @.admit_1(v_limit);
   end if;
-  if v_host is not null and (select admission = 2 from @.head where key = v_key) and @.lives_1(v_host) then
+  if v_host is not null and (select admission = 2 from @.head where key = v_key) and (v_host = p_host or @.lives_1(v_host)) then
     update @.head set host = v_host, fence = nextval('@.fence'), due = null where key = v_key returning fence into v_n;
     return jsonb_build_object('claimed', v_n, 'key', v_key);
   end if;
@@ -361,6 +397,7 @@ create function @.hooks_1(p_key bigint, p_changes jsonb, p_blobs bytea[]) return
 declare x jsonb; v_owner bigint;
 begin
   for x in select * from jsonb_array_elements(p_changes) loop
+    if x->1 <> 'null'::jsonb then perform @.token_1(x->>0); end if;
     v_owner := @.owner_1(x->>0);
     if x->1 <> 'null'::jsonb then
       if v_owner is null or v_owner = p_key then
@@ -377,13 +414,13 @@ begin
 end $$;
 
 -- The new row of a run that is held. What was not taken of the inbox of one that ends with it.
-create function @.set_row_1(p_key bigint, r jsonb, p_slot int) returns jsonb language plpgsql as $$
+create function @.set_row_1(p_key bigint, r jsonb, p_host int) returns jsonb language plpgsql as $$
 declare v_old record; v_status smallint := (r->>'status')::smallint; v_ends boolean := v_status between 4 and 7; v_left jsonb := '[]';
 begin
   select workflow, version, status, rest into v_old from @.run where key = p_key;
   if (v_old.workflow, v_old.version, v_old.status) is distinct from ((r->>'workflow')::int, (r->>'version')::int, v_status) then
-    perform @.count_1(p_slot, v_old.workflow, v_old.version, v_old.status, -1);
-    perform @.count_1(p_slot, (r->>'workflow')::int, (r->>'version')::int, v_status, 1);
+    perform @.count_1(p_host, v_old.workflow, v_old.version, v_old.status, -1);
+    perform @.count_1(p_host, (r->>'workflow')::int, (r->>'version')::int, v_status, 1);
   end if;
   update @.run set workflow = (r->>'workflow')::int, version = (r->>'version')::int, status = v_status, created_at = (r->>'created_at')::bigint,
       started_at = (r->>'started_at')::bigint, ended_at = (r->>'ended_at')::bigint, wake_at = case when not v_ends then (r->>'wake_at')::bigint end,
@@ -419,12 +456,12 @@ begin
   end loop;
 end $$;
 
-create function @.commit_1(j jsonb, p_blobs bytea[], p_slot int) returns jsonb language plpgsql as $$
+create function @.commit_1(j jsonb, p_blobs bytea[], p_host int) returns jsonb language plpgsql as $$
 declare
   v_key bigint; v_refusal jsonb; v_last bigint; x jsonb; r jsonb := j->'row'; v_ends boolean := coalesce((r->>'status')::int between 4 and 7, false);
   v_made jsonb := '[]'; v_told jsonb := '[]'; v_one jsonb; v_left jsonb := '[]';
 begin
-  select h.v_key, h.v_refusal into v_key, v_refusal from @.held_1(j->>'id', (j->>'fence')::bigint) h;
+  select h.v_key, h.v_refusal into v_key, v_refusal from @.held_1(j->>'id', (j->>'fence')::bigint, p_host) h;
   if v_refusal is not null then return v_refusal; end if;
   if j ? 'first' then
     v_last := @.last_seq_1(v_key);
@@ -449,10 +486,10 @@ begin
   perform @.hooks_1(v_key, j->'hooks', p_blobs);
   perform @.meta_1(j->'meta', p_blobs);
   for x in select * from jsonb_array_elements(j->'create') loop
-    v_one := @.create_1(x, p_blobs, p_slot, case when v_ends then v_key end);
+    v_one := @.create_1(x, p_blobs, p_host, case when v_ends then v_key end);
     v_made := v_made || jsonb_build_array(case when v_one ? 'claimed' or v_one ? 'waits' then v_one else '{"exists": true}' end);
   end loop;
-  if r is not null then v_left := @.set_row_1(v_key, r, p_slot); end if;
+  if r is not null then v_left := @.set_row_1(v_key, r, p_host); end if;
   if j ? 'forward' then
     for x in select * from jsonb_array_elements(v_left) loop
       v_one := @.send_1(j->>'forward', (x->>0)::bigint, (x->>1)::boolean, decode(x->>2, 'hex'));
@@ -470,13 +507,13 @@ begin
   return jsonb_build_object('committed', v_made, 'told', v_told);
 end $$;
 
-create function @.delete_1(p_id text, p_slot int) returns jsonb language plpgsql as $$
+create function @.delete_1(p_id text, p_host int) returns jsonb language plpgsql as $$
 declare r record;
 begin
   select key, status, workflow, version into r from @.run where id = p_id for update;
   if not found then return jsonb_build_object('unknown', p_id); end if;
   if r.status not between 4 and 7 then return jsonb_build_object('alive', p_id, 'status', r.status); end if;
-  perform @.count_1(p_slot, r.workflow, r.version, r.status, -1);
+  perform @.count_1(p_host, r.workflow, r.version, r.status, -1);
   delete from @.chunk where key = r.key;
   delete from @.entry where key = r.key;
   delete from @.value where key = r.key;
@@ -485,10 +522,10 @@ begin
   return '{"deleted": true}';
 end $$;
 
-create function @.release_1(p_id text, p_fence bigint) returns jsonb language plpgsql as $$
+create function @.release_1(p_id text, p_fence bigint, p_host int) returns jsonb language plpgsql as $$
 declare v_key bigint; v_refusal jsonb;
 begin
-  select h.v_key, h.v_refusal into v_key, v_refusal from @.held_1(p_id, p_fence) h;
+  select h.v_key, h.v_refusal into v_key, v_refusal from @.held_1(p_id, p_fence, p_host) h;
   if v_refusal is not null then return v_refusal; end if;
   update @.head set host = null where key = v_key;
   delete from @.reserved where key = v_key;
@@ -497,7 +534,7 @@ begin
 end $$;
 
 -- New runs without a limit, hooks and messages, all at once. Of each that is new: its number in the list, its key, the fence of its claim.
-create function @.create_all_1(p_creates jsonb, p_blobs bytea[], p_slot int) returns jsonb language sql as $$
+create function @.create_all_1(p_creates jsonb, p_blobs bytea[], p_host int) returns jsonb language sql as $$
   with x as materialized (
     select * from jsonb_to_recordset(p_creates) as x(number int, id text, workflow int, version int, status smallint, created_at bigint,
       started_at bigint, ended_at bigint, wake_at bigint, purge_at bigint, parent text, rest text, terms jsonb, host int, count int, bytes int)
@@ -515,7 +552,7 @@ create function @.create_all_1(p_creates jsonb, p_blobs bytea[], p_slot int) ret
   ), t as (
     insert into @.tag select decode(term, 'hex'), n.key from n join x using (id), jsonb_array_elements_text(x.terms) term on conflict do nothing
   ), k as (
-    insert into @.run_count as c select x.workflow, x.version, x.status, p_slot, count(*) from n join x using (id) group by 1, 2, 3
+    insert into @.run_count as c select x.workflow, x.version, x.status, p_host, count(*) from n join x using (id) group by 1, 2, 3
       on conflict (workflow, version, status, slot) do update set n = c.n + excluded.n
   )
   select coalesce(jsonb_agg(jsonb_build_array(x.number, h.key, case when h.host is not null then h.fence end)), '[]') from n join x using (id) join h using (key) $$;
@@ -546,8 +583,8 @@ end $$;
 -- everything else in order. Null: the lane refuses it, and the host must look why. The chain of batches makes it safe to send one again.
 create function @.write_1(p_host int, p_lane smallint, p_session bigint, p_batch bigint, p_keys bigint[], p_firsts bigint[], p_counts int[],
   p_bytes bytea[], p_ops jsonb, p_blobs bytea[], p_runs text[], p_limits text[], p_creates jsonb, p_rows jsonb, p_changes jsonb)
-  returns text language plpgsql as $$
-declare j jsonb; v_answers jsonb[] := '{}'; v_answer text; v_one jsonb; v_slot int := p_host % 64; v_created jsonb; v_exist jsonb;
+  returns text language plpgsql set lock_timeout = '10s' as $$
+declare j jsonb; v_answers jsonb[] := '{}'; v_answer text; v_one jsonb; v_created jsonb; v_exist jsonb;
 begin
   perform 1 from @.lane where host = p_host and lane = p_lane and session = p_session and batch = p_batch - 1 and not dead for update;
   if not found then return null; end if;
@@ -561,21 +598,24 @@ begin
   insert into @.chunk select * from unnest(p_keys, p_firsts, p_counts, p_bytes);
   if p_rows <> '[]' then
     perform @.rows_all_1(p_rows);
-    insert into @.run_count as c select (x->>0)::int, (x->>1)::int, (x->>2)::smallint, v_slot, (x->>3)::bigint from jsonb_array_elements(p_changes) x
+    insert into @.run_count as c select (x->>0)::int, (x->>1)::int, (x->>2)::smallint, p_host, (x->>3)::bigint from jsonb_array_elements(p_changes) x
       on conflict (workflow, version, status, slot) do update set n = c.n + excluded.n;
   end if;
-  if p_creates <> '[]' then v_created := @.create_all_1(p_creates, p_blobs, v_slot); end if;
+  if p_creates <> '[]' then v_created := @.create_all_1(p_creates, p_blobs, p_host); end if;
   if jsonb_array_length(v_created) < jsonb_array_length(p_creates) then
     select jsonb_object_agg(x.number, @.row_1(r.key)) into v_exist from jsonb_to_recordset(p_creates) as x(number int, id text) join @.run r using (id)
       where not exists (select 1 from jsonb_array_elements(v_created) c where (c->>0)::int = x.number);
+    if (select count(*) from jsonb_object_keys(coalesce(v_exist, '{}'))) + jsonb_array_length(v_created) < jsonb_array_length(p_creates) then
+      raise serialization_failure;
+    end if;
   end if;
   for j in select * from jsonb_array_elements(p_ops) loop
     case j->>'op'
-    when 'commit' then v_one := @.commit_1(j, p_blobs, v_slot);
-    when 'create' then v_one := @.create_1(j, p_blobs, v_slot, null);
+    when 'commit' then v_one := @.commit_1(j, p_blobs, p_host);
+    when 'create' then v_one := @.create_1(j, p_blobs, p_host, null);
     when 'send' then v_one := @.send_1(j->>'id', (j->>'at')::bigint, (j->>'urgent')::boolean, p_blobs[(j->>'bytes')::int]);
-    when 'release' then v_one := @.release_1(j->>'id', (j->>'fence')::bigint);
-    when 'delete' then v_one := @.delete_1(j->>'id', v_slot);
+    when 'release' then v_one := @.release_1(j->>'id', (j->>'fence')::bigint, p_host);
+    when 'delete' then v_one := @.delete_1(j->>'id', p_host);
     end case;
     v_answers := v_answers || v_one;
   end loop;

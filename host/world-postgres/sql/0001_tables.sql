@@ -12,7 +12,8 @@ create table @.host (
   lease  bigint,                                   -- milliseconds; null: a client, which holds nothing and never dies
   beat   bigint not null default 0,                -- grows with each renewal; no clock of two machines is ever compared
   since  timestamptz not null default now(),       -- for people
-  dead   boolean not null default false            -- final
+  dead   boolean not null default false,           -- final
+  ended  timestamptz                               -- since when it is dead, for people and for those who clean up
 ) with (fillfactor = 50);
 
 -- One row for each connection that writes: the fence of a host and the chain of its batches.
@@ -92,7 +93,7 @@ create index reserved_key on @.reserved (key);
 create table @.run_limit (key text collate "C" primary key, size bigint not null, admitted bigint not null, members bigint not null) with (fillfactor = 50);
 create table @.waiting (limit_key text collate "C" not null, rank bigint not null, key bigint not null, primary key (limit_key, rank, key));
 
--- How many runs are alike; each lane has counts of its own, and the reader adds them up.
+-- How many runs are alike. Each host has counts of its own (`slot`), which no other one waits for; those of the dead are added to slot 0.
 create table @.run_count (workflow int, version int, status smallint, slot int, n bigint not null, primary key (workflow, version, status, slot)) with (fillfactor = 50);
 
 create table @.meta (key text collate "C" primary key, value bytea not null);

@@ -104,6 +104,12 @@ impl Ringing {
                     Ended::Lost(why) => tracing::debug!("news between hosts are not heard for a moment: {why}"),
                 }
                 tokio::time::sleep(AGAIN).await;
+                // Nobody is told of what came meanwhile: it is found by looking.
+                while let Ok(ring) = self.rx.try_recv() {
+                    if let Ring::Listen(host) = ring {
+                        self.own.insert(host);
+                    }
+                }
             }
         });
         runtime.shutdown_background();

@@ -32,8 +32,21 @@ impl Failure {
                 // Connection, resources, an operator's shutdown or cancel, errors of the system under the server.
                 "08" | "53" | "57" | "58" => Failure::Lost(text),
                 _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Failure::Lost(text),
+                // What a session had prepared is gone, or made for tables that have changed: another session has it anew.
+                "26" | "0A" => Failure::Lost(text),
+                // It stood in a transaction for too long, or is in none.
+                "25" => Failure::Lost(text),
                 _ => Failure::Wrong(text),
             },
+        }
+    }
+
+    /// One of a connection to a server that was reached before: what it refuses may be for a moment, while it is set up anew, or a
+    /// password is changed.
+    pub fn for_now(self) -> Self {
+        match self {
+            Failure::Wrong(why) => Failure::Lost(why),
+            other => other,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use durhai_core::{Millis, RunId};
@@ -23,6 +23,9 @@ use crate::wire::Wire;
 
 /// Runs of a dead host that are freed in one transaction.
 const FREED: i32 = 5_000;
+
+/// How long a host that ends tries to say so.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// How often a claim is tried while another host claims, and the first wait between.
 const BUSY: u32 = 4;
@@ -49,18 +52,18 @@ pub struct Hosts {
     /// Names of hosts are never used again, whatever names the holders of another process have.
     nonce: String,
     closed: Arc<AtomicBool>,
+    /// The hosts of this process by the name of their holder. Locked for moments only, also by those who lock the state.
+    own: Mutex<HashMap<Arc<str>, Own>>,
+    /// An answer with claims did not come: the server may have given some out.
+    unsure: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     wire: Option<Wire>,
-    /// The hosts of this process by the name of their holder.
-    own: HashMap<Arc<str>, Own>,
     /// Every host's beat, and since when it is that.
     beats: HashMap<i32, (i64, Millis)>,
-    /// An answer with claims did not come: the server may have given some out.
-    unsure: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -82,16 +85,8 @@ enum Given {
     Claims(Vec<(Claim, Held)>),
     /// Nothing: another host claims at this moment.
     Busy,
-}
-
-impl Given {
-    fn into_iter(self) -> impl Iterator<Item = (Claim, Held)> {
-        match self {
-            Given::Claims(claims) => claims,
-            Given::Busy => Vec::new(),
-        }
-        .into_iter()
-    }
+    /// It is not known what: the answer did not come.
+    Lost,
 }
 
 impl Hosts {
@@ -101,19 +96,30 @@ impl Hosts {
         label: String,
         closed: &Arc<AtomicBool>,
     ) -> Result<Self, WorldError> {
-        let (nonce, state) = (random()?, Mutex::default());
-        Ok(Hosts { server: server.clone(), clock, began: Instant::now(), label, nonce, closed: closed.clone(), state })
+        let (nonce, own, state) = (random()?, Mutex::default(), Mutex::default());
+        let (server, closed) = (server.clone(), closed.clone());
+        Ok(Hosts {
+            server,
+            clock,
+            began: Instant::now(),
+            label,
+            nonce,
+            closed,
+            own,
+            unsure: AtomicBool::new(false),
+            state,
+        })
     }
 
     /// The host of a holder, if it is alive as far as is known here.
     pub fn id(&self, holder: &Holder) -> Option<i32> {
-        self.state.lock().own.get(&holder.name).filter(|own| !own.dead).map(|own| own.id)
+        self.own.lock().get(&holder.name).filter(|own| !own.dead).map(|own| own.id)
     }
 
     /// Makes the host of a holder known to the server, if it is new. `true`: it is.
     pub fn register(&self, holder: &Holder, now: Millis) -> Result<bool, WorldError> {
         let mut state = self.state.lock();
-        if let Some(own) = state.own.get(&holder.name).copied() {
+        if let Some(own) = self.own.lock().get(&holder.name).copied() {
             if self.clock == LeaseClock::Caller
                 && let Some((_, since)) = state.beats.get_mut(&own.id)
             {
@@ -123,7 +129,7 @@ impl Hosts {
         }
         let (lease, name) = (column(holder.lease), format!("{}-{}", holder.name, self.nonce));
         let id = self.persist(&mut state, |wire| registered(wire, &name, &self.label, Some(lease)))?;
-        state.own.insert(holder.name.clone(), Own { id, dead: false });
+        self.own.lock().insert(holder.name.clone(), Own { id, dead: false });
         let since = self.now(now);
         state.beats.insert(id, (0, since));
         Ok(true)
@@ -139,7 +145,7 @@ impl Hosts {
     /// The host is dead, as its lane was told: what it had in memory is worth nothing.
     pub fn died(&self, id: i32) -> Result<(), WorldError> {
         let mut state = self.state.lock();
-        state.own.values_mut().filter(|own| own.id == id).for_each(|own| own.dead = true);
+        self.own.lock().values_mut().filter(|own| own.id == id).for_each(|own| own.dead = true);
         self.persist(&mut state, |wire| wire.rows("select @.die_1($1)::text", &[&id]).map(drop))
     }
 
@@ -147,20 +153,24 @@ impl Hosts {
     pub fn leave(&self, holder: Option<&Holder>) {
         let mut state = self.state.lock();
         let ends = |name: &Arc<str>, own: &Own| !own.dead && holder.is_none_or(|holder| holder.name == *name);
-        let own: Vec<i32> = state.own.iter().filter(|(name, own)| ends(name, own)).map(|(_, own)| own.id).collect();
+        let own: Vec<i32> =
+            self.own.lock().iter().filter(|(name, own)| ends(name, own)).map(|(_, own)| own.id).collect();
+        let patience = Patience::Short(LEAVE);
         let left = own.iter().try_for_each(|id| {
-            self.persist(&mut state, |wire| wire.rows("select @.die_1($1)::text, @.free_1(5000)", &[id]).map(drop))
+            persist(&self.server, &mut state.wire, patience, &self.closed, &mut |wire| {
+                wire.rows("select @.die_1($1)::text, @.free_1(5000)", &[id]).map(drop)
+            })
         });
         if let Err(error) = left {
             tracing::debug!("the database did not hear that this process ends: {error}");
         }
-        state.own.values_mut().filter(|its| own.contains(&its.id)).for_each(|own| own.dead = true);
+        self.own.lock().values_mut().filter(|its| own.contains(&its.id)).for_each(|own| own.dead = true);
     }
 
     /// See [`World::renew`](durhai_world::World::renew).
     pub fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
         let mut state = self.state.lock();
-        let Some(own) = state.own.get(&holder.name).copied().filter(|own| !own.dead) else {
+        let Some(own) = self.own.lock().get(&holder.name).copied().filter(|own| !own.dead) else {
             return Ok(Renewed { alive: false, now: None });
         };
         let look = self.look(&mut state, own.id, holder, now)?;
@@ -179,7 +189,7 @@ impl Hosts {
         let wrong = || WorldError::Corrupt(format!("found {seen}, expected what has become of the hosts"));
         let seen_value: Value = serde_json::from_str(&seen).map_err(|_| wrong())?;
         let alive = seen_value["alive"] == true;
-        if !alive && let Some(own) = state.own.get_mut(&holder.name) {
+        if !alive && let Some(own) = self.own.lock().get_mut(&holder.name) {
             own.dead = true;
         }
         let mut look = Look {
@@ -220,7 +230,7 @@ impl Hosts {
                         host = other,
                         "host {other} has not been heard of for its lease: it is dead, and its runs are free"
                     );
-                    state.own.values_mut().filter(|own| own.id == other).for_each(|own| own.dead = true);
+                    self.own.lock().values_mut().filter(|own| own.id == other).for_each(|own| own.dead = true);
                     look.deaths = true;
                 }
             }
@@ -228,21 +238,30 @@ impl Hosts {
         Ok(look)
     }
 
-    /// See [`World::claim`](durhai_world::World::claim).
-    pub fn claim(&self, holder: &Holder, now: Millis, limit: usize, held: &HeldRuns) -> Result<Vec<Claim>, WorldError> {
+    /// Whether claims may have been given out whose answer did not come.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Relaxed)
+    }
+
+    /// See [`World::claim`](durhai_world::World::claim). `quiet`: no batch is under way, so that lost claims can be told from those
+    /// of runs that are being created or given back.
+    pub fn claim(
+        &self,
+        (holder, now): (&Holder, Millis),
+        limit: usize,
+        held: &HeldRuns,
+        quiet: bool,
+    ) -> Result<Vec<Claim>, WorldError> {
         let Some(id) = self.alive(holder, now)? else { return Ok(Vec::new()) };
         let mut state = self.state.lock();
-        if std::mem::take(&mut state.unsure) {
-            let given = self.claims(&mut state, |wire| {
-                wire.one("select @.claims_of_1($1, $2)", &[&id, &column(now)]).map(|row| row.get(0))
-            })?;
-            let lost: Vec<_> = given.into_iter().filter(|(claim, _)| !held.has(&claim.run, claim.fence)).collect();
+        if quiet && self.unsure.swap(false, Ordering::Relaxed) {
+            let lost = self.lost(&mut state, id, now, held)?;
             if !lost.is_empty() {
                 tracing::warn!(
                     "an answer with claims was lost with its connection: {} runs are taken up now",
                     lost.len()
                 );
-                return Ok(keep(lost, id, held));
+                return Ok(self.keep(lost, id, held));
             }
         }
         let most = i32::try_from(limit).unwrap_or(i32::MAX);
@@ -251,7 +270,8 @@ impl Hosts {
                 wire.one("select @.claim_1($1, $2, $3)", &[&id, &column(now), &most]).map(|row| row.get(0))
             })?;
             match given {
-                Given::Claims(found) => return Ok(keep(found, id, held)),
+                Given::Claims(found) => return Ok(self.keep(found, id, held)),
+                Given::Lost => return Ok(Vec::new()),
                 Given::Busy if wait < BUSY => std::thread::sleep(BUSY_WAIT * 2_u32.pow(wait)),
                 Given::Busy => {}
             }
@@ -259,21 +279,62 @@ impl Hosts {
         Ok(Vec::new())
     }
 
-    /// See [`World::claim_run`](durhai_world::World::claim_run).
+    /// See [`World::claim_run`](durhai_world::World::claim_run). `None`: the answer was lost.
     pub fn claim_run(
         &self,
         run: &RunId,
         holder: &Holder,
         now: Millis,
         held: &HeldRuns,
-    ) -> Result<Option<Claim>, WorldError> {
-        let Some(id) = self.alive(holder, now)? else { return Ok(None) };
+    ) -> Result<Option<Option<Claim>>, WorldError> {
+        let Some(id) = self.alive(holder, now)? else { return Ok(Some(None)) };
         let mut state = self.state.lock();
         let given = self.claims(&mut state, |wire| {
             let row = wire.one("select @.claim_run_1($1, $2, $3)::text", &[&run.as_str(), &id, &column(now)])?;
             Ok(row.get::<_, Option<String>>(0).map(|claim| format!("[{claim}]")))
         })?;
-        Ok(keep(given.into_iter().collect(), id, held).pop())
+        Ok(match given {
+            Given::Claims(found) => Some(self.keep(found, id, held).pop()),
+            Given::Busy => Some(None),
+            Given::Lost => None,
+        })
+    }
+
+    /// The claim on a run that was given out in an answer which did not come. No batch may be under way.
+    pub fn lost_claim(
+        &self,
+        run: &RunId,
+        holder: &Holder,
+        now: Millis,
+        held: &HeldRuns,
+    ) -> Result<Option<Claim>, WorldError> {
+        let Some(id) = self.id(holder) else { return Ok(None) };
+        let mut state = self.state.lock();
+        let lost = self.lost(&mut state, id, now, held)?;
+        let of_run = lost.into_iter().filter(|(claim, _)| claim.run == *run).collect();
+        Ok(self.keep(of_run, id, held).pop())
+    }
+
+    /// What the server has for a host, and this process does not know of.
+    fn lost(&self, state: &mut State, id: i32, now: Millis, held: &HeldRuns) -> Result<Vec<(Claim, Held)>, WorldError> {
+        let found: String =
+            self.persist(state, |wire| Ok(wire.one("select @.claims_of_1($1, $2)", &[&id, &column(now)])?.get(0)))?;
+        let mut lost = claims_in(&found)?;
+        lost.retain(|(claim, _)| !held.has(&claim.run, claim.fence));
+        Ok(lost)
+    }
+
+    fn keep(&self, found: Vec<(Claim, Held)>, host: i32, held: &HeldRuns) -> Vec<Claim> {
+        let keep = |(claim, its): (Claim, Held)| {
+            held.insert(claim.run.clone(), Held { host, ..its });
+            claim
+        };
+        let claims = found.into_iter().map(keep).collect();
+        if self.own.lock().values().any(|own| own.id == host && own.dead) {
+            // Its lane was told meanwhile. The claims are refused one by one.
+            held.remove_of(host);
+        }
+        claims
     }
 
     /// See [`World::next_wake`](durhai_world::World::next_wake).
@@ -311,8 +372,8 @@ impl Hosts {
                 Err(Failure::Lost(why)) => {
                     tracing::debug!("the answer to a claim is lost: {why}");
                     state.wire = None;
-                    state.unsure = true;
-                    return Ok(Given::Claims(Vec::new()));
+                    self.unsure.store(true, Ordering::Relaxed);
+                    return Ok(Given::Lost);
                 }
                 Err(other) => return Err(other.into_world()),
             }
@@ -321,9 +382,7 @@ impl Hosts {
         if answer == "busy" {
             return Ok(Given::Busy);
         }
-        let wrong = |why: &dyn std::fmt::Display| WorldError::Corrupt(format!("claims cannot be read: {why}"));
-        let claims: Vec<Value> = serde_json::from_str(&answer).map_err(|error| wrong(&error))?;
-        claims.iter().map(claim_of).collect::<Result<_, _>>().map(Given::Claims)
+        claims_in(&answer).map(Given::Claims)
     }
 
     fn persist<T>(
@@ -350,12 +409,10 @@ fn registered(wire: &mut Wire, name: &str, label: &str, lease: Option<i64>) -> R
     }
 }
 
-fn keep(found: Vec<(Claim, Held)>, host: i32, held: &HeldRuns) -> Vec<Claim> {
-    let keep = |(claim, its): (Claim, Held)| {
-        held.insert(claim.run.clone(), Held { host, ..its });
-        claim
-    };
-    found.into_iter().map(keep).collect()
+fn claims_in(answer: &str) -> Result<Vec<(Claim, Held)>, WorldError> {
+    let wrong = |why: &dyn std::fmt::Display| WorldError::Corrupt(format!("claims cannot be read: {why}"));
+    let claims: Vec<Value> = serde_json::from_str(answer).map_err(|error| wrong(&error))?;
+    claims.iter().map(claim_of).collect()
 }
 
 /// A claim, and what is kept of it; whose it is says the caller.

@@ -21,10 +21,11 @@ use crate::wire::Wire;
 /// How long a batch may take before the connection counts as lost.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// How often a batch is sent that others got in the way of.
-const CONFLICTS: u32 = 8;
+/// The longest, after it was lost again and again.
+const LONGEST: Duration = Duration::from_secs(240);
 
-const PLAIN: &str = "with l as (update @.lane set batch = $4, answer = null where host = $1 and lane = 0 and session = $2 and batch = $3 and not dead returning 1), \
+const PLAIN: &str = "with s as materialized (select case when current_setting('synchronous_commit') = 'off' then set_config('synchronous_commit', 'on', true) end), \
+     l as (update @.lane set batch = $4, answer = null from s where host = $1 and lane = 0 and session = $2 and batch = $3 and not dead returning 1), \
      c as (insert into @.chunk select t.* from unnest($5::int8[], $6::int8[], $7::int4[], $8::bytea[]) t, l) select count(*) from l";
 
 const WRITE: &str = "select @.write_1($1, 0::int2, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11, $12::text::jsonb, $13::text::jsonb, $14::text::jsonb)";
@@ -35,6 +36,8 @@ pub struct Lane {
     host: i32,
     session: i64,
     batch: i64,
+    /// How long the next batch may take.
+    answer: Duration,
     closed: Arc<AtomicBool>,
 }
 
@@ -60,7 +63,7 @@ struct Row {
 impl Lane {
     /// Of a host that was registered a moment ago.
     pub fn new(server: &Arc<Server>, host: i32, closed: &Arc<AtomicBool>) -> Self {
-        Lane { server: server.clone(), wire: None, host, session: 0, batch: 0, closed: closed.clone() }
+        Lane { server: server.clone(), wire: None, host, session: 0, batch: 0, answer: ANSWER, closed: closed.clone() }
     }
 
     pub fn host(&self) -> i32 {
@@ -70,18 +73,18 @@ impl Lane {
     /// Sends a batch until it is known what became of it.
     pub fn send(&mut self, batch: &Batch) -> Result<Sent, WorldError> {
         let mut backoff = Backoff::default();
-        let mut conflicts = 0;
         let mut in_doubt = false;
         loop {
             let answer = match (&mut self.wire, in_doubt) {
                 (Some(_), false) => self.write(batch),
                 _ => match self.resume() {
-                    Ok(None) => return Ok(Sent::Dead),
-                    Ok(Some(row)) if row.dead || row.batch < self.batch => return Ok(Sent::Dead),
+                    // First: what was committed before the death is committed.
                     Ok(Some(row)) if row.batch > self.batch => {
                         self.batch = row.batch;
                         return Ok(Sent::Committed(row.answer.unwrap_or_else(|| "{}".into())));
                     }
+                    Ok(None) => return Ok(Sent::Dead),
+                    Ok(Some(row)) if row.dead || row.batch < self.batch => return Ok(Sent::Dead),
                     Ok(Some(_)) => {
                         in_doubt = false;
                         continue;
@@ -91,14 +94,22 @@ impl Lane {
             };
             match answer {
                 Ok(Some(answer)) => {
+                    self.answer = ANSWER;
                     self.batch += 1;
                     return Ok(Sent::Committed(answer));
                 }
                 // The lane refuses it: the row says why.
                 Ok(None) => in_doubt = true,
-                Err(Failure::Conflict(_)) if conflicts < CONFLICTS => conflicts += 1,
+                Err(Failure::Conflict(why)) => {
+                    if self.closed.load(Ordering::Relaxed) {
+                        return Err(Failure::Conflict(why).into_world());
+                    }
+                    backoff.wait(&why, &self.closed);
+                }
                 Err(Failure::Lost(why)) => {
                     self.wire = None;
+                    // A batch that takes that long to be sent would never come through.
+                    self.answer = (self.answer * 2).min(LONGEST);
                     if self.closed.load(Ordering::Relaxed) {
                         return Err(Failure::Lost(why).into_world());
                     }
@@ -148,7 +159,7 @@ impl Lane {
     fn resume(&mut self) -> Result<Option<Row>, Failure> {
         let wire = match &mut self.wire {
             Some(wire) => wire,
-            None => self.wire.insert(Wire::connect(&self.server, ANSWER)?),
+            None => self.wire.insert(Wire::connect(&self.server, self.answer)?),
         };
         let row: Option<String> = wire.one("select @.resume_1($1, 0::int2)::text", &[&self.host])?.get(0);
         let Some(row) = row else { return Ok(None) };
@@ -158,5 +169,64 @@ impl Lane {
         self.session = number("session")?;
         let batch = number("batch")?;
         Ok(Some(Row { batch, answer: row["answer"].as_str().map(ToOwned::to_owned), dead: row["dead"] == true }))
+    }
+}
+
+#[cfg(all(test, feature = "cluster"))]
+mod tests {
+    use durhai_core::{RunId, Status, Version};
+    use durhai_world::{Chunk, Create, Row, Write};
+
+    use super::*;
+    use crate::cluster::Cluster;
+    use crate::held::HeldRuns;
+    use crate::hosts::{Hosts, LeaseClock};
+    use crate::layout;
+    use crate::names::Names;
+
+    fn create(name: &str) -> Write {
+        let row = Row {
+            run: RunId::new(name).unwrap(),
+            workflow: "flow".into(),
+            version: Version::of([("flow", "1")]),
+            status: Status::Pending,
+            tags: Default::default(),
+            parent: None,
+            created_at: 1,
+            started_at: None,
+            ended_at: None,
+            wake_at: None,
+            note: Value::Null,
+            purge_at: None,
+            concurrency: None,
+        };
+        let events = Chunk { first: 1, count: 1, bytes: b"1".to_vec() };
+        Write::Create(Box::new(Create { row, events, claim: None, hooks: Vec::new(), messages: Vec::new() }))
+    }
+
+    /// A batch was committed, its answer was lost, and the host was declared dead before it asked what became of the batch.
+    #[test]
+    fn what_was_committed_before_the_death_is_not_sent_again() {
+        let Some(cluster) = Cluster::start(&["fsync=off"]).unwrap() else { return };
+        let server = Arc::new(Server::of(&cluster.url("lane")).unwrap());
+        layout::open(&server).unwrap();
+        let closed = Arc::new(AtomicBool::new(false));
+        let hosts = Hosts::new(&server, LeaseClock::Monotonic, "test".into(), &closed).unwrap();
+        let mut lane = Lane::new(&server, hosts.register_client().unwrap(), &closed);
+        let (names, held) = (Names::default(), HeldRuns::default());
+        let writes = vec![create("a"), create("b")];
+        let mut wire = Wire::connect(&server, ANSWER).unwrap();
+        names.know(&mut wire, &names.unknown(Batch::names_in(&writes))).unwrap();
+        let batch = Batch::of(writes, Some(lane.host()), &held, &names, &|_| None).unwrap();
+        let Sent::Committed(first) = lane.send(&batch).unwrap() else { panic!("it lives") };
+        lane.batch -= 1;
+        lane.wire = None;
+        hosts.died(lane.host()).unwrap();
+        let Sent::Committed(again) = lane.send(&batch).unwrap() else { panic!("it was committed") };
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(json(&again), json(&first));
+        assert!(matches!(lane.send(&batch).unwrap(), Sent::Dead), "the next one is not");
+        let runs: i64 = wire.one("select count(*) from @.run", &[]).unwrap().get(0);
+        assert_eq!(runs, 2);
     }
 }

@@ -153,11 +153,12 @@ impl PgWorld {
         for (holder, created_at) in Batch::holders(&writes) {
             self.register(holder, created_at)?;
         }
+        let mut place = self.lane.lock();
+        // Under the lock: a batch of another thread may find out that names have other numbers now.
         let unknown = self.names.unknown(Batch::names_in(&writes));
         if !unknown.is_empty() {
             self.readers.ask(Patience::Endless, |wire| self.names.know(wire, &unknown))?;
         }
-        let mut place = self.lane.lock();
         let host_of = |holder: &Holder| self.hosts.id(holder);
         let host = place.as_ref().map(Lane::host);
         let mut batch = Batch::of(writes, host, &self.held, &self.names, &host_of)?;
@@ -214,9 +215,13 @@ impl World for PgWorld {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let Answers { written, notices, rings } = self.send(batch)?;
-        self.tell(notices, rings);
-        Ok(written)
+        let mut all = Vec::with_capacity(batch.len());
+        for part in making::parts(batch) {
+            let Answers { written, notices, rings } = self.send(part)?;
+            self.tell(notices, rings);
+            all.extend(written);
+        }
+        Ok(all)
     }
 
     fn is_local(&self) -> bool {
@@ -226,12 +231,23 @@ impl World for PgWorld {
     fn claim(&self, holder: &Holder, now: Millis, limit: usize) -> Result<Vec<Claim>, WorldError> {
         self.claims.store(true, Ordering::Relaxed);
         self.register(holder, now)?;
-        self.hosts.claim(holder, now, limit, &self.held)
+        // While lost claims are looked for no batch is under way: what it creates or gives back would look like one.
+        let quiet = self.hosts.is_unsure().then(|| self.lane.lock());
+        let claims = self.hosts.claim((holder, now), limit, &self.held, quiet.is_some());
+        drop(quiet);
+        claims
     }
 
     fn claim_run(&self, run: &RunId, holder: &Holder, now: Millis) -> Result<Option<Claim>, WorldError> {
         self.register(holder, now)?;
-        self.hosts.claim_run(run, holder, now, &self.held)
+        match self.hosts.claim_run(run, holder, now, &self.held)? {
+            Some(claim) => Ok(claim),
+            None => {
+                // The answer was lost: was it given?
+                let _quiet = self.lane.lock();
+                self.hosts.lost_claim(run, holder, now, &self.held)
+            }
+        }
     }
 
     fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
@@ -245,6 +261,7 @@ impl World for PgWorld {
     }
 
     fn leave(&self, holder: &Holder) -> Result<(), WorldError> {
+        self.claims.store(false, Ordering::Relaxed);
         self.hosts.leave(Some(holder));
         Ok(())
     }
@@ -384,6 +401,8 @@ impl World for PgWorld {
     }
 
     fn drop_program(&self, version: &Version) -> Result<bool, WorldError> {
+        // No run of it is created here meanwhile.
+        let _quiet = self.lane.lock();
         self.ask(|wire| Ok(wire.one("select @.drop_program_1($1)", &[&version.as_str()])?.get(0)))
     }
 

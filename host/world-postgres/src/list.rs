@@ -25,8 +25,8 @@ pub fn page(query: &Query, ask: impl Fn(&str, Params<'_>) -> Result<Vec<Row>, Wo
     let size = query.page_size();
     let mut page = Page::default();
     for _ in 0..ROUNDS {
-        let rows = some(query, before, size + 1, &ask)?;
-        let full = rows.len() == size + 1;
+        let rows = some(query, before, size.saturating_add(1), &ask)?;
+        let full = rows.len() == size.saturating_add(1);
         for row in rows {
             let key: i64 = row.get(0);
             let found = row_of(row.get(1))?;

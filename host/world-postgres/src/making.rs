@@ -20,6 +20,40 @@ const NAME: usize = 2_000;
 /// A host that never lives.
 const NOBODY: i32 = -1;
 
+/// Bytes of one statement, about. Larger ones would take long on a slow network, and the longer, the more there is to do again.
+const BYTES: usize = 8 << 20;
+
+/// Writes cut into batches that are sent one after the other.
+pub fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for write in writes {
+        let size = size(&write);
+        if bytes + size > BYTES && !part.is_empty() {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += size;
+        part.push(write);
+    }
+    parts.push(part);
+    parts
+}
+
+fn size(write: &Write) -> usize {
+    let own = match write {
+        Write::Commit(commit) => {
+            commit.events.as_ref().map_or(0, |chunk| chunk.bytes.len())
+                + commit.append.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+                + commit.values.iter().filter_map(|(_, bytes)| Some(bytes.as_ref()?.len())).sum::<usize>()
+                + commit.send.iter().map(|message| message.bytes.len()).sum::<usize>()
+        }
+        Write::Send(message) => message.bytes.len(),
+        Write::Create(_) | Write::Release { .. } | Write::Delete { .. } => 0,
+    };
+    let created = |create: &Create| create.events.bytes.len() + create.messages.iter().map(Vec::len).sum::<usize>();
+    own + write.creates().iter().map(created).sum::<usize>()
+}
+
 impl Batch {
     /// `host`: the lane's own, whose runs may have plain turns.
     pub fn of(
@@ -126,8 +160,8 @@ impl Making<'_> {
         };
         let (counted, mut written, ends) = (self.counted(&row)?, self.row(&row)?, row.status.is_terminal());
         if ends {
-            // It goes on nowhere in this batch.
-            self.touched.insert(run.clone());
+            // It goes on nowhere in this batch. Its head is removed, and so locked with the others in their order.
+            self.touch(&run);
             written["wake_at"] = Value::Null;
             written["leave"] = leave.map(|stream| escaped(&stream)).into();
             written["taken"] = inbox_taken.map(column).into();

@@ -9,9 +9,6 @@ use crate::failure::Failure;
 use crate::text::escaped;
 use crate::wire::Wire;
 
-/// Names that are kept in memory, at most. More are asked for again.
-const KEPT: usize = 10_000;
-
 /// A name keeps its number for ever, so it needs to be asked for once.
 #[derive(Default)]
 pub struct Names(Mutex<HashMap<String, i32>>);
@@ -38,9 +35,6 @@ impl Names {
         wire.rows("insert into @.name (text) select unnest($1::text[]) on conflict do nothing", &[&columns])?;
         let rows = wire.rows("select id, text from @.name where text = any($1::text[])", &[&columns])?;
         let mut known = self.0.lock();
-        if known.len() > KEPT {
-            known.clear();
-        }
         for row in rows {
             let text: String = row.get(1);
             if let Some(at) = columns.iter().position(|column| *column == text) {

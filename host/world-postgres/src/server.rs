@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use durhai_world::WorldError;
@@ -36,11 +37,12 @@ pub struct Server {
     tls: Option<MakeRustlsConnect>,
     /// For people: no password.
     shown: String,
+    reached: AtomicBool,
 }
 
 impl Server {
     /// Reads `postgres://user:password@host:port/database?schema=durhai&sslmode=…&sslrootcert=…`. What it does not say is taken from the
-    /// environment, as `psql` does: `PGPASSWORD`, `PGPASSFILE`, `PGUSER`.
+    /// environment, as `psql` does: `PGPASSWORD`, `PGUSER`.
     pub fn of(url: &str) -> Result<Self, WorldError> {
         let parts = Parts::of(url)?;
         let mut config = Config::from_str(&parts.url).map_err(|error| {
@@ -71,7 +73,8 @@ impl Server {
         let tls = parts.tls(&config)?;
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         let prefix = format!("\"{}\".", parts.schema.replace('"', "\"\""));
-        Ok(Server { config, prefix, schema: parts.schema, tls, shown: parts.shown })
+        let reached = AtomicBool::new(false);
+        Ok(Server { config, prefix, schema: parts.schema, tls, shown: parts.shown, reached })
     }
 
     pub fn schema(&self) -> &str {
@@ -94,18 +97,21 @@ impl Server {
 
     /// A connection, and what drives it; with whom to tell what is heard on it.
     pub async fn connect(&self, news: Option<UnboundedSender<Notification>>) -> Result<(Client, Driver), Failure> {
-        let place = |failure: Failure| match failure {
-            Failure::Lost(why) => Failure::Lost(format!("{}: {why}", self.shown)),
-            Failure::Conflict(why) => Failure::Conflict(format!("{}: {why}", self.shown)),
-            Failure::Wrong(why) => Failure::Wrong(format!("{}: {why}", self.shown)),
-        };
+        let place =
+            |failure: Failure| match if self.reached.load(Ordering::Relaxed) { failure.for_now() } else { failure } {
+                Failure::Lost(why) => Failure::Lost(format!("{}: {why}", self.shown)),
+                Failure::Conflict(why) => Failure::Conflict(format!("{}: {why}", self.shown)),
+                Failure::Wrong(why) => Failure::Wrong(format!("{}: {why}", self.shown)),
+            };
         match &self.tls {
             None => {
                 let (client, connection) = self.config.connect(NoTls).await.map_err(Failure::of).map_err(place)?;
+                self.reached.store(true, Ordering::Relaxed);
                 Ok((client, Box::pin(drive(connection, news))))
             }
             Some(tls) => {
                 let connected = self.config.connect(tls.clone()).await.map_err(Failure::of).map_err(place)?;
+                self.reached.store(true, Ordering::Relaxed);
                 Ok((connected.0, Box::pin(drive(connected.1, news))))
             }
         }
@@ -140,7 +146,12 @@ struct Parts {
 
 impl Parts {
     fn of(url: &str) -> Result<Self, WorldError> {
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        // A password may have anything in it.
+        let login = url.rfind('@').unwrap_or(0);
+        let (base, query) = match url[login..].find('?') {
+            Some(at) => (&url[..login + at], &url[login + at + 1..]),
+            None => (url, ""),
+        };
         let mut parts = Parts {
             url: base.to_owned(),
             shown: without_password(base),
@@ -173,10 +184,13 @@ impl Parts {
 
     /// Encrypted and checked beyond this machine, unless the operator says otherwise.
     fn tls(&self, config: &Config) -> Result<Option<MakeRustlsConnect>, WorldError> {
-        let near = config.get_hosts().iter().all(|host| match host {
-            Host::Unix(_) => true,
-            Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-        });
+        let near = config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+            && config.get_hosts().iter().all(|host| match host {
+                Host::Unix(_) => true,
+                Host::Tcp(name) => {
+                    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+                }
+            });
         match self.mode.as_deref() {
             Some("disable") => return Ok(None),
             None if near && self.root.is_none() => return Ok(None),
@@ -248,6 +262,8 @@ mod tests {
     fn a_wrong_address_is_told_without_its_password() {
         for url in [
             "postgres://me:secret@host:port/db",
+            "postgres://me:secr?et:secret@host:port/db",
+            "postgres://me:secret/secret@host:port/db",
             "postgres:///db",
             "mysql://me:secret@host/db",
             "postgres://me:secret@host/db?schema=",
@@ -272,6 +288,8 @@ mod tests {
             ("postgres://me@db.example.com/db?sslmode=disable", false),
             ("postgres://me@db.example.com/db?sslmode=require", true),
             ("postgres://me@localhost/db?sslmode=verify-full", true),
+            ("postgres://me@localhost/db?hostaddr=10.0.0.5", true),
+            ("postgres://me@localhost/db?hostaddr=127.0.0.1", false),
         ] {
             assert_eq!(Server::of(url).unwrap().tls.is_some(), encrypted, "{url}");
         }
