@@ -78,6 +78,45 @@ impl HostBuilder {
         self
     }
 
+    /// A step that works within a transaction of the database that the runs are in: what it writes through `tx` and the record of its
+    /// result commit together. So it happens exactly once, whatever crashes and whichever host makes it, without idempotency keys.
+    /// An error of the step takes back what it wrote. The transaction is at the isolation level read committed, and is committed here.
+    ///
+    /// ```no_run
+    /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    /// use durhai::postgres::{PgWorld, Transaction};
+    /// use durhai::{Host, StepError};
+    ///
+    /// let world = Arc::new(PgWorld::open("postgres://durhai@localhost/app")?);
+    /// let charge = |tx: Transaction, cents: i64| async move {
+    ///     tx.execute("update account set cents = cents - $1", &[&cents]).await?;
+    ///     Ok::<_, StepError>(cents)
+    /// };
+    /// let host = Host::builder().shared_world(world.clone()).transaction_step("charge", &world, charge).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "postgres")]
+    pub fn transaction_step<F, Fut, I, O, E>(
+        self,
+        name: impl Into<String>,
+        world: &Arc<durhai_world_postgres::PgWorld>,
+        function: F,
+    ) -> Self
+    where
+        F: Fn(durhai_world_postgres::Transaction, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, E>> + Send + 'static,
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+        E: Into<StepError> + Send + 'static,
+    {
+        let (world, function) = (world.clone(), Arc::new(function));
+        self.step(name, move |context, input: I| {
+            crate::steps::transaction::attempt(world.clone(), function.clone(), context, input)
+        })
+    }
+
     /// Steps from elsewhere, asked after those in Rust, in the order they were added.
     pub fn steps(mut self, source: Arc<dyn StepSource>) -> Self {
         self.setup.sources.push(source);

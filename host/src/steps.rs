@@ -9,4 +9,6 @@ pub(crate) mod notes;
 pub(crate) mod registry;
 pub(crate) mod rules;
 pub(crate) mod step;
+#[cfg(feature = "postgres")]
+pub(crate) mod transaction;
 pub(crate) mod watched;

@@ -518,6 +518,7 @@ begin
   delete from @.entry where key = r.key;
   delete from @.value where key = r.key;
   delete from @.tag where key = r.key;
+  delete from @.transaction_result where key = r.key;
   delete from @.run where key = r.key;
   return '{"deleted": true}';
 end $$;

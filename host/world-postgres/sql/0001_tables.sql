@@ -96,6 +96,10 @@ create table @.waiting (limit_key text collate "C" not null, rank bigint not nul
 -- How many runs are alike. Each host has counts of its own (`slot`), which no other one waits for; those of the dead are added to slot 0.
 create table @.run_count (workflow int, version int, status smallint, slot int, n bigint not null, primary key (workflow, version, status, slot)) with (fillfactor = 50);
 
+-- What steps came to that worked within a transaction of this database: committed with what they wrote.
+create table @.transaction_result (token text collate "C" primary key, key bigint not null, output bytea not null);
+create index transaction_result_key on @.transaction_result (key);
+
 create table @.meta (key text collate "C" primary key, value bytea not null);
 create table @.program (version int primary key, bytes bytea not null);
 

@@ -25,6 +25,7 @@ mod restore;
 mod rows;
 mod server;
 mod text;
+mod transaction;
 mod verify;
 mod wire;
 
@@ -43,6 +44,9 @@ use parking_lot::Mutex;
 pub use floor::Floor;
 pub use hosts::LeaseClock;
 pub use layout::{LAYOUT, Layout, statements as layout_statements};
+pub use tokio_postgres as client;
+pub use transaction::{Transaction, TransactionError};
+
 pub use operate::{DatabaseView, HostView};
 
 use batch::{Answers, Batch};
@@ -53,6 +57,7 @@ use lane::{Lane, Sent};
 use names::Names;
 use readers::{Patience, Readers};
 use server::Server;
+use transaction::Transactions;
 
 /// How long the end of a process waits for the database to hear of it.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -87,6 +92,7 @@ pub struct PgWorld {
     lane: Mutex<Option<Lane>>,
     watchers: Arc<Watchers>,
     bell: Bell,
+    transactions: Transactions,
     /// A host of this process looks for runs that are due, so that nobody else has to be told of one.
     claims: AtomicBool,
     closed: Arc<AtomicBool>,
@@ -111,6 +117,7 @@ impl PgWorld {
             held: HeldRuns::default(),
             names: Names::default(),
             lane: Mutex::default(),
+            transactions: Transactions::new(&server),
             bell: Bell::new(&server, &watchers, &closed),
             watchers,
             claims: AtomicBool::new(false),
