@@ -45,7 +45,7 @@ pub(crate) fn end_successor(host: &Arc<Shared>, run: RunId, reason: String, term
 async fn claim_idle(host: &Arc<Shared>, run: &RunId) -> Result<Option<Claim>, HostError> {
     let row = host.store.known(run).await?;
     if row.status == Status::Parked {
-        return claims::claim_run(host, run).await.map(Some);
+        return claims::claim_run(host, run).await.map(|own| Some(own.claim));
     }
     let (id, holder, now) = (run.clone(), host.store.lease.holder(), host.store.clock.now());
     let later = row.status == Status::Pending && row.wake_at.is_some_and(|at| at > now);

@@ -8,6 +8,7 @@ use durhai_world::{Claim, WorldError, Write};
 
 use crate::runtime::claims;
 use crate::runtime::command::WorkerCommand;
+use crate::runtime::lease::OwnClaim;
 use crate::shared::Shared;
 use crate::store::{random, rows};
 
@@ -39,7 +40,8 @@ pub(crate) fn run(host: &Arc<Shared>) {
         }
         let mut timeout = LOOK_AGAIN.min(beat);
         if host.config.adopt {
-            match host.store.world.claim(&host.store.lease.holder(), now, CLAIMS) {
+            let (holder, epoch) = host.store.lease.identity();
+            match host.store.world.claim(&holder, now, CLAIMS) {
                 Ok(claims) => {
                     if claims.len() == CLAIMS {
                         timeout = Duration::ZERO;
@@ -50,10 +52,7 @@ pub(crate) fn run(host: &Arc<Shared>) {
                             claims::end_soon(host, claim);
                             continue;
                         }
-                        let worker = host.runtime.workers.of(&claim.run);
-                        host.runtime
-                            .workers
-                            .send(worker, WorkerCommand::Adopt { claim: Box::new(claim), history: None });
+                        claims::adopt(host, OwnClaim { claim, epoch }, None);
                     }
                 }
                 Err(error) => return host.fail(Arc::new(error)),
@@ -89,9 +88,10 @@ fn renew(host: &Arc<Shared>, now: Millis) -> Result<bool, WorldError> {
          which any host takes up again, and goes on under another name",
         host.store.lease.length()
     );
-    // First: what comes of claims under the new name must not be dropped.
-    host.runtime.workers.send_all(|| WorkerCommand::Reset);
     host.store.lease.begin_anew(random::host_name()?);
+    // What was claimed under the new name meanwhile stays.
+    host.runtime.workers.send_all(|| WorkerCommand::Reset);
+    host.runtime.delayed.drop_lost(&host.store.lease);
     Ok(false)
 }
 
@@ -127,7 +127,8 @@ fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
             timeout = timeout.min(if due > now { host.store.clock.time_until(due) } else { LOOK_AGAIN });
             continue;
         }
-        let claim = if over { None } else { host.store.world.claim_run(&run, &host.store.lease.holder(), now)? };
+        let (holder, epoch) = host.store.lease.identity();
+        let claim = if over { None } else { host.store.world.claim_run(&run, &holder, now)? };
         match claim {
             Some(claim) if !claim.admitted && rows::is_urgent(&*host.store.world, &run)? => {
                 host.runtime.own.lock().remove(&run);
@@ -140,7 +141,7 @@ fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
             claim => {
                 // Taken here, or by another host.
                 host.runtime.own.lock().remove(&run);
-                claim.into_iter().for_each(|claim| claims::adopt(host, claim, None));
+                claim.into_iter().for_each(|claim| claims::adopt(host, OwnClaim { claim, epoch }, None));
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::error::{HostError, refusal};
 use crate::messages::message::{Message, to_parent};
 use crate::runtime::command::WorkerCommand;
 use crate::runtime::elsewhere::LOOK_AGAIN;
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::new_run::NewRun;
 use crate::shared::Shared;
 use crate::store::rows;
@@ -18,11 +19,11 @@ use crate::store::streams::UNREAD;
 
 /// Creates a run, and runs it here if it is to begin here.
 pub(crate) async fn create(host: &Arc<Shared>, new_run: NewRun) -> Result<Result<(), Refused>, HostError> {
-    let NewRun { create, events } = new_run;
+    let NewRun { create, events, epoch } = new_run;
     let run = create.row.run.clone();
     let here = create.claim.is_some();
     match host.store.ask(Write::Create(Box::new(create))).await? {
-        Ok(Written::Created(Some(claim))) => adopt(host, claim, Some(events)),
+        Ok(Written::Created(Some(claim))) => adopt(host, OwnClaim { claim, epoch }, Some(events)),
         Ok(_) => created_to_wait(host, run, here),
         Err(refused) => return Ok(Err(refused)),
     }
@@ -30,7 +31,7 @@ pub(crate) async fn create(host: &Arc<Shared>, new_run: NewRun) -> Result<Result
 }
 
 /// Runs what was claimed.
-pub(crate) fn adopt(host: &Shared, claim: Claim, history: Option<Vec<Event>>) {
+pub(crate) fn adopt(host: &Shared, claim: OwnClaim, history: Option<Vec<Event>>) {
     host.runtime
         .workers
         .send(host.runtime.workers.of(&claim.run), WorkerCommand::Adopt { claim: Box::new(claim), history });
@@ -45,7 +46,7 @@ pub(crate) fn created_to_wait(host: &Shared, run: RunId, here: bool) {
 }
 
 /// The claim on a run that no host holds. One that was parked a moment ago is waited for: it is being given back.
-pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<Claim, HostError> {
+pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<OwnClaim, HostError> {
     let released = host.runtime.waiters.register(run);
     if let Some(claim) = try_claim(host, run).await? {
         return Ok(claim);
@@ -66,9 +67,10 @@ pub(crate) async fn claim_run(host: &Arc<Shared>, run: &RunId) -> Result<Claim, 
     claim.ok_or_else(|| HostError::Conflict(format!("run {run} is held by a host at this moment: try again")))
 }
 
-async fn try_claim(host: &Arc<Shared>, run: &RunId) -> Result<Option<Claim>, HostError> {
-    let (id, holder, now) = (run.clone(), host.store.lease.holder(), host.store.clock.now());
-    host.store.blocking(move |world| world.claim_run(&id, &holder, now)).await
+async fn try_claim(host: &Arc<Shared>, run: &RunId) -> Result<Option<OwnClaim>, HostError> {
+    let (id, (holder, epoch), now) = (run.clone(), host.store.lease.identity(), host.store.clock.now());
+    let claim = host.store.blocking(move |world| world.claim_run(&id, &holder, now)).await?;
+    Ok(claim.map(|claim| OwnClaim { claim, epoch }))
 }
 
 /// Goes on with a run that no host holds.

@@ -17,6 +17,7 @@ use crate::messages::ending;
 use crate::runtime::command::{MoveReply, WorkerCommand};
 use crate::runtime::commit_queue::Batch;
 use crate::runtime::job::{Queued, Then, TurnDone};
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::{claims, deadlock};
 use crate::shared::Shared;
 use crate::steps::attempt::{self, PendingAttempt};
@@ -142,7 +143,9 @@ fn durable(host: &Arc<Shared>, turn: TurnDone, written: Written, attempts: &mut 
             match creation {
                 Creation::Claimed(claim) => {
                     report_created(host, &events, claim.row.status);
-                    claims::adopt(host, *claim, Some(events));
+                    // Where this host has another name by now, the commit was under the one before, as the claim is.
+                    let claim = OwnClaim { claim: *claim, epoch: turn.run.epoch };
+                    claims::adopt(host, claim, Some(events));
                 }
                 Creation::Waits => {
                     report_created(host, &events, Status::Pending);

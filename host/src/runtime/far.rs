@@ -12,11 +12,12 @@ use durhai_world::{Claim, World, WorldError};
 use crate::error::{Unready, panic_text};
 use crate::runtime::asked::{self, Ask, Brought, InboxPlace, InboxRead, versions_in};
 use crate::runtime::command::WorkerCommand;
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::run_shared::RunShared;
 use crate::shared::Shared;
 
 /// Reads all that a claimed run is begun with. `history`: its log, where that is at hand.
-pub(crate) fn bring(host: &Arc<Shared>, claim: Box<Claim>, history: Option<Vec<Event>>) {
+pub(crate) fn bring(host: &Arc<Shared>, claim: Box<OwnClaim>, history: Option<Vec<Event>>) {
     let rebuilt = history.is_none();
     read(host, move |host, world| {
         let read = brought(host, world, &claim, history);

@@ -25,7 +25,7 @@ pub(crate) async fn shutdown(host: &Arc<Shared>) {
         let threads = std::mem::take(&mut *host.life.threads.lock());
         join(threads, host.config.drain + host.config.grace);
         for claim in host.runtime.delayed.take_all() {
-            let write = Write::Release { run: claim.run, fence: claim.fence };
+            let write = Write::Release { run: claim.run.clone(), fence: claim.fence };
             host.store.write(write, Then::Reply(oneshot::channel().0));
         }
         host.store.close();

@@ -37,7 +37,7 @@ pub(crate) struct PendingAttempt {
 impl PendingAttempt {
     pub fn new(host: &Shared, run: &Arc<RunShared>, step: RunStep) -> Self {
         let token = host.life.stopping.child_token();
-        run.attempts.lock().insert(step.step_id.clone(), token.clone());
+        run.register(&step.step_id, &token);
         let ruled = host.steps.rules.of(&step.name);
         PendingAttempt { run: run.clone(), step, token, ruled }
     }
@@ -146,7 +146,7 @@ impl Making {
                     }
                 }
             };
-            if !trusted(&self.host, &self.token).await {
+            if !trusted(&self.host, &self.run, &self.token).await {
                 return self.lost();
             }
             if !std::mem::replace(&mut counted, true) {
@@ -294,9 +294,9 @@ fn interrupted(message: String) -> AttemptError {
 }
 
 /// An operator has to do something about the run.
-fn park(host: &Shared, run: &RunShared, step_id: &StepId, reason: String) {
+fn park(host: &Shared, run: &Arc<RunShared>, step_id: &StepId, reason: String) {
     run.attempts.lock().remove(step_id);
-    host.runtime.workers.send(run.worker, WorkerCommand::Park { run: run.id.clone(), reason });
+    host.runtime.workers.send(run.worker, WorkerCommand::Park { run: run.clone(), reason });
 }
 
 /// An attempt that is measured.
@@ -326,14 +326,14 @@ pub(crate) fn step_meters(host: &Shared, step: &str) -> Arc<StepMeters> {
 
 /// Waits until the host is sure that it holds its runs, as it is unless it was stopped for long or cut off from the world;
 /// `false` if the attempt is not wanted any more.
-async fn trusted(host: &Shared, token: &CancellationToken) -> bool {
-    if host.store.lease.is_trusted() {
-        return true;
+async fn trusted(host: &Shared, run: &RunShared, token: &CancellationToken) -> bool {
+    if let Some(trusted) = host.store.lease.trusts(run.epoch) {
+        return trusted;
     }
     tokio::select! {
         biased;
         () = token.cancelled() => false,
-        () = host.store.lease.trusted() => true,
+        trusted = host.store.lease.trusted(run.epoch) => trusted,
     }
 }
 
@@ -405,7 +405,7 @@ fn context(host: &Arc<Shared>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         observers: host.observe.observers.clone(),
         cancel: token,
         sink: Box::new(move |note| {
-            let run = sink_run.id.clone();
+            let run = sink_run.clone();
             let Some(note) = notes.take(sink_host.steps.mask.as_ref(), note) else { return };
             let msg = match note {
                 Note::Heartbeat(detail) => WorkerCommand::Heartbeat { run, step_id: step_id.clone(), detail },
@@ -419,12 +419,12 @@ fn context(host: &Arc<Shared>, run: &Arc<RunShared>, step: &RunStep, token: Canc
     })
 }
 
-fn lost(host: &Shared, run: &RunShared, step_id: &StepId) {
-    host.runtime.workers.send(run.worker, WorkerCommand::AttemptLost { run: run.id.clone(), step_id: step_id.clone() });
+fn lost(host: &Shared, run: &Arc<RunShared>, step_id: &StepId) {
+    host.runtime.workers.send(run.worker, WorkerCommand::AttemptLost { run: run.clone(), step_id: step_id.clone() });
 }
 
 fn done(host: &Arc<Shared>, run: &Arc<RunShared>, step_id: StepId, attempt: u32, result: Result<Value, AttemptError>) {
-    host.runtime.workers.send(run.worker, WorkerCommand::Attempt { run: run.id.clone(), step_id, attempt, result });
+    host.runtime.workers.send(run.worker, WorkerCommand::Attempt { run: run.clone(), step_id, attempt, result });
 }
 
 pub(crate) fn attempt_error(error: StepError) -> AttemptError {
