@@ -70,6 +70,11 @@ pub(crate) enum WorkerCommand {
         run: Arc<RunShared>,
         reason: String,
     },
+    /// A run that was to begin with a turn of this one was there already.
+    ChildExists {
+        run: Arc<RunShared>,
+        child: RunId,
+    },
     /// A commit of the run was refused: another claim holds it.
     Lost {
         run: Arc<RunShared>,

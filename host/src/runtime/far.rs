@@ -33,7 +33,7 @@ fn brought(host: &Shared, world: &dyn World, claim: &Claim, history: Option<Vec<
     };
     let bundle = host.versions.bundle(world, &claim.row.version)?;
     know_texts(host, world, &history);
-    let inbox = InboxRead::of(world, &claim.run, InboxPlace::BEGIN)?;
+    let inbox = InboxRead::of(world, &claim.run, InboxPlace::BEGIN, host.store.clock.now())?;
     Ok(Brought { history, log_bytes, bundle, inbox })
 }
 
@@ -46,7 +46,7 @@ fn know_texts(host: &Shared, world: &dyn World, log: &[Event]) {
 pub(crate) fn read_inbox(host: &Arc<Shared>, run: &Arc<RunShared>, place: InboxPlace) {
     let run = run.clone();
     read(host, move |host, world| {
-        let read = InboxRead::of(world, &run.id, place);
+        let read = InboxRead::of(world, &run.id, place, host.store.clock.now());
         host.runtime.workers.send(run.worker, WorkerCommand::Inbox { run, read });
     });
 }

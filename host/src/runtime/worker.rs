@@ -135,7 +135,7 @@ impl Worker {
         if let Some(Reverse((at, _))) = self.timers.peek() {
             timeout = timeout.min(self.host.store.clock.time_until(*at));
         }
-        if let Some(look_at) = self.look_at.filter(|_| !self.live_runs.is_empty()) {
+        if let Some(look_at) = self.look_at.filter(|_| !self.draining && !self.live_runs.is_empty()) {
             timeout = timeout.min(look_at.saturating_duration_since(Instant::now()));
         }
         timeout.min(self.next_eviction().unwrap_or(timeout))
@@ -211,6 +211,14 @@ impl Worker {
                     self.abandon(&run.id);
                 }
             }
+            WorkerCommand::ChildExists { run, child } => {
+                if let Some(live) = self.live(&run)
+                    && live.exec.replay_mut().look_after_again(&child)
+                {
+                    live.deliver(now, Input::TakeUp);
+                    self.touch(run.id.clone());
+                }
+            }
             WorkerCommand::Reset => self.reset(),
             WorkerCommand::Released { run } => {
                 if self.releasing.remove(&run).is_some_and(|again| again) {
@@ -269,7 +277,7 @@ impl Worker {
             // What was sent before that moment comes before it, also where the news of it is still on its way.
             self.read_inbox(&run, true);
             if self.host.store.is_local {
-                self.fire(&run, now - at);
+                self.fire(&run, at, now);
             }
         }
         // Entries of timers that are gone would gather in a run that sets many long ones.

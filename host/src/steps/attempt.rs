@@ -79,8 +79,7 @@ fn begin(host: &Arc<Shared>, attempt: PendingAttempt) -> Option<impl Future<Outp
     let PendingAttempt { run, step, token, ruled: Ruled { place, retry, timeout: longest } } = attempt;
     if token.is_cancelled() && host.life.is_stopping() && step.once {
         // Recorded as started, and it must be known that it never was: the host that takes the run up makes it.
-        let message = "the host stopped before the attempt began";
-        done(host, &run, step.step_id, step.attempt, Err(interrupted(message.into())));
+        done(host, &run, step.step_id, step.attempt, Err(not_begun()));
         return None;
     }
     if token.is_cancelled() {
@@ -142,12 +141,12 @@ impl Making {
                     drop(waits);
                     match pass {
                         Some(pass) => Some(pass),
-                        None => return self.lost(),
+                        None => return self.not_called(),
                     }
                 }
             };
             if !trusted(&self.host, &self.run, &self.token).await {
-                return self.lost();
+                return self.not_called();
             }
             if !std::mem::replace(&mut counted, true) {
                 self.host.observe.counters.attempts.fetch_add(1, Ordering::Relaxed);
@@ -283,9 +282,22 @@ impl Making {
         done(&self.host, &self.run, self.step.step_id.clone(), self.step.attempt, result);
     }
 
+    /// The attempt is not wanted any more, and its step was not called, or only complained about what an operator had to mend.
+    fn not_called(&self) {
+        if self.host.life.is_stopping() && self.step.once {
+            return self.done(Err(not_begun()));
+        }
+        self.lost();
+    }
+
     fn lost(&self) {
         lost(&self.host, &self.run, &self.step.step_id);
     }
+}
+
+/// A step that may run once only was recorded as started, and it must be known that it never was.
+fn not_begun() -> AttemptError {
+    interrupted("the host stopped before the attempt began".into())
 }
 
 /// The host stops: the attempt is made by the host that takes the run up, and counts as none.

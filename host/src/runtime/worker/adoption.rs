@@ -222,6 +222,8 @@ impl Worker {
             }
         }
         self.live_runs.insert(run.clone(), live);
+        // What was sent until now was read, or is at once.
+        let read_at = inbox.as_ref().map_or(now, |read| read.at.min(now));
         match inbox {
             Some(read) => self.give_messages(&run, read),
             None if self.host.store.is_local => self.read_inbox(&run, false),
@@ -233,7 +235,7 @@ impl Worker {
                 live.deliver(now, Input::TakeUp);
             }
             if !live.more {
-                live.deliver(now, Input::Time);
+                live.deliver(read_at, Input::Time);
             }
         }
         self.touch(run);
