@@ -25,6 +25,7 @@ mod metrics;
 mod misconfigured;
 mod numbers;
 mod operating;
+mod outage;
 mod places;
 mod reading;
 mod retention;

@@ -1,6 +1,7 @@
 //! The threads of a host: they run scripts, write, claim, start what is due, remove what is old.
 
 pub(crate) mod asked;
+pub(crate) mod away;
 pub(crate) mod claimer;
 pub(crate) mod claims;
 pub(crate) mod command;

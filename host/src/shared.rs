@@ -155,6 +155,11 @@ impl Shared {
         }
     }
 
+    /// Whether the world only does not answer at this moment, as one behind a network may do for long: it is asked again later.
+    pub fn is_away(&self, error: &WorldError) -> bool {
+        !self.store.is_local && matches!(error, WorldError::Unavailable(_))
+    }
+
     /// The world failed: nothing can be made durable any more, so nothing goes on.
     pub fn fail(&self, error: Arc<WorldError>) {
         if self.life.fail(error) {

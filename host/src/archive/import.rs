@@ -9,7 +9,7 @@ mod runs;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use durhai_core::{EventBody, RunId, Status, Value, tags};
+use durhai_core::{EventBody, RunId, Status, tags};
 use durhai_world::{Commit, Row, World, WorldError, Write as Writing};
 use runs::{Names, Origins};
 use serde::{Deserialize, Serialize};
@@ -78,17 +78,12 @@ pub(crate) async fn import(
 async fn let_go(host: &Arc<Shared>, run: &RunId, was: &Row) -> Result<(), HostError> {
     // The import may have taken long.
     let host = host.running()?;
-    let claim = claims::claim_run(host, run).await?;
     let wake_at = match was.status {
         Status::Pending => was.wake_at.or(Some(0)),
         _ => Some(0),
     };
-    let status = if was.started_at.is_some() { Status::Running } else { Status::Pending };
-    let row = Row { status, wake_at, note: Value::Null, ..claim.row.clone() };
-    claims::commit_row(host, &claim, row).await?;
-    claims::release(host, &claim).await?;
-    host.runtime.claimer.wake();
-    Ok(())
+    let (within, run) = (host.clone(), run.clone());
+    claims::to_its_end(host, async move { claims::go_on(&within, &run, wake_at).await }).await
 }
 
 /// What is found out about a file before anything is written.

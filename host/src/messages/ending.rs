@@ -13,17 +13,17 @@ use crate::shared::Shared;
 
 /// See [`Run::cancel`](crate::Run::cancel).
 pub(crate) async fn cancel(host: &Arc<Shared>, run: &RunId, reason: &str) -> Result<(), HostError> {
-    if let Some(claim) = claim_idle(host, run).await? {
-        return claims::end_held(host, &claim, EventBody::RunCancelled { reason: reason.into() }).await;
+    if end_idle(host, run, EventBody::RunCancelled { reason: reason.into() }).await? {
+        return Ok(());
     }
     post(host, run, &Message::Cancel { reason: reason.into() }).await
 }
 
 /// See [`Run::terminate`](crate::Run::terminate).
 pub(crate) async fn terminate(host: &Arc<Shared>, run: &RunId, reason: &str) -> Result<(), HostError> {
-    if let Some(claim) = claim_idle(host, run).await? {
-        let error = Failure::new(FailureKind::Terminated, reason);
-        return claims::end_held(host, &claim, EventBody::RunFailed { error }).await;
+    let error = Failure::new(FailureKind::Terminated, reason);
+    if end_idle(host, run, EventBody::RunFailed { error }).await? {
+        return Ok(());
     }
     post(host, run, &Message::Terminate { reason: reason.into() }).await
 }
@@ -40,12 +40,24 @@ pub(crate) fn end_successor(host: &Arc<Shared>, run: RunId, reason: String, term
     });
 }
 
+/// Ends a run whose script cannot be asked, if it is one.
+async fn end_idle(host: &Arc<Shared>, run: &RunId, body: EventBody) -> Result<bool, HostError> {
+    let (within, run) = (host.clone(), run.clone());
+    let work = async move {
+        match claim_idle(&within, &run).await? {
+            Some(claim) => claims::end_held(&within, &claim, body).await.map(|()| true),
+            None => Ok(false),
+        }
+    };
+    claims::to_its_end(host, work).await
+}
+
 /// The claim on a run whose script cannot be asked: it is parked, or it has not begun, because it waits to be admitted or
 /// its time has not come.
 async fn claim_idle(host: &Arc<Shared>, run: &RunId) -> Result<Option<Claim>, HostError> {
     let row = host.store.known(run).await?;
     if row.status == Status::Parked {
-        return claims::claim_run(host, run).await.map(Some);
+        return claims::claim_run(host, run).await.map(|own| Some(own.claim));
     }
     let (id, holder, now) = (run.clone(), host.store.lease.holder(), host.store.clock.now());
     let later = row.status == Status::Pending && row.wake_at.is_some_and(|at| at > now);

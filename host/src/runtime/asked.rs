@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durhai_core::event::Created;
 use durhai_core::replay::Input;
-use durhai_core::{Event, EventBody, RunId, Status, StepId};
+use durhai_core::{Event, EventBody, Millis, RunId, Status, StepId};
 use durhai_engine::Bundle;
 use durhai_world::{InboxMessage, Row, World, WorldError};
 
@@ -49,13 +49,16 @@ pub(crate) struct InboxRead {
     /// Why the run is to end at once, if it is.
     pub terminated: Option<String>,
     pub looked_at: u64,
+    /// When the reading began: what was sent before that is among it, so a timer that was due by then may fire behind it.
+    pub at: Millis,
 }
 
 impl InboxRead {
     /// Reads what a script takes in one turn. A message that ends the run at once is found wherever it stands: its sender was
-    /// told that it will be obeyed, and the script may compute for long before it comes to it.
-    pub fn of(world: &dyn World, run: &RunId, place: InboxPlace) -> Result<Self, WorldError> {
-        let mut read = InboxRead { given: Vec::new(), more: false, terminated: None, looked_at: place.looked_at };
+    /// told that it will be obeyed, and the script may compute for long before it comes to it. `now` is the moment before that.
+    pub fn of(world: &dyn World, run: &RunId, place: InboxPlace, now: Millis) -> Result<Self, WorldError> {
+        let mut read =
+            InboxRead { given: Vec::new(), more: false, terminated: None, looked_at: place.looked_at, at: now };
         let mut give = place.give;
         loop {
             let messages = world.inbox(run, give.unwrap_or(read.looked_at), PAGE)?;

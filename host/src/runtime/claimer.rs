@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durhai_core::Millis;
-use durhai_world::{Claim, WorldError, Write};
+use durhai_world::{Claim, WorldError};
 
+use crate::runtime::away::Away;
 use crate::runtime::claims;
 use crate::runtime::command::WorkerCommand;
+use crate::runtime::lease::OwnClaim;
 use crate::shared::Shared;
 use crate::store::{random, rows};
 
@@ -17,60 +19,67 @@ const CLAIMS: usize = 256;
 /// The longest sleep: worlds that other hosts write to may not tell.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Runs until the host stops.
+/// The sleep after a look that found nothing although the world says that something is due.
+const FLOOR: Duration = Duration::from_millis(50);
+
+/// Runs until the host has stopped: while its workers end, it must live for the others.
 pub(crate) fn run(host: &Arc<Shared>) {
     // Nothing may be claimed before the first renewal: if the clock went on since a run was created here, this host would
     // take it from itself.
     let mut renewed: Option<(Millis, Instant)> = None;
-    while !host.life.is_stopping() {
-        let now = host.store.clock.now();
-        let beat = host.store.lease.beat();
-        let late = |(at, sent): (Millis, Instant)| now >= at + beat.as_millis() as Millis || sent.elapsed() >= beat;
-        if renewed.is_none_or(late) {
-            renewed = Some((now, Instant::now()));
-            match renew(host, now) {
-                Ok(true) => {}
-                Ok(false) => {
-                    renewed = None;
-                    continue;
-                }
-                Err(error) => return host.fail(Arc::new(error)),
+    let mut away = Away::new("claiming runs");
+    while !host.life.is_drained() {
+        let timeout = match look(host, &mut renewed) {
+            Ok(timeout) => {
+                away.answered();
+                timeout
             }
-        }
-        let mut timeout = LOOK_AGAIN.min(beat);
-        if host.config.adopt {
-            match host.store.world.claim(&host.store.lease.holder(), now, CLAIMS) {
-                Ok(claims) => {
-                    if claims.len() == CLAIMS {
-                        timeout = Duration::ZERO;
-                    }
-                    for claim in claims {
-                        note(host, &claim, now);
-                        if !claim.admitted {
-                            claims::end_soon(host, claim);
-                            continue;
-                        }
-                        let worker = host.runtime.workers.of(&claim.run);
-                        host.runtime
-                            .workers
-                            .send(worker, WorkerCommand::Adopt { claim: Box::new(claim), history: None });
-                    }
-                }
-                Err(error) => return host.fail(Arc::new(error)),
-            }
-            match host.store.world.next_wake() {
-                Ok(Some(at)) => timeout = timeout.min(host.store.clock.time_until(at)),
-                Ok(None) => {}
-                Err(error) => return host.fail(Arc::new(error)),
-            }
-        } else {
-            match claim_own(host, now) {
-                Ok(wait) => timeout = timeout.min(wait),
-                Err(error) => return host.fail(Arc::new(error)),
-            }
-        }
+            Err(error) if host.is_away(&error) => away.failed(&error),
+            Err(error) => return host.fail(Arc::new(error)),
+        };
         host.runtime.claimer.wait(timeout);
     }
+}
+
+/// Says that this host lives, where it is time for that, and takes up what is due. How long nothing else is to be done.
+fn look(host: &Arc<Shared>, renewed: &mut Option<(Millis, Instant)>) -> Result<Duration, WorldError> {
+    let now = host.store.clock.now();
+    let beat = host.store.lease.beat();
+    let late = |(at, sent): (Millis, Instant)| now >= at + beat.as_millis() as Millis || sent.elapsed() >= beat;
+    if renewed.is_none_or(late) {
+        *renewed = None;
+        let sent = Instant::now();
+        if !renew(host, now)? {
+            return Ok(Duration::ZERO);
+        }
+        *renewed = Some((now, sent));
+    }
+    let timeout = LOOK_AGAIN.min(beat);
+    if host.life.is_stopping() {
+        return Ok(timeout);
+    }
+    if !host.config.adopt {
+        return Ok(timeout.min(claim_own(host, now)?));
+    }
+    let (holder, epoch) = host.store.lease.identity();
+    let claims = host.store.world.claim(&holder, now, CLAIMS)?;
+    let (none, full) = (claims.is_empty(), claims.len() == CLAIMS);
+    for claim in claims {
+        note(host, &claim, now);
+        match claim.admitted {
+            true => claims::adopt(host, OwnClaim { claim, epoch }, None),
+            false => claims::end_soon(host, claim),
+        }
+    }
+    if full {
+        return Ok(Duration::ZERO);
+    }
+    Ok(match host.store.world.next_wake()? {
+        // It is due, and was not given out: it would be asked for again and again.
+        Some(at) if none && at <= now => timeout.min(FLOOR),
+        Some(at) => timeout.min(host.store.clock.time_until(at)),
+        None => timeout,
+    })
 }
 
 /// Tells the world that this host lives. `false`: the others have declared it dead, and it begins anew under another name.
@@ -89,9 +98,10 @@ fn renew(host: &Arc<Shared>, now: Millis) -> Result<bool, WorldError> {
          which any host takes up again, and goes on under another name",
         host.store.lease.length()
     );
-    // First: what comes of claims under the new name must not be dropped.
-    host.runtime.workers.send_all(|| WorkerCommand::Reset);
     host.store.lease.begin_anew(random::host_name()?);
+    // What was claimed under the new name meanwhile stays.
+    host.runtime.workers.send_all(|| WorkerCommand::Reset);
+    host.runtime.delayed.drop_lost(&host.store.lease);
     Ok(false)
 }
 
@@ -127,20 +137,24 @@ fn claim_own(host: &Arc<Shared>, now: Millis) -> Result<Duration, WorldError> {
             timeout = timeout.min(if due > now { host.store.clock.time_until(due) } else { LOOK_AGAIN });
             continue;
         }
-        let claim = if over { None } else { host.store.world.claim_run(&run, &host.store.lease.holder(), now)? };
+        let (holder, epoch) = host.store.lease.identity();
+        let claim = if over { None } else { host.store.world.claim_run(&run, &holder, now)? };
         match claim {
-            Some(claim) if !claim.admitted && rows::is_urgent(&*host.store.world, &run)? => {
-                host.runtime.own.lock().remove(&run);
-                claims::end_soon(host, claim);
-            }
-            Some(claim) if !claim.admitted => {
-                let write = Write::Release { run: run.clone(), fence: claim.fence };
-                host.store.world.write(vec![write])?;
-            }
+            Some(claim) if !claim.admitted => match rows::is_urgent(&*host.store.world, &run) {
+                Ok(true) => {
+                    host.runtime.own.lock().remove(&run);
+                    claims::end_soon(host, claim);
+                }
+                not => {
+                    // It is looked at again only when it is free. What comes of this the next write will hear, too.
+                    let _ = host.tokio.block_on(claims::release(host, &claim));
+                    not?;
+                }
+            },
             claim => {
                 // Taken here, or by another host.
                 host.runtime.own.lock().remove(&run);
-                claim.into_iter().for_each(|claim| claims::adopt(host, claim, None));
+                claim.into_iter().for_each(|claim| claims::adopt(host, OwnClaim { claim, epoch }, None));
             }
         }
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use durhai_core::replay::{AttemptError, LogLine};
 use durhai_core::{Event, RunId, StepId, Value, Version};
 use durhai_engine::Bundle;
-use durhai_world::{Claim, WorldError};
+use durhai_world::WorldError;
 use tokio::sync::oneshot;
 
 use crate::error::Unready;
 use crate::runtime::asked::{Ask, Brought, InboxRead, Seen};
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::run_shared::RunShared;
 use crate::versions::compat::report::CompatVerdict;
 use crate::view::Outlook;
@@ -18,12 +19,12 @@ use crate::view::Outlook;
 pub(crate) enum WorkerCommand {
     /// A run this host has claimed. `history` is its log, where the sender has it at hand.
     Adopt {
-        claim: Box<Claim>,
+        claim: Box<OwnClaim>,
         history: Option<Vec<Event>>,
     },
     /// What such a run is begun with, or why that could not be read.
     Brought {
-        claim: Box<Claim>,
+        claim: Box<OwnClaim>,
         /// Its log was read, and not at hand.
         rebuilt: bool,
         read: Result<Box<Brought>, Unready>,
@@ -44,37 +45,42 @@ pub(crate) enum WorkerCommand {
         read: Result<(Vec<Event>, u64, Arc<Bundle>), Unready>,
     },
     Attempt {
-        run: RunId,
+        run: Arc<RunShared>,
         step_id: StepId,
         attempt: u32,
         result: Result<Value, AttemptError>,
     },
     /// An attempt ended because it was told to: there is no result.
     AttemptLost {
-        run: RunId,
+        run: Arc<RunShared>,
         step_id: StepId,
     },
     /// There is something in the run's inbox.
     Message(RunId),
     Line {
-        run: RunId,
+        run: Arc<RunShared>,
         line: LogLine,
     },
     Heartbeat {
-        run: RunId,
+        run: Arc<RunShared>,
         step_id: StepId,
         detail: Value,
     },
     Park {
-        run: RunId,
+        run: Arc<RunShared>,
         reason: String,
+    },
+    /// A run that was to begin with a turn of this one was there already.
+    ChildExists {
+        run: Arc<RunShared>,
+        child: RunId,
     },
     /// A commit of the run was refused: another claim holds it.
     Lost {
         run: Arc<RunShared>,
         why: String,
     },
-    /// The host was declared dead: nothing that it holds can be committed any more.
+    /// The host was declared dead: nothing that it claimed under the names before can be committed any more.
     Reset,
     /// The claim was given back.
     Released {

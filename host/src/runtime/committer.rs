@@ -17,6 +17,7 @@ use crate::messages::ending;
 use crate::runtime::command::{MoveReply, WorkerCommand};
 use crate::runtime::commit_queue::Batch;
 use crate::runtime::job::{Queued, Then, TurnDone};
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::{claims, deadlock};
 use crate::shared::Shared;
 use crate::steps::attempt::{self, PendingAttempt};
@@ -63,6 +64,9 @@ fn write(host: &Arc<Shared>, mut batch: Batch<'_>) {
     if let Some(error) = host.life.failure() {
         return fail(thens, &error);
     }
+    if host.life.cut_off.load(Ordering::SeqCst) {
+        return fail(thens, &cut_off());
+    }
     let began = Instant::now();
     let written = guarded("the world", || host.store.world.write(writes)).and_then(|written| written);
     let took = began.elapsed();
@@ -76,12 +80,18 @@ fn write(host: &Arc<Shared>, mut batch: Batch<'_>) {
                 host.fail(Arc::new(error));
             }
         }
+        // The host has stopped waiting for it, and is over.
+        Err(_) if host.life.cut_off.load(Ordering::SeqCst) => fail(thens, &cut_off()),
         Err(error) => {
             let error = Arc::new(error);
             host.fail(error.clone());
             fail(thens, &error);
         }
     }
+}
+
+fn cut_off() -> Arc<WorldError> {
+    Arc::new(WorldError::Unavailable("the world did not answer when the host stopped".into()))
 }
 
 /// A panic, of the world or of an observer, is a failure of the world: nothing is known of the batch any more. It must not
@@ -142,7 +152,9 @@ fn durable(host: &Arc<Shared>, turn: TurnDone, written: Written, attempts: &mut 
             match creation {
                 Creation::Claimed(claim) => {
                     report_created(host, &events, claim.row.status);
-                    claims::adopt(host, *claim, Some(events));
+                    // Where this host has another name by now, the commit was under the one before, as the claim is.
+                    let claim = OwnClaim { claim: *claim, epoch: turn.run.epoch };
+                    claims::adopt(host, claim, Some(events));
                 }
                 Creation::Waits => {
                     report_created(host, &events, Status::Pending);
@@ -152,10 +164,11 @@ fn durable(host: &Arc<Shared>, turn: TurnDone, written: Written, attempts: &mut 
                     }
                     claims::created_to_wait(host, run, !host.life.is_stopping());
                 }
-                // It was not there when the turn was made: another creator was faster. The parent looks when it is
-                // taken up next.
+                // It was not there when the turn was made: another creator was faster. A parent that waits for it looks again.
                 Creation::Exists => {
-                    tracing::error!(%run, "run {run} was to be started by run {}, but exists", turn.run.id)
+                    tracing::warn!(%run, "run {run} was to be started by run {}, but exists", turn.run.id);
+                    let told = WorkerCommand::ChildExists { run: turn.run.clone(), child: run };
+                    host.runtime.workers.send(turn.run.worker, told);
                 }
             }
         }

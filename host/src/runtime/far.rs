@@ -12,11 +12,12 @@ use durhai_world::{Claim, World, WorldError};
 use crate::error::{Unready, panic_text};
 use crate::runtime::asked::{self, Ask, Brought, InboxPlace, InboxRead, versions_in};
 use crate::runtime::command::WorkerCommand;
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::run_shared::RunShared;
 use crate::shared::Shared;
 
 /// Reads all that a claimed run is begun with. `history`: its log, where that is at hand.
-pub(crate) fn bring(host: &Arc<Shared>, claim: Box<Claim>, history: Option<Vec<Event>>) {
+pub(crate) fn bring(host: &Arc<Shared>, claim: Box<OwnClaim>, history: Option<Vec<Event>>) {
     let rebuilt = history.is_none();
     read(host, move |host, world| {
         let read = brought(host, world, &claim, history);
@@ -32,7 +33,7 @@ fn brought(host: &Shared, world: &dyn World, claim: &Claim, history: Option<Vec<
     };
     let bundle = host.versions.bundle(world, &claim.row.version)?;
     know_texts(host, world, &history);
-    let inbox = InboxRead::of(world, &claim.run, InboxPlace::BEGIN)?;
+    let inbox = InboxRead::of(world, &claim.run, InboxPlace::BEGIN, host.store.clock.now())?;
     Ok(Brought { history, log_bytes, bundle, inbox })
 }
 
@@ -45,7 +46,7 @@ fn know_texts(host: &Shared, world: &dyn World, log: &[Event]) {
 pub(crate) fn read_inbox(host: &Arc<Shared>, run: &Arc<RunShared>, place: InboxPlace) {
     let run = run.clone();
     read(host, move |host, world| {
-        let read = InboxRead::of(world, &run.id, place);
+        let read = InboxRead::of(world, &run.id, place, host.store.clock.now());
         host.runtime.workers.send(run.worker, WorkerCommand::Inbox { run, read });
     });
 }

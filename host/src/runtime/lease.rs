@@ -4,9 +4,10 @@
 //! whole and for good. It may live on, having been stopped or cut off: then it must begin nothing that another host may have begun
 //! again, and when it hears of its death it drops all runs that it has and goes on under another name.
 
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use durhai_world::Holder;
+use durhai_world::{Claim, Holder};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -14,8 +15,28 @@ use tokio::sync::watch;
 /// a whole lease from when they saw it.
 const TRUST: u32 = 9;
 
+/// Which of its names a host had: it has another one after each death in the eyes of the others, and what it claimed before is
+/// not its own any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Epoch(u64);
+
+/// A claim of this host, and under which name it was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnClaim {
+    pub claim: Claim,
+    pub epoch: Epoch,
+}
+
+impl Deref for OwnClaim {
+    type Target = Claim;
+
+    fn deref(&self) -> &Claim {
+        &self.claim
+    }
+}
+
 pub(crate) struct Lease {
-    holder: Mutex<Holder>,
+    holder: Mutex<(Holder, Epoch)>,
     /// For worlds of one process the end of the process ends all claims, and nothing before it.
     trusts_always: bool,
     /// Until when effects may begin.
@@ -27,7 +48,7 @@ impl Lease {
     /// `shared`: hosts of other processes may declare this one dead.
     pub fn new(holder: Holder, shared: bool) -> Self {
         Lease {
-            holder: Mutex::new(holder),
+            holder: Mutex::new((holder, Epoch(0))),
             trusts_always: !shared,
             trust: Mutex::new(None),
             renewed: watch::channel(()).0,
@@ -35,7 +56,17 @@ impl Lease {
     }
 
     pub fn holder(&self) -> Holder {
+        self.holder.lock().0.clone()
+    }
+
+    /// Who this host is, and since which of its names: to be asked for before a claim is.
+    pub fn identity(&self) -> (Holder, Epoch) {
         self.holder.lock().clone()
+    }
+
+    /// Whether what was claimed then is lost with the name it was claimed under.
+    pub fn is_over(&self, epoch: Epoch) -> bool {
+        self.holder.lock().1 != epoch
     }
 
     /// The time between two signs of life.
@@ -44,7 +75,7 @@ impl Lease {
     }
 
     pub fn length(&self) -> Duration {
-        Duration::from_millis(self.holder.lock().lease)
+        Duration::from_millis(self.holder.lock().0.lease)
     }
 
     /// The world has heard, of a sign of life that was sent then.
@@ -53,23 +84,37 @@ impl Lease {
         self.renewed.send_replace(());
     }
 
-    /// The host was declared dead, and goes on under this name.
+    /// The host was declared dead, and goes on under this name. Effects of runs that it claimed before never begin.
     pub fn begin_anew(&self, name: String) {
         *self.trust.lock() = None;
-        self.holder.lock().name = name.into();
+        {
+            let mut holder = self.holder.lock();
+            holder.0.name = name.into();
+            holder.1.0 += 1;
+        }
+        self.renewed.send_replace(());
     }
 
-    /// Whether an effect may begin: no other host can have this one's runs.
-    pub fn is_trusted(&self) -> bool {
-        self.trusts_always || self.trust.lock().is_some_and(|until| Instant::now() < until)
+    /// Whether an effect of a run that was claimed then may begin: no other host can have it. `None`: not now, as this host was not
+    /// heard of for long.
+    pub fn trusts(&self, epoch: Epoch) -> Option<bool> {
+        // Trust first: a sign of life of a later name counts for nothing that was claimed under this one.
+        let trusted = self.trusts_always || self.trust.lock().is_some_and(|until| Instant::now() < until);
+        if self.is_over(epoch) {
+            return Some(false);
+        }
+        trusted.then_some(true)
     }
 
-    /// Until an effect may begin.
-    pub async fn trusted(&self) {
+    /// Waits until an effect of a run that was claimed then may begin; `false`: it never may.
+    pub async fn trusted(&self, epoch: Epoch) -> bool {
         let mut renewed = self.renewed.subscribe();
-        while !self.is_trusted() {
+        loop {
+            if let Some(answer) = self.trusts(epoch) {
+                return answer;
+            }
             if renewed.changed().await.is_err() {
-                return;
+                return false;
             }
         }
     }
@@ -85,32 +130,59 @@ mod tests {
 
     #[test]
     fn a_host_of_a_world_of_its_own_is_always_trusted() {
-        assert!(lease(false).is_trusted());
+        let lease = lease(false);
+        assert_eq!(lease.trusts(lease.identity().1), Some(true));
     }
 
     #[test]
     fn trust_counts_from_the_sending() {
         let lease = lease(true);
-        assert!(!lease.is_trusted(), "nothing was heard yet");
+        let (_, first) = lease.identity();
+        assert_eq!(lease.trusts(first), None, "nothing was heard yet");
         lease.renewed(Instant::now());
-        assert!(lease.is_trusted());
+        assert_eq!(lease.trusts(first), Some(true));
         let long_ago = Instant::now() - Duration::from_secs(59 * 60);
         lease.renewed(long_ago);
-        assert!(!lease.is_trusted(), "the answer took nearly as long as the lease");
-        lease.renewed(Instant::now());
-        lease.begin_anew("b".into());
-        assert!(!lease.is_trusted());
-        assert_eq!(&*lease.holder().name, "b");
+        assert_eq!(lease.trusts(first), None, "the answer took nearly as long as the lease");
+    }
+
+    #[test]
+    fn what_was_claimed_under_a_name_that_is_dead_is_never_trusted_again() {
+        for shared in [true, false] {
+            let lease = lease(shared);
+            let (_, first) = lease.identity();
+            lease.renewed(Instant::now());
+            lease.begin_anew("b".into());
+            assert_eq!(lease.trusts(first), Some(false));
+            let (holder, second) = lease.identity();
+            assert_eq!(&*holder.name, "b");
+            assert_eq!(lease.trusts(second), (!shared).then_some(true), "nothing was heard of this name yet");
+            lease.renewed(Instant::now());
+            assert_eq!((lease.trusts(first), lease.trusts(second)), (Some(false), Some(true)));
+        }
     }
 
     #[tokio::test]
     async fn what_waits_for_trust_goes_on_with_the_next_sign_of_life() {
         let lease = lease(true);
-        let waits = lease.trusted();
+        let (_, first) = lease.identity();
+        let waits = lease.trusted(first);
         tokio::pin!(waits);
         assert!(futures_now(waits.as_mut()).await.is_none());
         lease.renewed(Instant::now());
-        waits.await;
+        assert!(waits.await);
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_trust_is_lost_with_the_name_it_was_claimed_under() {
+        let lease = lease(true);
+        let (_, first) = lease.identity();
+        let waits = lease.trusted(first);
+        tokio::pin!(waits);
+        assert!(futures_now(waits.as_mut()).await.is_none());
+        lease.begin_anew("b".into());
+        lease.renewed(Instant::now());
+        assert!(!waits.await);
     }
 
     /// What a future gives at once.

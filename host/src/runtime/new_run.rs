@@ -6,6 +6,7 @@ use durhai_core::{Event, EventBody, Failure, FailureKind, Millis, Status, Value,
 use durhai_engine::{Header, schema};
 use durhai_world::{Chunk, Concurrency, Create, Row};
 
+use crate::runtime::lease::Epoch;
 use crate::shared::Shared;
 use crate::versions::serving::{Missing, Serving};
 
@@ -14,6 +15,8 @@ pub(crate) struct NewRun {
     pub create: Create,
     /// The first events of its log.
     pub events: Vec<Event>,
+    /// Under which name of this host it is claimed, if it is.
+    pub epoch: Epoch,
 }
 
 /// When and where it begins.
@@ -70,8 +73,9 @@ pub(crate) fn new_run(host: &Shared, events: Vec<Event>, header: &Header, begin:
         concurrency,
     };
     let chunk = Chunk { first: 1, count: events.len() as u32, bytes: wire::encode(&events) };
-    let claim = here.then(|| host.store.lease.holder());
-    NewRun { create: Create { row, events: chunk, claim, hooks: Vec::new(), messages: Vec::new() }, events }
+    let (holder, epoch) = host.store.lease.identity();
+    let claim = here.then_some(holder);
+    NewRun { create: Create { row, events: chunk, claim, hooks: Vec::new(), messages: Vec::new() }, events, epoch }
 }
 
 /// The run that another one asked for. The failure is what its script gets.

@@ -11,6 +11,7 @@ use durhai_world::{Query, Refused, Row, World, WorldError, Write};
 use tokio::sync::oneshot;
 
 use crate::error::HostError;
+use crate::runtime::away::Away;
 use crate::runtime::duties::Assigned;
 use crate::runtime::job::Then;
 use crate::shared::Shared;
@@ -56,14 +57,22 @@ fn look(host: &Shared, useless: &mut HashMap<Version, Millis>) -> Result<(), Hos
 /// Removes what is over, again and again, until the host stops.
 pub(crate) fn run(host: &Arc<Shared>) {
     let mut useless = HashMap::new();
+    let mut away = Away::new("removing runs that are kept no longer");
     while !host.life.is_stopping() {
-        match look(host, &mut useless) {
-            Ok(()) => {}
+        let wait = match look(host, &mut useless) {
+            Ok(()) => {
+                away.answered();
+                LOOK
+            }
+            Err(HostError::World(error)) if host.is_away(&error) => away.failed(&error),
             Err(HostError::World(error)) => return host.fail(Arc::new(error)),
-            // The host stops.
-            Err(_) => return,
-        }
-        host.runtime.purger.wait(LOOK);
+            Err(_) if host.life.is_stopping() => return,
+            Err(error) => {
+                tracing::error!("runs that are kept no longer were not removed, which is tried again: {error}");
+                LOOK
+            }
+        };
+        host.runtime.purger.wait(wait);
     }
 }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::HostError;
+use crate::runtime::away::Away;
 use crate::runtime::claims;
 use crate::runtime::duties::Assigned;
 use crate::runtime::new_run::{self, StartAt};
@@ -147,10 +148,17 @@ struct Pause {
 
 /// Runs until the host stops.
 pub(crate) fn run(host: &Arc<Shared>) {
-    let mut keeper = Keeper { host, known: None, watched: HashMap::new(), late: LATE };
+    let mut keeper = Keeper { host, known: None, watched: HashMap::new(), late: LATE, failed: false };
+    let mut away = Away::new("starting what is due by schedule");
     while !host.life.is_stopping() {
-        match keeper.look() {
-            Ok(timeout) => host.runtime.scheduler.wait(timeout),
+        let looked = keeper.look();
+        keeper.failed = looked.is_err();
+        match looked {
+            Ok(timeout) => {
+                away.answered();
+                host.runtime.scheduler.wait(timeout);
+            }
+            Err(HostError::World(error)) if host.is_away(&error) => host.runtime.scheduler.wait(away.failed(&error)),
             Err(HostError::World(error)) => return host.fail(Arc::new(error)),
             Err(error) => {
                 if !host.life.is_stopping() {
@@ -170,6 +178,8 @@ struct Keeper<'a> {
     watched: HashMap<String, Watched>,
     /// A time that is handled later than this at this look was missed.
     late: Millis,
+    /// The last look came to no end.
+    failed: bool,
 }
 
 struct Watched {
@@ -182,11 +192,16 @@ impl Keeper<'_> {
     /// Starts what is due, and says how long nothing else is.
     fn look(&mut self) -> Result<Duration, HostError> {
         let scheduled = scheduled(self.host);
-        let names = scheduled.iter().map(|(name, _)| name.clone()).collect();
-        let before = self.known.replace(names);
-        self.watched.retain(|name, _| self.known.as_ref().is_some_and(|known| known.contains(name)));
+        let names: HashSet<_> = scheduled.iter().map(|(name, _)| name.clone()).collect();
+        let before = self.known.clone();
+        self.watched.retain(|name, _| HashSet::contains(&names, name));
         self.late = match self.host.runtime.schedules.ask(&self.host.store)? {
-            Assigned::No => return Ok(LOOK_AGAIN),
+            Assigned::No => {
+                self.known = Some(names);
+                return Ok(LOOK_AGAIN);
+            }
+            // It may have been taken over, and was not done since.
+            Assigned::Yes if self.failed => self.late,
             Assigned::Yes => LATE,
             // Until the one before counted as dead nobody looked, and that is no reason to leave a time out.
             Assigned::TakenOver => {
@@ -200,6 +215,7 @@ impl Keeper<'_> {
             let is_new = before.as_ref().is_some_and(|before| !before.contains(name));
             timeout = timeout.min(self.keep(name, header, is_new)?);
         }
+        self.known = Some(names);
         Ok(timeout)
     }
 

@@ -1,6 +1,7 @@
 //! Stopping a host: its threads end one after the other, the committer last.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,21 +25,62 @@ pub(crate) async fn shutdown(host: &Arc<Shared>) {
         let host = shared;
         let threads = std::mem::take(&mut *host.life.threads.lock());
         join(threads, host.config.drain + host.config.grace);
+        host.life.drained.cancel();
+        host.runtime.claimer.wake();
         for claim in host.runtime.delayed.take_all() {
-            let write = Write::Release { run: claim.run, fence: claim.fence };
+            let write = Write::Release { run: claim.run.clone(), fence: claim.fence };
             host.store.write(write, Then::Reply(oneshot::channel().0));
         }
         host.store.close();
-        if let Some(committer) = host.life.committer.lock().take() {
-            let _ = committer.join();
-        }
-        if host.life.failure().is_none() {
-            // What is left of this host ends with its lease, its duties at once.
-            let _ = host.store.world.leave(&host.store.lease.holder());
-        }
+        end(&host);
         host.life.closing.cancel();
     };
     let _ = host.tokio.spawn_blocking(stop).await;
+}
+
+/// How long a world behind a network has for the last writes of a host that stops. If it is away they would wait for it for ever.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Waits for the threads that need the world to the end, and leaves it.
+fn end(host: &Shared) {
+    let claimer: Vec<_> = host.life.claimer.lock().take().into_iter().collect();
+    let committer = host.life.committer.lock().take();
+    if !host.store.is_local && !ended(claimer.iter().chain(&committer), LAST_WRITES) {
+        tracing::warn!(
+            "the world does not answer, and the host stops: what was not written within {LAST_WRITES:?} is given up; what it was done \
+             for is taken up again by the next host"
+        );
+        host.life.cut_off.store(true, Ordering::SeqCst);
+        host.store.world.close();
+    }
+    join(claimer, host.config.drain + host.config.grace);
+    if let Some(committer) = committer {
+        let _ = committer.join();
+    }
+    if host.life.cut_off.load(Ordering::SeqCst) {
+        return;
+    }
+    if host.life.failure().is_none() {
+        // What is left of this host ends with its lease, its duties at once.
+        let _ = host.store.world.leave(&host.store.lease.holder());
+    }
+    if !host.store.is_local {
+        host.store.world.close();
+    }
+}
+
+/// Whether all have ended by then.
+fn ended<'a>(threads: impl Iterator<Item = &'a JoinHandle<()>> + Clone, within: Duration) -> bool {
+    let began = Instant::now();
+    loop {
+        if threads.clone().all(JoinHandle::is_finished) {
+            return true;
+        }
+        if began.elapsed() >= within {
+            return false;
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 /// How often threads are looked at that should have ended.

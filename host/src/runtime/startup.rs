@@ -149,7 +149,7 @@ fn start_threads(host: &Arc<Shared>, queues: Queues, watch: bool) -> Result<(), 
         let body = move |host: &Arc<Shared>| worker::run(host.clone(), index, &commands);
         threads.push(thread(&format!("durhai-work-{index}"), Box::new(body))?);
     }
-    threads.push(thread("durhai-claim", Box::new(claimer::run))?);
+    *host.life.claimer.lock() = Some(thread("durhai-claim", Box::new(claimer::run))?);
     if host.config.adopt {
         threads.push(thread("durhai-purge", Box::new(retention::run))?);
         threads.push(thread("durhai-schedule", Box::new(schedules::run))?);

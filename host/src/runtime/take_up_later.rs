@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::RunId;
-use durhai_world::{Claim, WorldError};
+use durhai_world::WorldError;
 
 use crate::runtime::claims;
 use crate::runtime::command::WorkerCommand;
 use crate::runtime::delayed_claims::WAITS;
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::run_shared::RunShared;
 use crate::shared::Shared;
 
 /// Takes the run up again after a while. It is not parked: nothing is known to be wrong with it.
-pub(crate) fn adopt_later(host: &Arc<Shared>, claim: Claim, error: &WorldError) {
+pub(crate) fn adopt_later(host: &Arc<Shared>, claim: OwnClaim, error: &WorldError) {
     let run = claim.run.clone();
     let wait = host.runtime.delayed.keep(claim);
     tracing::warn!(%run, "run {run} cannot be read at this moment and is tried again in {wait:?}: {error}");

@@ -13,20 +13,21 @@ mod turns;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use durhai_core::replay::Input;
 use durhai_core::{Event, Millis, RunId, Version};
 use durhai_engine::{Program, Sandbox};
-use durhai_world::{Claim, Write};
+use durhai_world::Write;
 use parking_lot::Mutex;
 
 use self::adoption::Bringing;
 use self::eviction::WaitingRuns;
 use crate::runtime::command::WorkerCommand;
 use crate::runtime::job::Then;
+use crate::runtime::lease::OwnClaim;
 use crate::runtime::live_run::{LiveRun, Place};
 use crate::runtime::run_shared::RunShared;
 use crate::shared::Shared;
@@ -46,7 +47,7 @@ pub(crate) struct Worker {
     /// Claims given back whose release is not yet durable; messages that come meanwhile.
     releasing: HashMap<RunId, bool>,
     /// Claimed runs for which there is no room yet.
-    backlog: VecDeque<(Box<Claim>, Option<Vec<Event>>)>,
+    backlog: VecDeque<(Box<OwnClaim>, Option<Vec<Event>>)>,
     /// What of the world that is not local is read for runs that begin.
     bringing: Bringing,
     /// When the inboxes of all runs are looked at next; `None` while they are, and always where the world is local.
@@ -134,7 +135,7 @@ impl Worker {
         if let Some(Reverse((at, _))) = self.timers.peek() {
             timeout = timeout.min(self.host.store.clock.time_until(*at));
         }
-        if let Some(look_at) = self.look_at.filter(|_| !self.live_runs.is_empty()) {
+        if let Some(look_at) = self.look_at.filter(|_| !self.draining && !self.live_runs.is_empty()) {
             timeout = timeout.min(look_at.saturating_duration_since(Instant::now()));
         }
         timeout.min(self.next_eviction().unwrap_or(timeout))
@@ -150,17 +151,17 @@ impl Worker {
                 self.backlog.push_back((claim, history));
             }
             WorkerCommand::Attempt { run, step_id, attempt, result } => {
-                if let Some(live) = self.live_runs.get_mut(&run) {
+                if let Some(live) = self.live(&run) {
                     live.heartbeats.remove(&step_id);
                     live.attempt_ended(&step_id);
                     live.deliver(now, Input::Attempt { step_id, attempt, result });
-                    self.touch(run);
+                    self.touch(run.id.clone());
                 }
             }
             WorkerCommand::AttemptLost { run, step_id } => {
-                if let Some(live) = self.live_runs.get(&run) {
+                if let Some(live) = self.live(&run) {
                     live.attempt_ended(&step_id);
-                    self.touch(run);
+                    self.touch(run.id.clone());
                 }
             }
             WorkerCommand::Message(run) => {
@@ -185,27 +186,37 @@ impl Worker {
             WorkerCommand::Seen { run, seen } => self.seen(&run, seen),
             WorkerCommand::LogRead { run, read } => self.log_was_read(&run, read),
             WorkerCommand::Line { run, line } => {
-                if let Some(live) = self.live_runs.get_mut(&run) {
+                if let Some(live) = self.live(&run) {
                     live.lines.push(line);
-                    self.touch(run);
+                    self.touch(run.id.clone());
                 }
             }
             WorkerCommand::Heartbeat { run, step_id, detail } => {
-                if let Some(live) = self.live_runs.get_mut(&run) {
+                if let Some(live) = self.live(&run) {
                     live.heartbeats.insert(step_id, detail);
                 }
             }
             WorkerCommand::Park { run, reason } => {
-                if let Some(live) = self.live_runs.remove(&run) {
+                if self.live(&run).is_some()
+                    && let Some(live) = self.live_runs.remove(&run.id)
+                {
                     self.park(live, &reason);
                 }
             }
             WorkerCommand::Lost { run, why } => {
                 // Unless it was claimed anew in the meantime.
-                if self.live_runs.get(&run.id).is_some_and(|live| Arc::ptr_eq(&live.shared, &run)) {
+                if self.live(&run).is_some() {
                     tracing::warn!(run = %run.id, workflow = run.workflow, "run {} is no longer held here: {why}", run.id);
                     self.host.observe.meters.lost.inc();
                     self.abandon(&run.id);
+                }
+            }
+            WorkerCommand::ChildExists { run, child } => {
+                if let Some(live) = self.live(&run)
+                    && live.exec.replay_mut().look_after_again(&child)
+                {
+                    live.deliver(now, Input::TakeUp);
+                    self.touch(run.id.clone());
                 }
             }
             WorkerCommand::Reset => self.reset(),
@@ -227,7 +238,7 @@ impl Worker {
             }
             WorkerCommand::Migrate { run, to, reply } => self.migrate(&run, to, reply),
             WorkerCommand::Stored { run } => {
-                if let Some(live) = self.live_runs.get_mut(&run.id).filter(|live| Arc::ptr_eq(&live.shared, &run)) {
+                if let Some(live) = self.live(&run) {
                     live.place = Place::Idle(None);
                     self.touch(run.id.clone());
                 }
@@ -236,6 +247,12 @@ impl Worker {
             WorkerCommand::Tick => {}
             WorkerCommand::Drain => self.drain(),
         }
+    }
+
+    /// The run in memory, if it is this claim of it: what came of an earlier one is for nobody.
+    fn live(&mut self, run: &Arc<RunShared>) -> Option<&mut LiveRun> {
+        let live = self.live_runs.get_mut(&run.id)?;
+        Arc::ptr_eq(&live.shared, run).then_some(live)
     }
 
     fn touch(&mut self, run: RunId) {
@@ -260,7 +277,7 @@ impl Worker {
             // What was sent before that moment comes before it, also where the news of it is still on its way.
             self.read_inbox(&run, true);
             if self.host.store.is_local {
-                self.fire(&run, now - at);
+                self.fire(&run, at, now);
             }
         }
         // Entries of timers that are gone would gather in a run that sets many long ones.
@@ -273,25 +290,30 @@ impl Worker {
         }
     }
 
-    fn shared(&self, claim: &Claim) -> Arc<RunShared> {
+    fn shared(&self, claim: &OwnClaim) -> Arc<RunShared> {
         Arc::new(RunShared {
             id: claim.run.clone(),
             workflow: claim.row.workflow.clone(),
             version: Mutex::new(claim.row.version.clone()),
             starter: OnceLock::new(),
             worker: self.index,
+            epoch: claim.epoch,
+            dropped: AtomicBool::new(false),
             attempts: Default::default(),
         })
     }
 
-    /// Drops all runs. Others have them, or this host under its next name.
+    /// Drops all runs that were claimed under a name before the one the host has. Others have them, or this host under that name.
     fn reset(&mut self) {
-        self.host.observe.meters.backlog.add(-(self.backlog.len() as i64));
-        self.backlog.clear();
-        self.bringing.clear();
-        let all: Vec<_> = self.live_runs.keys().cloned().collect();
-        self.host.observe.meters.lost.add(all.len() as u64);
-        for run in all {
+        let lease = &self.host.store.lease;
+        let before = self.backlog.len();
+        self.backlog.retain(|(claim, _)| !lease.is_over(claim.epoch));
+        self.host.observe.meters.backlog.add(self.backlog.len() as i64 - before as i64);
+        self.bringing.drop_lost(lease);
+        let lost = self.live_runs.values().filter(|live| lease.is_over(live.shared.epoch));
+        let lost: Vec<_> = lost.map(|live| live.shared.id.clone()).collect();
+        self.host.observe.meters.lost.add(lost.len() as u64);
+        for run in lost {
             self.abandon(&run);
         }
     }
@@ -299,9 +321,7 @@ impl Worker {
     /// Drops a run that another host has claimed, and tells its attempts.
     fn abandon(&mut self, run: &RunId) {
         let Some(live) = self.live_runs.remove(run) else { return };
-        for (_, token) in std::mem::take(&mut *live.shared.attempts.lock()) {
-            token.cancel();
-        }
+        live.shared.drop_attempts();
         self.host.observe.counters.live.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -332,7 +352,7 @@ impl Worker {
     fn drain(&mut self) {
         self.draining = true;
         self.thaw_all();
-        for (claim, _) in self.bringing.take_all() {
+        for claim in self.bringing.take_all() {
             self.give_back_claim(self.shared(&claim), claim.fence);
         }
         let all: Vec<_> = self.live_runs.keys().cloned().collect();

@@ -37,7 +37,7 @@ pub(crate) struct PendingAttempt {
 impl PendingAttempt {
     pub fn new(host: &Shared, run: &Arc<RunShared>, step: RunStep) -> Self {
         let token = host.life.stopping.child_token();
-        run.attempts.lock().insert(step.step_id.clone(), token.clone());
+        run.register(&step.step_id, &token);
         let ruled = host.steps.rules.of(&step.name);
         PendingAttempt { run: run.clone(), step, token, ruled }
     }
@@ -79,8 +79,7 @@ fn begin(host: &Arc<Shared>, attempt: PendingAttempt) -> Option<impl Future<Outp
     let PendingAttempt { run, step, token, ruled: Ruled { place, retry, timeout: longest } } = attempt;
     if token.is_cancelled() && host.life.is_stopping() && step.once {
         // Recorded as started, and it must be known that it never was: the host that takes the run up makes it.
-        let message = "the host stopped before the attempt began";
-        done(host, &run, step.step_id, step.attempt, Err(interrupted(message.into())));
+        done(host, &run, step.step_id, step.attempt, Err(not_begun()));
         return None;
     }
     if token.is_cancelled() {
@@ -142,12 +141,12 @@ impl Making {
                     drop(waits);
                     match pass {
                         Some(pass) => Some(pass),
-                        None => return self.lost(),
+                        None => return self.not_called(),
                     }
                 }
             };
-            if !trusted(&self.host, &self.token).await {
-                return self.lost();
+            if !trusted(&self.host, &self.run, &self.token).await {
+                return self.not_called();
             }
             if !std::mem::replace(&mut counted, true) {
                 self.host.observe.counters.attempts.fetch_add(1, Ordering::Relaxed);
@@ -283,9 +282,22 @@ impl Making {
         done(&self.host, &self.run, self.step.step_id.clone(), self.step.attempt, result);
     }
 
+    /// The attempt is not wanted any more, and its step was not called, or only complained about what an operator had to mend.
+    fn not_called(&self) {
+        if self.host.life.is_stopping() && self.step.once {
+            return self.done(Err(not_begun()));
+        }
+        self.lost();
+    }
+
     fn lost(&self) {
         lost(&self.host, &self.run, &self.step.step_id);
     }
+}
+
+/// A step that may run once only was recorded as started, and it must be known that it never was.
+fn not_begun() -> AttemptError {
+    interrupted("the host stopped before the attempt began".into())
 }
 
 /// The host stops: the attempt is made by the host that takes the run up, and counts as none.
@@ -294,9 +306,9 @@ fn interrupted(message: String) -> AttemptError {
 }
 
 /// An operator has to do something about the run.
-fn park(host: &Shared, run: &RunShared, step_id: &StepId, reason: String) {
+fn park(host: &Shared, run: &Arc<RunShared>, step_id: &StepId, reason: String) {
     run.attempts.lock().remove(step_id);
-    host.runtime.workers.send(run.worker, WorkerCommand::Park { run: run.id.clone(), reason });
+    host.runtime.workers.send(run.worker, WorkerCommand::Park { run: run.clone(), reason });
 }
 
 /// An attempt that is measured.
@@ -326,14 +338,14 @@ pub(crate) fn step_meters(host: &Shared, step: &str) -> Arc<StepMeters> {
 
 /// Waits until the host is sure that it holds its runs, as it is unless it was stopped for long or cut off from the world;
 /// `false` if the attempt is not wanted any more.
-async fn trusted(host: &Shared, token: &CancellationToken) -> bool {
-    if host.store.lease.is_trusted() {
-        return true;
+async fn trusted(host: &Shared, run: &RunShared, token: &CancellationToken) -> bool {
+    if let Some(trusted) = host.store.lease.trusts(run.epoch) {
+        return trusted;
     }
     tokio::select! {
         biased;
         () = token.cancelled() => false,
-        () = host.store.lease.trusted() => true,
+        trusted = host.store.lease.trusted(run.epoch) => trusted,
     }
 }
 
@@ -405,7 +417,7 @@ fn context(host: &Arc<Shared>, run: &Arc<RunShared>, step: &RunStep, token: Canc
         observers: host.observe.observers.clone(),
         cancel: token,
         sink: Box::new(move |note| {
-            let run = sink_run.id.clone();
+            let run = sink_run.clone();
             let Some(note) = notes.take(sink_host.steps.mask.as_ref(), note) else { return };
             let msg = match note {
                 Note::Heartbeat(detail) => WorkerCommand::Heartbeat { run, step_id: step_id.clone(), detail },
@@ -419,12 +431,12 @@ fn context(host: &Arc<Shared>, run: &Arc<RunShared>, step: &RunStep, token: Canc
     })
 }
 
-fn lost(host: &Shared, run: &RunShared, step_id: &StepId) {
-    host.runtime.workers.send(run.worker, WorkerCommand::AttemptLost { run: run.id.clone(), step_id: step_id.clone() });
+fn lost(host: &Shared, run: &Arc<RunShared>, step_id: &StepId) {
+    host.runtime.workers.send(run.worker, WorkerCommand::AttemptLost { run: run.clone(), step_id: step_id.clone() });
 }
 
 fn done(host: &Arc<Shared>, run: &Arc<RunShared>, step_id: StepId, attempt: u32, result: Result<Value, AttemptError>) {
-    host.runtime.workers.send(run.worker, WorkerCommand::Attempt { run: run.id.clone(), step_id, attempt, result });
+    host.runtime.workers.send(run.worker, WorkerCommand::Attempt { run: run.clone(), step_id, attempt, result });
 }
 
 pub(crate) fn attempt_error(error: StepError) -> AttemptError {

@@ -3,7 +3,7 @@
 //! The system tells of changes in a folder, not in a path: a folder that is moved away, made again or led elsewhere by a link is
 //! another one, and nothing is told of it. So what the path leads to is looked at all the time, and every file now and then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -18,6 +18,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::oneshot;
 
 use crate::error::HostError;
+use crate::runtime::away::Away;
 use crate::shared::Shared;
 use crate::versions::candidate::Candidate;
 use crate::versions::compat;
@@ -88,7 +89,8 @@ pub(crate) fn run(host: &Arc<Shared>, looks: &mpsc::Receiver<Look>, live: bool) 
     };
     // Moves that a host before this one began.
     let mut unmoved: BTreeSet<String> = host.versions.all_serving().into_iter().map(|(name, _)| name).collect();
-    let mut kept = || -> Result<(), WorldError> {
+    let mut away = Away::new("looking at the scripts");
+    let mut kept = |watch: &mut Watch<'_>, away: &mut Away| -> Result<(), WorldError> {
         while !watch.stop {
             if std::mem::take(&mut watch.again) {
                 watch.settle()?;
@@ -105,11 +107,15 @@ pub(crate) fn run(host: &Arc<Shared>, looks: &mpsc::Receiver<Look>, live: bool) 
             } else {
                 watch.again = true;
             }
+            away.answered();
         }
         Ok(())
     };
-    if let Err(error) = kept() {
-        host.fail(Arc::new(error));
+    while let Err(error) = kept(&mut watch, &mut away) {
+        if !host.is_away(&error) {
+            return host.fail(Arc::new(error));
+        }
+        watch.pause(away.failed(&error));
     }
 }
 
@@ -184,6 +190,22 @@ impl Watch<'_> {
             world: &*host.store.world,
             sandbox: &self.sandbox,
             now: host.store.clock.now(),
+        }
+    }
+
+    /// The world does not answer at this moment: everything is looked at again after a while. Callers that want to start a workflow
+    /// are not held up; what the world says to them it says them itself.
+    fn pause(&mut self, wait: Duration) {
+        self.again = true;
+        let until = Instant::now() + wait;
+        while !self.stop {
+            match self.looks.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Look::Changed) => {}
+                Ok(Look::Now(reply)) => self.replies.push(reply),
+                Ok(Look::At(_, reply)) => drop(reply),
+                Ok(Look::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => self.stop = true,
+                Err(mpsc::RecvTimeoutError::Timeout) => return,
+            }
         }
     }
 
@@ -312,9 +334,20 @@ impl Watch<'_> {
         let asked = std::mem::take(&mut self.candidates);
         let asked = asked.into_iter().filter(|one| !found.iter().any(|other| other.workflow == one.workflow));
         let candidates: Vec<_> = host.versions.take_unchecked().into_iter().chain(asked.collect::<Vec<_>>()).collect();
-        for candidate in candidates.into_iter().chain(found) {
+        let mut candidates: VecDeque<_> = candidates.into_iter().chain(found).collect();
+        while let Some(candidate) = candidates.pop_front() {
             let name = &candidate.workflow;
-            match compat::decide(&host, &candidate, &mut || self.is_outdated(name, &candidate.version))? {
+            let decided = compat::decide(&host, &candidate, &mut || self.is_outdated(name, &candidate.version));
+            let decided = match decided {
+                Ok(decided) => decided,
+                Err(error) => {
+                    // They are given out once, and may be looked at again when the world answers.
+                    candidates.push_front(candidate);
+                    self.candidates.extend(candidates);
+                    return Err(error);
+                }
+            };
+            match decided {
                 Some(told) => {
                     host.observe.meters.reloaded(&told);
                     self.reports.extend(told);
@@ -330,8 +363,11 @@ impl Watch<'_> {
         while let Some(name) = unmoved.pop_first() {
             let serving = host.versions.serving(&name).ok().map(|serving| serving.version);
             let mut outdated = || serving.as_ref().is_none_or(|version| self.is_outdated(&name, version));
-            if compat::resume(&host, &name, &mut outdated)?.is_none() {
+            let resumed = compat::resume(&host, &name, &mut outdated);
+            if !matches!(resumed, Ok(Some(_))) {
                 unmoved.insert(name);
+            }
+            if resumed?.is_none() {
                 return Ok(self.stop || host.life.is_stopping());
             }
         }

@@ -99,6 +99,12 @@ pub trait Forward: Send + Sync + 'static {
             world.watch(watcher);
         }
     }
+
+    fn close(&self) {
+        if let Ok(world) = self.inner() {
+            world.close();
+        }
+    }
 }
 
 impl<F: Forward> World for F {
@@ -128,6 +134,10 @@ impl<F: Forward> World for F {
 
     fn leave(&self, holder: &Holder) -> Result<(), WorldError> {
         self.once("leave", |world| world.leave(holder))
+    }
+
+    fn close(&self) {
+        Forward::close(self);
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {

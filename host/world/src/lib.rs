@@ -64,6 +64,10 @@ pub trait World: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The host that uses this world stops: what waits for a server that is away waits no longer, and answers with
+    /// [`WorldError::Unavailable`], as every later call may. For worlds of one process this does nothing.
+    fn close(&self) {}
+
     /// The earliest moment at which an unheld run becomes due, if there is any, as [`claim`](World::claim) has it.
     /// Runs whose holder's lease ran out are not counted: where that can happen, look now and then.
     fn next_wake(&self) -> Result<Option<Millis>, WorldError>;

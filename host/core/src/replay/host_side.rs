@@ -101,6 +101,12 @@ impl Replay {
         self.calls.children.share(&other.calls.children);
     }
 
+    /// A run that was to begin as a child of this one was there already: with the next [`TakeUp`](super::Input::TakeUp) it is looked
+    /// after like one of a log that was taken up. `false`: no call waits for it.
+    pub fn look_after_again(&mut self, run: &RunId) -> bool {
+        self.calls.children.look_after_again(run)
+    }
+
     /// Lines, emitted values and state count as new from the beginning of the log on: for a run that took its log over
     /// from another one and has none of these yet.
     pub fn set_outputs_unwritten(&mut self) {

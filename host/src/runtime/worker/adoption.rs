@@ -18,6 +18,7 @@ use super::{GATHER, Worker};
 use crate::error::Unready;
 use crate::logs::session;
 use crate::runtime::asked::{Brought, InboxRead};
+use crate::runtime::lease::{Lease, OwnClaim};
 use crate::runtime::live_run::LiveRun;
 use crate::runtime::{far, take_up_later};
 
@@ -42,7 +43,7 @@ fn poisoned(claim: &Claim) -> Option<Unready> {
 #[derive(Default)]
 pub(super) struct Bringing {
     /// By run: the claim, and whether something came since.
-    runs: HashMap<RunId, (Claim, bool)>,
+    runs: HashMap<RunId, (OwnClaim, bool)>,
     /// Runs that were sent a message, and that are not here.
     early: HashSet<RunId>,
 }
@@ -53,8 +54,12 @@ impl Bringing {
         self.early.clear();
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<(Claim, bool)> {
-        std::mem::take(&mut self.runs).into_values().collect()
+    pub(super) fn take_all(&mut self) -> Vec<OwnClaim> {
+        std::mem::take(&mut self.runs).into_values().map(|(claim, _)| claim).collect()
+    }
+
+    pub(super) fn drop_lost(&mut self, lease: &Lease) {
+        self.runs.retain(|_, (claim, _)| !lease.is_over(claim.epoch));
     }
 
     pub(super) fn contains(&self, run: &RunId) -> bool {
@@ -102,8 +107,9 @@ impl Worker {
         }
     }
 
-    fn adopt(&mut self, claim: Box<Claim>, history: Option<Vec<Event>>) {
-        if self.has_newer(&claim) {
+    fn adopt(&mut self, claim: Box<OwnClaim>, history: Option<Vec<Event>>) {
+        // Of a name that the host had before: another host may have the run, or this one.
+        if self.host.store.lease.is_over(claim.epoch) || self.has_newer(&claim) {
             return;
         }
         if let Some(why) = poisoned(&claim) {
@@ -152,7 +158,7 @@ impl Worker {
     }
 
     /// A run was read.
-    pub(super) fn brought(&mut self, claim: Claim, rebuilt: bool, read: Result<Box<Brought>, Unready>) {
+    pub(super) fn brought(&mut self, claim: OwnClaim, rebuilt: bool, read: Result<Box<Brought>, Unready>) {
         let run = claim.run.clone();
         if self.bringing.runs.get(&run).is_none_or(|(asked, _)| asked.fence != claim.fence) {
             // It was given back meanwhile, or claimed anew.
@@ -176,7 +182,7 @@ impl Worker {
     /// A run begins, or goes on. `began`: since when it is built from its log. `inbox`: what waits for it, where it was read.
     fn begin(
         &mut self,
-        claim: Claim,
+        claim: OwnClaim,
         began: Option<Instant>,
         built: Result<(Execution, u64), Unready>,
         inbox: Option<InboxRead>,
@@ -216,6 +222,8 @@ impl Worker {
             }
         }
         self.live_runs.insert(run.clone(), live);
+        // What was sent until now was read, or is at once.
+        let read_at = inbox.as_ref().map_or(now, |read| read.at.min(now));
         match inbox {
             Some(read) => self.give_messages(&run, read),
             None if self.host.store.is_local => self.read_inbox(&run, false),
@@ -227,7 +235,7 @@ impl Worker {
                 live.deliver(now, Input::TakeUp);
             }
             if !live.more {
-                live.deliver(now, Input::Time);
+                live.deliver(read_at, Input::Time);
             }
         }
         self.touch(run);

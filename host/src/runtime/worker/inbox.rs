@@ -34,7 +34,8 @@ impl Worker {
             }
             return;
         }
-        match InboxRead::of(&*self.host.store.world, run, live.inbox_place()) {
+        let (place, now) = (live.inbox_place(), self.host.store.clock.now());
+        match InboxRead::of(&*self.host.store.world, run, place, now) {
             Ok(read) => self.give_messages(run, read),
             Err(error @ WorldError::Unavailable(_)) => take_up_later::read_inbox_later(&self.host, run, &error),
             Err(error) => return self.host.fail(Arc::new(error)),
@@ -46,8 +47,12 @@ impl Worker {
     pub(super) fn inbox_was_read(&mut self, run: &Arc<RunShared>, read: Result<InboxRead, WorldError>) {
         let Some(live) = self.live_runs.get_mut(&run.id).filter(|live| Arc::ptr_eq(&live.shared, run)) else { return };
         let Some(asked) = live.asked.take() else { return };
-        match read {
-            Ok(read) => self.give_messages(&run.id, read),
+        let at = match read {
+            Ok(read) => {
+                let at = read.at;
+                self.give_messages(&run.id, read);
+                at
+            }
             Err(error) => {
                 live.fires |= asked.fires;
                 return match error {
@@ -55,11 +60,10 @@ impl Worker {
                     error => self.host.fail(Arc::new(error)),
                 };
             }
-        }
+        };
         if asked.fires {
-            let now = self.host.store.clock.now();
             let due = self.live_runs.get(&run.id).and_then(|live| live.exec.replay().wake_at());
-            self.fire(&run.id, due.map_or(0, |at| now.saturating_sub(at)));
+            self.fire(&run.id, due.unwrap_or(at), at);
         }
         let Some(live) = self.live_runs.get_mut(&run.id) else { return };
         // What the turn that is over left there; one that is not reads it at its end.
@@ -119,13 +123,13 @@ impl Worker {
         }
     }
 
-    /// A timer is due, and what was sent before was read. Where there is more of that, the timer is looked at again once all of it
-    /// is read.
-    pub(super) fn fire(&mut self, run: &RunId, lag: Millis) {
+    /// A timer that was due at the first moment fires, at the second; what was sent up to that was read. Where there is more of it, the
+    /// timer is looked at again once all of it is read.
+    pub(super) fn fire(&mut self, run: &RunId, due: Millis, at: Millis) {
         let Some(live) = self.live_runs.get_mut(run) else { return };
         if !live.more {
-            self.host.observe.meters.timer_lag.record(lag);
-            live.deliver(self.host.store.clock.now(), Input::Time);
+            self.host.observe.meters.timer_lag.record(self.host.store.clock.now().saturating_sub(due));
+            live.deliver(at, Input::Time);
         }
         self.touch(run.clone());
     }

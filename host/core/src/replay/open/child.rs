@@ -94,6 +94,12 @@ impl Children {
         }
     }
 
+    /// The child with this name may be there without this run's doing: it is to be looked after anew. `false`: there is none.
+    pub fn look_after_again(&mut self, run: &RunId) -> bool {
+        let found = self.open.iter_mut().find(|(_, child)| child.run_id == *run);
+        found.map(|(_, child)| child.issued = false).is_some()
+    }
+
     /// Children that the other replay of this run looks after are looked after for this one too.
     pub fn share(&mut self, other: &Children) {
         for (id, child) in self.open.iter_mut() {
