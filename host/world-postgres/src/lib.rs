@@ -136,11 +136,6 @@ impl PgWorld {
         })
     }
 
-    /// What waits for a server that cannot be reached waits no longer: the host stops.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-    }
-
     fn ask<T>(&self, ask: impl FnMut(&mut wire::Wire) -> Result<T, failure::Failure>) -> Result<T, WorldError> {
         self.readers.ask(self.patience, ask)
     }
@@ -271,6 +266,10 @@ impl World for PgWorld {
         self.claims.store(false, Ordering::Relaxed);
         self.hosts.leave(Some(holder));
         Ok(())
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     fn next_wake(&self) -> Result<Option<Millis>, WorldError> {
@@ -456,7 +455,7 @@ impl World for PgWorld {
 impl Drop for PgWorld {
     /// The hosts of this process are gone: what they may still hold is free at once, and no other has to wait for their leases.
     fn drop(&mut self) {
-        self.close();
+        World::close(self);
         let hosts = self.hosts.clone();
         let (done, wait) = mpsc::channel();
         // A thread of its own: the one that drops this may be one that must not drive a connection.
