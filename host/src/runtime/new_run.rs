@@ -5,6 +5,7 @@ use durhai_core::replay::{Continue, StartChild, version_at};
 use durhai_core::{Event, EventBody, Failure, FailureKind, Millis, Status, Value, tags, wire};
 use durhai_engine::{Header, schema};
 use durhai_world::{Chunk, Concurrency, Create, Row};
+use sha2::{Digest, Sha256};
 
 use crate::runtime::lease::Epoch;
 use crate::shared::Shared;
@@ -41,6 +42,17 @@ impl NewRun {
     }
 }
 
+/// The key of a limit, which worlds have in their indexes: what an input holds in that place may be of any length.
+fn limit_key(workflow: &str, value: &str) -> String {
+    const LONG: usize = 512;
+    if value.len() <= LONG {
+        return format!("{workflow}={value}");
+    }
+    let digest = Sha256::digest(value);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{workflow}=sha256:{hex}")
+}
+
 /// A run from the first events of its log, which begin with `run_created`.
 pub(crate) fn new_run(host: &Shared, events: Vec<Event>, header: &Header, begin: StartAt) -> NewRun {
     let Some(Event { at, body: EventBody::RunCreated(created), .. }) = events.first() else {
@@ -49,7 +61,7 @@ pub(crate) fn new_run(host: &Shared, events: Vec<Event>, header: &Header, begin:
     let concurrency = header.concurrency.as_ref().map(|concurrency| {
         let key = match concurrency.key {
             None => created.workflow.clone(),
-            Some(_) => format!("{}={}", created.workflow, concurrency.value(&created.input)),
+            Some(_) => limit_key(&created.workflow, &concurrency.value(&created.input)),
         };
         Concurrency { key, limit: concurrency.limit, priority: created.priority }
     });
@@ -166,5 +178,18 @@ pub(crate) fn check_input(header: &Header, workflow: &str, input: Value) -> Resu
         Some(schema) => schema.accept(input).map_err(|problems| {
             format!("the input does not fit the workflow {workflow:?}: {}", schema::list(&problems))
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit_key;
+
+    #[test]
+    fn a_limit_of_a_long_value_has_a_short_key_of_its_own() {
+        assert_eq!(limit_key("w", "a"), "w=a");
+        let long = "x".repeat(5_000);
+        let (one, other) = (limit_key("w", &long), limit_key("w", &format!("{long}y")));
+        assert!(one.len() < 100 && one != other && one == limit_key("w", &long), "{one}");
     }
 }

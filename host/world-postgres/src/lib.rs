@@ -253,6 +253,8 @@ impl World for PgWorld {
     }
 
     fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
+        // Another host of this process may have ended and closed it; this one goes on.
+        self.closed.store(false, Ordering::Relaxed);
         self.register(holder, now)?;
         self.hosts.renew(holder, now)
     }

@@ -24,9 +24,17 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["install"] => install(),
         ["docs"] => docs(),
+        ["chaos"] => chaos(10),
+        ["chaos", "--minutes", minutes] => match minutes.parse() {
+            Ok(minutes) => chaos(minutes),
+            Err(_) => Err(anyhow::anyhow!("found {minutes:?}, expected a number of minutes")),
+        },
         _ => {
             eprintln!("usage: cargo xtask test      install what is missing, then run every check");
             eprintln!("       cargo xtask install   install what the tests need, with apt-get and pip");
+            eprintln!(
+                "       cargo xtask chaos [--minutes N]   hosts on one PostgreSQL through kills, stops and deaths of the server"
+            );
             eprintln!("       cargo xtask docs      write stdlib/README.md from the comments in stdlib/rhai");
             return ExitCode::from(2);
         }
@@ -56,6 +64,20 @@ fn test() -> anyhow::Result<()> {
     cargo(&["test", "--workspace", "--doc", "--quiet"])?;
     cargo(&["build", "--workspace", "--examples", "--benches", "--quiet"])?;
     println!("all checks passed in {} s", began.elapsed().as_secs());
+    Ok(())
+}
+
+/// The test of hosts on one database for as long as is wanted. It prints its seed; `DURHAI_SEED` makes the same choices again.
+fn chaos(minutes: u64) -> anyhow::Result<()> {
+    install()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["test", "--package", "durhai-cli", "--test", "chaos", "--", "--nocapture"]);
+    let status =
+        command.env("DURHAI_CHAOS_SECONDS", (minutes * 60).to_string()).status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("the test failed");
+    }
     Ok(())
 }
 
