@@ -206,8 +206,11 @@ async fn runs_that_leave_memory_and_come_back_are_counted() {
     let now = until(&host, "it waits", |now| count(now, "durhai_fibers_live", &[]) == 1).await;
     assert_eq!(count(&now, "durhai_runs_evicted_total", &[]), 0);
     test.clock.advance(2 * MINUTE);
-    let now = until(&host, "it is evicted", |now| count(now, "durhai_runs_evicted_total", &[]) == 1).await;
-    assert_eq!((count(&now, "durhai_fibers_live", &[]), count(&now, "durhai_runs_rebuilt_total", &[])), (0, 0));
+    // They are counted one after the other.
+    let evicted =
+        |now: &_| (count(now, "durhai_runs_evicted_total", &[]), count(now, "durhai_fibers_live", &[])) == (1, 0);
+    let now = until(&host, "it is evicted", evicted).await;
+    assert_eq!(count(&now, "durhai_runs_rebuilt_total", &[]), 0);
     // It is given back, and due only later.
     while test.world.next_wake().unwrap().is_none() {
         tokio::task::yield_now().await;

@@ -87,8 +87,13 @@ impl Section {
         matches!(self, Section::Sleepers | Section::Signal)
     }
 
-    /// What is measured, with its sizes.
-    pub fn about(self, sizes: &Sizes) -> String {
+    /// What is measured, with its sizes; `database`: on one.
+    pub fn about(self, sizes: &Sizes, database: bool) -> String {
+        match self {
+            Section::Floor if database => return "the database on its own".into(),
+            Section::Step if database => return "runs of 200 steps, one after the other".into(),
+            _ => {}
+        }
         let Sizes { lone, pairs, long, longs, throughput, sustained, growth, .. } = sizes;
         let Sizes { parallel, replayed, recovered, waiting, stored, sleepers, .. } = sizes;
         match self {

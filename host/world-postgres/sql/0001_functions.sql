@@ -165,7 +165,7 @@ begin
 end $$;
 
 -- A host is there, with one lane.
-create function @.register_1(p_name text, p_label text, p_api text, p_lease bigint, p_lanes int) returns int language plpgsql as $$
+create function @.register_1(p_name text, p_label text, p_lease bigint) returns int language plpgsql as $$
 declare v_host int;
 begin
   -- Of those before it nothing is left to know after a day. What one of them may still send finds no lane and is refused.
@@ -173,8 +173,8 @@ begin
     delete from @.host h where h.dead and h.ended < now() - interval '1 day'
       and not exists (select 1 from @.head x where x.host = h.id) returning id
   ) delete from @.lane l using gone where l.host = gone.id;
-  insert into @.host (name, label, api, lease) values (p_name, p_label, p_api, p_lease) returning id into v_host;
-  insert into @.lane (host, lane) select v_host, n from generate_series(0, p_lanes - 1) n;
+  insert into @.host (name, label, lease) values (p_name, p_label, p_lease) returning id into v_host;
+  insert into @.lane (host, lane) values (v_host, 0);
   return v_host;
 end $$;
 
@@ -493,7 +493,7 @@ begin
   if j ? 'forward' then
     for x in select * from jsonb_array_elements(v_left) loop
       v_one := @.send_1(j->>'forward', (x->>0)::bigint, (x->>1)::boolean, decode(x->>2, 'hex'));
-      if v_one->>'host' is not null then v_told := v_told || jsonb_build_array(jsonb_build_array(j->>'forward', v_one->'host')); end if;
+      if v_one ? 'sent' then v_told := v_told || jsonb_build_array(jsonb_build_array(j->>'forward', v_one->'host')); end if;
     end loop;
   elsif j ? 'leave' then
     for x in select * from jsonb_array_elements(v_left) loop
@@ -502,7 +502,7 @@ begin
   end if;
   for x in select * from jsonb_array_elements(j->'send') loop
     v_one := @.send_1(x->>0, (x->>1)::bigint, (x->>2)::boolean, p_blobs[(x->>3)::int]);
-    if v_one->>'host' is not null then v_told := v_told || jsonb_build_array(jsonb_build_array(x->>0, v_one->'host')); end if;
+    if v_one ? 'sent' then v_told := v_told || jsonb_build_array(jsonb_build_array(x->>0, v_one->'host')); end if;
   end loop;
   return jsonb_build_object('committed', v_made, 'told', v_told);
 end $$;

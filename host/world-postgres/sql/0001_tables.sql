@@ -8,7 +8,6 @@ create table @.host (
   id     int generated always as identity primary key,
   name   text collate "C" not null unique,
   label  text collate "C" not null,                -- for people: machine, process, version
-  api    text collate "C",                         -- where its API is reached, if it said so
   lease  bigint,                                   -- milliseconds; null: a client, which holds nothing and never dies
   beat   bigint not null default 0,                -- grows with each renewal; no clock of two machines is ever compared
   since  timestamptz not null default now(),       -- for people

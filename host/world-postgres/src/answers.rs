@@ -80,16 +80,14 @@ impl Outcome<'_> {
                 let create = std::mem::take(&mut turn.create);
                 self.committed(*turn);
                 for told in answer["told"].as_array().into_iter().flatten() {
-                    self.told(&told[0], &told[1]);
+                    self.told(told[0].as_str(), &told[1]);
                 }
                 let answers = answer["committed"].as_array().map(Vec::as_slice).unwrap_or_default();
                 let made = create.into_iter().zip(answers).map(|(new, answer)| self.created(new, answer));
                 Written::Committed(made.collect::<Result<_, _>>()?)
             }
             Asked::Send(run) => {
-                self.told(&run.as_str().into(), &answer["host"]);
-                self.due |= answer["host"].is_null();
-                self.notices.push(Notice::Message(run));
+                self.told(Some(run.as_str()), &answer["host"]);
                 Written::Sent(whole(&answer["sent"])?)
             }
             Asked::Release { run, fence } => {
@@ -103,7 +101,7 @@ impl Outcome<'_> {
     }
 
     fn committed(&mut self, turn: Turn) {
-        let Turn { run, fence, last_seq, progress, ends, row, told, .. } = turn;
+        let Turn { run, fence, last_seq, progress, ends, row, .. } = turn;
         if let Some(row) = row {
             self.held.has_row(&run, fence, row);
         }
@@ -112,19 +110,19 @@ impl Outcome<'_> {
             false => self.held.advance(&run, fence, last_seq, progress),
         }
         self.due |= ends;
-        for run in told {
-            self.notices.push(Notice::Message(run));
-            self.due = true;
-        }
     }
 
-    /// A run got a message, and that host holds it. Those of this process hear of it anyway.
-    fn told(&mut self, run: &Value, host: &Value) {
-        let own = |run: &str| RunId::new(run).is_ok_and(|run| self.held.get(&run).is_some());
-        if let (Some(run), Some(host)) = (run.as_str(), host.as_i64().and_then(|host| i32::try_from(host).ok()))
-            && !own(run)
-        {
-            self.rings.push(Ring::Message(host, run.to_owned()));
+    /// A run got a message, and that host holds it, if one does. Another host is rung; those of this process would only look in vain
+    /// for a run that it has.
+    fn told(&mut self, run: Option<&str>, host: &Value) {
+        let Some(run) = run.and_then(|run| RunId::new(run).ok()) else { return };
+        match host.as_i64().and_then(|host| i32::try_from(host).ok()) {
+            None => {
+                self.due = true;
+                self.notices.push(Notice::Message(run));
+            }
+            Some(_) if self.held.get(&run).is_some() => self.notices.push(Notice::Message(run)),
+            Some(host) => self.rings.push(Ring::Message(host, run.as_str().to_owned())),
         }
     }
 

@@ -91,7 +91,6 @@ pub struct Turn {
     /// The row that it leaves.
     pub row: Option<Kept>,
     pub create: Vec<New>,
-    pub told: Vec<RunId>,
 }
 
 #[derive(Debug)]

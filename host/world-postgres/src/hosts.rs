@@ -405,7 +405,7 @@ impl Hosts {
 fn registered(wire: &mut Wire, name: &str, label: &str, lease: Option<i64>) -> Result<i32, Failure> {
     match wire.rows("select id from @.host where name = $1", &[&name])?.first() {
         Some(known) => Ok(known.get(0)),
-        None => Ok(wire.one("select @.register_1($1, $2, null, $3, 1)", &[&name, &label, &lease])?.get(0)),
+        None => Ok(wire.one("select @.register_1($1, $2, $3)", &[&name, &label, &lease])?.get(0)),
     }
 }
 

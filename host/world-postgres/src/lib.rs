@@ -43,7 +43,7 @@ use parking_lot::Mutex;
 
 pub use floor::Floor;
 pub use hosts::LeaseClock;
-pub use layout::{LAYOUT, Layout, statements as layout_statements};
+pub use layout::{LAYOUT, statements as layout_statements};
 pub use tokio_postgres as client;
 pub use transaction::{Transaction, TransactionError};
 
@@ -67,7 +67,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Connections for reads; one more writes, and one looks after the hosts.
     pub readers: usize,
-    /// How long a read waits for a server that cannot be reached, before it says so.
+    /// How long a read waits for a server that cannot be reached, before it says so. A host asks four times before it tells its caller.
     pub patience: Duration,
     pub lease_clock: LeaseClock,
     /// What people see of this process in the table of hosts.
@@ -77,7 +77,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let label = format!("process {}", std::process::id());
-        Options { readers: 2, patience: Duration::from_secs(5), lease_clock: LeaseClock::default(), label }
+        Options { readers: 2, patience: Duration::from_millis(1_200), lease_clock: LeaseClock::default(), label }
     }
 }
 
@@ -126,8 +126,9 @@ impl PgWorld {
         })
     }
 
-    /// Declares all hosts dead that are in the database, for an operator or a test that knows that none of their processes is there any
-    /// more. Their runs are free at once.
+    /// Declares all hosts dead that are in the database, for a test that knows that none of their processes is there any more. Their runs
+    /// are free at once.
+    #[cfg(feature = "cluster")]
     pub fn bury_all(&self) -> Result<(), WorldError> {
         self.readers.ask(self.patience, |wire| {
             wire.rows("select @.die_1(id)::text from @.host where not dead and lease is not null", &[])?;

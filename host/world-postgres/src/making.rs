@@ -180,8 +180,7 @@ impl Making<'_> {
         its.counted = counted;
         self.known.insert(run.clone(), its);
         let row = Some((counted, Arc::new(row.tags)));
-        let (create, told) = (Vec::new(), Vec::new());
-        let turn = Turn { run, fence, last_seq: Some(last_seq), progress, ends, row, create, told };
+        let turn = Turn { run, fence, last_seq: Some(last_seq), progress, ends, row, create: Vec::new() };
         Ok(Asked::Row(Box::new(turn)))
     }
 
@@ -350,11 +349,9 @@ impl Making<'_> {
             news.push(new);
         }
         some(&mut made, "create", creates);
-        let mut told: Vec<RunId> = Vec::new();
         if ends {
             if let Some(heir) = &forward {
                 self.touch(heir);
-                told.push(heir.clone());
                 made.insert("forward".into(), heir.as_str().into());
             } else if let Some(stream) = leave {
                 made.insert("leave".into(), named(&stream)?.into());
@@ -364,7 +361,6 @@ impl Making<'_> {
         for NewMessage { run, at, urgent, bytes } in send {
             self.touch(&run);
             sends.push(json!([run.as_str(), column(at), urgent, self.blob(bytes)]));
-            told.push(run);
         }
         some(&mut made, "send", sends);
         self.batch.operations.push(made.into());
@@ -372,7 +368,7 @@ impl Making<'_> {
             Some(row) => Some((self.counted(&row)?, Arc::new(row.tags))),
             None => None,
         };
-        Ok(Asked::Commit(Box::new(Turn { run, fence, last_seq, progress, ends, row, create: news, told })))
+        Ok(Asked::Commit(Box::new(Turn { run, fence, last_seq, progress, ends, row, create: news })))
     }
 }
 

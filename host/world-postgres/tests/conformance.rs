@@ -4,22 +4,17 @@ use std::cell::Cell;
 
 use durhai_world::World;
 use durhai_world::conformance::{Subject, run};
-use durhai_world_postgres::cluster::Cluster;
 use durhai_world_postgres::{LeaseClock, Options, PgWorld};
 
+use crate::common::cluster;
+
 /// Without a disk's syncs: nothing dies here but connections.
-fn cluster() -> Option<Cluster> {
-    let cluster = Cluster::start(&["fsync=off", "max_connections=50"]).expect("a server");
-    if cluster.is_none() {
-        eprintln!("skipped: there is no PostgreSQL here (apt-get install postgresql)");
-    }
-    cluster
-}
+const SETTINGS: [&str; 2] = ["fsync=off", "max_connections=50"];
 
 /// Leases, in the time that the cases say. The same world is not opened again: hosts are known by the process that opened it.
 #[test]
 fn postgres_world_conforms_with_leases() {
-    let Some(cluster) = cluster() else { return };
+    let Some(cluster) = cluster(&SETTINGS) else { return };
     let made = Cell::new(0);
     let options = Options { lease_clock: LeaseClock::Caller, ..Options::default() };
     let make = || {
@@ -33,7 +28,7 @@ fn postgres_world_conforms_with_leases() {
 /// Claims that last as long as the process.
 #[test]
 fn postgres_world_conforms_over_processes() {
-    let Some(cluster) = cluster() else { return };
+    let Some(cluster) = cluster(&SETTINGS) else { return };
     let made = Cell::new(0);
     let open = || {
         let url = cluster.url(&format!("processes{}", made.get()));

@@ -1,15 +1,11 @@
 //! That no question walks through a large table: the server tells the plan of every statement, those inside of functions too.
 
-mod common;
-
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use common::*;
+use crate::common::*;
 use durhai_core::Status;
 use durhai_world::{Commit, NewMessage, Query, Row, World, Write};
 use durhai_world_postgres::PgWorld;
-use durhai_world_postgres::cluster::Cluster;
 
 /// So often each is asked: from the sixth time on the server may take a plan that knows no parameters.
 const TIMES: u64 = 8;
@@ -49,14 +45,6 @@ const FILL: &str = "
 ";
 
 const LARGE: [&str; 9] = ["run", "head", "chunk", "message", "entry", "value", "tag", "hook", "reserved"];
-
-fn sql(cluster: &Cluster, sql: &str) {
-    let port = cluster.port().to_string();
-    let args =
-        ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port, "-U", "durhai", "postgres", "-c", sql];
-    let done = Command::new(cluster.bin().join("psql")).args(args).output().expect("psql runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
 
 #[test]
 fn nothing_walks_through_all_runs() {

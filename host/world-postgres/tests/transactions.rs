@@ -1,17 +1,13 @@
 //! Steps in the database itself: each has its effect once, also where connections are cut in the middle of them.
 
-mod common;
-
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use durhai::postgres::{Transaction, TransactionError};
 use durhai::{Host, StepError};
 use durhai_world_postgres::PgWorld;
-use durhai_world_postgres::cluster::Cluster;
 
 /// Each adds one to an account and writes a line of its own.
 const WORKFLOW: &str = r#"
@@ -20,13 +16,6 @@ const WORKFLOW: &str = r#"
 "#;
 
 const TABLES: &str = "create table account (cents bigint not null); insert into account values (0); create table line (run text, number bigint);";
-
-fn sql(cluster: &Cluster, sql: &str) -> String {
-    let port = cluster.port().to_string();
-    let args = ["-X", "-q", "-t", "-A", "-h", "127.0.0.1", "-p", &port, "-U", "durhai", "postgres", "-c", sql];
-    let done = Command::new(cluster.bin().join("psql")).args(args).output().expect("psql runs");
-    String::from_utf8(done.stdout).expect("text").trim().to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_in_the_database_is_made_exactly_once() {

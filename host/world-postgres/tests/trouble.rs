@@ -1,16 +1,12 @@
 //! Several processes on one database, and connections and servers that go away in the middle.
 
-mod common;
-
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use durhai_world::{NewMessage, Notice, Refused, World, Write, Written};
 use durhai_world_postgres::PgWorld;
-use durhai_world_postgres::cluster::Cluster;
 
 /// How long something that must happen may take, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,13 +19,6 @@ fn heard(world: &PgWorld) -> mpsc::Receiver<Notice> {
 
 fn wait_for(heard: &mpsc::Receiver<Notice>, notice: &Notice) {
     while heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody told of {notice:?}")) != *notice {}
-}
-
-fn sql(cluster: &Cluster, sql: &str) -> String {
-    let port = cluster.port().to_string();
-    let args = ["-X", "-q", "-t", "-A", "-h", "127.0.0.1", "-p", &port, "-U", "durhai", "postgres", "-c", sql];
-    let done = Command::new(cluster.bin().join("psql")).args(args).output().expect("psql runs");
-    String::from_utf8(done.stdout).expect("text")
 }
 
 #[test]

@@ -33,7 +33,7 @@ use std::time::Duration;
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
     Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Renewed,
-    Row, Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
+    Row, Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -297,6 +297,12 @@ impl World for SledWorld {
         // While this is held no batch is applied.
         let _quiet = self.state();
         runs.iter().map(|run| read::snapshot(&self.disk, run)).collect()
+    }
+
+    /// Without the lock of [`snapshot`](World::snapshot): those who follow many runs must not hold up the commits. The status is read
+    /// last, so that nothing of a run that has ended is missing.
+    fn standings(&self, runs: &[RunId]) -> Result<Vec<Option<Standing>>, WorldError> {
+        runs.iter().map(|run| read::standing(&self.disk, run)).collect()
     }
 
     fn copy(&self, take: &mut dyn FnMut(Record) -> Result<(), WorldError>) -> Result<(), WorldError> {

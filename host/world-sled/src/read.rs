@@ -4,7 +4,7 @@ pub mod list;
 pub mod queue;
 
 use durhai_core::{Millis, RunId, Version};
-use durhai_world::{Chunk, Hook, InboxMessage, Snapshot, WorldError};
+use durhai_world::{Chunk, Hook, InboxMessage, Snapshot, Standing, WorldError};
 use sled::IVec;
 
 use crate::disk::Disk;
@@ -150,6 +150,13 @@ pub fn snapshot(disk: &Disk, id: &RunId) -> Result<Option<Snapshot>, WorldError>
         messages,
         hooks,
     }))
+}
+
+pub fn standing(disk: &Disk, id: &RunId) -> Result<Option<Standing>, WorldError> {
+    let Some(key) = key_of(disk, id)? else { return Ok(None) };
+    let (last_seq, streams) = (last_seq(disk, key)?, streams(disk, id)?);
+    let Some(row) = row_of(disk, key)? else { return Ok(None) };
+    Ok(Some(Standing { status: row.status, last_seq, streams }))
 }
 
 fn chunk(disk: &Disk, (name, value): (IVec, IVec)) -> Result<Chunk, WorldError> {

@@ -28,7 +28,8 @@ pub async fn run(args: Bench, globals: &Globals, out: &Out) -> Result<Exit, Fail
         let done = run_child(what, Path::new(dir), count, &|line| note(line)).await;
         return done.map(|()| Exit::Done).map_err(failed);
     }
-    let (sections, sizes) = (args.sections(globals.database().is_some()), args.sizes());
+    let database = globals.database().is_some();
+    let (sections, sizes) = (args.sections(database), args.sizes());
     let machine = machine();
     if args.takes_long() {
         note("this takes some minutes; `--only NAME` measures one part, `--quick` says in seconds whether it works");
@@ -45,14 +46,14 @@ pub async fn run(args: Bench, globals: &Globals, out: &Out) -> Result<Exit, Fail
     let setting = Setting { dir: &dir.0, sizes: &sizes, child: &start, database: globals.database() };
     let mut measured = Vec::new();
     for (index, section) in sections.iter().enumerate() {
-        note(format!("{} of {}: {}: {} …", index + 1, sections.len(), section.name(), section.about(&sizes)));
+        note(format!("{} of {}: {}: {} …", index + 1, sections.len(), section.name(), section.about(&sizes, database)));
         measured.push((*section, section.measure(&setting).await.map_err(failed)?));
     }
     if out.json {
-        out.document(&document(machine, &sizes, &measured));
+        out.document(&document(machine, &sizes, database, &measured));
     } else {
         for (section, figures) in &measured {
-            out.line(format!("{}: {}", section.name(), section.about(&sizes)));
+            out.line(format!("{}: {}", section.name(), section.about(&sizes, database)));
             figures.iter().for_each(|figure| out.line(line(figure)));
         }
     }
@@ -60,10 +61,10 @@ pub async fn run(args: Bench, globals: &Globals, out: &Out) -> Result<Exit, Fail
 }
 
 /// What `--json` prints.
-fn document(machine: Value, sizes: &Sizes, measured: &[(Section, Figures)]) -> Value {
+fn document(machine: Value, sizes: &Sizes, database: bool, measured: &[(Section, Figures)]) -> Value {
     let sections = measured.iter().map(|(section, figures)| {
         let figures = figures.iter().map(|figure| (figure.key.clone(), value(figure)));
-        let about = section.about(sizes);
+        let about = section.about(sizes, database);
         (section.name().to_owned(), json!({ "about": about, "figures": figures.collect::<Map<_, _>>() }))
     });
     json!({

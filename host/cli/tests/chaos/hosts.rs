@@ -8,19 +8,6 @@ use std::time::{Duration, Instant};
 /// How long a process may take to do what it must.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// SplitMix64: small, and the same everywhere.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)) % limit
-    }
-}
-
 /// A host that serves.
 pub struct Host {
     folder: PathBuf,

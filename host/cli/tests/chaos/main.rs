@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use durhai_world::conformance::Dice;
 use durhai_world_postgres::cluster::Cluster;
-use hosts::{Dice, Host, durhai};
+use hosts::{Host, durhai};
 use serde_json::Value;
 
 /// How long others wait before they take a host for dead.

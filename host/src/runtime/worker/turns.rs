@@ -56,6 +56,8 @@ impl Worker {
                     Ok(Answered::Yes) if yielded == Yield::Idle && preempt() => yielded = Yield::Preempted,
                     Ok(Answered::Yes) => yielded = live.exec.turn(&self.sandbox, &preempt),
                     Ok(Answered::No) => break,
+                    // The questions stay, and are asked once this part is stored.
+                    Ok(Answered::Ask(_)) if yielded == Yield::Idle && is_much(&live) => yielded = Yield::Full,
                     Ok(Answered::Ask(wanted)) => {
                         asks = wanted;
                         break;

@@ -5,31 +5,26 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use durhai_world::conformance::Dice;
+
 use super::Disk;
 use crate::batch::Batch;
 use crate::{Options, open};
 
-/// The same as those of the tests outside.
-#[path = "../../tests/common/dice.rs"]
-mod dice;
-use dice::Dice;
-
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-impl Dice {
-    /// Some are next to each other, some are far away, one is a prefix of others.
-    fn key(&mut self) -> Vec<u8> {
-        let tag = b"CNlrm"[self.below(5) as usize];
-        let number = self.below(40) * [1, 1 << 20][self.below(2) as usize];
-        let mut key = vec![tag];
-        key.extend_from_slice(&number.to_be_bytes()[..self.below(9) as usize]);
-        key
-    }
+/// Some are next to each other, some are far away, one is a prefix of others.
+fn key(dice: &mut Dice) -> Vec<u8> {
+    let tag = b"CNlrm"[dice.below(5) as usize];
+    let number = dice.below(40) * [1, 1 << 20][dice.below(2) as usize];
+    let mut key = vec![tag];
+    key.extend_from_slice(&number.to_be_bytes()[..dice.below(9) as usize]);
+    key
+}
 
-    fn value(&mut self) -> Vec<u8> {
-        let length = [0, 3, 40, 300, 20_000][self.below(5).min(self.below(6)) as usize];
-        (0..length).map(|_| if length < 100 { 7 } else { self.below(256) as u8 }).collect()
-    }
+fn value(dice: &mut Dice) -> Vec<u8> {
+    let length = [0, 3, 40, 300, 20_000][dice.below(5).min(dice.below(6)) as usize];
+    (0..length).map(|_| if length < 100 { 7 } else { dice.below(256) as u8 }).collect()
 }
 
 fn disk(folder: &std::path::Path, window_bytes: usize) -> Disk {
@@ -45,7 +40,7 @@ fn compare(disk: &Disk, model: &Model, dice: &mut Dice, what: &str) {
         (key.to_vec(), value.to_vec())
     };
     for _ in 0..20 {
-        let (mut from, mut to) = (dice.key(), dice.key());
+        let (mut from, mut to) = (key(dice), key(dice));
         if from > to {
             std::mem::swap(&mut from, &mut to);
         }
@@ -69,7 +64,7 @@ fn compare(disk: &Disk, model: &Model, dice: &mut Dice, what: &str) {
         assert_eq!(disk.last([*tag]).expect("readable").map(|entry| own(Ok(entry))), wanted.last().cloned(), "{what}");
     }
     for _ in 0..50 {
-        let key = dice.key();
+        let key = key(dice);
         let found = disk.get(&key).expect("readable").map(|value| value.to_vec());
         assert_eq!(found.as_ref(), model.get(&key), "{what}: {key:?}");
     }
@@ -86,12 +81,12 @@ fn what_is_read_is_what_was_written_last() {
             for batch in 0..40 {
                 let mut changes = Batch::default();
                 for _ in 0..dice.below(30) {
-                    let key = dice.key();
+                    let key = key(&mut dice);
                     if dice.below(3) == 0 {
                         changes.remove(key.clone());
                         model.remove(&key);
                     } else {
-                        let value = dice.value();
+                        let value = value(&mut dice);
                         changes.insert(key.clone(), value.clone());
                         model.insert(key, value);
                     }

@@ -1,15 +1,14 @@
 //! What the tests of this crate share.
 #![allow(dead_code)]
 
-mod dice;
 pub mod raw;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub use dice::Dice;
 use durhai_core::{RunId, Status, Version};
+pub use durhai_world::conformance::Dice;
 use durhai_world::{Chunk, Claim, Commit, Create, Holder, NewMessage, Row, World, WorldError, Write, Written};
 use durhai_world_sled::{Options, SledWorld};
 use tempfile::TempDir;

@@ -7,6 +7,7 @@
 mod claims;
 mod concurrency;
 mod copies;
+mod dice;
 mod hooks;
 mod listing;
 mod lives;
@@ -19,6 +20,8 @@ mod urgent;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::World;
+
+pub use dice::Dice;
 
 /// A world under test.
 pub struct Subject<'a> {

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use durhai_core::{RunId, Status};
 
+use super::Dice;
 use super::tools::*;
 use super::{Cases, Subject};
 use crate::{Claim, Creation, MemoryWorld, Query, Refused, World, Write, Written};
@@ -33,31 +34,6 @@ fn random(subject: &Subject<'_>) {
             eprintln!("seed {seed}: set DURHAI_SEED={seed} to do this again");
             resume_unwind(panic);
         }
-    }
-}
-
-/// SplitMix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize].clone()
     }
 }
 

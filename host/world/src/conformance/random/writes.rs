@@ -2,8 +2,9 @@
 
 use durhai_core::{RunId, Status, Version};
 
+use super::super::Dice;
 use super::super::tools::*;
-use super::{Dice, FOR_EVER, Pair, Pass};
+use super::{FOR_EVER, Pair, Pass};
 use crate::{Chunk, Commit, Concurrency, Create, Holder, HookChange, NewMessage, Row, World, Write};
 
 pub const NAMES: [&str; 9] = ["a", "b", "c", "d", "e/1", "e/2", "f", "g", "h"];

@@ -1,7 +1,7 @@
 //! A server, and what is written to it.
-#![allow(dead_code, reason = "each test needs some of it")]
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use durhai_core::{RunId, Status, Version};
 use durhai_world::{Chunk, Claim, Commit, Create, Holder, Row, World, Write, Written};
@@ -71,4 +71,30 @@ pub fn assert_log(world: &dyn World, run: &RunId, last: u64) {
     let found: Vec<_> = log.iter().map(|chunk| (chunk.first, chunk.count, chunk.bytes.clone())).collect();
     let expected: Vec<_> = (1..=last).map(|seq| (seq, 1, format!("event {seq}").into_bytes())).collect();
     assert_eq!(found, expected, "the log of {run}");
+}
+
+/// What the server answers to a statement, a line for each row.
+pub fn sql(cluster: &Cluster, sql: &str) -> String {
+    let port = cluster.port().to_string();
+    let args = [
+        "-X",
+        "-q",
+        "-t",
+        "-A",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-U",
+        "durhai",
+        "postgres",
+        "-c",
+        sql,
+    ];
+    let done = Command::new(cluster.bin().join("psql")).args(args).output().expect("psql runs");
+    // It may end its own connection, too.
+    assert!(done.status.success() || sql.contains("terminate"), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("text").trim().to_owned()
 }
