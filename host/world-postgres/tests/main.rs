@@ -3,5 +3,6 @@
 mod common;
 mod conformance;
 mod plans;
+mod proxy;
 mod transactions;
 mod trouble;

@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::common::*;
+use crate::proxy::Proxy;
 use durhai_world::{NewMessage, Notice, Refused, World, Write, Written};
 use durhai_world_postgres::PgWorld;
 
@@ -156,6 +157,23 @@ fn wait_until(written: &AtomicU64, count: u64) {
         assert!(began.elapsed() < PATIENCE, "{} writes, expected {count}", written.load(Ordering::SeqCst));
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Nearly all answers that are lost here are to batches: those were committed, and must not be again.
+#[test]
+fn a_batch_whose_answer_is_lost_is_committed_once() {
+    let Some(cluster) = cluster(&["fsync=off"]) else { return };
+    let proxy = Proxy::start(cluster.port());
+    writes_through(&proxy.url(&cluster.url("lost"), cluster.port()), |written| {
+        for _ in 0..60 {
+            wait_until(written, written.load(Ordering::SeqCst) + 7);
+            proxy.swallow();
+            while !proxy.has_swallowed() {
+                std::thread::yield_now();
+            }
+        }
+        wait_until(written, written.load(Ordering::SeqCst) + 20);
+    });
 }
 
 #[test]
