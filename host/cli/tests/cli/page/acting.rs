@@ -210,7 +210,7 @@ async fn a_run_is_forked_moved_and_unparked() {
         "sum",
         "let a = use_step(\"t.echo\", 7);\nlet b = use_step(\"t.echo\", a + 1);\nwait_for(\"go\");\n`sum ${a + b}`",
     );
-    site.reloaded("sum", 2).await;
+    site.reloaded("sum").await;
     site.go("runs/s").await;
     browser.reads("waits for signal go").await;
     browser.press("Migrate").await;
@@ -222,7 +222,7 @@ async fn a_run_is_forked_moved_and_unparked() {
     browser.press("Cancel").await;
     browser.closed().await;
     site.folder.script("sum", "let a = use_step(\"t.echo\", 1);\nlet b = use_step(\"t.echo\", a + 1);\nwait_for(\"go\");\n`better sum ${a + b}`");
-    site.reloaded("sum", 3).await;
+    site.reloaded("sum").await;
     let before = site.get("/runs/s").await["version"].clone();
     browser.press("Migrate").await;
     browser.dialog("Migrate the run").await;

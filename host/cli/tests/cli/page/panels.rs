@@ -35,7 +35,7 @@ async fn every_panel_of_a_run() {
     site.folder.script("lib/words", WORDS);
     site.folder.script("mix", MIX);
     let browser = &site.browser;
-    site.reloaded("mix", 1).await;
+    site.reloaded("mix").await;
     let start = json!({ "workflow": "mix", "id": "mix", "input": { "order": [1, 2] }, "tags": { "customer": "ann" } });
     site.post("/runs", start).await;
     site.is("mix", "waiting").await;

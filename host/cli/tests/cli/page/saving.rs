@@ -47,7 +47,7 @@ async fn a_save_is_reported_by_itself() {
     // One that fits serves at once.
     site.folder.script("count", &FIRST.replace("a + b", "(a + b) * 100"));
     browser.reads("The live run fits").await;
-    site.reloaded("count", 3).await;
+    site.reloaded("count").await;
     browser.to("#/workflows/count?tab=versions").await;
     browser.holds("return document.querySelectorAll('.panel tbody tr').length >= 3 && !!document.querySelector('.difference')").await;
     browser.says(".difference .removed, .difference .of", "let a = use_step(\"t.echo\", 10);").await;

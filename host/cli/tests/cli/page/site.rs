@@ -97,17 +97,20 @@ impl Site {
         self.browser.waits("the step to begin", there).await;
     }
 
-    /// Waits until the host knows so many versions of a workflow and the newest serves. It is known before that: live runs are
+    /// Waits until the text of a workflow's file is the one that serves. A version is known before it serves: live runs are
     /// checked first, and until then the page offers the version before it.
-    pub async fn reloaded(&self, workflow: &str, versions: usize) {
-        let path = format!("/workflows/{workflow}/versions");
+    pub async fn reloaded(&self, workflow: &str) {
+        let file = self.folder.path().join("scripts").join(format!("{workflow}.rhai"));
+        let text = std::fs::read_to_string(&file).expect("the file is there");
+        let path = format!("{}/api/v1/workflows/{workflow}/versions", self.address);
+        // Before the first is known there is no list.
+        let asked = async |path: &str| -> Option<Value> { reqwest::get(path).await.ok()?.json().await.ok() };
         let serves = async || {
-            let answer = reqwest::get(format!("{}/api/v1{path}", self.address)).await.expect("the host answers");
-            // Before the first is known there is no list.
-            let answer: Value = answer.json().await.expect("JSON");
+            let Some(answer) = asked(&path).await else { return false };
             let known = answer["versions"].as_array().map_or(&[][..], Vec::as_slice);
-            let newest = known.iter().max_by_key(|version| version["first_seen"].as_u64());
-            known.len() >= versions && newest.is_some_and(|version| version["serving"] == true)
+            let Some(serving) = known.iter().find(|version| version["serving"] == true) else { return false };
+            let hash = serving["version"].as_str().expect("a version has a hash");
+            asked(&format!("{path}/{hash}")).await.is_some_and(|source| source["files"][format!("{workflow}.rhai")] == text.as_str())
         };
         self.browser.waits("the version to serve", serves).await;
     }
