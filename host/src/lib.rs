@@ -69,8 +69,8 @@ pub use durhai_world_sled::SledWorld;
 #[cfg(feature = "postgres")]
 pub mod postgres {
     pub use durhai_world_postgres::{
-        DatabaseView, Floor, HostView, LAYOUT, LeaseClock, Options, PgWorld, Transaction, TransactionError, client,
-        layout_statements,
+        Access, Database, DatabaseView, Floor, HostView, LAYOUT, LeaseClock, Options, PgWorld, Records, Transaction,
+        TransactionError, client, layout_statements,
     };
 }
 

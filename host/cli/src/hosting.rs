@@ -10,7 +10,7 @@ use durhai_api::{Config, Token};
 use durhai_otlp::Exporter;
 use durhai_steps::{
     BuiltinSteps, DeclaredSteps, EnvGrant, ExecGrant, Given, NetGrant, PathGrant, Permissions, Reload, RhaiSteps,
-    SettingsSource, StepEnvHandle,
+    SettingsSource, SqlGrant, StepEnvHandle, StoreDatabase,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -29,6 +29,8 @@ pub struct Prepared {
     pub findings: Vec<String>,
     /// Files in `steps/` that do not compile, or cannot be read.
     pub broken: Vec<String>,
+    /// To be told of the world, if it is in a database.
+    pub store: StoreDatabase,
 }
 
 /// The settings of a host, to be followed once it has started.
@@ -43,7 +45,8 @@ pub struct Followed(JoinHandle<()>);
 /// A host with the workflows of a folder, its steps, and what `durhai.toml` says about it. The data folder, and what is
 /// `sealed` beside it, is out of the steps' reach.
 pub fn prepare(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]) -> Result<Prepared, Fail> {
-    let mut source = source(globals, root, allow, sealed)?;
+    let store = StoreDatabase::default();
+    let mut source = source_with(globals, root, allow, (sealed, store.clone()))?;
     let (rules, config) = source.load().map_err(Fail::usage)?;
     let step_env = StepEnvHandle::new(config);
     let scripts = RhaiSteps::open(root, step_env.clone());
@@ -57,7 +60,7 @@ pub fn prepare(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]
         .mask(step_env.mask());
     let builder = rules.into_iter().fold(builder, |builder, (name, rule)| builder.step_rule(name, rule));
     let findings = source.findings();
-    Ok(Prepared { builder, following: Following { step_env, source }, findings, broken })
+    Ok(Prepared { builder, following: Following { step_env, source }, findings, broken, store })
 }
 
 /// The same, where nothing is followed.
@@ -94,11 +97,21 @@ pub fn exporter(observing: &Observing) -> Result<Option<Exporter>, Fail> {
 /// The file that `--config` names, or the one in the scripts folder, or that in the current folder, and what was granted
 /// beside it.
 pub fn source(globals: &Globals, root: &Path, allow: &Allow, sealed: &[PathBuf]) -> Result<SettingsSource, Fail> {
+    source_with(globals, root, allow, (sealed, StoreDatabase::default()))
+}
+
+fn source_with(
+    globals: &Globals,
+    root: &Path,
+    allow: &Allow,
+    (sealed, store): (&[PathBuf], StoreDatabase),
+) -> Result<SettingsSource, Fail> {
     let source = match &globals.config {
         Some(file) => SettingsSource::file(file),
         None => SettingsSource::folders([root, Path::new("")]),
     };
-    let mut given = Given { permissions: permissions(allow)?, env_file: allow.env_file.clone(), ..Given::default() };
+    let mut given =
+        Given { permissions: permissions(allow)?, env_file: allow.env_file.clone(), store, ..Given::default() };
     given.sealed.push(globals.data.clone());
     given.sealed.extend_from_slice(sealed);
     Ok(source.given(given))
@@ -208,6 +221,7 @@ pub fn permissions(allow: &Allow) -> Result<Permissions, Fail> {
         net: grant("--allow-net", &allow.allow_net, NetGrant::parse, NetGrant::and)?,
         exec: grant("--allow-exec", &allow.allow_exec, |value| ExecGrant::parse(value, &search), ExecGrant::and)?,
         env: grant("--allow-env", &allow.allow_env, EnvGrant::parse, EnvGrant::and)?,
+        sql: grant("--allow-sql", &allow.allow_sql, SqlGrant::parse, SqlGrant::and)?,
         ..Permissions::none()
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod env;
 mod http;
+mod sql;
 
 use std::sync::Arc;
 
@@ -105,6 +106,17 @@ const STEPS: &[(&str, Run, &str)] = &[
         "http.head",
         Run::Waits(|step_env, c, input| http::send(step_env, c, Some(Method::HEAD), input)),
         "The status and headers of a URL, see http.get for what comes back: `#{ url, … }`.",
+    ),
+    (
+        "sql.query",
+        Run::Waits(sql::query),
+        "Rows of a PostgreSQL database, changing nothing: its SQL, or `#{ database, sql, params }`. Gives a list of maps.",
+    ),
+    (
+        "sql.execute",
+        Run::Waits(sql::execute),
+        "Changes a PostgreSQL database, in one transaction: `#{ database, sql, params }` or `#{ database, statements }`. \
+         Gives `#{ count, rows }`, or a list of them.",
     ),
 ];
 

@@ -39,6 +39,7 @@ mod program;
 mod rhai_steps;
 mod secrets;
 mod settings;
+mod sql;
 mod step_env;
 
 use std::future::Future;
@@ -49,11 +50,12 @@ pub use declared::{Declared, DeclaredSteps, ProgramStep, ServiceStep};
 pub use environment::Environment;
 pub use http::{HttpOptions, Resolver, Roots};
 pub use permissions::{
-    Access, EnvGrant, ExecGrant, GrantedProgram, HostGrant, NetGrant, PathGrant, Permissions, Refusal,
+    Access, EnvGrant, ExecGrant, GrantedProgram, HostGrant, NetGrant, PathGrant, Permissions, Refusal, SqlGrant,
 };
 pub use rhai_steps::RhaiSteps;
 pub use secrets::{SecretSource, SecretSources};
 pub use settings::{Given, Place, Reload, Settings, SettingsError, SettingsSource, follow};
+pub use sql::{DatabasePlace, StoreDatabase};
 pub use step_env::{StepEnvConfig, StepEnvHandle};
 
 /// The future of one attempt, as [`durhai::StepHandler::call`] gives it.

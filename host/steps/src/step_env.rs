@@ -13,6 +13,7 @@ use crate::http::options::HttpOptions;
 use crate::permissions::Permissions;
 use crate::secrets::known::Known;
 use crate::secrets::source::{self, SecretSources};
+use crate::sql::{Connections, DatabasePlace, StoreDatabase};
 
 /// What steps may touch, the environment, secrets, declared steps, shared by all step sources of a host. Cheap to clone; can
 /// be replaced while the host runs, an attempt keeps what it began with.
@@ -28,6 +29,10 @@ pub struct StepEnvConfig {
     pub http: HttpOptions,
     /// By the name of the step.
     pub declared: BTreeMap<String, Declared>,
+    /// By name.
+    pub databases: BTreeMap<String, DatabasePlace>,
+    /// The database of the store, if it is in one.
+    pub store: StoreDatabase,
 }
 
 /// What one attempt works with.
@@ -39,6 +44,9 @@ pub(crate) struct StepEnv {
     pub http: HttpOptions,
     pub clients: Clients,
     pub declared: BTreeMap<String, Declared>,
+    pub databases: BTreeMap<String, DatabasePlace>,
+    pub store: StoreDatabase,
+    pub connections: Connections,
     /// Secrets that were read, through this or an earlier environment of the same handle.
     pub known: Arc<Known>,
     /// Where the newest environment is found.
@@ -88,10 +96,22 @@ impl From<Permissions> for StepEnvHandle {
 
 impl StepEnv {
     fn new(config: StepEnvConfig, known: Arc<Known>, newest: Weak<RwLock<Arc<StepEnv>>>) -> Self {
-        let StepEnvConfig { permissions, environment, secrets, http, declared } = config;
+        let StepEnvConfig { permissions, environment, secrets, http, declared, databases, store } = config;
         source::learn_all(&secrets, &environment, &known);
-        let clients = Clients::default();
-        StepEnv { permissions, environment, secrets, http, clients, declared, known, newest }
+        let (clients, connections) = (Clients::default(), Connections::default());
+        StepEnv {
+            permissions,
+            environment,
+            secrets,
+            http,
+            clients,
+            declared,
+            databases,
+            store,
+            connections,
+            known,
+            newest,
+        }
     }
 
     /// The value of a secret, read now, so that it can be rotated while the host runs. Where it cannot be had an operator has to

@@ -9,3 +9,4 @@ mod kinds;
 mod place;
 mod secrets;
 mod settings;
+mod sql;

@@ -67,6 +67,16 @@ impl Cluster {
         &self.bin
     }
 
+    /// Lets this user in with a password only, from now on. All others need none.
+    pub fn ask_for_passwords(&self, user: &str) -> io::Result<()> {
+        let rules = self.data().join("pg_hba.conf");
+        let others = fs::read_to_string(&rules)?;
+        fs::write(&rules, format!("host all {user} 127.0.0.1/32 scram-sha-256\n{others}"))?;
+        let data = self.data();
+        let status = self.command("pg_ctl").arg("reload").arg("-D").arg(data).stdout(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("pg_ctl reload: {status}"))) }
+    }
+
     /// Starts the server, which was killed or stopped.
     pub fn begin(&mut self) -> io::Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log"))?;

@@ -9,6 +9,7 @@ mod bell;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod copy;
+mod database;
 mod failure;
 mod floor;
 mod held;
@@ -41,11 +42,12 @@ use durhai_world::{
 };
 use parking_lot::Mutex;
 
+pub use database::{Access, Database, Transaction, TransactionError};
 pub use floor::Floor;
 pub use hosts::LeaseClock;
 pub use layout::{LAYOUT, statements as layout_statements};
 pub use tokio_postgres as client;
-pub use transaction::{Transaction, TransactionError};
+pub use transaction::Records;
 
 pub use operate::{DatabaseView, HostView};
 
@@ -57,7 +59,6 @@ use lane::{Lane, Sent};
 use names::Names;
 use readers::{Patience, Readers};
 use server::Server;
-use transaction::Transactions;
 
 /// How long the end of a process waits for the database to hear of it.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -92,7 +93,8 @@ pub struct PgWorld {
     lane: Mutex<Option<Lane>>,
     watchers: Arc<Watchers>,
     bell: Bell,
-    transactions: Transactions,
+    /// Where steps work whose effects are in this database.
+    work: Database,
     /// A host of this process looks for runs that are due, so that nobody else has to be told of one.
     claims: AtomicBool,
     closed: Arc<AtomicBool>,
@@ -117,7 +119,7 @@ impl PgWorld {
             held: HeldRuns::default(),
             names: Names::default(),
             lane: Mutex::default(),
-            transactions: Transactions::new(&server),
+            work: Database::of(&server),
             bell: Bell::new(&server, &watchers, &closed),
             watchers,
             claims: AtomicBool::new(false),

@@ -44,6 +44,20 @@ impl Server {
     /// Reads `postgres://user:password@host:port/database?schema=durhai&sslmode=…&sslrootcert=…`. What it does not say is taken from the
     /// environment, as `psql` does: `PGPASSWORD`, `PGUSER`.
     pub fn of(url: &str) -> Result<Self, WorldError> {
+        let user = || std::env::var("PGUSER").or_else(|_| std::env::var("USER")).ok();
+        Self::read(url, user, || std::env::var("PGPASSWORD").ok())
+    }
+
+    /// The same with this password, and nothing else that is not in the address.
+    pub fn without_environment(url: &str, password: Option<&str>) -> Result<Self, WorldError> {
+        Self::read(url, || None, || password.map(str::to_owned))
+    }
+
+    fn read(
+        url: &str,
+        user: impl FnOnce() -> Option<String>,
+        password: impl FnOnce() -> Option<String>,
+    ) -> Result<Self, WorldError> {
         let parts = Parts::of(url)?;
         let mut config = Config::from_str(&parts.url).map_err(|error| {
             let why = std::error::Error::source(&error)
@@ -54,11 +68,10 @@ impl Server {
             return Err(WorldError::Invalid(format!("{} names no host: {EXPECTED}", parts.shown)));
         }
         if config.get_user().is_none() {
-            config
-                .user(std::env::var("PGUSER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "postgres".into()));
+            config.user(user().unwrap_or_else(|| "postgres".into()));
         }
         if config.get_password().is_none()
-            && let Ok(password) = std::env::var("PGPASSWORD")
+            && let Some(password) = password()
         {
             config.password(password);
         }
@@ -89,6 +102,11 @@ impl Server {
     /// A statement with the schema in its place.
     pub fn named(&self, sql: &str) -> String {
         sql.replace("@.", &self.prefix)
+    }
+
+    /// How its connections are encrypted, if they are.
+    pub fn tls(&self) -> Option<MakeRustlsConnect> {
+        self.tls.clone()
     }
 
     pub fn connect_timeout(&self) -> Duration {

@@ -27,6 +27,9 @@ pub struct Allow {
     /// Steps may read variables of the environment: all, or these.
     #[arg(long, value_name = "NAME,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub allow_env: Vec<String>,
+    /// Steps may use databases that `durhai.toml` names: all, or these.
+    #[arg(long, value_name = "NAME,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub allow_sql: Vec<String>,
     /// Read further variables from a file; without a name from `.env`. What is set already counts.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = ".env")]
     pub env_file: Option<PathBuf>,
@@ -45,6 +48,7 @@ impl Allow {
             ("--allow-net", &self.allow_net),
             ("--allow-exec", &self.allow_exec),
             ("--allow-env", &self.allow_env),
+            ("--allow-sql", &self.allow_sql),
         ] {
             words.extend(values.iter().map(|value| match value.as_str() {
                 "" => flag.to_string(),

@@ -12,6 +12,7 @@ use durhai::postgres::PgWorld;
 use durhai::trace::TraceEvent;
 use durhai::{Host, HostBuilder, RunView, SledWorld, Version, World, WorldError};
 use durhai_api::{Feed, Want};
+use durhai_steps::StoreDatabase;
 
 use super::patience::Patience;
 use super::{Following, Remote, Starting};
@@ -33,14 +34,23 @@ pub enum Opened {
 
 /// Opens the store, which is made if it is not there. Says which process has it, if another one does.
 pub async fn open_world(globals: &Globals) -> Result<Arc<dyn World>, Fail> {
+    open_world_for(globals, &StoreDatabase::default()).await
+}
+
+/// The same, for a host whose steps work in the database of the store, if it is in one.
+pub async fn open_world_for(globals: &Globals, steps: &StoreDatabase) -> Result<Arc<dyn World>, Fail> {
     match globals.database() {
-        Some(url) => open_database(url),
+        Some(url) => {
+            let world = open_database(url)?;
+            steps.set(world.clone());
+            Ok(world)
+        }
         None => Ok(Arc::new(open_sled(&globals.data, &globals.store_path()).await?)),
     }
 }
 
 /// The world in a database. An empty one is laid out.
-pub fn open_database(url: &str) -> Result<Arc<dyn World>, Fail> {
+pub fn open_database(url: &str) -> Result<Arc<PgWorld>, Fail> {
     let label = format!("durhai {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
     let options = durhai::postgres::Options { label, ..Default::default() };
     let opened = tokio::task::block_in_place(|| PgWorld::open_with(url, &options));
@@ -57,8 +67,13 @@ pub async fn open_sled(data: &Path, store: &Path) -> Result<SledWorld, Fail> {
 
 /// Opens the store, which is made if it is not there, unless a host answers that has it: one may be about to begin.
 pub async fn open_or_served(globals: &Globals) -> Result<Opened, Fail> {
-    if let Some(url) = globals.database() {
-        return Ok(Opened::Store(open_database(url)?));
+    open_or_served_for(globals, &StoreDatabase::default()).await
+}
+
+/// The same, for a host whose steps work in the database of the store.
+pub async fn open_or_served_for(globals: &Globals, steps: &StoreDatabase) -> Result<Opened, Fail> {
+    if globals.database().is_some() {
+        return Ok(Opened::Store(open_world_for(globals, steps).await?));
     }
     Ok(match open_sled_or_served(&globals.data, &globals.store_path()).await? {
         Ok(world) => Opened::Store(Arc::new(world)),

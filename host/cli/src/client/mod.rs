@@ -20,7 +20,7 @@ use durhai::view::{HookRequest, Listing, LogEntry, OutputEntry, Purge, Purged, S
 use durhai::{Event, Query, RunView, SledWorld, Value, WorkflowView, WorldError};
 use durhai_api::{Item, Want};
 
-pub use local::{Local, Opened, exported, open_or_served, open_sled, open_world};
+pub use local::{Local, Opened, exported, open_or_served, open_or_served_for, open_sled, open_world, open_world_for};
 pub use remote::Remote;
 
 use crate::args::Globals;

@@ -9,7 +9,7 @@ use durhai_steps::Reload;
 use tracing::level_filters::LevelFilter;
 
 use crate::args::{Allow, Globals, LogFormat, Memory, Observing, Run};
-use crate::client::{Client, Local, Starting, open_world};
+use crate::client::{Client, Local, Starting, open_world_for};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
 use crate::hosting::{self, Door, Prepared, Serving};
@@ -56,7 +56,7 @@ pub async fn run(globals: &Globals, args: Run, out: &Out) -> Outcome {
     let job =
         Job { target, starting, any_input, memory: Some(args.memory), allow: args.allow, quiet, observing, again };
     let prepared = hosting::prepare(globals, &job.target.root, &job.allow, &[])?;
-    let world = open_world(globals).await?;
+    let world = open_world_for(globals, &prepared.store).await?;
     here(globals, job, (prepared, world), out).await
 }
 
@@ -67,7 +67,7 @@ const PARK_AFTER: Duration = Duration::from_secs(30);
 /// Runs it to its end, in this process.
 pub async fn here(globals: &Globals, job: Job, (prepared, world): (Prepared, Arc<dyn World>), out: &Out) -> Outcome {
     let mut interrupt = Interrupt::listen();
-    let Prepared { builder, following, findings, broken } = prepared;
+    let Prepared { builder, following, findings, broken, .. } = prepared;
     findings.iter().chain(&broken).for_each(|finding| note(format!("warning: {finding}")));
     let builder = builder.park_misconfigured_after(PARK_AFTER);
     let door = Door::open().await?;

@@ -7,7 +7,7 @@ use durhai::versions::Report;
 use durhai::view::Committed;
 use durhai::{EventBody, HostBuilder, MemoryWorld, Status, WorkflowView};
 use durhai_api::{Config, Limits, Token};
-use durhai_steps::Reload;
+use durhai_steps::{Reload, StoreDatabase};
 use serde_json::json;
 use tokio::net::TcpSocket;
 use tokio::sync::broadcast::Receiver;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tracing::level_filters::LevelFilter;
 
 use crate::args::{Globals, Serve};
-use crate::client::open_world;
+use crate::client::open_world_for;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder;
 use crate::hostfile::HostFile;
@@ -39,12 +39,13 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
     let address = file.address;
     let public_url = args.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let sealed = sealed(globals, &args);
-    let Prepared { builder, following, findings, broken } = hosting::prepare(globals, &root, &args.allow, &sealed)?;
+    let Prepared { builder, following, findings, broken, store } =
+        hosting::prepare(globals, &root, &args.allow, &sealed)?;
     let builder = builder
         .lease(args.lease)
         .public_url(public_url)
         .script_memory(args.memory.run_memory, args.memory.script_memory);
-    let mut builder = stored(builder, globals).await?;
+    let mut builder = stored(builder, globals, &store).await?;
     let exporter = hosting::exporter(&args.observing)?;
     if let Some(exporter) = &exporter {
         builder = builder.observe(exporter.observer());
@@ -239,7 +240,7 @@ impl News<'_> {
     }
 }
 
-async fn stored(builder: HostBuilder, globals: &Globals) -> Result<HostBuilder, Fail> {
+async fn stored(builder: HostBuilder, globals: &Globals, steps: &StoreDatabase) -> Result<HostBuilder, Fail> {
     let Globals { data, store, .. } = globals;
     if let Some(StoreAddress::Memory | StoreAddress::Postgres(_)) = store {
         // For the file that says where the host answers.
@@ -247,7 +248,7 @@ async fn stored(builder: HostBuilder, globals: &Globals) -> Result<HostBuilder, 
     }
     match store {
         Some(StoreAddress::Memory) => Ok(builder.world(MemoryWorld::new())),
-        _ => Ok(builder.shared_world(open_world(globals).await?)),
+        _ => Ok(builder.shared_world(open_world_for(globals, steps).await?)),
     }
 }
 

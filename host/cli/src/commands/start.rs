@@ -7,7 +7,7 @@ use durhai_api::Want;
 
 use super::run::{self, Job};
 use crate::args::{Allow, Globals, Observing, Start};
-use crate::client::{Client, Local, Opened, Remote, Starting, open_or_served};
+use crate::client::{Client, Local, Opened, Remote, Starting, open_or_served_for};
 use crate::exit::{Exit, Fail, Outcome};
 use crate::folder::{self, Target};
 use crate::hosting::{self, Prepared};
@@ -36,7 +36,7 @@ pub async fn start(globals: &Globals, args: Start, out: &Out) -> Outcome {
     let starting = Starting { workflow: target.name.clone(), ..starting };
     let prepared = hosting::prepare(globals, &target.root, &args.allow, &[])?;
     // A host may have begun meanwhile.
-    let world = match open_or_served(globals).await? {
+    let world = match open_or_served_for(globals, &prepared.store).await? {
         Opened::Served(remote) => return there(globals, remote, starting, args.wait, &args.allow, out).await,
         Opened::Store(world) => world,
     };

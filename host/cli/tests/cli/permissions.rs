@@ -23,6 +23,7 @@ fn a_refusal_says_how_it_is_allowed() {
         ("http.get", json!({ "url": "http://127.0.0.1:1/" }), "--allow-net=127.0.0.1:1".into(), "net"),
         ("exec.run", json!({ "program": "ls" }), "--allow-exec=ls".into(), "exec"),
         ("env.get", json!({ "name": "HOME" }), "--allow-env=HOME".into(), "env"),
+        ("sql.query", json!({ "sql": "select 1" }), "--allow-sql=main".into(), "sql"),
     ] {
         folder.script("calls", &format!("use_step({step:?}, input)"));
         let run = ["run", "calls", "--input", &input.to_string()];

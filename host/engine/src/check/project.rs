@@ -414,7 +414,7 @@ const STEP_FUNCTIONS: &[(&str, &[usize])] = &[
 ];
 
 /// Modules that steps have without an import; what is in them belongs to `durhai_steps`.
-pub const STEP_MODULES: &[&str] = &["file", "http", "exec", "env", "hash", "json", "text", "time"];
+pub const STEP_MODULES: &[&str] = &["file", "http", "exec", "env", "sql", "hash", "json", "text", "time"];
 
 fn step_engine(config: &SandboxConfig) -> Engine {
     let mut engine = Engine::new();

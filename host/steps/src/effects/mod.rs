@@ -3,7 +3,7 @@
 //! Functions a step has beside Rhai's own: `attempt()` `run_id()` `step_id()` `idempotency_key()` `workflow_name()`,
 //! `log(level, message[, fields])` and `print`, `heartbeat(detail)`, `is_cancelled()`, `sleep(seconds or "250ms")`,
 //! `now()`, `secret(name)`, `fatal(message[, data])`, `retry_after(wait, message[, data])`, and the modules `file`, `http`,
-//! `exec`, `env`; of the standard library `json`, `hash`, `text` and `time` without an import, the other pure ones by
+//! `exec`, `env`, `sql`; of the standard library `json`, `hash`, `text` and `time` without an import, the other pure ones by
 //! `import "std/NAME"`.
 
 mod context;
@@ -14,6 +14,7 @@ mod file;
 mod http;
 pub mod memory;
 mod secret;
+mod sql;
 mod thrown;
 
 use std::collections::HashMap;
@@ -97,6 +98,7 @@ impl StepEngine {
         engine.register_static_module("exec", Shared::new(exec::module(&current)));
         engine.register_static_module("file", Shared::new(file::module(&current)));
         engine.register_static_module("http", Shared::new(http::module(&current)));
+        engine.register_static_module("sql", Shared::new(sql::module(&current)));
         let (watched, guard) = (current.clone(), memory::Guard::new(bounds.memory));
         engine.on_progress(move |operations| {
             // A script could catch Rhai's own error of too many operations again and again.

@@ -1,6 +1,7 @@
 //! What steps may touch: nothing, unless it was granted.
 
 mod addresses;
+mod databases;
 mod names;
 mod net;
 mod paths;
@@ -11,11 +12,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use databases::SqlGrant;
 pub use names::EnvGrant;
 pub use net::{HostGrant, NetGrant};
 pub use paths::PathGrant;
 pub use programs::{ExecGrant, GrantedProgram};
 
+pub(crate) use databases::is_name;
 pub(crate) use programs::find;
 pub(crate) use sealed::seal;
 
@@ -34,6 +37,8 @@ pub struct Permissions {
     pub exec: ExecGrant,
     /// Variables of the environment that may be read (`--allow-env`).
     pub env: EnvGrant,
+    /// Databases that may be used (`--allow-sql`).
+    pub sql: SqlGrant,
     /// Files and folders that stay out of reach whatever was granted: absolute, without links; a bare name stands for
     /// every file of that name. What decides over permissions, and what holds secrets, must not be written or read by
     /// those they are meant for.
@@ -71,6 +76,7 @@ impl Permissions {
             net: NetGrant::Everything,
             exec: ExecGrant::Everything,
             env: EnvGrant::Everything,
+            sql: SqlGrant::Everything,
             sealed: Vec::new(),
             guarded: Vec::new(),
         }
@@ -85,6 +91,7 @@ impl Permissions {
             net: self.net.and(other.net),
             exec: self.exec.and(other.exec),
             env: self.env.and(other.env),
+            sql: self.sql.and(other.sql),
             sealed: self.sealed.into_iter().chain(other.sealed).collect(),
             guarded: self.guarded.into_iter().chain(other.guarded).collect(),
         }

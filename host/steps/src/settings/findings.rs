@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::SettingsSource;
 use crate::declared::Declared;
 use crate::permissions::find;
+use crate::sql::DatabasePlace;
 use crate::step_env::StepEnvHandle;
 
 impl SettingsSource {
@@ -41,6 +42,10 @@ impl SettingsSource {
                 }
             }
         }
+        secrets.extend(step_env.databases.values().filter_map(|place| match place {
+            DatabasePlace::At { password, .. } => password.as_deref(),
+            DatabasePlace::Store => None,
+        }));
         for name in secrets {
             if let Err(why) = step_env.read_secret(name) {
                 let place = settings.secret_place(name).map(|place| format!("{place}: ")).unwrap_or_default();

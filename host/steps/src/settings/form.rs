@@ -24,6 +24,8 @@ pub struct Form {
     pub permissions: Granted,
     pub secrets: BTreeMap<Spanned<String>, Spanned<Secret>>,
     pub http: Http,
+    /// By name.
+    pub databases: BTreeMap<Spanned<String>, Spanned<Database>>,
     /// What another program adds to scripts, by name.
     pub functions: BTreeMap<Spanned<String>, Spanned<Function>>,
 }
@@ -81,6 +83,7 @@ pub struct Granted {
     pub net: Grant,
     pub exec: Grant,
     pub env: Grant,
+    pub sql: Grant,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -97,6 +100,21 @@ pub enum Grant {
 pub struct Secret {
     pub env: Option<Spanned<String>>,
     pub file: Option<Spanned<PathBuf>>,
+}
+
+/// `[databases.main]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table like { url = \"postgres://USER@HOST/DATABASE\", password = \"SECRET\" }"
+)]
+pub struct Database {
+    pub url: Option<Spanned<String>>,
+    /// The name of a secret.
+    pub password: Option<Spanned<String>>,
+    /// The database that the host keeps its runs in.
+    #[serde(default)]
+    pub store: bool,
 }
 
 /// `[http]`

@@ -1,5 +1,6 @@
 //! `durhai.toml`: what a host is told by a file, so that an operator need not write Rust for it.
 
+mod databases;
 mod error;
 mod findings;
 mod follow;
@@ -21,6 +22,7 @@ pub use source::SettingsSource;
 
 use crate::declared::Declared;
 use crate::files::whole_text;
+use crate::sql::DatabasePlace;
 use error::Wrong;
 use form::Form;
 
@@ -60,6 +62,7 @@ pub struct Settings {
     folder: PathBuf,
     rules: BTreeMap<String, StepRule>,
     declared: BTreeMap<String, Declared>,
+    databases: BTreeMap<String, DatabasePlace>,
 }
 
 impl Settings {
@@ -88,7 +91,9 @@ impl Settings {
             }
         }
         resolve::check(&form).map_err(wrong)?;
-        Ok(Settings { text: text.into(), form, folder, rules, declared, file })
+        let databases = form.databases.iter().map(|(name, database)| databases::place(name, database));
+        let databases = databases.collect::<Result<_, _>>().map_err(wrong)?;
+        Ok(Settings { text: text.into(), form, folder, rules, declared, databases, file })
     }
 
     /// Limits, retries and timeouts of steps, for [`durhai::Host::set_step_rules`].

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use super::databases;
 use super::error::Wrong;
 use super::form::{Form, Grant, Secret};
 use super::steps::{secret_name, variable};
@@ -10,8 +11,9 @@ use super::{Settings, SettingsError};
 use crate::declared::{Declared, ProgramStep};
 use crate::environment::Environment;
 use crate::http::HttpOptions;
-use crate::permissions::{EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, find, seal};
+use crate::permissions::{EnvGrant, ExecGrant, NetGrant, PathGrant, Permissions, SqlGrant, find, seal};
 use crate::secrets::source::{SecretSource, SecretSources};
+use crate::sql::StoreDatabase;
 use crate::step_env::StepEnvConfig;
 
 /// The name of settings where an operator names no other.
@@ -26,6 +28,8 @@ pub struct Given {
     pub env_file: Option<PathBuf>,
     /// Files and folders out of the reach of steps, whatever was granted.
     pub sealed: Vec<PathBuf>,
+    /// The database of the store, for `store = true` and for what is done exactly once.
+    pub store: StoreDatabase,
 }
 
 /// What was found wrong, for who knows the text.
@@ -65,6 +69,8 @@ impl Settings {
                 ..HttpOptions::default()
             },
             declared: self.declared.clone(),
+            databases: self.databases.clone(),
+            store: given.store.clone(),
         })
     }
 
@@ -115,6 +121,7 @@ impl Settings {
             net: grant(&granted.net, NetGrant::Everything, |host| NetGrant::parse(Some(host)), NetGrant::and)?,
             exec: grant(&granted.exec, ExecGrant::Everything, program, ExecGrant::and)?,
             env: grant(&granted.env, EnvGrant::Everything, |name| EnvGrant::parse(Some(name)), EnvGrant::and)?,
+            sql: grant(&granted.sql, SqlGrant::Everything, |name| SqlGrant::parse(Some(name)), SqlGrant::and)?,
             ..Permissions::none()
         })
     }
@@ -151,7 +158,8 @@ impl Settings {
             Declared::Service(_) => None,
         });
         let ca_file = self.form.http.ca_file.iter().map(|path| self.folder.join(path.get_ref()));
-        programs.flat_map(|step| step.files(search)).chain(ca_file).flat_map(|path| seal(&path)).collect()
+        let trusted = ca_file.chain(self.databases.values().filter_map(databases::trusted));
+        programs.flat_map(|step| step.files(search)).chain(trusted).flat_map(|path| seal(&path)).collect()
     }
 }
 
@@ -189,7 +197,7 @@ pub fn check(form: &Form) -> Found<()> {
         }
     }
     let granted = &form.permissions;
-    for list in [&granted.read, &granted.write, &granted.net, &granted.exec, &granted.env] {
+    for list in [&granted.read, &granted.write, &granted.net, &granted.exec, &granted.env, &granted.sql] {
         let Grant::List(entries) = list else { continue };
         for entry in entries {
             if entry.get_ref().trim().is_empty() {

@@ -48,6 +48,14 @@ write = true
 net = ["api.example.com:443"]
 exec = ["sh", "bin/tool"]
 env = ["HOME"]
+sql = ["main"]
+
+[databases.main]
+store = true
+
+[databases.shop]
+url = "postgres://shop@db.example/shop?sslrootcert=/etc/ca.pem&sslmode=disable"
+password = "api"
 
 [secrets]
 api = { env = "API_KEY" }
@@ -120,6 +128,13 @@ fn what_it_says() {
     assert_eq!(config.environment.get("FROM_FILE"), Some("yes"));
     assert_eq!(config.secrets["api"], SecretSource::Env("API_KEY".into()));
     assert_eq!(config.secrets["signing"], SecretSource::File(root.join("keys/signing")));
+    let shop = DatabasePlace::At {
+        url: "postgres://shop@db.example/shop?sslrootcert=/etc/ca.pem&sslmode=disable".into(),
+        password: Some("api".into()),
+    };
+    assert_eq!((&config.databases["main"], &config.databases["shop"]), (&DatabasePlace::Store, &shop));
+    assert!(config.permissions.guarded.contains(&"/etc/ca.pem".into()));
+    assert!(config.permissions.database("main").is_ok() && config.permissions.database("shop").is_err());
     let http = &config.http;
     assert_eq!((http.roots, &http.ca_file, http.proxy), (Roots::Bundled, &Some(root.join("ca.pem")), true));
 }
@@ -201,6 +216,14 @@ fn every_mistake_has_its_place() {
         ("[secrets]\na = { env = \"\" }", "2:13", "name of a variable"),
         ("[secrets]\na = { path = \"b\" }", "2:7", "path"),
         ("[secrets]\n\"a b\" = { env = \"A\" }", "2:1", "name of a secret"),
+        ("[databases.main]", "1:1", "`store = true`"),
+        ("[databases]\nmain = \"postgres://x@y/z\"", "2:8", "expected a table"),
+        ("[databases.main]\nurl = \"mysql://x@y/z\"", "2:7", "expected postgres://"),
+        ("[databases.main]\nurl = \"postgres://x:secret@y/z\"", "2:7", "the name of a secret"),
+        ("[databases.main]\nurl = \"postgres://x@y/z\"\npassword = \"a b\"", "3:12", "name of a secret"),
+        ("[databases.main]\nurl = \"postgres://x@y/z\"\nstore = true", "1:1", "no `url`"),
+        ("[databases.\"a.b\"]\nstore = true", "1:12", "name of a database"),
+        ("[databases.main]\ntimeout = 1", "2:1", "timeout"),
         ("[http]\nroots = \"mine\"", "2:9", "bundled"),
         ("[http]\ntimeout = 3", "2:1", "timeout"),
         ("env_file = true", "1:12", "string"),
@@ -270,6 +293,7 @@ fn what_decides_over_permissions_is_out_of_their_reach() {
         permissions,
         env_file: Some(root.join("conf/a.env")),
         sealed: vec![root.join("data/later/store"), root.join("link/host.json")],
+        ..Given::default()
     };
     let mut source = SettingsSource::folders([root.join("scripts"), root.join("other")]).given(given.clone());
     // The folder of the settings is that of the link, by whose name they were found.

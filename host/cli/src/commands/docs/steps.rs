@@ -141,6 +141,25 @@ pub const STEP_CALLS: &[StepDoc] = &[
         "A variable of the environment; fatal, or `other`, if it is not set. Needs `--allow-env`.",
     ),
     of("env", "has", &["(name: String) -> bool"], "Whether a variable is set. Needs `--allow-env`."),
+    of(
+        "sql",
+        "query",
+        &["(database: String, sql: String) -> Array", "(database: String, sql: String, params: Array) -> Array"],
+        "Rows of a PostgreSQL database that `durhai.toml` names, as maps by the names of columns; `$1` in the SQL is the first \
+         parameter. It only reads: the server refuses all else. Needs `--allow-sql`.",
+    ),
+    of(
+        "sql",
+        "execute",
+        &[
+            "(database: String, sql: String) -> Map",
+            "(database: String, sql: String, params: Array) -> Map",
+            "(database: String, statements: Array) -> Array",
+        ],
+        "Changes a database, and gives `#{ count, rows }`: how many rows the statement changed, and those it returns. \
+         Statements like `#{ sql, params }` in a list are one transaction. Made at least once, with the step that it is in; the built-in step \
+         `sql.execute` is made exactly once in the database that the host keeps its runs in. Needs `--allow-sql`.",
+    ),
 ];
 
 #[cfg(test)]

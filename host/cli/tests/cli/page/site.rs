@@ -110,7 +110,9 @@ impl Site {
             let known = answer["versions"].as_array().map_or(&[][..], Vec::as_slice);
             let Some(serving) = known.iter().find(|version| version["serving"] == true) else { return false };
             let hash = serving["version"].as_str().expect("a version has a hash");
-            asked(&format!("{path}/{hash}")).await.is_some_and(|source| source["files"][format!("{workflow}.rhai")] == text.as_str())
+            asked(&format!("{path}/{hash}"))
+                .await
+                .is_some_and(|source| source["files"][format!("{workflow}.rhai")] == text.as_str())
         };
         self.browser.waits("the version to serve", serves).await;
     }
