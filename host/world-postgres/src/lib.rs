@@ -30,6 +30,7 @@ mod transaction;
 mod verify;
 mod wire;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -439,6 +440,28 @@ impl World for PgWorld {
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {
         let rows = self.ask(|wire| wire.rows("select value from @.meta where key = $1", &[&text::escaped(key)]))?;
         Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    fn metas(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, WorldError> {
+        let keys: Vec<String> = keys.iter().map(|key| text::escaped(key)).collect();
+        let rows = self.ask(|wire| wire.rows("select key, value from @.meta where key = any($1)", &[&keys]))?;
+        let found: HashMap<String, Vec<u8>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+    }
+
+    fn swap_meta(&self, key: &str, before: Option<&[u8]>, after: &[u8]) -> Result<bool, WorldError> {
+        let key = text::escaped(key);
+        let rows = self.ask(|wire| match before {
+            None => {
+                let sql = "insert into @.meta values ($1, $2) on conflict do nothing returning true";
+                wire.rows(sql, &[&key, &after])
+            }
+            Some(before) => {
+                let sql = "update @.meta set value = $2 where key = $1 and value = $3 returning true";
+                wire.rows(sql, &[&key, &after, &before])
+            }
+        })?;
+        Ok(!rows.is_empty())
     }
 
     fn watch(&self, watcher: Watcher) {

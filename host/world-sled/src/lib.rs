@@ -172,7 +172,10 @@ impl SledWorld {
     fn set(&self, key: Vec<u8>, value: Option<&[u8]>) -> Result<(), WorldError> {
         let mut batch = Batch::default();
         batch.set(key, value);
+        // What is compared and written in one step is not changed in between.
+        let state = self.state();
         self.disk.apply(batch)?;
+        drop(state);
         self.disk.sync()
     }
 
@@ -395,6 +398,17 @@ impl World for SledWorld {
 
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError> {
         Ok(self.disk.get(keys::named(keys::META, key))?.map(|value| value.to_vec()))
+    }
+
+    fn swap_meta(&self, key: &str, before: Option<&[u8]>, after: &[u8]) -> Result<bool, WorldError> {
+        let key = keys::named(keys::META, key);
+        self.transact(|txn| {
+            if txn.disk.get(key.clone())?.as_deref() != before {
+                return Ok(false);
+            }
+            txn.batch.set(key, Some(after));
+            Ok(true)
+        })
     }
 
     fn watch(&self, watcher: Watcher) {

@@ -252,6 +252,14 @@ impl<F: Forward> World for F {
         self.read("meta", |world| world.meta(key))
     }
 
+    fn metas(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, WorldError> {
+        self.read("metas", |world| world.metas(keys))
+    }
+
+    fn swap_meta(&self, key: &str, before: Option<&[u8]>, after: &[u8]) -> Result<bool, WorldError> {
+        self.once("swap_meta", |world| world.swap_meta(key, before, after))
+    }
+
     fn watch(&self, watcher: Watcher) {
         Forward::watch(self, watcher);
     }

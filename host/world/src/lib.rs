@@ -179,6 +179,16 @@ pub trait World: Send + Sync + 'static {
     /// A named value.
     fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, WorldError>;
 
+    /// Named values, in the order of their keys. For hosts that look again and again whether another one changed any of them.
+    fn metas(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, WorldError> {
+        keys.iter().map(|key| self.meta(key)).collect()
+    }
+
+    /// Writes a named value if what is there is still `before` (`None`: nothing). Whether it was; then it is durable on return. For hosts
+    /// that decide the same thing at the same time. It is also `false` where the answer to a first attempt that wrote it was lost:
+    /// read it again then.
+    fn swap_meta(&self, key: &str, before: Option<&[u8]>, after: &[u8]) -> Result<bool, WorldError>;
+
     /// Calls `watcher` after each write that others may wait for: a message for a run, or a run that became due. It may
     /// come late, twice or (from another host) not at all: a hint to look, never the only way to learn.
     fn watch(&self, watcher: Watcher);

@@ -301,6 +301,15 @@ impl World for MemoryWorld {
         Ok(self.state().meta.get(key).cloned())
     }
 
+    fn swap_meta(&self, key: &str, before: Option<&[u8]>, after: &[u8]) -> Result<bool, WorldError> {
+        let mut state = self.state();
+        if state.meta.get(key).map(Vec::as_slice) != before {
+            return Ok(false);
+        }
+        state.meta.insert(key.to_owned(), after.to_vec());
+        Ok(true)
+    }
+
     fn watch(&self, watcher: Watcher) {
         self.watchers.lock().push(watcher);
     }

@@ -19,6 +19,7 @@ pub const CASES: Cases = &[
     ("program: gone when no run has it", drop_program),
     ("expired: what has ended and may go", expired),
     ("meta: replaced", meta),
+    ("meta: swapped by one of many", swap_meta),
     ("size: grows or is not known", size),
 ];
 
@@ -273,6 +274,39 @@ fn meta(subject: &Subject<'_>) {
     assert_eq!(world.meta("").expect("works"), None);
     world.put_meta("", b"x").expect("works");
     assert_eq!(world.meta("k").expect("works"), Some(b"two".to_vec()));
+    undamaged(&*world);
+}
+
+fn swap_meta(subject: &Subject<'_>) {
+    let world = (subject.make)();
+    let read = |key: &str| world.meta(key).expect("works");
+    let swap = |before: Option<&[u8]>, after: &[u8]| world.swap_meta("k\\", before, after).expect("works");
+    assert!(!swap(Some(b"one"), b"two"), "there is nothing");
+    assert!(!swap(Some(b""), b"two"), "nothing is not an empty value");
+    assert!(swap(None, b"one"));
+    assert!(!swap(None, b"two") && !swap(Some(b"other"), b"two"));
+    assert!(swap(Some(b"one"), b"") && swap(Some(b""), b"0"));
+    assert_eq!(read("k\\"), Some(b"0".to_vec()));
+    let keys = ["gone", "k\\", "", "k\\"].map(str::to_owned);
+    let zero = Some(b"0".to_vec());
+    assert_eq!(world.metas(&keys).expect("works"), [None, zero.clone(), None, zero]);
+    // Counted up by many at a time, none of which counts over another one.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    loop {
+                        let before = read("k\\").expect("it is there");
+                        let number: u64 = String::from_utf8_lossy(&before).parse().expect("a number");
+                        if swap(Some(&before), (number + 1).to_string().as_bytes()) {
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(read("k\\"), Some(b"100".to_vec()));
     undamaged(&*world);
 }
 
