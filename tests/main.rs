@@ -33,6 +33,7 @@ mod retry;
 mod rules;
 mod scenarios;
 mod schedules;
+mod serving;
 mod spinning;
 mod stdlib;
 mod tags;

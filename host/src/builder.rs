@@ -22,6 +22,7 @@ use crate::runtime::setup::HostSetup;
 use crate::runtime::startup;
 use crate::steps::rules::StepRule;
 use crate::steps::step::{StepContext, StepError, StepInfo, StepSource, Typed};
+use crate::versions::newest::Serves;
 use crate::view::Committed;
 
 /// Describes a host; see [`Host::builder`].
@@ -54,6 +55,13 @@ impl HostBuilder {
     /// Whether saves in the folder are picked up while the host runs. Default: yes.
     pub fn watch(mut self, watch: bool) -> Self {
         self.setup.watch = watch;
+        self
+    }
+
+    /// Which text of a workflow serves where hosts that share a world have different ones. Default: the one that was saved last, in
+    /// whatever folder.
+    pub fn serves(mut self, serves: Serves) -> Self {
+        self.setup.serves = serves;
         self
     }
 

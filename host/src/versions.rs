@@ -3,11 +3,13 @@
 pub(crate) mod candidate;
 pub(crate) mod catalog;
 pub(crate) mod compat;
+pub(crate) mod follow;
 pub(crate) mod history;
 pub(crate) mod known;
 pub(crate) mod lifecycle;
 pub(crate) mod migrate;
 pub(crate) mod moves;
+pub(crate) mod newest;
 pub(crate) mod reload;
 pub(crate) mod scan;
 pub(crate) mod scripts;
@@ -17,4 +19,5 @@ pub(crate) mod texts;
 pub(crate) mod watcher;
 
 pub use self::compat::report::{CompatReport, CompatVerdict, MigrateReport, Migration, Misfit};
-pub use crate::view::{LiveVersion, Report, SourceView, VersionView};
+pub use self::newest::Serves;
+pub use crate::view::{Behind, LiveVersion, Report, SourceView, VersionView};

@@ -1,6 +1,7 @@
 //! What lists, pages and programs see: plain data, the same JSON everywhere.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use durhai_core::event::Origin;
 use durhai_core::replay::{Divergence, Emitted, LogLine};
@@ -190,6 +191,31 @@ pub struct WorkflowView {
     /// What `check` finds wrong in the text that serves, one text each, with carets. It serves all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The text in the folder of this host does not serve, as one that another host saved later does, in all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
+}
+
+/// A text that does not serve, and the one that does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// What this host has.
+    pub version: Version,
+    /// What serves in all hosts that share the world.
+    pub serving: Version,
+    /// When that was saved, or brought back.
+    pub saved_at: Millis,
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "this host has version {}, and version {} serves in all hosts, as another one saved it later. Bring the text here up to date; or              save what is to serve while a host runs, or start one that has it with --take-over (Serves::TakeOver)",
+            self.version.short(),
+            self.serving.short()
+        )
+    }
 }
 
 /// Live runs that have one version.

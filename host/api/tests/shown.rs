@@ -11,7 +11,7 @@ use durhai::event::LogLine;
 use durhai::logs::{Fork, NextCall, ReplayOptions, ReplayView, Script};
 use durhai::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Traced, Variable};
 use durhai::versions::{
-    CompatReport, CompatVerdict, LiveVersion, MigrateReport, Migration, Misfit, Report, SourceView, VersionView,
+    Behind, CompatReport, CompatVerdict, LiveVersion, MigrateReport, Migration, Misfit, Report, SourceView, VersionView,
 };
 use durhai::view::{LogEntry, OutputEntry, PlaceView, Purged, ScheduleView, Stats, StreamView, Suspension};
 use durhai::{Event, EventBody, Failure, RunId, RunView, Status, StepId, StepInfo, Value, Version, WorkflowView};
@@ -333,6 +333,7 @@ async fn workflows_and_the_host() {
         header: json!({ "retain": "1d" }),
         live: vec![LiveVersion { version: version(), runs: 1, serving: true }],
         warnings: vec!["w".into()],
+        behind: Some(Behind { version: version(), serving: version(), saved_at: 1 }),
     };
     hold(&contract, "Workflow", &[workflow]);
     let known = VersionView { version: version(), first_seen: Some(1), serving: true, live: 1, runs: 2, bytes: 3 };

@@ -16,6 +16,7 @@ use crate::runtime::duties::Assigned;
 use crate::runtime::job::Then;
 use crate::shared::Shared;
 use crate::store::{meta, rows};
+use crate::versions::known;
 use crate::view::{Purge, Purged};
 
 /// Runs that are removed with one another: they share a flush with the turns of those that live, which wait for them.
@@ -233,11 +234,7 @@ fn drop_useless(host: &Shared, since: &mut HashMap<Version, Millis>) -> Result<(
 fn drop_text(host: &Shared, version: &Version) -> Result<bool, WorldError> {
     let Some(bytes) = host.store.world.program(version)? else { return Ok(false) };
     if let Ok(bundle) = serde_json::from_slice::<Bundle>(&bytes)
-        && host
-            .store
-            .world
-            .meta(&meta::serving(&bundle.name))?
-            .is_some_and(|serves| serves == version.as_str().as_bytes())
+        && known::pointed(&*host.store.world, &bundle.name)?.as_ref() == Some(version)
     {
         return Ok(false);
     }

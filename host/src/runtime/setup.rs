@@ -15,12 +15,14 @@ use crate::observe::observer::Observer;
 use crate::steps::mask::Mask;
 use crate::steps::rules::StepRule;
 use crate::steps::step::{StepHandler, StepInfo, StepSource};
+use crate::versions::newest::Serves;
 use crate::view::Committed;
 
 pub(crate) struct HostSetup {
     pub world: Arc<dyn World>,
     pub folder: Option<PathBuf>,
     pub watch: bool,
+    pub serves: Serves,
     pub texts: BTreeMap<String, String>,
     pub steps: BTreeMap<String, (Arc<dyn StepHandler>, StepInfo)>,
     pub sources: Vec<Arc<dyn StepSource>>,
@@ -53,6 +55,7 @@ impl Default for HostSetup {
             world: Arc::new(MemoryWorld::new()),
             folder: None,
             watch: true,
+            serves: Serves::default(),
             texts: BTreeMap::new(),
             steps: BTreeMap::new(),
             sources: Vec::new(),

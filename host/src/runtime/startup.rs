@@ -49,7 +49,11 @@ pub(crate) async fn start(setup: HostSetup) -> Result<Arc<Shared>, HostError> {
         let sandbox = scan::sandbox(&first.config.sandbox);
         import::clean_up(&first)?;
         let (catalog, world, now) = (&first.versions, &*first.store.world, first.store.clock.now());
-        Scanner { catalog, world, sandbox: &sandbox, now }.scan(&mut || Ok(true)).map(drop)
+        let scanner = Scanner { catalog, world, sandbox: &sandbox, now };
+        scanner.scan(&mut || Ok(true))?;
+        // What another host brought at the same moment.
+        scanner.follow()?.candidates.into_iter().for_each(|candidate| catalog.check_later(candidate));
+        Ok(())
     };
     host.tokio.spawn_blocking(load).await.map_err(|_| HostError::Closed)??;
     listen(&host);
@@ -71,6 +75,7 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
         None if setup.world.is_local() => (Arc::new(SystemClock), None),
         None => (followed.clone(), Some(followed)),
     };
+    let is_local = setup.world.is_local();
     let meters = Meters::new(clock.now());
     let stopping = CancellationToken::new();
     let world = Arc::new(Retrying::new(setup.world, stopping.clone()));
@@ -89,7 +94,7 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
             public_url: setup.public_url,
         },
         store,
-        versions: Catalog::new(setup.folder, setup.watch, setup.texts),
+        versions: Catalog::new(setup.folder, setup.watch, setup.texts, (!is_local).then_some(setup.serves)),
         steps: Steps {
             registry: Registry { own: setup.steps, sources: setup.sources },
             rules,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use durhai_core::{RunId, Version};
+use durhai_core::{Millis, RunId, Version};
 use durhai_engine::header::OnReload;
 use durhai_engine::{Bundle, Header};
 use durhai_world::{World, WorldError};
@@ -16,11 +16,15 @@ pub(crate) struct Candidate {
     /// What serves.
     pub from: Version,
     pub version: Version,
+    /// When, as hosts that share a world compare texts.
+    pub saved: Millis,
     pub bundle: Arc<Bundle>,
     pub header: Arc<Header>,
     pub description: String,
     /// It serves already: the check of live runs is about the runs only.
     pub served: bool,
+    /// Another host brought it, and checked it before it served.
+    pub followed: bool,
 }
 
 /// A run that a version was refused for.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use durhai_core::{Value, Version};
 use durhai_engine::Bundle;
@@ -15,6 +16,7 @@ use crate::steps::registry;
 use crate::store::meta;
 use crate::versions::candidate::Candidate;
 use crate::versions::lifecycle::{Change, Workflow};
+use crate::versions::newest::{self, Saved, Serves};
 use crate::versions::serving::{Missing, Serving};
 use crate::versions::stamp::Stamp;
 use crate::versions::texts::Texts;
@@ -30,6 +32,10 @@ pub(crate) struct Catalog {
     gone: RwLock<Option<String>>,
     /// Texts that the embedder gave.
     pub own: BTreeMap<String, String>,
+    /// Which text serves where hosts have different ones; none in a world that is not shared.
+    serves: Option<Serves>,
+    /// The folder was looked at: what comes into it from now on is saved while the host runs.
+    opened: AtomicBool,
     workflows: RwLock<BTreeMap<String, Workflow>>,
     /// Versions that serve since the host came up, and whose live runs have not been checked.
     unchecked: Mutex<Vec<Candidate>>,
@@ -38,18 +44,47 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub fn new(folder: Option<PathBuf>, watched: bool, own: impl IntoIterator<Item = (String, String)>) -> Self {
+    /// `serves`: the world is shared with other hosts.
+    pub fn new(
+        folder: Option<PathBuf>,
+        watched: bool,
+        own: impl IntoIterator<Item = (String, String)>,
+        serves: Option<Serves>,
+    ) -> Self {
         let folder = folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
         Catalog {
             watched: watched && folder.is_some(),
             folder,
             gone: RwLock::default(),
             own: own.into_iter().collect(),
+            serves,
+            opened: AtomicBool::new(false),
             workflows: RwLock::default(),
             unchecked: Mutex::default(),
             texts: Texts::default(),
             reports: broadcast::channel(256).0,
         }
+    }
+
+    /// What serves is for all hosts of the world, and may come from another one.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.serves, Some(Serves::Newest | Serves::TakeOver))
+    }
+
+    /// What serves is for this host alone, in a world that has others.
+    pub fn is_apart(&self) -> bool {
+        self.serves == Some(Serves::HereOnly)
+    }
+
+    /// Whether a text that is found now for the first time came with the start of the host, and is no save.
+    pub fn is_from_before(&self, workflow: &str) -> bool {
+        let starts = self.own.contains_key(workflow) || !self.opened.load(Ordering::SeqCst);
+        starts && self.serves != Some(Serves::TakeOver)
+    }
+
+    /// The whole folder was looked at.
+    pub fn set_opened(&self) {
+        self.opened.store(true, Ordering::SeqCst);
     }
 
     /// The version that a start of this workflow gets; the error says why there is none.
@@ -72,6 +107,7 @@ impl Catalog {
                 header: workflow.serving.as_ref().map_or(Value::Null, |serving| serving.header.raw().clone()),
                 live: Vec::new(),
                 warnings: workflow.findings.clone(),
+                behind: workflow.behind(),
             })
             .collect()
     }
@@ -118,18 +154,29 @@ impl Catalog {
         reports
     }
 
-    /// New starts get it from now on, here and, after a restart, everywhere.
-    /// `checked`: what the check of live runs said of it follows.
-    pub fn serve(&self, world: &dyn World, candidate: &Candidate, checked: bool) -> Result<Vec<Report>, WorldError> {
-        let Candidate { workflow, version, header, description, .. } = candidate;
-        if known::pointed(world, workflow)?.as_ref() != Some(version) {
+    /// New starts get it from now on, here and, after a restart, everywhere; where hosts share the world, in all of them soon.
+    /// `None`: a newer text of another host does, which is followed. `checked`: what the check of live runs said of it comes later.
+    pub fn serve(
+        &self,
+        world: &dyn World,
+        candidate: &Candidate,
+        checked: bool,
+    ) -> Result<Option<Vec<Report>>, WorldError> {
+        let Candidate { workflow, version, saved, header, description, .. } = candidate;
+        if self.is_shared() {
+            let text = Saved { at: *saved, version: version.clone() };
+            if let Some(pointed) = newest::point(world, workflow, &text)? {
+                self.apply(workflow, Change::Overtaken { version: version.clone(), pointed });
+                return Ok(None);
+            }
+        } else if !self.is_apart() && known::pointed(world, workflow)?.as_ref() != Some(version) {
             world.put_meta(&meta::serving(workflow), version.as_str().as_bytes())?;
         }
         if let Some(concurrency) = header.concurrency.as_ref().filter(|by| by.key.is_none()) {
             world.set_limit(workflow, concurrency.limit)?;
         }
         let serving = Serving { version: version.clone(), header: header.clone() };
-        Ok(self.apply(workflow, Change::Serves { serving, description: description.clone(), checked }))
+        Ok(Some(self.apply(workflow, Change::Serves { serving, description: description.clone(), checked })))
     }
 
     /// What served when the host was last up still does, until its text was looked at.
@@ -137,6 +184,11 @@ impl Catalog {
         let mut workflows = self.workflows.write();
         let workflow = workflows.entry(name.to_owned()).or_default();
         (workflow.serving, workflow.description) = (Some(serving), description);
+    }
+
+    /// What the text of a workflow compiles to, and when that was saved.
+    pub fn set_text(&self, name: &str, text: Saved) {
+        self.workflows.write().entry(name.to_owned()).or_default().text = Some(text);
     }
 
     /// The files that were looked at for the stage a workflow is in.

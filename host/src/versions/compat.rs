@@ -22,6 +22,7 @@ use crate::shared::Shared;
 use crate::store::meta;
 use crate::versions::candidate::{Blocking, Candidate, last_event, note_upgrade};
 use crate::versions::compat::report::CompatVerdict;
+use crate::versions::known;
 use crate::versions::lifecycle::Change;
 use crate::versions::moves::{Aim, Elsewhere};
 use crate::view::Report;
@@ -33,7 +34,7 @@ pub(crate) fn decide(
     candidate: &Candidate,
     stopped: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Vec<Report>>, WorldError> {
-    let Candidate { workflow, from, version, bundle, header, served, .. } = candidate;
+    let Candidate { workflow, from, version, bundle, header, served, followed, .. } = candidate;
     let world = &*host.store.world;
     if !served {
         // The text may have gone, or be another one, since it was found.
@@ -46,16 +47,18 @@ pub(crate) fn decide(
     let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
     let Some(tally) = walk(host, (version, bundle), query, Aim::Look, stopped)? else { return Ok(None) };
     if tally.live == 0 {
-        if *served {
+        if *served && !followed {
             return Ok(Some(Vec::new()));
         }
-        host.versions.serve(world, candidate, true)?;
+        if !served && host.versions.serve(world, candidate, true)?.is_none() {
+            return Ok(Some(Vec::new()));
+        }
         return Ok(Some(host.versions.apply(workflow, Change::Checked { version: version.clone(), report: None })));
     }
     let Tally { compatible, diverging, failing, unreadable, .. } = tally;
     host.observe.meters.gated(workflow, [compatible, diverging, failing, unreadable, 0], began.elapsed());
     let micros = began.elapsed().as_micros() as u64;
-    let refused = header.on_reload == OnReload::Refuse && tally.misfits() > 0;
+    let refused = header.on_reload == OnReload::Refuse && tally.misfits() > 0 && !served;
     let mut report = report(candidate, tally, host.store.clock.now(), !refused, micros);
     report.from = Some(from.clone());
     let key = meta::compat_report(workflow);
@@ -66,14 +69,17 @@ pub(crate) fn decide(
         Change::Refused { version: version.clone(), error: refusal(&report), blocking, report: Box::new(report) }
     } else {
         note_upgrade(world, candidate)?;
-        if !served {
-            host.versions.serve(world, candidate, true)?;
+        if !served && host.versions.serve(world, candidate, true)?.is_none() {
+            return Ok(Some(Vec::new()));
         }
         if header.on_reload == OnReload::Upgrade {
             // Those that came or went on since are looked at as they are now.
             report.moved = move_all(host, candidate, stopped)?.unwrap_or(0);
         }
-        world.put_meta(&key, &stored(&report))?;
+        // That of the host which brought the version is kept.
+        if !followed {
+            world.put_meta(&key, &stored(&report))?;
+        }
         Change::Checked { version: version.clone(), report: Some(Box::new(report)) }
     };
     Ok(Some(host.versions.apply(workflow, change)))
@@ -88,6 +94,10 @@ pub(crate) fn resume(
     let world = &*host.store.world;
     let Some(bytes) = world.meta(&meta::upgrade(workflow))? else { return Ok(Some(0)) };
     let Ok(serving) = host.versions.serving(workflow) else { return Ok(Some(0)) };
+    if host.versions.is_apart() || known::pointed(world, workflow)?.is_some_and(|pointed| pointed != serving.version) {
+        // Another host has brought a version that is to be followed here, and moves those that it can.
+        return Ok(Some(0));
+    }
     if bytes != serving.version.as_str().as_bytes() || serving.header.on_reload != OnReload::Upgrade {
         world.remove_meta(&meta::upgrade(workflow))?;
         return Ok(Some(0));
@@ -101,10 +111,12 @@ pub(crate) fn resume(
         workflow: workflow.into(),
         from: serving.version.clone(),
         version: serving.version,
+        saved: 0,
         bundle,
         header: serving.header,
         description: String::new(),
         served: true,
+        followed: false,
     };
     move_all(host, &candidate, stopped)
 }

@@ -9,6 +9,8 @@
 //!   every stage ─ Compiled ─► Candidate ─ CheckBegins ─► Checking ─┬ Serves, Checked ─► Serving
 //!                                 ▲                                └ Refused ─► Refused
 //!                                 └──── Compiled again, and the runs in its way are not any more
+//!
+//!   every stage ─ Overtaken, by a text that another host saved later ─► Behind
 //! ```
 //!
 //! What *serves* is kept beside the stage: a text that does not compile, is being checked or is refused leaves the version
@@ -18,9 +20,10 @@ use durhai_core::Version;
 
 use crate::versions::candidate::Blocking;
 use crate::versions::compat::report::CompatReport;
+use crate::versions::newest::Saved;
 use crate::versions::serving::{Missing, Serving};
 use crate::versions::stamp::Stamp;
-use crate::view::Report;
+use crate::view::{Behind, Report};
 
 /// One workflow, by what is known of its text.
 #[derive(Clone, Default)]
@@ -33,6 +36,10 @@ pub(crate) struct Workflow {
     pub findings: Vec<String>,
     /// The files that were looked at for the stage.
     pub stamps: Vec<Stamp>,
+    /// What the text compiles to, or did before it was broken or removed, and when it was saved.
+    pub text: Option<Saved>,
+    /// What serves in all hosts, where another one brought it.
+    pub pointed: Option<Saved>,
 }
 
 #[derive(Clone, Default)]
@@ -48,6 +55,8 @@ pub(crate) enum Stage {
     Checking { version: Version },
     /// It serves.
     Serving { version: Version },
+    /// It compiles, and another text serves that another host saved later.
+    Behind { version: Version },
     /// It compiles, its header refuses what live runs do not fit, and these runs do not.
     Refused { version: Version, error: String, blocking: Vec<Blocking> },
 }
@@ -68,6 +77,18 @@ pub(crate) enum Change {
     Serves {
         serving: Serving,
         description: String,
+        checked: bool,
+    },
+    /// A text that was saved later than this version serves, in all hosts.
+    Overtaken {
+        version: Version,
+        pointed: Saved,
+    },
+    /// What serves in all hosts does here from now on. `checked`: what the check of live runs said follows.
+    Follows {
+        serving: Serving,
+        description: String,
+        pointed: Saved,
         checked: bool,
     },
     /// What the check of live runs said of a version that serves; `None`: there was no live run any more.
@@ -117,6 +138,26 @@ impl Workflow {
                 self.findings.clear();
                 if checked { Vec::new() } else { vec![Report::Loaded { workflow, version }] }
             }
+            Change::Overtaken { version, pointed } => {
+                self.stage = Stage::Behind { version };
+                self.pointed = Some(pointed);
+                Vec::new()
+            }
+            // Without a text nothing serves.
+            Change::Follows { .. } if !self.is_present() => Vec::new(),
+            Change::Follows { serving, description, pointed, checked } => {
+                let version = pointed.version.clone();
+                match &self.text {
+                    _ if matches!(self.stage, Stage::Broken { .. }) => {}
+                    Some(text) if text.version == version => self.stage = Stage::Serving { version: version.clone() },
+                    Some(text) if *text < pointed => self.stage = Stage::Behind { version: text.version.clone() },
+                    // It was saved later, and is to serve when it was checked.
+                    _ => {}
+                }
+                (self.serving, self.description, self.pointed) = (Some(serving), description, Some(pointed));
+                self.findings.clear();
+                if checked { Vec::new() } else { vec![Report::Loaded { workflow, version }] }
+            }
             Change::Checked { version, report } => {
                 let checked = report.map(Report::Gated);
                 checked.into_iter().chain([Report::Loaded { workflow, version }]).collect()
@@ -149,7 +190,9 @@ impl Workflow {
     /// Whether this version is what the text came to, so that there is nothing to do about it again.
     pub fn is_settled_at(&self, version: &Version) -> bool {
         match &self.stage {
-            Stage::Serving { version: settled } | Stage::Refused { version: settled, .. } => settled == version,
+            Stage::Serving { version: settled }
+            | Stage::Behind { version: settled }
+            | Stage::Refused { version: settled, .. } => settled == version,
             Stage::Absent | Stage::Broken { .. } | Stage::Candidate { .. } | Stage::Checking { .. } => false,
         }
     }
@@ -158,6 +201,16 @@ impl Workflow {
     pub fn blocking(&self) -> Option<&[Blocking]> {
         match &self.stage {
             Stage::Refused { blocking, .. } => Some(blocking),
+            _ => None,
+        }
+    }
+
+    /// What serves instead of the text, where another host saved another one later.
+    pub fn behind(&self) -> Option<Behind> {
+        match (&self.stage, &self.pointed) {
+            (Stage::Behind { version }, Some(pointed)) => {
+                Some(Behind { version: version.clone(), serving: pointed.version.clone(), saved_at: pointed.at })
+            }
             _ => None,
         }
     }
@@ -186,6 +239,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Change, Stage, Workflow};
+    use crate::versions::newest::Saved;
     use crate::versions::serving::Serving;
     use durhai_core::Version;
 
@@ -232,6 +286,7 @@ mod tests {
             Stage::Checking { version } => format!("checking {}", version.as_str()),
             Stage::Serving { version } => format!("serving {}", version.as_str()),
             Stage::Refused { version, .. } => format!("refused {}", version.as_str()),
+            Stage::Behind { version } => format!("behind {}", version.as_str()),
         }
     }
 
@@ -267,14 +322,48 @@ mod tests {
             (Change::CheckBegins, "absent", 0, "-"),
             (serves("2"), "serving 2", 1, "2"),
         ];
-        let mut workflow = Workflow::default();
+        stand(&mut Workflow::default(), steps);
+    }
+
+    fn saved(version: &str, at: u64) -> Saved {
+        Saved { at, version: Version::from_digest(version) }
+    }
+
+    fn follows(version: &str, at: u64) -> Change {
+        let serving = Serving { version: Version::from_digest(version), header: Arc::default() };
+        Change::Follows { serving, description: String::new(), pointed: saved(version, at), checked: false }
+    }
+
+    /// The same of a text that was saved at moment 5, where other hosts save others.
+    #[test]
+    fn texts_of_other_hosts_serve() {
+        let text = |version: &str| Workflow { text: Some(saved(version, 5)), ..Workflow::default() };
+        let overtaken =
+            |version: &str| Change::Overtaken { version: Version::from_digest(version), pointed: saved("9", 9) };
+        // Without a text there is nothing to serve.
+        stand(&mut text("1"), vec![(follows("2", 6), "absent", 0, "-")]);
+        let mut workflow = text("1");
+        stand(&mut workflow, vec![(serves("1"), "serving 1", 1, "1"), (follows("2", 6), "behind 1", 1, "2")]);
+        assert!(workflow.behind().is_some() && workflow.is_settled_at(&Version::from_digest("1")));
+        stand(&mut workflow, vec![(follows("1", 7), "serving 1", 1, "1")]);
+        assert_eq!(workflow.behind(), None);
+        // One that is to be checked goes on to be, unless it came too late or is the one that serves.
+        stand(&mut workflow, vec![(compiled("1"), "candidate 1", 0, "1"), (follows("3", 4), "candidate 1", 1, "3")]);
+        stand(&mut workflow, vec![(Change::CheckBegins, "checking 1", 0, "3"), (overtaken("1"), "behind 1", 0, "3")]);
+        stand(&mut workflow, vec![(refused("1"), "refused 1", 2, "3"), (follows("4", 8), "behind 1", 1, "4")]);
+        stand(&mut workflow, vec![(compiled("1"), "candidate 1", 0, "4"), (follows("1", 8), "serving 1", 1, "1")]);
+        // What is broken says so, whatever serves.
+        stand(&mut workflow, vec![(broken("no"), "broken no", 1, "1"), (follows("5", 9), "broken no", 1, "5")]);
+    }
+
+    fn stand(workflow: &mut Workflow, steps: Vec<(Change, &str, usize, &str)>) {
         for (number, (change, after, reports, start)) in steps.into_iter().enumerate() {
             let told = workflow.transition("w", change).len();
             let gets = match workflow.for_start() {
                 Some(Ok(serving)) => serving.version.as_str().to_owned(),
                 _ => "-".into(),
             };
-            assert_eq!((stage(&workflow).as_str(), told, gets.as_str()), (after, reports, start), "change {number}");
+            assert_eq!((stage(workflow).as_str(), told, gets.as_str()), (after, reports, start), "change {number}");
         }
     }
 

@@ -14,10 +14,10 @@ use durhai_world::{Query, WorldError};
 
 use crate::error::HostError;
 use crate::shared::Shared;
-use crate::store::meta;
 use crate::versions::compat::fit::{CompatCheck, Fit};
 use crate::versions::compat::report::{CompatVerdict, MigrateReport, Migration};
 use crate::versions::compat::sweep::walk;
+use crate::versions::known;
 use crate::versions::moves::{Aim, Elsewhere, MoveOutcome};
 use crate::versions::reload;
 
@@ -130,9 +130,8 @@ async fn target(host: &Arc<Shared>, workflow: &str, to: Option<Version>) -> Resu
             Ok(serving) => serving.version,
             Err(_) => {
                 // It does not serve here: what served last.
-                let key = meta::serving(workflow);
-                let pointed = host.store.blocking(move |world| world.meta(&key)).await?;
-                let pointed = pointed.map(|bytes| Version::from_digest(&String::from_utf8_lossy(&bytes)));
+                let name = workflow.to_owned();
+                let pointed = host.store.blocking(move |world| known::pointed(world, &name)).await?;
                 pointed.ok_or_else(|| {
                     HostError::NotFound(format!("no version of the workflow {workflow:?} has served in this store"))
                 })?

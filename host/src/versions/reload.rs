@@ -2,6 +2,8 @@
 //!
 //! The system tells of changes in a folder, not in a path: a folder that is moved away, made again or led elsewhere by a link is
 //! another one, and nothing is told of it. So what the path leads to is looked at all the time, and every file now and then.
+//!
+//! Where hosts share a world it also looks what others brought, as often as the host says that it lives.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -84,6 +86,8 @@ pub(crate) fn run(host: &Arc<Shared>, looks: &mpsc::Receiver<Look>, live: bool) 
         candidates: Vec::new(),
         checked: BTreeMap::new(),
         looked: Instant::now(),
+        followed: Some(Instant::now()),
+        only_followed: false,
         stop: false,
         again: false,
     };
@@ -178,6 +182,10 @@ struct Watch<'a> {
     checked: BTreeMap<String, Version>,
     /// When every file was looked at last.
     looked: Instant,
+    /// When it was looked last what other hosts brought; none: it is to be looked now.
+    followed: Option<Instant>,
+    /// The texts of this host need not be looked at: only another one brought something.
+    only_followed: bool,
     stop: bool,
     /// Something may have changed since the folder was looked at.
     again: bool,
@@ -217,6 +225,7 @@ impl Watch<'_> {
                 None if self.host.versions.any_refused() => FLOOR,
                 None => Duration::MAX,
             };
+            let pulse = if self.host.versions.is_shared() { pulse.min(self.host.store.lease.beat()) } else { pulse };
             let look = match pulse {
                 Duration::MAX => self.looks.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
                 pulse => self.looks.recv_timeout(pulse),
@@ -231,7 +240,32 @@ impl Watch<'_> {
             if self.stop || !self.replies.is_empty() || !self.candidates.is_empty() {
                 return Ok(());
             }
+            if self.follow()? {
+                self.only_followed = true;
+                return Ok(());
+            }
         }
+    }
+
+    /// Looks what other hosts brought, if it is time for that; `true`: live runs are to be checked against it.
+    fn follow(&mut self) -> Result<bool, WorldError> {
+        let beat = self.host.store.lease.beat();
+        if !self.host.versions.is_shared() || self.followed.is_some_and(|at| at.elapsed() < beat) {
+            return Ok(false);
+        }
+        self.followed = Some(Instant::now());
+        let host = self.host.clone();
+        let found = self.scanner(&host).follow()?;
+        if !found.reports.is_empty() || !found.candidates.is_empty() {
+            host.observe.meters.reloaded(&found.reports);
+            host.runtime.scheduler.wake();
+            self.reports.extend(found.reports);
+        }
+        for candidate in found.candidates {
+            self.candidates.retain(|other| other.workflow != candidate.workflow);
+            self.candidates.push(candidate);
+        }
+        Ok(!self.candidates.is_empty())
     }
 
     /// Until nothing has come for a moment; a folder that never rests is looked at all the same.
@@ -255,7 +289,9 @@ impl Watch<'_> {
     /// Looks whether the path still leads to the folder that is watched; `true`: everything is to be looked at.
     fn pulse(&mut self) -> bool {
         let floor = self.looked.elapsed() >= FLOOR;
-        let (Some(eye), Some(folder)) = (&mut self.eye, &self.host.versions.folder) else { return floor };
+        let (Some(eye), Some(folder)) = (&mut self.eye, &self.host.versions.folder) else {
+            return floor && self.host.versions.any_refused();
+        };
         let identity = Identity::at(folder).ok();
         if identity == eye.identity {
             return floor || eye.watcher.is_none() && identity.is_some();
@@ -313,9 +349,8 @@ impl Watch<'_> {
         }
     }
 
-    /// Looks at every text and has what is new checked; `false`: a newer save came in between.
-    fn look(&mut self, unmoved: &mut BTreeSet<String>) -> Result<bool, WorldError> {
-        let host = self.host.clone();
+    /// Looks at every text: which versions are to be checked.
+    fn scan(&mut self, host: &Shared) -> Result<Vec<Candidate>, WorldError> {
         self.looked = Instant::now();
         let sandbox = self.sandbox.clone();
         let scanner = Scanner {
@@ -330,14 +365,25 @@ impl Watch<'_> {
         })?;
         host.observe.meters.reloaded(&found.reports);
         self.reports.extend(found.reports);
-        let found = found.candidates;
+        Ok(found.candidates)
+    }
+
+    /// Looks at every text and has what is new checked; `false`: a newer save came in between.
+    fn look(&mut self, unmoved: &mut BTreeSet<String>) -> Result<bool, WorldError> {
+        let host = self.host.clone();
+        let found = match std::mem::take(&mut self.only_followed) {
+            true => Vec::new(),
+            false => self.scan(&host)?,
+        };
+        self.follow()?;
         let asked = std::mem::take(&mut self.candidates);
         let asked = asked.into_iter().filter(|one| !found.iter().any(|other| other.workflow == one.workflow));
         let candidates: Vec<_> = host.versions.take_unchecked().into_iter().chain(asked.collect::<Vec<_>>()).collect();
         let mut candidates: VecDeque<_> = candidates.into_iter().chain(found).collect();
         while let Some(candidate) = candidates.pop_front() {
             let name = &candidate.workflow;
-            let decided = compat::decide(&host, &candidate, &mut || self.is_outdated(name, &candidate.version));
+            let text = if candidate.followed { text_of(&host, name) } else { Some(candidate.version.clone()) };
+            let decided = compat::decide(&host, &candidate, &mut || self.is_outdated(name, text.as_ref()));
             let decided = match decided {
                 Ok(decided) => decided,
                 Err(error) => {
@@ -349,20 +395,27 @@ impl Watch<'_> {
             };
             match decided {
                 Some(told) => {
+                    if told.is_empty() {
+                        // A text of another host may have been faster.
+                        self.followed = None;
+                    }
                     host.observe.meters.reloaded(&told);
                     self.reports.extend(told);
                 }
                 None if self.stop || host.life.is_stopping() => return Ok(true),
                 None => {
                     host.versions.look_again(name);
+                    // The others are found again, but for those that serve.
+                    self.candidates.extend(candidates.into_iter().filter(|other| other.served));
                     return Ok(false);
                 }
             }
             unmoved.insert(name.clone());
         }
         while let Some(name) = unmoved.pop_first() {
-            let serving = host.versions.serving(&name).ok().map(|serving| serving.version);
-            let mut outdated = || serving.as_ref().is_none_or(|version| self.is_outdated(&name, version));
+            let serves = host.versions.serving(&name).is_ok();
+            let text = text_of(&host, &name);
+            let mut outdated = || !serves || self.is_outdated(&name, text.as_ref());
             let resumed = compat::resume(&host, &name, &mut outdated);
             if !matches!(resumed, Ok(Some(_))) {
                 unmoved.insert(name);
@@ -375,7 +428,7 @@ impl Watch<'_> {
     }
 
     /// Asked while live runs are checked: whether the workflow's text is another one by now, or the host stops.
-    fn is_outdated(&mut self, workflow: &str, version: &Version) -> bool {
+    fn is_outdated(&mut self, workflow: &str, version: Option<&Version>) -> bool {
         let mut changed = false;
         loop {
             match self.looks.try_recv() {
@@ -399,7 +452,7 @@ impl Watch<'_> {
         }
         // What is half written does not compile, and counts when it does.
         self.again |= changed;
-        changed && self.scanner(&self.host).current(workflow).is_some_and(|now| now != *version)
+        changed && self.scanner(&self.host).current(workflow).is_some_and(|now| Some(&now) != version)
     }
 
     /// Everything was looked at: the callers that asked hear of it.
@@ -464,6 +517,11 @@ impl Watch<'_> {
             }
         }
     }
+}
+
+/// The version that the text of a workflow had at the last look. Another one may serve, which another host brought.
+fn text_of(host: &Shared, workflow: &str) -> Option<Version> {
+    host.versions.workflow(workflow).and_then(|known| known.text).map(|text| text.version)
 }
 
 /// Waits until a file that is being written rests: two looks in a row have seen the same. One that is empty is probably about to

@@ -10,7 +10,8 @@ use durhai_world::{World, WorldError};
 use crate::error::Unready;
 use crate::versions::candidate::{self, Candidate};
 use crate::versions::catalog::Catalog;
-use crate::versions::lifecycle::Change;
+use crate::versions::lifecycle::{Change, Workflow};
+use crate::versions::newest::{self, Saved};
 use crate::versions::serving::Serving;
 use crate::versions::stamp::Stamp;
 use crate::versions::{known, scripts};
@@ -61,6 +62,7 @@ impl Scanner<'_> {
             }
         }
         let Some(folder) = &catalog.folder else { return Ok(found) };
+        let mut whole = true;
         let listed = match scripts::workflows(folder) {
             Ok(listed) => listed,
             Err(error) => {
@@ -84,6 +86,7 @@ impl Scanner<'_> {
         }
         for (name, file) in listed.workflows.into_iter().filter(|(name, _)| !is_own(name)) {
             if !between()? {
+                whole = false;
                 break;
             }
             if self.is_settled(&name) {
@@ -94,6 +97,9 @@ impl Scanner<'_> {
                 Err(why) => (Text::Unreadable(why), Vec::new()),
             };
             self.take(&name, text, &mut found)?;
+        }
+        if whole {
+            catalog.set_opened();
         }
         Ok(found)
     }
@@ -157,21 +163,28 @@ impl Scanner<'_> {
             let bytes = serde_json::to_vec(&bundle).expect("texts are JSON");
             world.put_program(&version, &bytes)?;
         }
-        known::note(world, self.now, name, &version)?;
+        let saved = self.saved(name, &version, &before)?;
+        catalog.set_text(name, saved.clone());
         let comes_up = before.serving.is_none();
         self.serve_last(name)?;
+        if let Some(pointed) = self.overtaken(name, &saved)? {
+            return self.follow_one(name, pointed, found);
+        }
         let from = catalog.workflow(name).and_then(|known| known.serving).map(|serving| serving.version);
         let mut candidate = Candidate {
             workflow: name.into(),
             from: from.unwrap_or_else(|| version.clone()),
             version: version.clone(),
+            saved: saved.at,
             bundle: catalog.texts.keep(version.clone(), bundle),
             header: program.header().clone(),
             description: program.description().to_owned(),
             served: false,
+            followed: false,
         };
-        if candidate.from == version || !candidate::any_live(world, name)? {
-            found.reports.extend(catalog.serve(world, &candidate, false)?);
+        // A host for itself moves no runs that others have.
+        if candidate.from == version || catalog.is_apart() || !candidate::any_live(world, name)? {
+            found.reports.extend(catalog.serve(world, &candidate, false)?.into_iter().flatten());
             return Ok(());
         }
         catalog.apply(name, Change::Compiled { version });
@@ -180,12 +193,45 @@ impl Scanner<'_> {
             candidate.served = true;
             candidate::note_upgrade(world, &candidate)?;
             catalog.apply(name, Change::CheckBegins);
-            catalog.serve(world, &candidate, true)?;
-            catalog.check_later(candidate);
+            if catalog.serve(world, &candidate, true)?.is_some() {
+                catalog.check_later(candidate);
+            }
         } else {
             found.candidates.push(candidate);
         }
         Ok(())
+    }
+
+    /// When the text that was found was saved, which the world remembers. It is the same save until the text is another one.
+    fn saved(&self, name: &str, version: &Version, before: &Workflow) -> Result<Saved, WorldError> {
+        if let Some(text) = before.text.as_ref().filter(|text| text.version == *version) {
+            return Ok(text.clone());
+        }
+        // Later than what serves, whatever the clocks of other hosts say.
+        let pointed = if self.catalog.is_shared() { newest::pointed(self.world, name)? } else { None };
+        let now = pointed.as_ref().map_or(self.now, |pointed| self.now.max(pointed.at + 1));
+        let first_seen = known::note(self.world, now, name, version)?;
+        if let Some(pointed) = pointed.filter(|pointed| pointed.version == *version) {
+            return Ok(pointed);
+        }
+        let at = if self.catalog.is_from_before(name) { first_seen } else { now };
+        Ok(Saved { at, version: version.clone() })
+    }
+
+    /// The text that serves in all hosts, if it was saved later than this one.
+    fn overtaken(&self, name: &str, text: &Saved) -> Result<Option<Saved>, WorldError> {
+        if !self.catalog.is_shared() {
+            return Ok(None);
+        }
+        let pointed = newest::pointed(self.world, name)?;
+        let Some(pointed) = pointed.filter(|pointed| pointed.version != text.version && pointed > text) else {
+            return Ok(None);
+        };
+        self.catalog.apply(name, Change::Overtaken { version: text.version.clone(), pointed: pointed.clone() });
+        if let Some(behind) = self.catalog.workflow(name).and_then(|workflow| workflow.behind()) {
+            tracing::warn!(workflow = name, "{behind}");
+        }
+        Ok(Some(pointed))
     }
 
     /// The version that served when the host was last up still does.
@@ -257,7 +303,7 @@ mod tests {
     impl Site {
         fn new() -> Self {
             let dir = tempfile::tempdir().expect("a folder");
-            let catalog = Catalog::new(Some(dir.path().to_owned()), true, []);
+            let catalog = Catalog::new(Some(dir.path().to_owned()), true, [], None);
             Site { dir, catalog, world: MemoryWorld::new(), sandbox: Sandbox::new(&SandboxConfig::default()) }
         }
 

@@ -7,7 +7,7 @@ import { LIVE, number, short, time, whole } from "../lib/format.js";
 import { key } from "../lib/keys.js";
 import { link } from "../lib/router.js";
 import { facts } from "./workflow/facts.js";
-import { compatLine, compatReport } from "./workflow/compat.js";
+import { behindText, compatLine, compatReport } from "./workflow/compat.js";
 import { recentRuns } from "./workflow/recent.js";
 import { sourcePanel } from "./workflow/source.js";
 import { versionsPanel } from "./workflow/versions.js";
@@ -43,6 +43,8 @@ export function view({ params, query, signal }) {
       shown.error ? h("div", { class: "notice bad", role: "alert" },
         h("p", {}, shown.version ? "The last save does not load; the version before it serves on. Save the file again when it is put right." : "The text in the folder does not load, so nothing can be started. Save the file again when it is put right."),
         h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": "What the compiler says" }, shown.error)) : null,
+      shown.behind ? h("div", { class: "notice ask" }, h("p", {}, behindText(shown.behind)), h("p", { class: "soft" },
+        "Bring the text here up to date. To have this one serve in all hosts, save it once more changed, or start a host that has it with --take-over.")) : null,
       tab() !== "report" && shown.gate && (!shown.gate.served || shown.gate.diverging + shown.gate.failing + shown.gate.unreadable > 0)
         ? h("div", { class: `notice ${shown.gate.served ? "ask" : "bad"}` }, h("p", {}, compatLine(shown.gate), " ", h("a", { href: link(["workflows", name], { tab: "report" }) }, "Report"))) : null);
     fill(tabs, TABS.map(([one, label]) => h("a", { href: link(["workflows", name], { tab: one }), "aria-current": one === tab() ? "page" : null }, label,

@@ -5,7 +5,7 @@ import { problem } from "../lib/dialog.js";
 import { fill, h, reconcile, text, throttle } from "../lib/dom.js";
 import { LIVE, number, relative, short, time } from "../lib/format.js";
 import { go, here, link } from "../lib/router.js";
-import { compatLine } from "./workflow/compat.js";
+import { behindText, compatLine } from "./workflow/compat.js";
 import { scheduleText } from "./workflow/facts.js";
 import { summary } from "../lib/prose.js";
 
@@ -62,6 +62,7 @@ export function view({ query, signal }) {
       h("div", { class: "row flow-facts" }, liveText(one, counts), countText(one, counts), next ? scheduled(next) : one.header?.schedule ? h("span", {}, scheduleText(one.header.schedule)) : null),
       one.error ? h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": `What the compiler says about ${one.name}` }, one.error) : null,
       one.warnings?.length ? h("pre", { class: "compiler", tabindex: 0, role: "region", "aria-label": `What a check finds in ${one.name}` }, one.warnings.join("\n")) : null,
+      one.behind ? h("p", { class: "compat-line" }, behindText(one.behind)) : null,
       report ? h("p", { class: "compat-line" }, compatLine(report), " ", h("a", { href: link(["workflows", one.name], { tab: "report" }) }, "Report")) : null);
   };
 

@@ -19,6 +19,10 @@ pub struct Serve {
     /// take over soon, and bury a host that a busy machine held up. At least 1s.
     #[arg(long, value_name = "TIME", value_parser = lease, default_value = "10s")]
     pub lease: Duration,
+    /// On a database: serve what this folder has in all hosts, as if it had just been saved. Without it, a text that another host saved
+    /// later serves here, too. For one start: each one that says so takes over again.
+    #[arg(long)]
+    pub take_over: bool,
     /// A file with a token, or several, one a line; every API call must bring one. DURHAI_TOKEN does the same.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,

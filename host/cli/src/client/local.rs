@@ -10,6 +10,7 @@ use durhai::check::AssumedFunction;
 use durhai::logs::{ReplayOptions, ReplayView};
 use durhai::postgres::PgWorld;
 use durhai::trace::TraceEvent;
+use durhai::versions::Serves;
 use durhai::{Host, HostBuilder, RunView, SledWorld, Version, World, WorldError};
 use durhai_api::{Feed, Want};
 use durhai_steps::StoreDatabase;
@@ -171,7 +172,8 @@ impl Local {
     ) -> Result<Local, Fail> {
         let builder = Host::builder().shared_world(world).adopt(false).workers(1);
         let builder = match scripts {
-            Some(folder) => builder.workflows(folder).watch(false),
+            // To look at texts is not to serve them to other hosts.
+            Some(folder) => builder.workflows(folder).watch(false).serves(Serves::HereOnly),
             None => builder,
         };
         Ok(Local { host: functions.iter().cloned().fold(builder, HostBuilder::assume_function).start().await? })

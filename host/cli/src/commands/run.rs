@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durhai::versions::Serves;
 use durhai::{Query, RunId, RunView, Status, World};
 use durhai_api::Want;
 use durhai_steps::Reload;
@@ -73,6 +74,8 @@ pub async fn here(globals: &Globals, job: Job, (prepared, world): (Prepared, Arc
     let door = Door::open().await?;
     let url = door.url();
     let exporter = hosting::exporter(&job.observing)?;
+    // The text that was named runs, and no host serves it because somebody tried it.
+    let builder = builder.serves(Serves::HereOnly);
     let mut builder = builder.shared_world(world).adopt(false).watch(false).public_url(&url);
     if let Some(memory) = job.memory {
         builder = builder.script_memory(memory.run_memory, memory.script_memory);

@@ -1,6 +1,7 @@
 //! `durhai schedules`: workflows that start by themselves.
 
 use durhai::Host;
+use durhai::versions::Serves;
 use durhai::view::ScheduleView;
 use serde_json::json;
 
@@ -24,6 +25,8 @@ pub async fn schedules(globals: &Globals, args: Schedules, out: &Out) -> Outcome
                 Opened::Store(world) => {
                     let builder =
                         Host::builder().workflows(root).shared_world(world).adopt(false).watch(false).workers(1);
+                    // To look at schedules is not to serve texts to other hosts.
+                    let builder = builder.serves(Serves::HereOnly);
                     Client::Local(Local { host: builder.start().await? })
                 }
                 // It has begun meanwhile.

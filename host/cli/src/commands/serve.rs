@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use durhai::versions::Report;
+use durhai::versions::{Report, Serves};
 use durhai::view::Committed;
 use durhai::{EventBody, HostBuilder, MemoryWorld, Status, WorkflowView};
 use durhai_api::{Config, Limits, Token};
@@ -43,6 +43,7 @@ pub async fn serve(globals: &Globals, args: Serve, out: &Out) -> Outcome {
         hosting::prepare(globals, &root, &args.allow, &sealed)?;
     let builder = builder
         .lease(args.lease)
+        .serves(if args.take_over { Serves::TakeOver } else { Serves::Newest })
         .public_url(public_url)
         .script_memory(args.memory.run_memory, args.memory.script_memory);
     let mut builder = stored(builder, globals, &store).await?;
@@ -140,6 +141,9 @@ impl News<'_> {
         }
         for (workflow, error) in workflows.iter().filter_map(|workflow| Some((workflow, workflow.error.as_ref()?))) {
             self.out.line(format!("{} does not load:\n{error}", workflow.name));
+        }
+        for (workflow, behind) in workflows.iter().filter_map(|workflow| Some((workflow, workflow.behind.as_ref()?))) {
+            self.out.line(format!("{}: {behind}", workflow.name));
         }
     }
 

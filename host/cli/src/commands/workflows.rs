@@ -28,6 +28,9 @@ pub async fn workflows(globals: &Globals, args: Workflows, out: &Out) -> Outcome
     for (workflow, error) in found.iter().filter_map(|workflow| Some((workflow, workflow.error.as_ref()?))) {
         note(format!("\n{} does not load:\n{error}", workflow.name));
     }
+    for (workflow, behind) in found.iter().filter_map(|workflow| Some((workflow, workflow.behind.as_ref()?))) {
+        note(format!("\n{}: {behind}", workflow.name));
+    }
     Ok(Exit::Done)
 }
 

@@ -1,7 +1,7 @@
 // The compatibility report: a new version checked against the live runs of its workflow.
 
 import { fill, h } from "../../lib/dom.js";
-import { duration, number, short, time, whole } from "../../lib/format.js";
+import { duration, number, relative, short, time, whole } from "../../lib/format.js";
 import { link } from "../../lib/router.js";
 import { verdict } from "../../lib/verdict.js";
 
@@ -20,6 +20,10 @@ export function compatLine(report) {
     : `${number(misfits)} of ${many(report.live, "live run", "live runs")} ${misfits === 1 ? "does" : "do"} not fit ${short(report.to)}${report.first?.place ? `, first at ${report.first.place}` : ""}`;
   return `${fit}${report.moved ? `; ${number(report.moved)} moved` : ""}${report.served ? "" : "; refused, the version before serves on"}.`;
 }
+
+/** `This host has a2b3c4d5 in its folder; …` */
+export const behindText = ({ version, serving, saved_at }) => ["This host has ", h("span", { class: "mono" }, short(version)), " in its folder; ",
+  h("span", { class: "mono" }, short(serving)), " serves in all hosts, as another one saved it later, ", time(saved_at, relative), "."];
 
 const COUNTS = [["compatible", "fit", "good"], ["diverging", "diverge", "bad"], ["failing", "would fail", "bad"], ["unreadable", "cannot be read", "bad"], ["moved", "moved", "good"]];
 
