@@ -95,6 +95,7 @@ impl HostError {
 pub(crate) fn refusal(refused: Refused) -> HostError {
     match refused {
         Refused::Unknown(_) => HostError::NotFound(refused.to_string()),
+        Refused::Invalid { .. } => HostError::Invalid(refused.to_string()),
         refused => HostError::Conflict(refused.to_string()),
     }
 }

@@ -185,6 +185,26 @@ pub(crate) fn end_soon(host: &Arc<Shared>, claim: Claim) {
     });
 }
 
+/// Parks a run that is held under that fence, in the background: what it was to have written cannot be stored, and an operator must
+/// look. Where that fails the claim is given back all the same.
+pub(crate) fn park_soon(host: &Arc<Shared>, run: RunId, fence: u64, reason: String) {
+    let host = host.clone();
+    host.tokio.clone().spawn(async move {
+        let parked = async {
+            let mut commit = Commit::new(run.clone(), fence);
+            let row = host.store.known(&run).await?;
+            commit.row = Some(Row { status: Status::Parked, wake_at: None, note: json!({ "reason": reason }), ..row });
+            host.store.ask(Write::Commit(Box::new(commit))).await?.map_err(refusal)
+        };
+        match parked.await {
+            Ok(_) => tracing::warn!(%run, status = "parked", "run {run} is parked: {reason}"),
+            Err(error) => tracing::error!(%run, "run {run} could not be parked: {error}"),
+        }
+        host.store.write(Write::Release { run: run.clone(), fence }, Then::Reply(oneshot::channel().0));
+        host.runtime.waiters.wake(&run, &None);
+    });
+}
+
 /// A new row outside of any turn.
 pub(crate) async fn commit_row(host: &Shared, claim: &Claim, row: Row) -> Result<(), HostError> {
     let mut commit = Commit::new(claim.run.clone(), claim.fence);

@@ -136,10 +136,14 @@ fn follow(host: &Arc<Shared>, then: Then, result: Result<Written, Refused>, atte
         }
         Then::Turn(turn) => match result {
             Ok(written) => durable(host, *turn, written, attempts),
-            Err(refused) => host
-                .runtime
-                .workers
-                .send(turn.run.worker, WorkerCommand::Lost { run: turn.run.clone(), why: refused.to_string() }),
+            Err(refused) => {
+                let why = refused.to_string();
+                // Another attempt would be refused, too.
+                if matches!(refused, Refused::Invalid { .. }) && turn.status != Status::Parked {
+                    claims::park_soon(host, turn.run.id.clone(), turn.fence, why.clone());
+                }
+                host.runtime.workers.send(turn.run.worker, WorkerCommand::Lost { run: turn.run.clone(), why });
+            }
         },
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Then {
 pub(crate) type WriteAnswer = Result<Result<Written, Refused>, Arc<WorldError>>;
 
 pub(crate) struct TurnDone {
+    /// Of the claim it was made under.
+    pub fence: u64,
     pub run: Arc<RunShared>,
     pub commands: Vec<Command>,
     /// Runs that were created with it, with their logs.

@@ -297,6 +297,7 @@ impl LiveRun {
         }
         commit.events = self.chunk(&turn.events);
         let done = TurnDone {
+            fence: self.fence,
             run: self.shared.clone(),
             commands: turn.commands,
             first_events,
@@ -530,6 +531,7 @@ fn park(shared: &Arc<RunShared>, fence: u64, row: &Row, status_text: Option<&str
     let mut commit = Commit::new(shared.id.clone(), fence);
     commit.row = Some(Row { status: Status::Parked, wake_at: None, note, ..row.clone() });
     let done = TurnDone {
+        fence,
         run: shared.clone(),
         commands: Vec::new(),
         first_events: Vec::new(),

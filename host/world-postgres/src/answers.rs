@@ -12,10 +12,10 @@ use crate::held::{Held, HeldRuns};
 use crate::rows::{self, status_of, whole};
 use crate::text::{column, unescaped};
 
-impl Batch {
-    /// What became of the writes, and what is to be told of it. `answer`: an answer for each operation and for each of the new runs that
+impl Batch<'_> {
+    /// Adds what became of the writes, and what is to be told of it. `answer`: an answer for each operation and for each of the new runs that
     /// were made at once.
-    pub fn answers(self, answer: &str, held: &HeldRuns) -> Result<Answers, WorldError> {
+    pub fn answers(self, answer: &str, held: &HeldRuns, all: &mut Answers) -> Result<(), WorldError> {
         let wrong =
             |what: &dyn std::fmt::Display| WorldError::Corrupt(format!("the server's answer cannot be read: {what}"));
         let answer: Value = serde_json::from_str(answer).map_err(|error| wrong(&error))?;
@@ -48,11 +48,12 @@ impl Batch {
                 asked => outcome.of(asked, operations.next().ok_or_else(|| wrong(&"there are too few"))?)?,
             });
         }
-        let Outcome { mut notices, rings, due, .. } = outcome;
-        if due {
-            notices.push(Notice::Due);
-        }
-        Ok(Answers { written, notices, rings })
+        let Outcome { notices, rings, due, .. } = outcome;
+        all.written.append(&mut written);
+        all.notices.extend(notices);
+        all.notices.extend(due.then_some(Notice::Due));
+        all.rings.extend(rings);
+        Ok(())
     }
 }
 

@@ -17,11 +17,11 @@ use crate::bell::Ring;
 
 /// What a batch is for the server.
 #[derive(Default)]
-pub struct Batch {
+pub struct Batch<'w> {
     pub keys: Vec<i64>,
     pub firsts: Vec<i64>,
     pub counts: Vec<i32>,
-    pub chunks: Vec<Vec<u8>>,
+    pub chunks: Vec<&'w [u8]>,
     pub operations: Vec<Value>,
     /// New runs that are made at once.
     pub creates: Vec<Value>,
@@ -29,7 +29,7 @@ pub struct Batch {
     pub rows: Vec<Value>,
     pub changes: HashMap<Counted, i64>,
     /// What the operations name by number, from 1 on.
-    pub blobs: Vec<Vec<u8>>,
+    pub blobs: Vec<&'w [u8]>,
     /// Runs and limits that the operations touch: they are locked in order, before anything is done.
     pub runs: Vec<String>,
     pub limits: Vec<String>,
@@ -38,7 +38,8 @@ pub struct Batch {
     pub asked: Vec<Asked>,
 }
 
-/// What a batch came to.
+/// What batches came to.
+#[derive(Default)]
 pub struct Answers {
     /// What became of each write.
     pub written: Vec<Result<Written, Refused>>,
@@ -101,7 +102,7 @@ pub struct New {
     pub counted: Counted,
 }
 
-impl Batch {
+impl Batch<'_> {
     pub fn is_plain(&self) -> bool {
         self.operations.is_empty() && self.creates.is_empty() && self.rows.is_empty()
     }

@@ -234,7 +234,7 @@ impl<E> From<Failure> for TransactionError<E> {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Lost(why) | Failure::Conflict(why) => TransactionError::Lost(why),
-            Failure::Wrong(why) => TransactionError::Refused(why),
+            Failure::Data(why) | Failure::Wrong(why) => TransactionError::Refused(why),
         }
     }
 }

@@ -9,6 +9,8 @@ pub enum Failure {
     Lost(String),
     /// Two got into each other's way, and this one was rolled back: it can be asked again now.
     Conflict(String),
+    /// What was to be stored is no value that the server takes: the same statement without it may be taken.
+    Data(String),
     /// The server refuses: a password, a right, a missing table, a mistake of ours. Asking again changes nothing.
     Wrong(String),
 }
@@ -36,6 +38,8 @@ impl Failure {
                 "26" | "0A" => Failure::Lost(text),
                 // It stood in a transaction for too long, or is in none.
                 "25" => Failure::Lost(text),
+                // A value, a rule of a table, a limit of the server, what a trigger says, a page that cannot be read.
+                "22" | "23" | "54" | "P0" | "XX" => Failure::Data(text),
                 _ => Failure::Wrong(text),
             },
         }
@@ -45,7 +49,7 @@ impl Failure {
     /// password is changed.
     pub fn for_now(self) -> Self {
         match self {
-            Failure::Wrong(why) => Failure::Lost(why),
+            Failure::Data(why) | Failure::Wrong(why) => Failure::Lost(why),
             other => other,
         }
     }
@@ -54,13 +58,13 @@ impl Failure {
     pub fn into_world(self) -> WorldError {
         match self {
             Failure::Lost(why) | Failure::Conflict(why) => WorldError::Unavailable(format!("PostgreSQL: {why}")),
-            Failure::Wrong(why) => WorldError::Invalid(format!("PostgreSQL: {why}")),
+            Failure::Data(why) | Failure::Wrong(why) => WorldError::Invalid(format!("PostgreSQL: {why}")),
         }
     }
 
     pub fn why(&self) -> &str {
         match self {
-            Failure::Lost(why) | Failure::Conflict(why) | Failure::Wrong(why) => why,
+            Failure::Lost(why) | Failure::Conflict(why) | Failure::Data(why) | Failure::Wrong(why) => why,
         }
     }
 }

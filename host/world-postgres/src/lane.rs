@@ -47,6 +47,8 @@ pub enum Sent {
     Committed(String),
     /// Nothing of it is, and nothing will be: the host is dead.
     Dead,
+    /// Nothing of it is: something in it is no value that the database takes.
+    Refused(String),
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
@@ -71,7 +73,7 @@ impl Lane {
     }
 
     /// Sends a batch until it is known what became of it.
-    pub fn send(&mut self, batch: &Batch) -> Result<Sent, WorldError> {
+    pub fn send(&mut self, batch: &Batch<'_>) -> Result<Sent, WorldError> {
         let mut backoff = Backoff::default();
         let mut in_doubt = false;
         loop {
@@ -115,13 +117,14 @@ impl Lane {
                     }
                     backoff.wait(&why, &self.closed);
                 }
+                Err(Failure::Data(why)) => return Ok(Sent::Refused(why)),
                 Err(other) => return Err(other.into_world()),
             }
         }
     }
 
     /// `None`: the lane refuses it.
-    fn write(&mut self, batch: &Batch) -> Result<Option<String>, Failure> {
+    fn write(&mut self, batch: &Batch<'_>) -> Result<Option<String>, Failure> {
         let Batch { keys, firsts, counts, chunks, operations, blobs, runs, limits, creates, rows, changes, .. } = batch;
         let wire = self.wire.as_mut().expect("it is connected");
         let next = self.batch + 1;
@@ -217,7 +220,7 @@ mod tests {
         let writes = vec![create("a"), create("b")];
         let mut wire = Wire::connect(&server, ANSWER).unwrap();
         names.know(&mut wire, &names.unknown(Batch::names_in(&writes))).unwrap();
-        let batch = Batch::of(writes, Some(lane.host()), &held, &names, &|_| None).unwrap();
+        let batch = Batch::of(&writes, Some(lane.host()), &held, &names, &|_| None).unwrap();
         let Sent::Committed(first) = lane.send(&batch).unwrap() else { panic!("it lives") };
         lane.batch -= 1;
         lane.wire = None;

@@ -128,7 +128,7 @@ fn unreachable(server: &Server, failure: Failure) -> WorldError {
         Failure::Lost(_) | Failure::Conflict(_) => {
             WorldError::Unavailable(format!("{why}: is the server up, and is this its address?"))
         }
-        Failure::Wrong(_) => {
+        Failure::Data(_) | Failure::Wrong(_) => {
             WorldError::Invalid(format!("{why}: look at the user, the password, the database and its rights"))
         }
     }

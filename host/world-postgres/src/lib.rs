@@ -20,6 +20,7 @@ mod list;
 mod making;
 mod names;
 mod operate;
+mod parts;
 mod read;
 mod readers;
 mod restore;
@@ -58,6 +59,7 @@ use held::HeldRuns;
 use hosts::Hosts;
 use lane::{Lane, Sent};
 use names::Names;
+use parts::Part;
 use readers::{Patience, Readers};
 use server::Server;
 
@@ -155,13 +157,20 @@ impl PgWorld {
         Ok(())
     }
 
-    fn send(&self, writes: Vec<Write>) -> Result<Answers, WorldError> {
-        for (holder, created_at) in Batch::holders(&writes) {
+    fn send(&self, writes: &[Write]) -> Result<Answers, WorldError> {
+        for (holder, created_at) in Batch::holders(writes) {
             self.register(holder, created_at)?;
         }
-        let mut place = self.lane.lock();
+        let mut answers = Answers::default();
+        self.send_by(&mut self.lane.lock(), writes, &mut answers)?;
+        Ok(answers)
+    }
+
+    /// Where the database refuses writes for what is in one of them, they are sent again by halves: in the end only those are refused that
+    /// it does not take.
+    fn send_by(&self, place: &mut Option<Lane>, writes: &[Write], answers: &mut Answers) -> Result<(), WorldError> {
         // Under the lock: a batch of another thread may find out that names have other numbers now.
-        let unknown = self.names.unknown(Batch::names_in(&writes));
+        let unknown = self.names.unknown(Batch::names_in(writes));
         if !unknown.is_empty() {
             self.readers.ask(Patience::Endless, |wire| self.names.know(wire, &unknown))?;
         }
@@ -170,26 +179,37 @@ impl PgWorld {
         let mut batch = Batch::of(writes, host, &self.held, &self.names, &host_of)?;
         loop {
             if batch.is_empty() {
-                return batch.answers("{}", &self.held);
+                return batch.answers("{}", &self.held, answers);
             }
             let lane = match &mut *place {
                 Some(lane) => lane,
                 None => place.insert(Lane::new(&self.server, self.hosts.register_client()?, &self.closed)),
             };
             match lane.send(&batch)? {
-                Sent::Committed(answers) => return batch.answers(&answers, &self.held),
+                Sent::Committed(told) => return batch.answers(&told, &self.held, answers),
                 Sent::Dead => {
                     let host = lane.host();
                     *place = None;
                     self.bury(host, &batch)?;
                     batch.without_claims();
                 }
+                Sent::Refused(why) => {
+                    if let [write] = writes {
+                        let (run, why) = (parts::run_of(write).clone(), format!("PostgreSQL: {why}"));
+                        tracing::error!(%run, "a write of run {run} is refused: {why}");
+                        answers.written.push(Err(Refused::Invalid { run, why }));
+                        return Ok(());
+                    }
+                    let (first, second) = writes.split_at(writes.len() / 2);
+                    self.send_by(place, first, answers)?;
+                    return self.send_by(place, second, answers);
+                }
             }
         }
     }
 
     /// A lane's host is dead: nothing that this process has of it counts any more.
-    fn bury(&self, host: i32, batch: &Batch) -> Result<(), WorldError> {
+    fn bury(&self, host: i32, batch: &Batch<'_>) -> Result<(), WorldError> {
         self.held.remove_of(host);
         self.hosts.died(host)?;
         // It may be dead because the database went back to an older state, in which names have other numbers.
@@ -222,10 +242,15 @@ impl World for PgWorld {
             return Ok(Vec::new());
         }
         let mut all = Vec::with_capacity(batch.len());
-        for part in making::parts(batch) {
-            let Answers { written, notices, rings } = self.send(part)?;
-            self.tell(notices, rings);
-            all.extend(written);
+        for part in parts::parts(batch) {
+            match part {
+                Part::Refused(refused) => all.push(Err(refused)),
+                Part::Batch(writes) => {
+                    let Answers { written, notices, rings } = self.send(&writes)?;
+                    self.tell(notices, rings);
+                    all.extend(written);
+                }
+            }
         }
         Ok(all)
     }

@@ -14,50 +14,13 @@ use crate::names::Names;
 use crate::rows::{self, status_column};
 use crate::text::{column, escaped};
 
-/// Bytes of a name, as a column has it: an index of PostgreSQL holds entries of up to 2 704 bytes.
-const NAME: usize = 2_000;
-
 /// A host that never lives.
 const NOBODY: i32 = -1;
 
-/// Bytes of one statement, about. Larger ones would take long on a slow network, and the longer, the more there is to do again.
-const BYTES: usize = 8 << 20;
-
-/// Writes cut into batches that are sent one after the other.
-pub fn parts(writes: Vec<Write>) -> Vec<Vec<Write>> {
-    let (mut parts, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for write in writes {
-        let size = size(&write);
-        if bytes + size > BYTES && !part.is_empty() {
-            parts.push(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes += size;
-        part.push(write);
-    }
-    parts.push(part);
-    parts
-}
-
-fn size(write: &Write) -> usize {
-    let own = match write {
-        Write::Commit(commit) => {
-            commit.events.as_ref().map_or(0, |chunk| chunk.bytes.len())
-                + commit.append.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
-                + commit.values.iter().filter_map(|(_, bytes)| Some(bytes.as_ref()?.len())).sum::<usize>()
-                + commit.send.iter().map(|message| message.bytes.len()).sum::<usize>()
-        }
-        Write::Send(message) => message.bytes.len(),
-        Write::Create(_) | Write::Release { .. } | Write::Delete { .. } => 0,
-    };
-    let created = |create: &Create| create.events.bytes.len() + create.messages.iter().map(Vec::len).sum::<usize>();
-    own + write.creates().iter().map(created).sum::<usize>()
-}
-
-impl Batch {
+impl<'w> Batch<'w> {
     /// `host`: the lane's own, whose runs may have plain turns.
     pub fn of(
-        writes: Vec<Write>,
+        writes: &'w [Write],
         host: Option<i32>,
         held: &HeldRuns,
         names: &Names,
@@ -76,23 +39,23 @@ impl Batch {
         };
         for write in writes {
             let asked = match write {
-                Write::Commit(commit) => match making.plain(&commit, held) {
-                    Some(its) => making.append(*commit, its)?,
-                    None => making.commit(*commit)?,
+                Write::Commit(commit) => match making.plain(commit, held) {
+                    Some(its) => making.append(commit, its)?,
+                    None => making.commit(commit)?,
                 },
-                Write::Create(create) => match making.is_alone(&create, held) {
-                    true => making.create_at_once(*create)?,
-                    false => making.create(*create)?,
+                Write::Create(create) => match making.is_alone(create, held) {
+                    true => making.create_at_once(create)?,
+                    false => making.create(create)?,
                 },
                 Write::Send(message) => making.send(message),
                 Write::Release { run, fence } => {
-                    making.touch(&run);
-                    let operation = json!({ "op": "release", "id": run.as_str(), "fence": column(fence) });
+                    making.touch(run);
+                    let operation = json!({ "op": "release", "id": run.as_str(), "fence": column(*fence) });
                     making.batch.operations.push(operation);
-                    Asked::Release { run, fence }
+                    Asked::Release { run: run.clone(), fence: *fence }
                 }
                 Write::Delete { run } => {
-                    making.touch(&run);
+                    making.touch(run);
                     making.batch.operations.push(json!({ "op": "delete", "id": run.as_str() }));
                     Asked::Delete
                 }
@@ -110,8 +73,8 @@ impl Batch {
     }
 }
 
-struct Making<'a> {
-    batch: Batch,
+struct Making<'a, 'w> {
+    batch: Batch<'w>,
     names: &'a Names,
     /// The lane's own.
     host: Option<i32>,
@@ -128,7 +91,7 @@ struct Making<'a> {
     tokens: bool,
 }
 
-impl Making<'_> {
+impl<'w> Making<'_, 'w> {
     /// The run, if this turn of it appends events and changes its row, and nothing else.
     fn plain(&self, commit: &Commit, held: &HeldRuns) -> Option<Held> {
         let Commit { run, fence, events, row, inbox_taken, progress, .. } = commit;
@@ -145,25 +108,26 @@ impl Making<'_> {
         (fits && row.as_ref().is_none_or(row_fits)).then_some(its)
     }
 
-    fn append(&mut self, commit: Commit, mut its: Held) -> Result<Asked, WorldError> {
-        let Commit { run, fence, events, row, inbox_taken, leave, progress, .. } = commit;
-        let chunk = events.expect("a plain turn has events");
+    fn append(&mut self, commit: &'w Commit, mut its: Held) -> Result<Asked, WorldError> {
+        let Commit { run, events, row, inbox_taken, leave, .. } = commit;
+        let (fence, progress) = (commit.fence, commit.progress);
+        let chunk = events.as_ref().expect("a plain turn has events");
         let last_seq = chunk.first + u64::from(chunk.count) - 1;
         self.batch.keys.push(its.key);
         self.batch.firsts.push(column(chunk.first));
         self.batch.counts.push(chunk.count as i32);
-        self.batch.chunks.push(chunk.bytes);
+        self.batch.chunks.push(&chunk.bytes);
         its.last_seq = last_seq;
         let Some(row) = row else {
             self.known.insert(run.clone(), its);
-            return Ok(Asked::Plain { run, fence, last_seq, progress });
+            return Ok(Asked::Plain { run: run.clone(), fence, last_seq, progress });
         };
-        let (counted, mut written, ends) = (self.counted(&row)?, self.row(&row)?, row.status.is_terminal());
+        let (counted, mut written, ends) = (self.counted(row)?, self.row(row)?, row.status.is_terminal());
         if ends {
             // It goes on nowhere in this batch. Its head is removed, and so locked with the others in their order.
-            self.touch(&run);
+            self.touch(run);
             written["wake_at"] = Value::Null;
-            written["leave"] = leave.map(|stream| escaped(&stream)).into();
+            written["leave"] = leave.as_ref().map(|stream| escaped(stream)).into();
             written["taken"] = inbox_taken.map(column).into();
         }
         written["key"] = its.key.into();
@@ -179,8 +143,8 @@ impl Making<'_> {
         *self.batch.changes.entry(counted).or_default() += 1;
         its.counted = counted;
         self.known.insert(run.clone(), its);
-        let row = Some((counted, Arc::new(row.tags)));
-        let turn = Turn { run, fence, last_seq: Some(last_seq), progress, ends, row, create: Vec::new() };
+        let row = Some((counted, Arc::new(row.tags.clone())));
+        let turn = Turn { run: run.clone(), fence, last_seq: Some(last_seq), progress, ends, row, create: Vec::new() };
         Ok(Asked::Row(Box::new(turn)))
     }
 
@@ -200,18 +164,18 @@ impl Making<'_> {
             && held.get(&row.run).is_none()
     }
 
-    fn create_at_once(&mut self, create: Create) -> Result<Asked, WorldError> {
+    fn create_at_once(&mut self, create: &'w Create) -> Result<Asked, WorldError> {
         let Create { row, events, claim, .. } = create;
         self.touched.insert(row.run.clone());
         let number = self.batch.creates.len();
         let host = claim.as_ref().and_then(self.host_of);
-        let mut made = self.row(&row)?;
+        let mut made = self.row(row)?;
         made["number"] = number.into();
         made["host"] = host.into();
         made["count"] = events.count.into();
-        made["bytes"] = self.blob(events.bytes);
+        made["bytes"] = self.blob(&events.bytes);
         self.batch.creates.push(made);
-        let new = New { counted: self.counted(&row)?, row, last_seq: u64::from(events.count), host };
+        let new = New { counted: self.counted(row)?, row: row.clone(), last_seq: u64::from(events.count), host };
         Ok(Asked::CreateAtOnce { number, new: Box::new(new) })
     }
 
@@ -226,70 +190,68 @@ impl Making<'_> {
         }
     }
 
-    fn blob(&mut self, bytes: Vec<u8>) -> Value {
+    fn blob(&mut self, bytes: &'w [u8]) -> Value {
         self.batch.blobs.push(bytes);
         self.batch.blobs.len().into()
     }
 
-    fn pair(&mut self, name: &str, bytes: Option<Vec<u8>>) -> Result<Value, WorldError> {
+    fn pair(&mut self, name: &str, bytes: Option<&'w [u8]>) -> Value {
         let bytes = bytes.map_or(Value::Null, |bytes| self.blob(bytes));
-        Ok(json!([named(name)?, bytes]))
+        json!([escaped(name), bytes])
     }
 
     fn row(&mut self, row: &Row) -> Result<Value, WorldError> {
-        named(&row.workflow)?;
         for name in [&row.workflow, row.version.as_str()] {
             self.batch.names.push((name.to_owned(), self.names.of(name)?));
         }
         rows::to_json(row, self.names)
     }
 
-    fn send(&mut self, message: NewMessage) -> Asked {
+    fn send(&mut self, message: &'w NewMessage) -> Asked {
         let NewMessage { run, at, urgent, bytes } = message;
-        self.touch(&run);
+        self.touch(run);
         let bytes = self.blob(bytes);
         let id = run.as_str();
-        let operation = json!({ "op": "send", "id": id, "at": column(at), "urgent": urgent, "bytes": bytes });
+        let operation = json!({ "op": "send", "id": id, "at": column(*at), "urgent": urgent, "bytes": bytes });
         self.batch.operations.push(operation);
-        Asked::Send(run)
+        Asked::Send(run.clone())
     }
 
-    fn create(&mut self, create: Create) -> Result<Asked, WorldError> {
+    fn create(&mut self, create: &'w Create) -> Result<Asked, WorldError> {
         let (mut operation, new) = self.new_run(create)?;
         operation.insert("op".into(), "create".into());
         self.batch.operations.push(operation.into());
         Ok(Asked::Create(Box::new(new)))
     }
 
-    fn new_run(&mut self, create: Create) -> Result<(Map<String, Value>, New), WorldError> {
+    fn new_run(&mut self, create: &'w Create) -> Result<(Map<String, Value>, New), WorldError> {
         let Create { row, events, claim, hooks, messages } = create;
         self.touch(&row.run);
         self.creates = true;
         self.tokens |= !hooks.is_empty();
         if let Some(concurrency) = &row.concurrency {
-            self.batch.limits.push(named(&concurrency.key)?);
+            self.batch.limits.push(escaped(&concurrency.key));
         }
         let host = claim.as_ref().and_then(self.host_of);
         let mut made = Map::new();
-        made.insert("row".into(), self.row(&row)?);
+        made.insert("row".into(), self.row(row)?);
         made.insert("first".into(), events.first.into());
         made.insert("count".into(), events.count.into());
-        made.insert("bytes".into(), self.blob(events.bytes));
+        made.insert("bytes".into(), self.blob(&events.bytes));
         if claim.is_some() {
             // It arrives at its limit also where its host is dead.
             made.insert("host".into(), host.unwrap_or(NOBODY).into());
         }
-        let hooks: Vec<Value> =
-            hooks.into_iter().map(|(token, info)| self.pair(&token, Some(info))).collect::<Result<_, _>>()?;
+        let hooks = hooks.iter().map(|(token, info)| self.pair(token, Some(info))).collect();
         some(&mut made, "hooks", hooks);
-        let messages: Vec<Value> = messages.into_iter().map(|bytes| self.blob(bytes)).collect();
+        let messages = messages.iter().map(|bytes| self.blob(bytes)).collect();
         some(&mut made, "messages", messages);
-        let counted = self.counted(&row)?;
-        Ok((made, New { row, last_seq: u64::from(events.count), host, counted }))
+        let counted = self.counted(row)?;
+        Ok((made, New { row: row.clone(), last_seq: u64::from(events.count), host, counted }))
     }
 
     // Long because it is a table: a line or two for each part that a commit may have.
-    fn commit(&mut self, commit: Commit) -> Result<Asked, WorldError> {
+    fn commit(&mut self, commit: &'w Commit) -> Result<Asked, WorldError> {
         let Commit {
             run,
             fence,
@@ -306,7 +268,8 @@ impl Making<'_> {
             meta,
             progress,
         } = commit;
-        self.touch(&run);
+        let (fence, progress) = (*fence, *progress);
+        self.touch(run);
         self.tokens |= !hooks.is_empty();
         let mut made = Map::new();
         made.insert("op".into(), "commit".into());
@@ -317,30 +280,29 @@ impl Making<'_> {
         if let Some(chunk) = events {
             made.insert("first".into(), chunk.first.into());
             made.insert("count".into(), chunk.count.into());
-            made.insert("bytes".into(), self.blob(chunk.bytes));
+            made.insert("bytes".into(), self.blob(&chunk.bytes));
         }
         let ends = row.as_ref().is_some_and(|row| row.status.is_terminal());
-        if let Some(row) = &row {
+        if let Some(row) = row {
             made.insert("row".into(), self.row(row)?);
         }
         if let Some(taken) = inbox_taken {
-            made.insert("taken".into(), column(taken).into());
+            made.insert("taken".into(), column(*taken).into());
         }
         if progress {
             made.insert("progress".into(), true.into());
         }
-        let pairs =
-            append.into_iter().map(|(stream, bytes)| self.pair(&stream, Some(bytes))).collect::<Result<_, _>>()?;
+        let pairs = append.iter().map(|(stream, bytes)| self.pair(stream, Some(bytes))).collect();
         some(&mut made, "append", pairs);
-        let pairs = values.into_iter().map(|(name, bytes)| self.pair(&name, bytes)).collect::<Result<_, _>>()?;
+        let pairs = values.iter().map(|(name, bytes)| self.pair(name, bytes.as_deref())).collect();
         some(&mut made, "values", pairs);
-        let pairs = meta.into_iter().map(|(key, bytes)| self.pair(&key, bytes)).collect::<Result<_, _>>()?;
+        let pairs = meta.iter().map(|(key, bytes)| self.pair(key, bytes.as_deref())).collect();
         some(&mut made, "meta", pairs);
-        let change = |change| match change {
-            HookChange::Open { token, info } => self.pair(&token, Some(info)),
-            HookChange::Close { token } => self.pair(&token, None),
+        let change = |change: &'w HookChange| match change {
+            HookChange::Open { token, info } => self.pair(token, Some(info)),
+            HookChange::Close { token } => self.pair(token, None),
         };
-        let changes = hooks.into_iter().map(change).collect::<Result<_, _>>()?;
+        let changes = hooks.iter().map(change).collect();
         some(&mut made, "hooks", changes);
         let (mut creates, mut news) = (Vec::new(), Vec::new());
         for create in create {
@@ -350,25 +312,25 @@ impl Making<'_> {
         }
         some(&mut made, "create", creates);
         if ends {
-            if let Some(heir) = &forward {
+            if let Some(heir) = forward {
                 self.touch(heir);
                 made.insert("forward".into(), heir.as_str().into());
             } else if let Some(stream) = leave {
-                made.insert("leave".into(), named(&stream)?.into());
+                made.insert("leave".into(), escaped(stream).into());
             }
         }
         let mut sends = Vec::new();
         for NewMessage { run, at, urgent, bytes } in send {
-            self.touch(&run);
-            sends.push(json!([run.as_str(), column(at), urgent, self.blob(bytes)]));
+            self.touch(run);
+            sends.push(json!([run.as_str(), column(*at), urgent, self.blob(bytes)]));
         }
         some(&mut made, "send", sends);
         self.batch.operations.push(made.into());
         let row = match row {
-            Some(row) => Some((self.counted(&row)?, Arc::new(row.tags))),
+            Some(row) => Some((self.counted(row)?, Arc::new(row.tags.clone()))),
             None => None,
         };
-        Ok(Asked::Commit(Box::new(Turn { run, fence, last_seq, progress, ends, row, create: news })))
+        Ok(Asked::Commit(Box::new(Turn { run: run.clone(), fence, last_seq, progress, ends, row, create: news })))
     }
 }
 
@@ -378,22 +340,9 @@ fn some(made: &mut Map<String, Value>, name: &str, values: Vec<Value>) {
     }
 }
 
-/// A name for a column, unless it is longer than any that a host lets through.
-fn named(name: &str) -> Result<String, WorldError> {
-    let column = escaped(name);
-    if column.len() > NAME {
-        let start: String = name.chars().take(40).collect();
-        return Err(WorldError::Invalid(format!(
-            "the name {start:?}… has {} bytes, expected at most {NAME}",
-            name.len()
-        )));
-    }
-    Ok(column)
-}
-
 /// Whether a commit does nothing but append events, change the row, and say what was dealt with.
 fn is_alone(commit: &Commit) -> bool {
-    let Commit { append, values, hooks, create, send, forward, leave, meta, .. } = commit;
+    let Commit { append, values, hooks, create, send, forward, meta, .. } = commit;
     append.is_empty()
         && values.is_empty()
         && hooks.is_empty()
@@ -401,5 +350,4 @@ fn is_alone(commit: &Commit) -> bool {
         && send.is_empty()
         && meta.is_empty()
         && forward.is_none()
-        && leave.as_ref().is_none_or(|stream| escaped(stream).len() <= NAME)
 }

@@ -119,7 +119,7 @@ impl Server {
             |failure: Failure| match if self.reached.load(Ordering::Relaxed) { failure.for_now() } else { failure } {
                 Failure::Lost(why) => Failure::Lost(format!("{}: {why}", self.shown)),
                 Failure::Conflict(why) => Failure::Conflict(format!("{}: {why}", self.shown)),
-                Failure::Wrong(why) => Failure::Wrong(format!("{}: {why}", self.shown)),
+                Failure::Data(why) | Failure::Wrong(why) => Failure::Wrong(format!("{}: {why}", self.shown)),
             };
         match &self.tls {
             None => {

@@ -4,5 +4,6 @@ mod common;
 mod conformance;
 mod plans;
 mod proxy;
+mod refused;
 mod transactions;
 mod trouble;

@@ -320,6 +320,10 @@ pub enum Refused {
     NotTerminal(RunId, Status),
     #[error("there is no run {0}")]
     Unknown(RunId),
+    /// The world cannot store what is in it, at no time: a name that is too long for an index, a number beyond a column. What it
+    /// said.
+    #[error("what run {run} was to have written cannot be stored: {why}")]
+    Invalid { run: RunId, why: String },
 }
 
 /// The world itself failed.
