@@ -78,7 +78,9 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
     let is_local = setup.world.is_local();
     let meters = Meters::new(clock.now());
     let stopping = CancellationToken::new();
-    let world = Arc::new(Retrying::new(setup.world, stopping.clone()));
+    // Several hosts of this process may have been given the same world, and one of them may stop while the others go on.
+    let world = setup.world.for_host().unwrap_or(setup.world);
+    let world = Arc::new(Retrying::new(world, stopping.clone()));
     let store = Store::new(world, holder, (clock, followed), tokio.clone(), meters.queue.clone());
     let host = Shared {
         config: HostConfig {

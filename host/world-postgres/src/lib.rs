@@ -101,6 +101,7 @@ pub struct PgWorld {
     /// A host of this process looks for runs that are due, so that nobody else has to be told of one.
     claims: AtomicBool,
     closed: Arc<AtomicBool>,
+    options: Options,
 }
 
 impl PgWorld {
@@ -113,6 +114,11 @@ impl PgWorld {
     pub fn open_with(url: &str, options: &Options) -> Result<Self, WorldError> {
         let server = Arc::new(Server::of(url)?);
         layout::open(&server)?;
+        Self::on(server, options)
+    }
+
+    /// With connections of its own, which are made when they are needed.
+    fn on(server: Arc<Server>, options: &Options) -> Result<Self, WorldError> {
         let closed = Arc::new(AtomicBool::new(false));
         let watchers = Arc::new(Watchers::default());
         Ok(PgWorld {
@@ -127,6 +133,7 @@ impl PgWorld {
             watchers,
             claims: AtomicBool::new(false),
             closed,
+            options: options.clone(),
             server,
         })
     }
@@ -282,8 +289,6 @@ impl World for PgWorld {
     }
 
     fn renew(&self, holder: &Holder, now: Millis) -> Result<Renewed, WorldError> {
-        // Another host of this process may have ended and closed it; this one goes on.
-        self.closed.store(false, Ordering::Relaxed);
         self.register(holder, now)?;
         self.hosts.renew(holder, now)
     }
@@ -297,6 +302,16 @@ impl World for PgWorld {
         self.claims.store(false, Ordering::Relaxed);
         self.hosts.leave(Some(holder));
         Ok(())
+    }
+
+    fn for_host(&self) -> Option<Arc<dyn World>> {
+        match Self::on(self.server.clone(), &self.options) {
+            Ok(world) => Some(Arc::new(world)),
+            Err(error) => {
+                tracing::debug!("hosts of this process share their connections: {error}");
+                None
+            }
+        }
     }
 
     fn close(&self) {

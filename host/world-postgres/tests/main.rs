@@ -2,6 +2,7 @@
 
 mod common;
 mod conformance;
+mod one_process;
 mod plans;
 mod proxy;
 mod refused;

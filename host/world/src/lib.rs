@@ -19,6 +19,8 @@ pub use forward::Forward;
 pub use memory::MemoryWorld;
 pub use types::*;
 
+use std::sync::Arc;
+
 use durhai_core::{Millis, RunId, Version};
 
 /// Storage for runs. See the crate's documentation for who calls what, and the
@@ -64,8 +66,14 @@ pub trait World: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The same world for one more host of this process, with connections of its own: what [closes](World::close) it disturbs no other.
+    /// `None`: hosts of one process share this value.
+    fn for_host(&self) -> Option<Arc<dyn World>> {
+        None
+    }
+
     /// The host that uses this world stops: what waits for a server that is away waits no longer, and answers with
-    /// [`WorldError::Unavailable`], as every later call may. For worlds of one process this does nothing.
+    /// [`WorldError::Unavailable`], as every later call may, for good. For worlds of one process this does nothing.
     fn close(&self) {}
 
     /// The earliest moment at which an unheld run becomes due, if there is any, as [`claim`](World::claim) has it.
