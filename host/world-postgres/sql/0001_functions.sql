@@ -205,6 +205,7 @@ begin
   if not found then return exists (select 1 from @.host where id = p_host and dead); end if;
   update @.lane set dead = true where host = p_host;
   delete from @.duty where host = p_host;
+  delete from @.place where host = p_host;
   perform @.fold_1(p_host);
   return true;
 end $$;
@@ -216,6 +217,7 @@ begin
   update @.host set dead = true, ended = coalesce(ended, now()) where id = p_host;
   update @.lane set dead = true where host = p_host;
   delete from @.duty where host = p_host;
+  delete from @.place where host = p_host;
   perform @.fold_1(p_host);
 end $$;
 
@@ -240,6 +242,35 @@ begin
   insert into @.duty as d values (p_name, p_host)
     on conflict (name) do update set host = p_host where not exists (select 1 from @.host x where x.id = d.host and not x.dead);
   return (select host = p_host from @.duty where name = p_name);
+end $$;
+
+-- How many places of a limit this host has from now on, and how many it should come down to because others wait. Those who ask for the same
+-- limit wait for each other.
+create function @.places_1(p_name text, p_host int, p_most int, p_wanted int, out v_held int, out v_share int) language plpgsql as $$
+declare v_asked bigint; v_waits bigint; v_taken bigint; v_claimants int; v_others_wait boolean; v_earlier int; v_fair int; v_free bigint; v_before int;
+begin
+  v_held := 0; v_share := 0;
+  perform pg_advisory_xact_lock(hashtextextended(p_name, 2));
+  if not @.lives_1(p_host) then return; end if;
+  v_asked := nextval('@.place_asked');
+  delete from @.place where name = p_name and host = p_host returning held, waits into v_before, v_waits;
+  v_before := coalesce(v_before, 0);
+  select coalesce(sum(o.held), 0), 1 + count(*) filter (where o.wanted > 0), coalesce(bool_or(o.wanted > o.held), false),
+         count(*) filter (where o.waits < coalesce(v_waits, v_asked))
+    into v_taken, v_claimants, v_others_wait, v_earlier
+    from @.place o join @.host h on h.id = o.host and not h.dead where o.name = p_name;
+  v_free := greatest(p_most - v_taken, 0);
+  if v_before = 0 then v_free := greatest(v_free - v_earlier, 0); end if;
+  v_fair := p_most / v_claimants;
+  if p_wanted <= v_before then
+    v_held := p_wanted;
+  else
+    v_held := greatest(v_before, least(p_wanted, v_free, case when v_others_wait then greatest(v_fair, 1) else p_most end));
+  end if;
+  v_share := case when v_others_wait then least(v_held, v_fair) else v_held end;
+  if p_wanted > 0 then
+    insert into @.place values (p_name, p_host, v_held, p_wanted, case when v_held = 0 then coalesce(v_waits, v_asked) end);
+  end if;
 end $$;
 
 -- Who has a token, open or reserved.

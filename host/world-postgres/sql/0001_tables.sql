@@ -29,6 +29,17 @@ create table @.lane (
 -- What one host does for all: schedules, retention.
 create table @.duty (name text collate "C" primary key, host int not null);
 
+-- Places of limits that hosts share: how many each has, and could use.
+create table @.place (
+  name   text collate "C" not null,
+  host   int not null,
+  held   int not null,
+  wanted int not null,
+  waits  bigint,                                   -- when it began to want one without having any: the first that waits comes first
+  primary key (name, host)
+);
+create sequence @.place_asked;
+
 -- Names of workflows and versions, which stand in many rows.
 create table @.name (id int generated always as identity primary key, text text collate "C" not null unique);
 

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Renewed, Row,
+    Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Places, Query, Queue, Record, Refused, Renewed, Row,
     Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use parking_lot::Mutex;
@@ -296,6 +296,18 @@ impl World for PgWorld {
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
         let Some(host) = self.hosts.id(holder) else { return Ok(false) };
         self.ask(|wire| Ok(wire.one("select @.duty_1($1, $2)", &[&text::escaped(name), &host])?.get(0)))
+    }
+
+    fn places(&self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
+        let Some(host) = self.hosts.id(holder) else { return Ok(Places { held: 0, share: 0 }) };
+        let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        let (name, most, wanted) = (text::escaped(limit), number(most), number(wanted));
+        self.ask(|wire| {
+            let row =
+                wire.one("select v_held, v_share from @.places_1($1, $2, $3, $4)", &[&name, &host, &most, &wanted])?;
+            let count = |at: usize| u32::try_from(row.get::<_, i32>(at)).unwrap_or(0);
+            Ok(Places { held: count(0), share: count(1) })
+        })
     }
 
     fn leave(&self, holder: &Holder) -> Result<(), WorldError> {

@@ -35,8 +35,8 @@
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Query, Queue, Record, Refused, Renewed, Row, Snapshot,
-    Standing, Watcher, World, WorldError, WorldSize, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Places, Query, Queue, Record, Refused, Renewed, Row,
+    Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 
 /// Makes a [`World`] of a type that has another one behind it. What has no default in `World` does not compile until it is
@@ -130,6 +130,10 @@ impl<F: Forward> World for F {
 
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
         self.read("duty", |world| world.duty(name, holder))
+    }
+
+    fn places(&self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
+        self.once("places", |world| world.places(limit, holder, most, wanted))
     }
 
     fn leave(&self, holder: &Holder) -> Result<(), WorldError> {

@@ -60,6 +60,14 @@ pub trait World: Send + Sync + 'static {
     /// until it is dead. A dead holder does nothing.
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError>;
 
+    /// A limit that all holders share, at most `most` places: this holder could use `wanted` now, those that it has among them. What it
+    /// has is not taken from it, but by its death; what it wants less than before is free. Among those that have none the first that waits comes
+    /// first. Worlds with one host give it what there is.
+    fn places(&self, _limit: &str, _holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
+        let held = wanted.min(most);
+        Ok(Places { held, share: held })
+    }
+
     /// The holder stops, and leaves its [duties](World::duty) to others. What it holds all the same is free when its lease is over.
     /// Where this does nothing, so are the duties.
     fn leave(&self, _holder: &Holder) -> Result<(), WorldError> {

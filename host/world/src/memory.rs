@@ -1,6 +1,7 @@
 //! The specification of a world, executable: everything in ordered maps behind one lock, nothing on a disk.
 
 mod copy;
+mod places;
 mod run;
 mod state;
 
@@ -10,8 +11,8 @@ use durhai_core::{Millis, RunId, Version};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Query, Queue, Record, Refused, Renewed,
-    Row, Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
+    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Places, Query, Queue, Record, Refused,
+    Renewed, Row, Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use run::Run;
 use state::State;
@@ -113,6 +114,10 @@ impl World for MemoryWorld {
 
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError> {
         Ok(self.state().duty(name, holder))
+    }
+
+    fn places(&self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
+        Ok(self.state().places(limit, holder, most, wanted))
     }
 
     fn leave(&self, holder: &Holder) -> Result<(), WorldError> {

@@ -18,6 +18,15 @@ pub struct Holder {
     pub lease: Millis,
 }
 
+/// Of a limit that holders share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// How many the holder has from now on.
+    pub held: u32,
+    /// How many it should come down to, because others wait: as many as it has where nobody does, none where there are more holders than places.
+    pub share: u32,
+}
+
 /// What a holder hears when it [says that it lives](crate::World::renew).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewed {

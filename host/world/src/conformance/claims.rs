@@ -3,8 +3,8 @@
 use durhai_core::Status;
 
 use super::tools::*;
-use super::{Cases, Subject};
-use crate::{Commit, Creation, Refused, Row, World, Write, Written};
+use super::{Cases, Dice, Subject};
+use crate::{Commit, Creation, MemoryWorld, Places, Refused, Row, World, Write, Written};
 
 pub const CASES: Cases = &[
     ("claim: earliest first, up to the limit, nothing twice", order),
@@ -19,6 +19,8 @@ pub const CASES: Cases = &[
     ("leases: renew keeps everything a holder has", renew),
     ("leases: a holder that is late dies as a whole and for good", dies_as_a_whole),
     ("leases: one holder at a time has a duty", duties),
+    ("leases: holders share the places of a limit", places),
+    ("leases: never more places than there are", random_places),
     ("death: what was held is claimed again with one more try", death),
     ("death: progress starts the tries again", progress),
     ("reopen: everything is still there", reopen),
@@ -270,6 +272,68 @@ fn duties(subject: &Subject<'_>) {
     assert!(world.renew(&holder("i"), 101 + LEASE).expect("works").alive);
     assert!(!has("clean", "h"), "it is dead");
     assert!(has("clean", "i") && has("look", "i"));
+}
+
+fn places(subject: &Subject<'_>) {
+    if !subject.leases {
+        return;
+    }
+    let world = (subject.make)();
+    let ask = |name: &str, most: u32, wanted: u32| {
+        let Places { held, share } = world.places("l", &holder(name), most, wanted).expect("works");
+        (held, share)
+    };
+    for name in ["h", "i", "j"] {
+        assert!(world.renew(&holder(name), 100).expect("works").alive);
+    }
+    // One alone gets all, and keeps it; another one that waits is heard of, and gets what becomes free.
+    assert_eq!((ask("h", 4, 9), ask("h", 4, 9)), ((4, 4), (4, 4)));
+    assert_eq!(ask("i", 4, 9), (0, 0));
+    assert_eq!(ask("h", 4, 9), (4, 2));
+    assert_eq!(ask("h", 4, 3), (3, 2));
+    assert_eq!((ask("i", 4, 9), ask("h", 4, 2)), ((1, 1), (2, 2)));
+    assert_eq!((ask("i", 4, 9), ask("i", 4, 2)), ((2, 2), (2, 2)));
+    // Nobody waits any more: the one that could use more gets what is free, and no more than that.
+    assert_eq!((ask("i", 4, 1), ask("h", 4, 9), ask("i", 4, 1)), ((1, 1), (3, 3), (1, 1)));
+    // Other limits are other places; a smaller limit takes nothing away.
+    assert_eq!(world.places("other", &holder("i"), 2, 1).expect("works"), Places { held: 1, share: 1 });
+    assert_eq!((ask("h", 1, 9), ask("h", 1, 0), ask("i", 1, 0)), ((3, 3), (0, 0), (0, 0)));
+    // More holders than places: the first that waits comes first, and each gives its place back.
+    assert_eq!((ask("h", 1, 2), ask("i", 1, 2), ask("j", 1, 2)), ((1, 1), (0, 0), (0, 0)));
+    assert_eq!((ask("h", 1, 2), ask("h", 1, 0)), ((1, 0), (0, 0)));
+    assert_eq!((ask("j", 1, 2), ask("h", 1, 2), ask("i", 1, 2)), ((0, 0), (0, 0), (1, 0)));
+    // The dead have none, and get none.
+    assert!(world.renew(&holder("j"), 101 + LEASE).expect("works").alive);
+    assert_eq!((ask("j", 1, 1), ask("i", 1, 1), ask("h", 1, 1)), ((1, 1), (0, 0), (0, 0)));
+    world.leave(&holder("j")).expect("works");
+    let next = holder("k");
+    assert!(world.renew(&next, 102 + LEASE).expect("works").alive);
+    assert_eq!(world.places("l", &next, 1, 1).expect("works"), Places { held: 1, share: 1 });
+}
+
+/// Whatever holders ask for: the places are enough, and a holder loses none that it did not give back.
+fn random_places(subject: &Subject<'_>) {
+    if !subject.leases {
+        return;
+    }
+    let world = (subject.make)();
+    let mut dice = Dice(7);
+    let names = ["h", "i", "j", "k"];
+    for name in names {
+        assert!(world.renew(&holder(name), 100).expect("works").alive);
+    }
+    let (mut held, most) = ([0u32; 4], 5);
+    let specification = MemoryWorld::new();
+    for step in 0..300 {
+        let who = dice.below(4) as usize;
+        let wanted = dice.below(8) as u32;
+        let asked = |world: &dyn World| world.places("l", &holder(names[who]), most, wanted).expect("works");
+        let places = asked(&*world);
+        assert_eq!(places, asked(&specification), "step {step}");
+        assert!(places.held >= held[who].min(wanted) && places.held <= wanted, "step {step}: {places:?}");
+        held[who] = places.held;
+        assert!(held.iter().sum::<u32>() <= most && places.share <= places.held, "step {step}: {held:?}");
+    }
 }
 
 /// Makes the death of a holder known to the world, and says what time it is then.

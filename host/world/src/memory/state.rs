@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use durhai_core::{Millis, RunId, Version};
 
+use super::places::Limits;
 use super::run::{Held, Run};
 use crate::{
     Admission, Claim, Commit, Concurrency, Create, Creation, Holder, Hook, HookChange, InboxMessage, NewMessage,
-    Notice, Queue, Refused, Row, Write, Written,
+    Notice, Places, Queue, Refused, Row, Write, Written,
 };
 
 #[derive(Default)]
@@ -21,6 +22,7 @@ pub struct State {
     pub leases: HashMap<Arc<str>, Millis>,
     /// Who does what for all hosts.
     duties: HashMap<String, Arc<str>>,
+    places: Limits,
     /// Hosts that are dead.
     dead: HashSet<Arc<str>>,
     pub programs: HashMap<Version, Vec<u8>>,
@@ -319,6 +321,7 @@ impl State {
                 run.tries += 1;
             }
             self.duties.retain(|_, holder| *holder != name);
+            self.places.forget(|holder| *holder == name);
             self.dead.insert(name);
         }
         self.extend(holder, now);
@@ -330,9 +333,18 @@ impl State {
             && *self.duties.entry(name.to_owned()).or_insert_with(|| holder.name.clone()) == holder.name
     }
 
-    /// Those of such holders are free.
+    /// A dead holder gets none.
+    pub fn places(&mut self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Places {
+        match self.dead.contains(&holder.name) {
+            true => Places { held: 0, share: 0 },
+            false => self.places.ask(limit, &holder.name, most, wanted),
+        }
+    }
+
+    /// Duties and places of such holders are free.
     pub fn forget_duties(&mut self, of: impl Fn(&Arc<str>) -> bool) {
         self.duties.retain(|_, holder| !of(holder));
+        self.places.forget(of);
     }
 
     /// Claims a run that is free.
