@@ -63,6 +63,90 @@ async fn queued(run: &Run) {
     }
 }
 
+fn of_all_hosts(most: u32) -> StepRule {
+    StepRule { shared: true, ..at_a_time(most) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_share_the_places_of_a_limit() {
+    let (test, mut gate) = gated(&["work"]);
+    let test = test.workflow("w", "use_step(\"work\", input)");
+    let mut hosts = Vec::new();
+    for _ in 0..3 {
+        hosts.push(test.builder().step_rule("work", of_all_hosts(4)).start().await.unwrap());
+    }
+    let mut runs = Vec::new();
+    for n in 0..24 {
+        runs.push(start(&hosts[n % 3], &format!("r{n}"), json!(n % 3)).await);
+    }
+    let mut begun = [0; 3];
+    for n in 0..24 {
+        begun[gate.next().await.1.as_u64().unwrap() as usize] += 1;
+        if n >= 3 {
+            gate.open.add_permits(1);
+        }
+    }
+    gate.open.add_permits(3);
+    for run in &runs {
+        run.output::<i64>().await.unwrap();
+    }
+    assert_eq!(begun, [8, 8, 8]);
+    assert_eq!(gate.most.load(Ordering::SeqCst), 4, "all places were used, and never more");
+
+    // One has them all; a rule that goes gives them to the others.
+    let held: Vec<_> = {
+        let mut held = Vec::new();
+        for n in 0..4 {
+            held.push(start(&hosts[0], &format!("h{n}"), json!(0)).await);
+            gate.next().await;
+        }
+        held
+    };
+    let waits = start(&hosts[1], "waits", json!(1)).await;
+    queued(&waits).await;
+    assert!(gate.begun.is_empty());
+    hosts[0].set_step_rules([].into()).unwrap();
+    assert_eq!(gate.next().await.1, json!(1));
+    gate.open.add_permits(5);
+    for run in held.iter().chain([&waits]) {
+        run.output::<i64>().await.unwrap();
+    }
+    for host in hosts {
+        host.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_take_turns_where_there_are_fewer_places() {
+    let (test, mut gate) = gated(&["work"]);
+    let test = test.workflow("w", "use_step(\"work\", input)");
+    let busy = test.builder().step_rule("work", of_all_hosts(1)).start().await.unwrap();
+    let other = test.builder().step_rule("work", of_all_hosts(1)).start().await.unwrap();
+    let mut runs = Vec::new();
+    for n in 0..400 {
+        runs.push(start(&busy, &format!("r{n}"), json!(0)).await);
+    }
+    gate.next().await;
+    let waits = start(&other, "waits", json!(1)).await;
+    queued(&waits).await;
+    // The busy host always has one that could begin, and yet gives its place away.
+    let mut before = 1;
+    gate.open.add_permits(1);
+    while gate.next().await.1 == json!(0) {
+        before += 1;
+        assert!(before < 400, "it had to wait for all of the other host's");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        gate.open.add_permits(1);
+    }
+    gate.open.add_permits(400);
+    for run in runs.iter().chain([&waits]) {
+        run.output::<i64>().await.unwrap();
+    }
+    assert_eq!(gate.most.load(Ordering::SeqCst), 1);
+    busy.shutdown().await;
+    other.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_many_at_a_time_in_order() {
     let (test, mut gate) = gated(&["work"]);

@@ -8,6 +8,7 @@ pub(crate) mod misconfigured;
 pub(crate) mod notes;
 pub(crate) mod registry;
 pub(crate) mod rules;
+pub(crate) mod shared_limit;
 pub(crate) mod step;
 #[cfg(feature = "postgres")]
 pub(crate) mod transaction;

@@ -113,7 +113,13 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
         life: Lifecycle::new(stopping),
         tokio,
     };
-    Ok((Arc::new(host), Queues { commands, looks }))
+    let host = Arc::new(host);
+    let asking = Arc::downgrade(&host);
+    host.steps.rules.shares_by(Box::new(move |limit, most, wanted| {
+        let host = asking.upgrade()?;
+        Some(host.store.world.places(limit, &host.store.lease.holder(), most, wanted))
+    }));
+    Ok((host, Queues { commands, looks }))
 }
 
 /// The world tells of messages and of runs that are due, the clock of its jumps.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use durhai_core::duration;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
+
+use crate::steps::shared_limit::{Share, ToWorld};
 
 /// At most `count` in any window of length `per`, by the machine's clock: what was used comes back one by one, each
 /// `per` after it began.
@@ -45,12 +47,19 @@ impl Rate {
 pub(crate) struct Limit {
     pub concurrency: Option<u32>,
     pub rate: Option<Rate>,
+    /// The places of `concurrency` are those of all hosts together.
+    pub shared: bool,
 }
 
 /// Lets attempts through, in order.
 pub(crate) struct Turnstile {
+    /// What the world knows it by, where hosts share its places.
+    name: String,
+    world: ToWorld,
     tokio: tokio::runtime::Handle,
     state: Mutex<State>,
+    /// More is needed from the world, or less.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -65,6 +74,8 @@ struct State {
     tickets: u64,
     /// A timer looks again when the rate allows the next one.
     timer: bool,
+    /// What this host has of a limit that hosts share; none while it has and needs nothing.
+    share: Option<Share>,
 }
 
 /// A place in the queue. Dropped, it is left.
@@ -78,8 +89,14 @@ pub(crate) struct Place {
 pub(crate) struct Pass(Option<Arc<Turnstile>>);
 
 impl Turnstile {
-    pub fn new(limit: Limit, tokio: &tokio::runtime::Handle) -> Self {
-        Turnstile { tokio: tokio.clone(), state: Mutex::new(State { limit, ..State::default() }) }
+    pub fn new(name: &str, world: &ToWorld, tokio: &tokio::runtime::Handle) -> Self {
+        Turnstile {
+            name: format!("step/{name}"),
+            world: world.clone(),
+            tokio: tokio.clone(),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     /// From now on; what runs goes on and counts.
@@ -102,7 +119,8 @@ impl Turnstile {
 
     /// Lets through the attempts that may go now.
     fn admit(self: &Arc<Self>, state: &mut State) {
-        while state.limit.concurrency.is_none_or(|most| state.running < most) {
+        self.share(state);
+        while self.most(state).is_none_or(|most| state.running < most) {
             let Some(first) = state.queue.first_entry() else { return };
             if let Some(rate) = state.limit.rate {
                 let now = self.now();
@@ -125,6 +143,64 @@ impl Turnstile {
         }
     }
 
+    /// How many may run here.
+    fn most(&self, state: &State) -> Option<u32> {
+        let most = state.limit.concurrency?;
+        if !state.limit.shared {
+            return Some(most);
+        }
+        Some(state.share.as_ref().map_or(0, |share| share.most(self.now()).min(most)))
+    }
+
+    /// Sees to it that the world is asked, while there is something to ask.
+    fn share(self: &Arc<Self>, state: &mut State) {
+        let shares = state.limit.shared && state.limit.concurrency.is_some();
+        match &state.share {
+            // It finds out for itself that the limit is none of those any more.
+            Some(_) => self.changed.notify_one(),
+            None if shares && !state.queue.is_empty() => {
+                state.share = Some(Share::new(self.now()));
+                self.tokio.spawn(asks(self.clone()));
+            }
+            None => {}
+        }
+    }
+
+    /// Asks the world once. When to do it again; `None`: there is nothing more to ask.
+    async fn ask(self: &Arc<Self>) -> Option<Instant> {
+        let (most, wanted) = {
+            let mut state = self.state.lock();
+            let State { limit, running, queue, share, .. } = &mut *state;
+            let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+            let most = limit.concurrency.filter(|_| limit.shared).unwrap_or(0);
+            let share = share.as_mut()?;
+            // A limit that is none any more has no places.
+            (most, if most == 0 { 0 } else { share.wanted(*running, waiting, most, self.now()) })
+        };
+        let turnstile = self.clone();
+        let ask = move || turnstile.world.get().and_then(|ask| ask(&turnstile.name, most, wanted));
+        // An error: the runtime ends.
+        let places = self.tokio.spawn_blocking(ask).await.ok()??;
+        let mut state = self.state.lock();
+        let now = self.now();
+        match places {
+            Ok(places) => state.share.as_mut()?.got(places, now),
+            Err(error) => {
+                // What the host has it keeps while the world is away.
+                tracing::debug!("places of {}: {error}", self.name);
+                return Some(now + LATER);
+            }
+        }
+        if most == 0 || wanted == 0 && state.queue.is_empty() && state.share.as_ref().is_some_and(Share::is_empty) {
+            state.share = None;
+            self.admit(&mut state);
+            return None;
+        }
+        self.admit(&mut state);
+        let waiting = u32::try_from(state.queue.len()).unwrap_or(u32::MAX);
+        Some(state.share.as_ref()?.again(state.running, waiting, now))
+    }
+
     fn look_again(self: &Arc<Self>, state: &mut State, at: Instant) {
         if !std::mem::replace(&mut state.timer, true) {
             let turnstile = Arc::downgrade(self);
@@ -142,6 +218,23 @@ impl Turnstile {
     fn now(&self) -> Instant {
         let _within = self.tokio.enter();
         Instant::now()
+    }
+}
+
+/// Two questions are so far apart, whatever changes.
+const APART: Duration = Duration::from_millis(10);
+
+/// Until a world is asked again that did not answer.
+const LATER: Duration = Duration::from_millis(500);
+
+/// Asks for places while they are needed, and gives them back.
+async fn asks(turnstile: Arc<Turnstile>) {
+    while let Some(again) = turnstile.ask().await {
+        tokio::time::sleep(APART).await;
+        tokio::select! {
+            () = turnstile.changed.notified() => {}
+            () = tokio::time::sleep_until(again) => {}
+        }
     }
 }
 
@@ -197,11 +290,13 @@ mod tests {
     }
 
     fn turnstile(limit: Limit) -> Arc<Turnstile> {
-        Arc::new(Turnstile::new(limit, &tokio::runtime::Handle::current()))
+        let turnstile = Arc::new(Turnstile::new("a", &ToWorld::default(), &tokio::runtime::Handle::current()));
+        turnstile.set(limit);
+        turnstile
     }
 
     fn at_a_time(most: u32) -> Limit {
-        Limit { concurrency: Some(most), rate: None }
+        Limit { concurrency: Some(most), ..Limit::default() }
     }
 
     /// Whether it may go at this moment.
@@ -248,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn no_window_sees_more_than_the_count() {
         let rate = Rate { count: 3, per: Duration::from_millis(40) };
-        let turnstile = turnstile(Limit { rate: Some(rate), concurrency: None });
+        let turnstile = turnstile(Limit { rate: Some(rate), ..Limit::default() });
         let mut times = Vec::new();
         for n in 0..10 {
             if n == 2 {

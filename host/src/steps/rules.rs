@@ -8,8 +8,10 @@ use durhai_core::RetryPolicy;
 use parking_lot::RwLock;
 
 use crate::steps::limiter::{Limit, Place, Rate, Turnstile};
+use crate::steps::shared_limit::{AskPlaces, ToWorld};
 
-/// What holds for the attempts of a step in one host: two hosts with a `concurrency` of 10 each make 20 attempts at a time.
+/// What holds for the attempts of a step in one host: two hosts with a `concurrency` of 10 each make 20 attempts at a time, unless it is
+/// `shared`.
 ///
 /// Attempts wait for `concurrency` and `rate` in the order in which their starts became durable. The wait does not count
 /// to a step's `timeout`; a run with an attempt that waits stays in memory.
@@ -17,6 +19,9 @@ use crate::steps::limiter::{Limit, Place, Rate, Turnstile};
 pub struct StepRule {
     /// Attempts that run at a time. One runs until it has ended, also after its timeout or cancellation.
     pub concurrency: Option<u32>,
+    /// `concurrency` is that of all hosts of the world together. A host that is taken for dead has no places any more, and an attempt that it
+    /// had begun may still run beside the others.
+    pub shared: bool,
     /// Attempts that begin in a while.
     pub rate: Option<Rate>,
     /// Instead of the policy of the workflow's header, where the call names none.
@@ -28,6 +33,8 @@ pub struct StepRule {
 /// The rules of a host. They can be replaced while it runs.
 pub(crate) struct Rules {
     tokio: tokio::runtime::Handle,
+    /// For limits that hosts share.
+    world: ToWorld,
     set: RwLock<Set>,
 }
 
@@ -56,9 +63,15 @@ pub(crate) struct Ruled {
 impl Rules {
     /// The error names the rule that makes no sense.
     pub fn new(rules: BTreeMap<String, StepRule>, tokio: &tokio::runtime::Handle) -> Result<Rules, String> {
-        let new = Rules { tokio: tokio.clone(), set: RwLock::default() };
+        let new = Rules { tokio: tokio.clone(), world: ToWorld::default(), set: RwLock::default() };
         new.replace(rules)?;
         Ok(new)
+    }
+
+    /// Where the places of limits come from that hosts share. Until this is said they have none.
+    pub fn shares_by(&self, ask: Box<AskPlaces>) {
+        // The host says it once, when it starts.
+        let _ = self.world.set(ask);
     }
 
     /// All of them. What runs and waits under a name that stays counts on. On an error nothing changes.
@@ -70,10 +83,10 @@ impl Rules {
         let mut old: HashMap<String, Arc<Entry>> = set.exact.drain().collect();
         old.extend(set.prefixes.drain(..).map(|(prefix, entry)| (format!("{prefix}*"), entry)));
         for (name, rule) in rules {
-            let limit = Limit { concurrency: rule.concurrency, rate: rule.rate };
+            let limit = Limit { concurrency: rule.concurrency, rate: rule.rate, shared: rule.shared };
             let before = old.remove(&name).and_then(|entry| entry.turnstile.clone());
             let turnstile = before.or_else(|| {
-                (limit != Limit::default()).then(|| Arc::new(Turnstile::new(Limit::default(), &self.tokio)))
+                (limit != Limit::default()).then(|| Arc::new(Turnstile::new(&name, &self.world, &self.tokio)))
             });
             if let Some(turnstile) = &turnstile {
                 turnstile.set(limit);
@@ -110,6 +123,9 @@ fn check(name: &str, rule: &StepRule) -> Result<(), String> {
     let wrong = |why: &str| Err(format!("the rule of the step {name:?}: {why}"));
     if rule.concurrency == Some(0) {
         return wrong("with a concurrency of 0 nothing would ever begin");
+    }
+    if rule.shared && rule.concurrency.is_none() {
+        return wrong("`shared` is about `concurrency`, which it does not have");
     }
     if rule.rate.is_some_and(|rate| rate.count == 0 || rate.per.is_zero()) {
         return wrong("its rate needs a count and a time greater than 0");
@@ -166,6 +182,7 @@ mod tests {
             ("a*b", at_a_time(1)),
             ("a**", at_a_time(1)),
             ("a", rate(0, 1)),
+            ("a", StepRule { shared: true, ..StepRule::default() }),
             ("a", rate(1, 0)),
             ("a", lasting(0)),
             ("a", StepRule { retry: Some(never), ..StepRule::default() }),

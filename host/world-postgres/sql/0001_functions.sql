@@ -256,16 +256,16 @@ begin
   delete from @.place where name = p_name and host = p_host returning held, waits into v_before, v_waits;
   v_before := coalesce(v_before, 0);
   select coalesce(sum(o.held), 0), 1 + count(*) filter (where o.wanted > 0), coalesce(bool_or(o.wanted > o.held), false),
-         count(*) filter (where o.waits < coalesce(v_waits, v_asked))
+         -- Those that have none come first, in their order.
+         count(*) filter (where o.waits is not null and (v_before > 0 or o.waits < coalesce(v_waits, v_asked)))
     into v_taken, v_claimants, v_others_wait, v_earlier
     from @.place o join @.host h on h.id = o.host and not h.dead where o.name = p_name;
-  v_free := greatest(p_most - v_taken, 0);
-  if v_before = 0 then v_free := greatest(v_free - v_earlier, 0); end if;
+  v_free := greatest(p_most - v_taken - v_earlier, 0);
   v_fair := p_most / v_claimants;
   if p_wanted <= v_before then
     v_held := p_wanted;
   else
-    v_held := greatest(v_before, least(p_wanted, v_free, case when v_others_wait then greatest(v_fair, 1) else p_most end));
+    v_held := greatest(v_before, least(p_wanted, v_free, case when v_others_wait then (p_most + v_claimants - 1) / v_claimants else p_most end));
   end if;
   v_share := case when v_others_wait then least(v_held, v_fair) else v_held end;
   if p_wanted > 0 then

@@ -45,6 +45,8 @@ pub enum Function {
 pub struct Step {
     /// Attempts at a time in this host.
     pub concurrency: Option<NonZeroU32>,
+    /// `concurrency` counts for all hosts together.
+    pub shared: bool,
     /// Attempts that begin in a while: `"100/s"`.
     #[serde(deserialize_with = "rate")]
     pub rate: Option<Rate>,

@@ -17,6 +17,7 @@ use crate::permissions::Permissions;
 pub fn rule(step: &Step) -> StepRule {
     StepRule {
         concurrency: step.concurrency.map(NonZeroU32::get),
+        shared: step.shared,
         rate: step.rate,
         retry: step.retry.as_ref().map(|retry| retry.0.clone()),
         timeout: step.timeout.map(|timeout| timeout.0),

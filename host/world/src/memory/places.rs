@@ -29,13 +29,15 @@ impl Limits {
         let taken: u32 = shares.values().map(|other| other.held).sum();
         let claimants = 1 + shares.values().filter(|other| other.wanted > 0).count() as u32;
         let others_wait = shares.values().any(|other| other.wanted > other.held);
-        let earlier = shares.values().filter(|other| other.waits.is_some_and(|since| since < waits.unwrap_or(now)));
-        let free = most.saturating_sub(taken).saturating_sub(if held == 0 { earlier.count() as u32 } else { 0 });
+        // Those that have none come first, in their order.
+        let first =
+            shares.values().filter(|other| other.waits.is_some_and(|since| held > 0 || since < waits.unwrap_or(now)));
+        let free = most.saturating_sub(taken).saturating_sub(first.count() as u32);
         let fair = most / claimants;
         let held = match wanted <= held {
             true => wanted,
             // What it has it keeps; beyond its part it gets nothing while others wait.
-            false => wanted.min(free).min(if others_wait { fair.max(1) } else { most }).max(held),
+            false => wanted.min(free).min(if others_wait { most.div_ceil(claimants) } else { most }).max(held),
         };
         let share = if others_wait { held.min(fair) } else { held };
         if wanted > 0 {
