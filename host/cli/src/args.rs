@@ -27,7 +27,7 @@ pub use self::observing::{LogFormat, Observing};
 pub use self::run::{Run, Start};
 pub use self::scripts::{Check, Definitions, Docs, Functions, Graph, GraphFormat, New, Step, Test};
 pub use self::serving::{Memory, Serve};
-pub use self::store::{Hosts, Store, StoreAction};
+pub use self::store::{Copy, Hosts, Store, StoreAction};
 
 /// Durable workflows as Rhai scripts: drop a script into a folder, kill it at any moment, it goes on where it was.
 #[derive(Debug, Parser)]

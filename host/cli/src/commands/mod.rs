@@ -4,6 +4,7 @@ mod act;
 mod backup;
 mod bench;
 mod check;
+mod copy;
 mod definitions;
 mod diff;
 pub mod diff_runs;

@@ -126,3 +126,52 @@ fn where_files_go() {
         assert!(!folder.path().join("none.ndjson.part").exists());
     }
 }
+
+#[test]
+fn a_part_of_a_store_is_copied() {
+    let folder = Folder::new();
+    folder.script("family", "run_workflow(\"echo\", input)");
+    folder.durhai(&["run", "family", "--id", "f", "--input", "7", "--tag", "team=blue"]).is(0);
+    folder.durhai(&["run", "echo", "--id", "e", "--input", "8"]).is(0);
+    folder.durhai(&["run", "fails", "--id", "x"]).is(1);
+    let store =
+        folder.durhai(&["store", "status", "--json"]).is(0).json()["store"].as_str().expect("a path").to_owned();
+    let from = format!("sled:{store}");
+    let ids = |store: &str| {
+        let listed = folder.durhai(&["--store", store, "list", "--json"]).is(0).json();
+        let mut ids: Vec<_> = listed["runs"]
+            .as_array()
+            .expect("runs")
+            .iter()
+            .map(|run| run["id"].as_str().expect("an id").to_owned())
+            .collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&from).len(), 4);
+    for (number, (only, found)) in [
+        (&["--workflow", "family"][..], &["f", "f:1"][..]),
+        (&["--tag", "team=blue"], &["f", "f:1"]),
+        (&["--status", "failed"], &["x"]),
+        (&["--status", "failed", "--workflow", "echo"], &[]),
+        (&["--since", "2999-01-01T00:00:00Z"], &[]),
+        (&[], &["e", "f", "f:1", "x"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let to = format!("sled:part{number}");
+        let copied = folder.durhai(&[&["store", "copy", &from, &to], only].concat());
+        if found.is_empty() {
+            copied.is(3).says("no run matches");
+            assert!(!folder.path().join(format!("part{number}")).exists());
+            continue;
+        }
+        assert!(copied.is(0).stdout.starts_with(&format!("{} run", found.len())), "{only:?}");
+        let there = ids(&to);
+        assert_eq!(there.len(), found.len(), "{there:?}");
+        assert!(there.iter().zip(found).all(|(id, begins)| id.starts_with(begins)), "{there:?} {found:?}");
+    }
+    assert_eq!(folder.durhai(&["--store", "sled:part0", "show", "f", "--json"]).is(0).json()["output"], 7);
+    folder.durhai(&["store", "copy", &from, "sled:part0"]).is(2).says("is not empty");
+}
