@@ -20,7 +20,7 @@ use crate::messages::hooks;
 use crate::observe::metrics::data::Metrics;
 use crate::observe::metrics::snapshot;
 use crate::run::Run;
-use crate::runtime::{retention, schedules, shutdown};
+use crate::runtime::{others, retention, schedules, shutdown};
 use crate::shared::Shared;
 use crate::start::Start;
 use crate::steps::call;
@@ -30,8 +30,8 @@ use crate::store::run_view;
 use crate::versions::compat::report::{CompatReport, MigrateReport};
 use crate::versions::{history, migrate, reload};
 use crate::view::{
-    Committed, Health, HookRequest, Listing, Purge, Purged, ReplayView, Report, RunCount, ScheduleView, SourceView,
-    Stats, VersionView, WorkflowView,
+    Committed, Health, HookRequest, HostView, Listing, Purge, Purged, ReplayView, Report, RunCount, ScheduleView,
+    SourceView, Stats, VersionView, WorkflowView,
 };
 
 /// A running host. Cheap to clone; dropping it without [`shutdown`](Host::shutdown) loses nothing, its threads end with
@@ -232,6 +232,12 @@ impl Host {
     /// the world itself. [`repair`](crate::archive::repair) mends.
     pub async fn doctor(&self) -> Result<Diagnosis, HostError> {
         self.running()?.store.blocking(doctor::examine).await
+    }
+
+    /// The hosts that share the world, the oldest first: those that live, and with `all` those that ended within the last day. One of a
+    /// world that is not shared is alone.
+    pub async fn hosts(&self, all: bool) -> Result<Vec<HostView>, HostError> {
+        others::hosts(self.running()?, all).await
     }
 
     /// Everything the host counts and measures, and how many runs its world has. What only the world can tell is left

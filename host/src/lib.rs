@@ -69,7 +69,7 @@ pub use durhai_world_sled::SledWorld;
 #[cfg(feature = "postgres")]
 pub mod postgres {
     pub use durhai_world_postgres::{
-        Access, Database, DatabaseView, Floor, HostView, LAYOUT, LeaseClock, Options, PgWorld, Records, Transaction,
+        Access, Database, DatabaseView, Floor, LAYOUT, LeaseClock, Options, PgWorld, Records, Transaction,
         TransactionError, client, layout_statements,
     };
 }

@@ -18,6 +18,7 @@ pub(crate) mod lease;
 pub(crate) mod lifecycle;
 pub(crate) mod live_run;
 pub(crate) mod new_run;
+pub(crate) mod others;
 pub(crate) mod readers;
 pub(crate) mod retention;
 pub(crate) mod run_shared;

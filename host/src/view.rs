@@ -32,6 +32,9 @@ pub struct RunView {
     pub ended_at: Option<Millis>,
     /// What its open tasks wait for, one entry each: `{ kind, step_id, name, until, site }`.
     pub waiting_for: Vec<Value>,
+    /// The host that holds it, where one run is looked at that has not ended. None while it waits outside of any host's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<HolderView>,
     /// What it waits for before it begins, where one run is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<PlaceView>,
@@ -71,6 +74,34 @@ pub struct RunView {
     /// The run that continues this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<RunId>,
+}
+
+/// The host that holds a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderView {
+    /// As in [`HostView`].
+    pub id: u64,
+    pub label: String,
+    /// It is the host that was asked.
+    pub here: bool,
+}
+
+/// A host of the world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostView {
+    /// A number that no other host of the world has, now or later.
+    pub id: u64,
+    /// What it says of itself.
+    pub label: String,
+    pub since: Millis,
+    /// `false`: it ended, or was not heard of for its lease.
+    pub alive: bool,
+    /// Milliseconds.
+    pub lease: Millis,
+    /// Runs that it holds: those in its memory.
+    pub runs: u64,
+    /// It is the host that was asked.
+    pub here: bool,
 }
 
 /// Where a run waits that has not begun: for one of the places that its workflow's `concurrency` gives.

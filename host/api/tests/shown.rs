@@ -13,7 +13,9 @@ use durhai::trace::{Pass, Snapshot, SourceLine, StackFrame, Stop, TraceEvent, Tr
 use durhai::versions::{
     Behind, CompatReport, CompatVerdict, LiveVersion, MigrateReport, Migration, Misfit, Report, SourceView, VersionView,
 };
-use durhai::view::{LogEntry, OutputEntry, PlaceView, Purged, ScheduleView, Stats, StreamView, Suspension};
+use durhai::view::{
+    HolderView, HostView, LogEntry, OutputEntry, PlaceView, Purged, ScheduleView, Stats, StreamView, Suspension,
+};
 use durhai::{Event, EventBody, Failure, RunId, RunView, Status, StepId, StepInfo, Value, Version, WorkflowView};
 use durhai_api::{Migrating, PROBLEMS, Problem, Purging, Started};
 use serde::Serialize;
@@ -144,6 +146,7 @@ fn view() -> RunView {
         started_at: Some(2),
         ended_at: Some(3),
         waiting_for: waits(),
+        holder: Some(HolderView { id: 3, label: "durhai".into(), here: true }),
         place: Some(place()),
         begins_at: Some(9),
         reason: Some("diverged".into()),
@@ -340,6 +343,8 @@ async fn workflows_and_the_host() {
     hold(&contract, "VersionInfo", &[known]);
     let source = SourceView { version: version(), workflow: "w".into(), files: [("w.rhai".into(), "1".into())].into() };
     hold(&contract, "Source", &[source]);
+    let host = HostView { id: 3, label: "l".into(), since: 1, alive: false, lease: 10_000, runs: 2, here: true };
+    hold(&contract, "HostInfo", &[host]);
     hold(&contract, "CompatReport", &[gate()]);
     hold(&contract, "Misfit", &verdicts().into_iter().map(misfit).collect::<Vec<_>>());
     let moved = |verdict| Migration {

@@ -65,7 +65,9 @@ impl HostFile {
     /// Writes it, in place of one that a killed host left.
     pub fn publish(self, data: &Path) -> Result<Published, Fail> {
         let path = data.join("host.json");
-        self.write(&path)
+        // Of a host whose store is elsewhere, it is all that is in this folder.
+        let made = std::fs::create_dir_all(data);
+        made.and_then(|()| self.write(&path))
             .map_err(|error| Fail::unreachable(format!("{} cannot be written: {error}", path.display())))?;
         Ok(Published { path, file: self })
     }

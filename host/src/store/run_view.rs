@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::error::HostError;
 use crate::logs::lineage;
 use crate::runtime::command::WorkerCommand;
+use crate::runtime::others;
 use crate::shared::Shared;
 use crate::store::rows::{decode, first_event};
 use crate::store::streams::STATE;
@@ -27,6 +28,9 @@ pub(crate) async fn current(host: &Arc<Shared>, run: &RunId) -> Result<RunView, 
         // A run that is not in memory leaves the question unanswered; its row knows what it waits for.
         if let Ok(waiting_for) = answer.await {
             view.waiting_for = waiting_for;
+            if host.store.is_local && view.holder.is_none() {
+                view.holder = Some(others::alone());
+            }
         }
     }
     Ok(view)
@@ -41,7 +45,7 @@ pub(crate) async fn outlook(host: &Arc<Shared>, run: &RunId) -> Option<Outlook> 
 }
 
 async fn stored(host: &Arc<Shared>, run: &RunId) -> Result<Option<RunView>, HostError> {
-    let run = run.clone();
+    let (run, own) = (run.clone(), host.store.lease.holder().name);
     let look = move |world: &dyn World| {
         let Some(row) = world.row(&run)? else { return Ok(None) };
         let forks = lineage::forks(world, &run)?;
@@ -58,9 +62,10 @@ async fn stored(host: &Arc<Shared>, run: &RunId) -> Result<Option<RunView>, Host
             inside: admitted,
             holders,
         });
+        let holder = if row.status.is_terminal() { None } else { others::holder(world, &own, &run)? };
         let retried_as = created.map(|created| lineage::retried_as(world, row.status, &created));
         let retried_as = retried_as.transpose()?.flatten();
-        Ok(Some(RunView { forks, retried_as, place, ..view(world, row)? }))
+        Ok(Some(RunView { forks, retried_as, place, holder, ..view(world, row)? }))
     };
     host.store.blocking(look).await
 }
@@ -82,6 +87,7 @@ pub(crate) fn view(world: &dyn World, row: Row) -> Result<RunView, WorldError> {
         status_text: noted("status_text"),
         waiting_for: row.note.get("waiting_for").and_then(Value::as_array).cloned().unwrap_or_default(),
         place: None,
+        holder: None,
         begins_at: row.wake_at.filter(|at| *at > 0 && row.status == Status::Pending),
         reason: noted("reason"),
         next: noted("next").and_then(|id| RunId::new(id).ok()),

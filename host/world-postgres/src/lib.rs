@@ -39,8 +39,8 @@ use std::time::Duration;
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Places, Query, Queue, Record, Refused, Renewed, Row,
-    Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, HostId, HostSeen, InboxMessage, Notice, Page, Places, Query, Queue, Record,
+    Refused, Renewed, Row, Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use parking_lot::Mutex;
 
@@ -51,7 +51,7 @@ pub use layout::{LAYOUT, statements as layout_statements};
 pub use tokio_postgres as client;
 pub use transaction::Records;
 
-pub use operate::{DatabaseView, HostView};
+pub use operate::DatabaseView;
 
 use batch::{Answers, Batch};
 use bell::{Bell, Ring, Watchers};
@@ -324,6 +324,14 @@ impl World for PgWorld {
                 None
             }
         }
+    }
+
+    fn hosts(&self, all: bool) -> Result<Vec<HostSeen>, WorldError> {
+        self.seen_hosts(all)
+    }
+
+    fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
+        self.holders_of(runs)
     }
 
     fn close(&self) {

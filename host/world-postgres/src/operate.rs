@@ -1,26 +1,13 @@
 //! What an operator asks of a database.
 
-use durhai_world::WorldError;
+use std::collections::HashMap;
+
+use durhai_core::RunId;
+use durhai_world::{HostId, HostSeen, WorldError};
 use serde::Serialize;
 
 use crate::PgWorld;
 use crate::text::number;
-
-/// A host as the database knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HostView {
-    pub id: i32,
-    /// What it says of itself.
-    pub label: String,
-    /// Since when, in milliseconds since 1970, by the database's clock.
-    pub since: u64,
-    /// `false`: it ended, or was not heard of for its lease.
-    pub alive: bool,
-    /// Milliseconds.
-    pub lease: u64,
-    /// Runs that it holds.
-    pub runs: u64,
-}
 
 /// A database, its schema, and how much is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,21 +31,31 @@ pub struct DatabaseView {
 }
 
 impl PgWorld {
-    /// The hosts that live, and with `all` those that do not.
-    pub fn hosts(&self, all: bool) -> Result<Vec<HostView>, WorldError> {
-        let sql = "select h.id, h.label, (extract(epoch from h.since) * 1000)::int8, not h.dead, h.lease, \
+    /// See [`World::hosts`](durhai_world::World::hosts).
+    pub(crate) fn seen_hosts(&self, all: bool) -> Result<Vec<HostSeen>, WorldError> {
+        let sql = "select h.id, h.name, h.label, (extract(epoch from h.since) * 1000)::int8, not h.dead, h.lease, \
                      (select count(*) from @.head x where x.host = h.id) \
                    from @.host h where h.lease is not null and ($1 or not h.dead) order by h.id";
         let rows = self.ask(|wire| wire.rows(sql, &[&all]))?;
-        let view = |row: &tokio_postgres::Row| HostView {
-            id: row.get(0),
-            label: row.get(1),
-            since: number(row.get(2)),
-            alive: row.get(3),
-            lease: number(row.get(4)),
-            runs: number(row.get(5)),
+        let seen = |row: &tokio_postgres::Row| HostSeen {
+            host: host_id(row.get(0), row.get(1), row.get(2)),
+            since: number(row.get(3)),
+            alive: row.get(4),
+            lease: number(row.get(5)),
+            runs: number(row.get(6)),
         };
-        Ok(rows.iter().map(view).collect())
+        Ok(rows.iter().map(seen).collect())
+    }
+
+    /// See [`World::holders`](durhai_world::World::holders).
+    pub(crate) fn holders_of(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
+        let ids: Vec<&str> = runs.iter().map(RunId::as_str).collect();
+        let sql = "select r.id, h.id, h.name, h.label from @.run r join @.head x on x.key = r.key join @.host h on h.id = x.host \
+                   where r.id = any($1) and not h.dead";
+        let rows = self.ask(|wire| wire.rows(sql, &[&ids]))?;
+        let found: HashMap<&str, HostId> =
+            rows.iter().map(|row| (row.get(0), host_id(row.get(1), row.get(2), row.get(3)))).collect();
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
 
     pub fn database(&self) -> Result<DatabaseView, WorldError> {
@@ -85,4 +82,10 @@ impl PgWorld {
             schema,
         })
     }
+}
+
+/// The name of a host begins with that of its holder, which the process that has it made unique.
+fn host_id(id: i32, name: &str, label: String) -> HostId {
+    let holder = name.rsplit_once('-').map_or(name, |(holder, _)| holder);
+    HostId { number: u64::try_from(id).unwrap_or_default(), name: holder.into(), label }
 }

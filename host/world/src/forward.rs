@@ -35,8 +35,8 @@
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Count, Holder, Hook, InboxMessage, Page, Places, Query, Queue, Record, Refused, Renewed, Row,
-    Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, HostId, HostSeen, InboxMessage, Page, Places, Query, Queue, Record, Refused,
+    Renewed, Row, Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 
 /// Makes a [`World`] of a type that has another one behind it. What has no default in `World` does not compile until it is
@@ -138,6 +138,14 @@ impl<F: Forward> World for F {
 
     fn leave(&self, holder: &Holder) -> Result<(), WorldError> {
         self.once("leave", |world| world.leave(holder))
+    }
+
+    fn hosts(&self, all: bool) -> Result<Vec<HostSeen>, WorldError> {
+        self.read("hosts", |world| world.hosts(all))
+    }
+
+    fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
+        self.read("holders", |world| world.holders(runs))
     }
 
     fn close(&self) {

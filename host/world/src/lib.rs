@@ -80,6 +80,17 @@ pub trait World: Send + Sync + 'static {
         None
     }
 
+    /// The hosts of this world, the oldest first: those that live, and with `all` those that ended and are remembered. None where it
+    /// cannot tell, as one that only one process can open need not.
+    fn hosts(&self, _all: bool) -> Result<Vec<HostSeen>, WorldError> {
+        Ok(Vec::new())
+    }
+
+    /// Which host holds each of these runs; `None` where none does, or the world cannot tell.
+    fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
+        Ok(vec![None; runs.len()])
+    }
+
     /// The host that uses this world stops: what waits for a server that is away waits no longer, and answers with
     /// [`WorldError::Unavailable`], as every later call may, for good. For worlds of one process this does nothing.
     fn close(&self) {}

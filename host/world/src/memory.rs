@@ -11,8 +11,8 @@ use durhai_core::{Millis, RunId, Version};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    Admission, Chunk, Claim, Count, Holder, Hook, InboxMessage, Notice, Page, Places, Query, Queue, Record, Refused,
-    Renewed, Row, Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
+    Admission, Chunk, Claim, Count, Holder, Hook, HostId, HostSeen, InboxMessage, Notice, Page, Places, Query, Queue,
+    Record, Refused, Renewed, Row, Snapshot, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use run::Run;
 use state::State;
@@ -118,6 +118,16 @@ impl World for MemoryWorld {
 
     fn places(&self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
         Ok(self.state().places(limit, holder, most, wanted))
+    }
+
+    fn hosts(&self, all: bool) -> Result<Vec<HostSeen>, WorldError> {
+        Ok(self.state().hosts(all))
+    }
+
+    fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
+        let state = self.state();
+        let holder = |run| state.runs.get(run)?.held.as_ref().map(|held| state.host(&held.by));
+        Ok(runs.iter().map(holder).collect())
     }
 
     fn leave(&self, holder: &Holder) -> Result<(), WorldError> {

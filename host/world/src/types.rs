@@ -36,6 +36,31 @@ pub struct Renewed {
     pub now: Option<Millis>,
 }
 
+/// A host, as those that share a world with it see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSeen {
+    /// Which one it is.
+    pub host: HostId,
+    /// Since when it is there, by the world's clock.
+    pub since: Millis,
+    /// `false`: it ended, or the others declared it dead.
+    pub alive: bool,
+    pub lease: Millis,
+    /// Runs that it holds.
+    pub runs: u64,
+}
+
+/// Which host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostId {
+    /// For people; unique in the world.
+    pub number: u64,
+    /// [`Holder::name`].
+    pub name: Arc<str>,
+    /// What it says of itself.
+    pub label: String,
+}
+
 /// The right to write to a run, until a host claims it with a higher fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {

@@ -9,6 +9,7 @@ import { EVERY, charts } from "./health/charts.js";
 import { doctor } from "./health/doctor.js";
 import { parkedRuns } from "./health/parked.js";
 import { longestWaits } from "./health/longest.js";
+import { hostList } from "./health/hosts.js";
 
 const GAUGES = [
   ["live", "Runs in memory", "Their fibers stand where the scripts wait."],
@@ -29,8 +30,9 @@ export function view({ signal }) {
   broken.append(brokenList);
   const parked = parkedRuns({ signal });
   const longest = longestWaits({ signal });
+  const hosts = hostList({ signal });
   const element = h("div", { class: "stack health" }, h("div", { class: "head" }, h("h1", {}, "Health")), state, rates.element, gauges,
-    h("div", { class: "columns even" }, h("div", { class: "stack" }, parked.element, broken, doctor({ signal })), h("div", { class: "stack" }, census, longest.element)));
+    h("div", { class: "columns even" }, h("div", { class: "stack" }, parked.element, broken, doctor({ signal })), h("div", { class: "stack" }, hosts.element, census, longest.element)));
 
   const drawState = (health) => {
     const now = JSON.stringify([health.ok, health.error, health.warnings, health.version, health.started_at]);
@@ -71,6 +73,7 @@ export function view({ signal }) {
           rates.add(health.stats, health.now);
           for (const node of gauges.children) text(node.querySelector("dd"), number(health.stats[node.dataset.name]));
           if (health.runs) drawCensus(health.runs);
+          hosts.load();
         } catch (error) {
           if (signal.aborted) return;
           delete state.dataset.now;

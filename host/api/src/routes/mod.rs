@@ -95,6 +95,7 @@ fn described(probes: bool) -> OpenApiRouter<Shared> {
         .routes(routes!(system::call_step))
         .routes(routes!(system::doctor))
         .routes(routes!(system::health))
+        .routes(routes!(system::hosts))
         .routes(routes!(changes::changes))
         .routes(routes!(runs::list, runs::start))
         .routes(routes!(runs::show, runs::delete))

@@ -15,7 +15,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::{Shared, now};
-use crate::extract::{JsonBody, Named};
+use crate::extract::{JsonBody, Named, Params};
 use crate::problem::{Problem, ProblemKind};
 
 #[derive(Deserialize, ToSchema)]
@@ -162,6 +162,25 @@ pub(super) async fn health(State(app): State<Shared>) -> Json<HealthView> {
         stats: app.host.stats(),
         runs: counts.into_iter().map(|((workflow, status), runs)| Counted { workflow, status, runs }).collect(),
     })
+}
+
+/// Lists the hosts that share the store, and says which of them answers.
+#[utoipa::path(
+    get,
+    path = "/hosts",
+    operation_id = "listHosts",
+    tag = "host",
+    params(
+        ("all" = Option<bool>, Query, description = "Also those that ended within the last day."),
+    ),
+    responses(
+        (status = 200, description = "The oldest first. On a store of one machine there is one.", body = ref("#/components/schemas/HostList")),
+    ),
+)]
+pub(super) async fn hosts(State(app): State<Shared>, mut params: Params) -> Result<Json<Value>, Problem> {
+    let all = params.read("all")?.unwrap_or(false);
+    params.done()?;
+    Ok(Json(json!({ "hosts": app.host.hosts(all).await? })))
 }
 
 /// Gives what the host counts and measures, for Prometheus.

@@ -52,10 +52,20 @@ pub async fn open_world_for(globals: &Globals, steps: &StoreDatabase) -> Result<
 
 /// The world in a database. An empty one is laid out.
 pub fn open_database(url: &str) -> Result<Arc<PgWorld>, Fail> {
-    let label = format!("durhai {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    let label = format!("durhai {} on {}, process {}", env!("CARGO_PKG_VERSION"), machine(), std::process::id());
     let options = durhai::postgres::Options { label, ..Default::default() };
     let opened = tokio::task::block_in_place(|| PgWorld::open_with(url, &options));
     Ok(Arc::new(opened?))
+}
+
+/// What this machine is called, for those who look at its hosts.
+fn machine() -> String {
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let named = named.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    named
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "a machine without name".into())
 }
 
 /// The same of a store on this machine.

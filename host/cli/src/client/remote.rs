@@ -7,7 +7,7 @@ use durhai::archive::{Diagnosis, ExportOptions, ImportOptions, Imported};
 use durhai::logs::{Fork, ReplayOptions, ReplayView};
 use durhai::trace::TraceEvent;
 use durhai::versions::{CompatReport, MigrateReport, Migration, SourceView, VersionView};
-use durhai::view::{Listing, LogEntry, OutputEntry, Purge, Purged, ScheduleView, StreamView, Suspension};
+use durhai::view::{HostView, Listing, LogEntry, OutputEntry, Purge, Purged, ScheduleView, StreamView, Suspension};
 use durhai::{Event, Query, RunView, Value, WorkflowView};
 use durhai_api::{Item, Migrating, Problem, Purging, Want};
 use futures_util::{Stream as Pieces, stream};
@@ -85,6 +85,14 @@ impl Remote {
             workflows: Vec<WorkflowView>,
         }
         Ok(self.ask::<Workflows>(self.request(Method::GET, "workflows")).await?.workflows)
+    }
+
+    pub async fn hosts(&self, all: bool) -> Result<Vec<HostView>, Fail> {
+        #[derive(Deserialize)]
+        struct Hosts {
+            hosts: Vec<HostView>,
+        }
+        Ok(self.ask::<Hosts>(self.request(Method::GET, "hosts").query(&[("all", all)])).await?.hosts)
     }
 
     pub async fn start(&self, starting: Starting) -> Result<RunView, Fail> {

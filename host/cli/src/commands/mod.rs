@@ -80,7 +80,7 @@ pub async fn dispatch(cli: Cli, out: &Out) -> Outcome {
         Command::Import(args) => import::import(globals, args, out).await,
         Command::Backup(args) => backup::backup(globals, args, out).await,
         Command::Store(args) => store::store(globals, args, out).await,
-        Command::Hosts(args) => store::hosts(globals, &args, out),
+        Command::Hosts(args) => store::hosts(globals, &args, out).await,
         Command::Doctor(args) => doctor::doctor(globals, args, out).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

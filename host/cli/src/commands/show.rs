@@ -130,6 +130,9 @@ fn print(shown: &Shown, local: bool, out: &Out) {
             fields.moment(name, at);
         }
     }
+    if let Some(holder) = &view.holder {
+        fields.text("host", &format!("{}, {}", holder.id, holder.label));
+    }
     fields.text("events", &view.events.to_string());
     if let Some(text) = children(&shown.children, view.id.as_str()) {
         fields.text("children", &text);

@@ -1,11 +1,13 @@
 //! `durhai store` and `durhai hosts`: stores as a whole, and who is on a database.
 
 use durhai::postgres::{DatabaseView, PgWorld, layout_statements};
+use durhai::view::HostView;
+use durhai::world::{HostId, HostSeen};
 use durhai::{World, WorldError};
 use serde_json::json;
 
 use crate::args::{Globals, Hosts, Store, StoreAction};
-use crate::client::open_world;
+use crate::client::{Client, open_world};
 use crate::commands::copy::copy;
 use crate::exit::{Exit, Fail, Outcome};
 use crate::output::Out;
@@ -23,10 +25,15 @@ pub async fn store(globals: &Globals, args: Store, out: &Out) -> Outcome {
     }
 }
 
-/// The hosts on a database.
-pub fn hosts(globals: &Globals, args: &Hosts, out: &Out) -> Outcome {
-    let url = globals.database().ok_or_else(|| Fail::usage(NEEDS))?;
-    let hosts = tokio::task::block_in_place(|| PgWorld::open(url)?.hosts(args.all))?;
+/// The hosts on a database, which needs none of them to answer; or the one that serves this data folder.
+pub async fn hosts(globals: &Globals, args: &Hosts, out: &Out) -> Outcome {
+    let hosts = match (globals.database(), Client::served(globals).await?) {
+        (Some(url), _) => {
+            tokio::task::block_in_place(|| PgWorld::open(url)?.hosts(args.all))?.into_iter().map(seen).collect()
+        }
+        (None, Some(remote)) => remote.hosts(args.all).await?,
+        (None, None) => return Err(Fail::usage(NEEDS).hint("Or name the --data folder of a host that serves.")),
+    };
     if out.json {
         out.document(&json!({ "hosts": hosts }));
         return Ok(Exit::Done);
@@ -47,6 +54,12 @@ pub fn hosts(globals: &Globals, args: &Hosts, out: &Out) -> Outcome {
         .collect();
     out.table(&["host", "state", "since", "runs", "lease", "what it is"], &rows);
     Ok(Exit::Done)
+}
+
+/// By a command, which is none of them.
+fn seen(host: HostSeen) -> HostView {
+    let HostSeen { host: HostId { number: id, label, .. }, since, alive, lease, runs } = host;
+    HostView { id, label, since, alive, lease, runs, here: false }
 }
 
 async fn status(globals: &Globals, out: &Out) -> Outcome {

@@ -10,6 +10,7 @@ mod functions;
 mod guarding;
 #[cfg(target_os = "linux")]
 mod hostile;
+mod hosts;
 mod keeping;
 mod killed;
 mod logging;

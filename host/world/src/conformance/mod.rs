@@ -9,6 +9,7 @@ mod concurrency;
 mod copies;
 mod dice;
 mod hooks;
+mod hosts;
 mod listing;
 mod lives;
 mod random;
@@ -52,6 +53,7 @@ pub fn cases() -> Vec<Case> {
         listing::CASES,
         together::CASES,
         hooks::CASES,
+        hosts::CASES,
         concurrency::CASES,
         urgent::CASES,
         copies::CASES,

@@ -9,8 +9,8 @@ use durhai_core::{Millis, RunId, Version};
 use super::places::Limits;
 use super::run::{Held, Run};
 use crate::{
-    Admission, Claim, Commit, Concurrency, Create, Creation, Holder, Hook, HookChange, InboxMessage, NewMessage,
-    Notice, Places, Queue, Refused, Row, Write, Written,
+    Admission, Claim, Commit, Concurrency, Create, Creation, Holder, Hook, HookChange, HostId, HostSeen, InboxMessage,
+    NewMessage, Notice, Places, Queue, Refused, Row, Write, Written,
 };
 
 #[derive(Default)]
@@ -25,6 +25,8 @@ pub struct State {
     places: Limits,
     /// Hosts that are dead.
     dead: HashSet<Arc<str>>,
+    /// Every host that was heard of: since when, and how long its claims hold.
+    seen: Vec<(Arc<str>, Millis, Millis)>,
     pub programs: HashMap<Version, Vec<u8>>,
     pub meta: HashMap<String, Vec<u8>>,
     pub hooks: HashMap<Arc<str>, Hook>,
@@ -328,6 +330,26 @@ impl State {
         true
     }
 
+    pub fn hosts(&self, all: bool) -> Vec<HostSeen> {
+        let wanted = self.seen.iter().filter(|(name, ..)| all || self.leases.contains_key(name));
+        wanted
+            .map(|(name, since, lease)| HostSeen {
+                host: self.host(name),
+                since: *since,
+                alive: self.leases.contains_key(name),
+                lease: *lease,
+                runs: self.runs.values().filter(|run| run.held.as_ref().is_some_and(|held| held.by == *name)).count()
+                    as u64,
+            })
+            .collect()
+    }
+
+    /// Which one it is, by its name.
+    pub fn host(&self, name: &Arc<str>) -> HostId {
+        let number = self.seen.iter().position(|(seen, ..)| seen == name).map_or(0, |place| place as u64 + 1);
+        HostId { number, name: name.clone(), label: name.to_string() }
+    }
+
     pub fn duty(&mut self, name: &str, holder: &Holder) -> bool {
         !self.dead.contains(&holder.name)
             && *self.duties.entry(name.to_owned()).or_insert_with(|| holder.name.clone()) == holder.name
@@ -360,6 +382,9 @@ impl State {
     }
 
     fn extend(&mut self, holder: &Holder, now: Millis) {
+        if !self.seen.iter().any(|(name, ..)| *name == holder.name) {
+            self.seen.push((holder.name.clone(), now, holder.lease));
+        }
         let lease = self.leases.entry(holder.name.clone()).or_default();
         *lease = now.saturating_add(holder.lease).max(*lease);
     }

@@ -134,6 +134,7 @@ function known(run, lasted, events) {
     run.place ? fact("Waits for", run.place, () => placeText(run.place)) : null,
     run.begins_at && !run.place && !run.started_at ? fact("Begins", run.begins_at, () => time(run.begins_at, whole)) : null,
     fact("Version", run.version, () => h("a", { class: "mono", href: link(["workflows", run.workflow], { version: run.version }), title: run.version }, short(run.version))),
+    run.holder ? fact("Host", run.holder, () => h("a", { href: "#/health", title: run.holder.label }, run.holder.here ? "this one" : `${number(run.holder.id)}: ${run.holder.label}`)) : null,
     fact("Events", 0, () => events),
     run.attempt > 1 ? fact("Attempt", run.attempt, () => number(run.attempt)) : null,
     run.priority ? fact("Priority", run.priority, () => number(run.priority)) : null,

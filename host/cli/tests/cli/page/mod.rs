@@ -6,6 +6,7 @@ mod embedded;
 mod frame;
 mod hostile;
 mod hosting;
+mod hosts;
 mod listing;
 mod panels;
 mod saving;
