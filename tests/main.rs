@@ -13,6 +13,7 @@ mod far;
 mod folder;
 mod fork;
 mod guide;
+mod health;
 mod hosts;
 mod house;
 mod inbox;

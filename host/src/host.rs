@@ -17,6 +17,7 @@ use crate::builder::HostBuilder;
 use crate::error::HostError;
 use crate::logs::replay::{self, ReplayOptions, Script};
 use crate::messages::hooks;
+use crate::observe::health;
 use crate::observe::metrics::data::Metrics;
 use crate::observe::metrics::snapshot;
 use crate::run::Run;
@@ -251,10 +252,10 @@ impl Host {
         self.shared.observe.commits.subscribe()
     }
 
+    /// Whether the host does its work at this moment. In a world that is shared it does not, and says so, while that does not answer,
+    /// while its lease is not sure, and while it begins anew after the others declared it dead; it goes on by itself.
     pub fn health(&self) -> Health {
-        let error = self.shared.life.failure().map(|error| error.to_string());
-        let warnings = self.shared.versions.gone().into_iter().chain(self.shared.steps.misconfigured.list()).collect();
-        Health { ok: error.is_none() && !self.shared.life.is_stopping(), error, warnings }
+        health::health(&self.shared)
     }
 
     pub fn stats(&self) -> Stats {

@@ -1,6 +1,7 @@
 //! What a host tells of itself: numbers, commits, and the ends of attempts and runs.
 
 pub(crate) mod counters;
+pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod observer;
 

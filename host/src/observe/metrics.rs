@@ -9,5 +9,5 @@ mod meters;
 mod prometheus;
 pub(crate) mod snapshot;
 
-pub(crate) use self::instruments::{Gauge, Raised};
+pub(crate) use self::instruments::{Counter, Gauge, Histogram, Raised};
 pub(crate) use self::meters::{Meters, Outcome, Step as StepMeters};

@@ -62,7 +62,9 @@ fn look(host: &Arc<Shared>, renewed: &mut Option<(Millis, Instant)>) -> Result<D
         return Ok(timeout.min(claim_own(host, now)?));
     }
     let (holder, epoch) = host.store.lease.identity();
+    let asked = Instant::now();
     let claims = host.store.world.claim(&holder, now, CLAIMS)?;
+    host.observe.meters.claim.time(asked.elapsed());
     let (none, full) = (claims.is_empty(), claims.len() == CLAIMS);
     for claim in claims {
         note(host, &claim, now);

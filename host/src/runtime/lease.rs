@@ -5,6 +5,7 @@
 //! again, and when it hears of its death it drops all runs that it has and goes on under another name.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use durhai_world::{Claim, Holder};
@@ -42,6 +43,10 @@ pub(crate) struct Lease {
     /// Until when effects may begin.
     trust: Mutex<Option<Instant>>,
     renewed: watch::Sender<()>,
+    /// When the last sign of life was sent that was answered.
+    heard: Mutex<Option<Instant>>,
+    /// How often the host was declared dead.
+    resets: AtomicU64,
 }
 
 impl Lease {
@@ -52,6 +57,8 @@ impl Lease {
             trusts_always: !shared,
             trust: Mutex::new(None),
             renewed: watch::channel(()).0,
+            heard: Mutex::new(None),
+            resets: AtomicU64::new(0),
         }
     }
 
@@ -81,18 +88,40 @@ impl Lease {
     /// The world has heard, of a sign of life that was sent then.
     pub fn renewed(&self, sent: Instant) {
         *self.trust.lock() = Some(sent + self.length() * TRUST / 10);
+        *self.heard.lock() = Some(sent);
         self.renewed.send_replace(());
     }
 
     /// The host was declared dead, and goes on under this name. Effects of runs that it claimed before never begin.
     pub fn begin_anew(&self, name: String) {
         *self.trust.lock() = None;
+        self.resets.fetch_add(1, Ordering::Relaxed);
         {
             let mut holder = self.holder.lock();
             holder.0.name = name.into();
             holder.1.0 += 1;
         }
         self.renewed.send_replace(());
+    }
+
+    /// Hosts of other processes may declare this one dead.
+    pub fn is_shared(&self) -> bool {
+        !self.trusts_always
+    }
+
+    /// How long ago the last sign of life was sent that was answered; none before the first.
+    pub fn age(&self) -> Option<Duration> {
+        self.heard.lock().map(|sent| sent.elapsed())
+    }
+
+    /// The host was declared dead, and has not been heard of under its new name.
+    pub fn is_renamed(&self) -> bool {
+        self.resets() > 0 && self.trust.lock().is_none()
+    }
+
+    /// How often the host was declared dead.
+    pub fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
     }
 
     /// Whether an effect of a run that was claimed then may begin: no other host can have it. `None`: not now, as this host was not

@@ -23,6 +23,7 @@ use crate::steps::registry::Registry;
 use crate::steps::rules::Rules;
 use crate::store::access::Store;
 use crate::store::random;
+use crate::store::reach::Reach;
 use crate::store::retrying::Retrying;
 use crate::versions::catalog::Catalog;
 use crate::versions::reload;
@@ -80,8 +81,9 @@ fn build(setup: HostSetup) -> Result<(Arc<Shared>, Queues), HostError> {
     let stopping = CancellationToken::new();
     // Several hosts of this process may have been given the same world, and one of them may stop while the others go on.
     let world = setup.world.for_host().unwrap_or(setup.world);
-    let world = Arc::new(Retrying::new(world, stopping.clone()));
-    let store = Store::new(world, holder, (clock, followed), tokio.clone(), meters.queue.clone());
+    let reach = Arc::new(Reach::default());
+    let world = Arc::new(Retrying::new(world, stopping.clone(), reach.clone()));
+    let store = Store::new((world, reach), holder, (clock, followed), tokio.clone(), meters.queue.clone());
     let host = Shared {
         config: HostConfig {
             limits: Arc::new(Limits { grace: setup.grace.as_millis() as u64, ..setup.limits }),

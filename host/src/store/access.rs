@@ -12,6 +12,7 @@ use crate::observe::metrics::Gauge;
 use crate::runtime::commit_queue::CommitQueue;
 use crate::runtime::job::{Job, Then};
 use crate::runtime::lease::Lease;
+use crate::store::reach::Reach;
 use crate::store::rows;
 
 pub(crate) struct Store {
@@ -19,6 +20,8 @@ pub(crate) struct Store {
     /// The world waits for nothing but this machine, so that workers may ask it themselves.
     pub is_local: bool,
     pub lease: Lease,
+    /// Whether the world answers.
+    pub reach: Arc<Reach>,
     pub clock: Arc<dyn Clock>,
     /// The same, if it goes by the world's.
     pub followed: Option<Arc<WorldClock>>,
@@ -30,7 +33,7 @@ pub(crate) struct Store {
 
 impl Store {
     pub fn new(
-        world: Arc<dyn World>,
+        (world, reach): (Arc<dyn World>, Arc<Reach>),
         holder: Holder,
         (clock, followed): (Arc<dyn Clock>, Option<Arc<WorldClock>>),
         tokio: tokio::runtime::Handle,
@@ -39,7 +42,7 @@ impl Store {
         let is_local = world.is_local();
         let queue = CommitQueue::new(is_local);
         let lease = Lease::new(holder, !is_local);
-        Store { world, is_local, lease, clock, followed, tokio, queue, waiting }
+        Store { world, is_local, lease, reach, clock, followed, tokio, queue, waiting }
     }
 
     /// Hands a job to the committer. Dropped if the host has stopped.

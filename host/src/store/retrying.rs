@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use durhai_world::{Forward, World, WorldError};
 use tokio_util::sync::CancellationToken;
 
+use crate::store::reach::Reach;
+
 /// How long a reader waits before it asks again: for a moment, as others wait for it.
 const WAITS: [u64; 3] = [5, 20, 80];
 
@@ -19,24 +21,17 @@ pub(crate) struct Retrying {
     world: Arc<dyn World>,
     /// A host that stops waits for nothing.
     stopping: CancellationToken,
+    /// None of a world that is here, which always answers.
+    reach: Option<Arc<Reach>>,
 }
 
 impl Retrying {
-    pub fn new(world: Arc<dyn World>, stopping: CancellationToken) -> Self {
-        Retrying { world, stopping }
-    }
-}
-
-impl Forward for Retrying {
-    fn inner(&self) -> Result<&dyn World, WorldError> {
-        Ok(&*self.world)
+    pub fn new(world: Arc<dyn World>, stopping: CancellationToken, reach: Arc<Reach>) -> Self {
+        let reach = (!world.is_local()).then_some(reach);
+        Retrying { world, stopping, reach }
     }
 
-    fn read<T>(
-        &self,
-        _call: &'static str,
-        read: impl Fn(&dyn World) -> Result<T, WorldError>,
-    ) -> Result<T, WorldError> {
+    fn patiently<T>(&self, read: impl Fn(&dyn World) -> Result<T, WorldError>) -> Result<T, WorldError> {
         for wait in WAITS {
             match read(&*self.world) {
                 Err(WorldError::Unavailable(why)) => tracing::debug!("a read failed and is tried again: {why}"),
@@ -51,5 +46,33 @@ impl Forward for Retrying {
             }
         }
         read(&*self.world)
+    }
+}
+
+impl Forward for Retrying {
+    fn inner(&self) -> Result<&dyn World, WorldError> {
+        Ok(&*self.world)
+    }
+
+    fn read<T>(
+        &self,
+        _call: &'static str,
+        read: impl Fn(&dyn World) -> Result<T, WorldError>,
+    ) -> Result<T, WorldError> {
+        match &self.reach {
+            Some(reach) => reach.read(|| self.patiently(read)),
+            None => self.patiently(read),
+        }
+    }
+
+    fn once<T>(
+        &self,
+        _call: &'static str,
+        once: impl FnOnce(&dyn World) -> Result<T, WorldError>,
+    ) -> Result<T, WorldError> {
+        match &self.reach {
+            Some(reach) => reach.call(|| once(&*self.world)),
+            None => once(&*self.world),
+        }
     }
 }

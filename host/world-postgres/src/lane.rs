@@ -6,10 +6,10 @@
 //! host has in memory counts any more then, as if it were dead.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use durhai_world::WorldError;
+use durhai_world::{Link, WorldError};
 use serde_json::Value;
 
 use crate::batch::Batch;
@@ -30,8 +30,30 @@ const PLAIN: &str = "with s as materialized (select case when current_setting('s
 
 const WRITE: &str = "select @.write_1($1, 0::int2, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11, $12::text::jsonb, $13::text::jsonb, $14::text::jsonb)";
 
+/// What the connections of a process that write have been through.
+#[derive(Default)]
+pub struct Traffic {
+    in_flight: AtomicU64,
+    batches: AtomicU64,
+    connects: AtomicU64,
+    resumes: AtomicU64,
+}
+
+impl Traffic {
+    pub fn link(&self) -> Link {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Link {
+            in_flight: read(&self.in_flight),
+            batches: read(&self.batches),
+            reconnects: read(&self.connects).saturating_sub(1),
+            resumes: read(&self.resumes),
+        }
+    }
+}
+
 pub struct Lane {
     server: Arc<Server>,
+    traffic: Arc<Traffic>,
     wire: Option<Wire>,
     host: i32,
     session: i64,
@@ -64,8 +86,18 @@ struct Row {
 
 impl Lane {
     /// Of a host that was registered a moment ago.
-    pub fn new(server: &Arc<Server>, host: i32, closed: &Arc<AtomicBool>) -> Self {
-        Lane { server: server.clone(), wire: None, host, session: 0, batch: 0, answer: ANSWER, closed: closed.clone() }
+    pub fn new(server: &Arc<Server>, host: i32, closed: &Arc<AtomicBool>, traffic: &Arc<Traffic>) -> Self {
+        let traffic = traffic.clone();
+        Lane {
+            server: server.clone(),
+            traffic,
+            wire: None,
+            host,
+            session: 0,
+            batch: 0,
+            answer: ANSWER,
+            closed: closed.clone(),
+        }
     }
 
     pub fn host(&self) -> i32 {
@@ -74,6 +106,17 @@ impl Lane {
 
     /// Sends a batch until it is known what became of it.
     pub fn send(&mut self, batch: &Batch<'_>) -> Result<Sent, WorldError> {
+        let traffic = self.traffic.clone();
+        traffic.in_flight.fetch_add(1, Ordering::Relaxed);
+        let sent = self.send_on(batch);
+        traffic.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if sent.is_ok() {
+            traffic.batches.fetch_add(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    fn send_on(&mut self, batch: &Batch<'_>) -> Result<Sent, WorldError> {
         let mut backoff = Backoff::default();
         let mut in_doubt = false;
         loop {
@@ -162,13 +205,19 @@ impl Lane {
     fn resume(&mut self) -> Result<Option<Row>, Failure> {
         let wire = match &mut self.wire {
             Some(wire) => wire,
-            None => self.wire.insert(Wire::connect(&self.server, self.answer)?),
+            None => {
+                let wire = Wire::connect(&self.server, self.answer)?;
+                self.traffic.connects.fetch_add(1, Ordering::Relaxed);
+                self.wire.insert(wire)
+            }
         };
         let row: Option<String> = wire.one("select @.resume_1($1, 0::int2)::text", &[&self.host])?.get(0);
         let Some(row) = row else { return Ok(None) };
         let wrong = || Failure::Wrong(format!("the lane's row is {row}"));
         let row: Value = serde_json::from_str(&row).map_err(|_| wrong())?;
         let number = |name: &str| row[name].as_i64().ok_or_else(wrong);
+        // At first there is no batch to ask for.
+        self.traffic.resumes.fetch_add(u64::from(self.session > 0), Ordering::Relaxed);
         self.session = number("session")?;
         let batch = number("batch")?;
         Ok(Some(Row { batch, answer: row["answer"].as_str().map(ToOwned::to_owned), dead: row["dead"] == true }))
@@ -215,7 +264,7 @@ mod tests {
         layout::open(&server).unwrap();
         let closed = Arc::new(AtomicBool::new(false));
         let hosts = Hosts::new(&server, LeaseClock::Monotonic, "test".into(), &closed).unwrap();
-        let mut lane = Lane::new(&server, hosts.register_client().unwrap(), &closed);
+        let mut lane = Lane::new(&server, hosts.register_client().unwrap(), &closed, &Arc::default());
         let (names, held) = (Names::default(), HeldRuns::default());
         let writes = vec![create("a"), create("b")];
         let mut wire = Wire::connect(&server, ANSWER).unwrap();

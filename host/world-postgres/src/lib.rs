@@ -39,8 +39,8 @@ use std::time::Duration;
 
 use durhai_core::{Millis, RunId, Version};
 use durhai_world::{
-    Chunk, Claim, Count, Holder, Hook, HostId, HostSeen, InboxMessage, Notice, Page, Places, Query, Queue, Record,
-    Refused, Renewed, Row, Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, HostId, HostSeen, InboxMessage, Link, Notice, Page, Places, Query, Queue,
+    Record, Refused, Renewed, Row, Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 use parking_lot::Mutex;
 
@@ -57,7 +57,7 @@ use batch::{Answers, Batch};
 use bell::{Bell, Ring, Watchers};
 use held::HeldRuns;
 use hosts::Hosts;
-use lane::{Lane, Sent};
+use lane::{Lane, Sent, Traffic};
 use names::Names;
 use parts::Part;
 use readers::{Patience, Readers};
@@ -94,6 +94,7 @@ pub struct PgWorld {
     held: HeldRuns,
     names: Names,
     lane: Mutex<Option<Lane>>,
+    traffic: Arc<Traffic>,
     watchers: Arc<Watchers>,
     bell: Bell,
     /// Where steps work whose effects are in this database.
@@ -129,6 +130,7 @@ impl PgWorld {
             names: Names::default(),
             lane: Mutex::default(),
             work: Database::of(&server),
+            traffic: Arc::default(),
             bell: Bell::new(&server, &watchers, &closed),
             watchers,
             claims: AtomicBool::new(false),
@@ -158,7 +160,7 @@ impl PgWorld {
         if self.hosts.register(holder, now)?
             && let Some(host) = self.hosts.id(holder)
         {
-            *self.lane.lock() = Some(Lane::new(&self.server, host, &self.closed));
+            *self.lane.lock() = Some(Lane::new(&self.server, host, &self.closed, &self.traffic));
             self.bell.ring(Ring::Listen(host));
         }
         Ok(())
@@ -190,7 +192,9 @@ impl PgWorld {
             }
             let lane = match &mut *place {
                 Some(lane) => lane,
-                None => place.insert(Lane::new(&self.server, self.hosts.register_client()?, &self.closed)),
+                None => {
+                    place.insert(Lane::new(&self.server, self.hosts.register_client()?, &self.closed, &self.traffic))
+                }
             };
             match lane.send(&batch)? {
                 Sent::Committed(told) => return batch.answers(&told, &self.held, answers),
@@ -328,6 +332,10 @@ impl World for PgWorld {
 
     fn hosts(&self, all: bool) -> Result<Vec<HostSeen>, WorldError> {
         self.seen_hosts(all)
+    }
+
+    fn link(&self) -> Option<Link> {
+        Some(self.traffic.link())
     }
 
     fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {

@@ -35,8 +35,8 @@
 use durhai_core::{Millis, RunId, Version};
 
 use crate::{
-    Chunk, Claim, Count, Holder, Hook, HostId, HostSeen, InboxMessage, Page, Places, Query, Queue, Record, Refused,
-    Renewed, Row, Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
+    Chunk, Claim, Count, Holder, Hook, HostId, HostSeen, InboxMessage, Link, Page, Places, Query, Queue, Record,
+    Refused, Renewed, Row, Snapshot, Standing, Watcher, World, WorldError, WorldSize, Write, Written,
 };
 
 /// Makes a [`World`] of a type that has another one behind it. What has no default in `World` does not compile until it is
@@ -146,6 +146,10 @@ impl<F: Forward> World for F {
 
     fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
         self.read("holders", |world| world.holders(runs))
+    }
+
+    fn link(&self) -> Option<Link> {
+        self.inner().ok().and_then(|world| world.link())
     }
 
     fn close(&self) {

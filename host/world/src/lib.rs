@@ -91,6 +91,11 @@ pub trait World: Send + Sync + 'static {
         Ok(vec![None; runs.len()])
     }
 
+    /// How its connection for writes is, where it has one.
+    fn link(&self) -> Option<Link> {
+        None
+    }
+
     /// The host that uses this world stops: what waits for a server that is away waits no longer, and answers with
     /// [`WorldError::Unavailable`], as every later call may, for good. For worlds of one process this does nothing.
     fn close(&self) {}

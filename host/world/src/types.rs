@@ -61,6 +61,19 @@ pub struct HostId {
     pub label: String,
 }
 
+/// What the connection has been through by which a world that is far away is written to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Batches whose answers have not come.
+    pub in_flight: u64,
+    /// Batches that were answered.
+    pub batches: u64,
+    /// How often the connection was made anew.
+    pub reconnects: u64,
+    /// How often it was asked what had become of a batch whose answer did not come.
+    pub resumes: u64,
+}
+
 /// The right to write to a run, until a host claims it with a higher fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {

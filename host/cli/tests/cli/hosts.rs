@@ -59,3 +59,51 @@ fn hosts_on_one_database_know_each_other() {
     assert_eq!(c.durhai(&["run", "echo", "--store", &url]).is(0).stdout, "\"tried\"\n");
     assert_eq!(b.durhai(&["start", "echo", "--input", "8", "--wait"]).is(0).stdout, "8\n");
 }
+
+/// What a load balancer and a collector of metrics hear through an outage of the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_says_that_its_database_is_away() {
+    let Some(mut cluster) = Cluster::start(&[]).expect("a server") else {
+        eprintln!("skipped: there is no PostgreSQL here (apt-get install postgresql)");
+        return;
+    };
+    let url = cluster.url("away");
+    let folder = Folder::new();
+    let (_host, told) = folder.serve(&["--store", &url, "--lease", "3s"]);
+    let address = told["address"].as_str().expect("an address").to_owned();
+    let client = reqwest::Client::new();
+    let get = async |path: &str| {
+        let answer = client.get(format!("{address}{path}")).send().await.expect("it answers");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
+    };
+    let until = async |status: u16| {
+        let began = std::time::Instant::now();
+        loop {
+            let (found, text) = get("/readyz").await;
+            if found == status {
+                return text;
+            }
+            assert!(began.elapsed().as_secs() < 60, "{found}: {text}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    until(200).await;
+    assert_eq!(folder.durhai(&["start", "echo", "--wait", "--input", "1"]).is(0).stdout, "1\n");
+    cluster.kill().expect("it ends");
+    let why = until(503).await;
+    assert!(why.contains("has not answered for") || why.contains("has not heard of this host"), "{why}");
+    // The process is well: nobody has to start it again.
+    assert_eq!(get("/healthz").await.0, 200);
+    cluster.begin().expect("it starts again");
+    until(200).await;
+    assert_eq!(folder.durhai(&["start", "echo", "--wait", "--input", "2"]).is(0).stdout, "2\n");
+    let (_, metrics) = get("/metrics").await;
+    let value = |name: &str| -> f64 {
+        let line =
+            metrics.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{name}"));
+        line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    };
+    assert!(value("durhai_link_reconnects_total") >= 1.0 && value("durhai_link_resumes_total") >= 1.0, "{metrics}");
+    assert_eq!((value("durhai_host_ready"), value("durhai_world_silence_seconds")), (1.0, 0.0));
+    assert!(value("durhai_link_batches_total") >= 2.0 && value("durhai_hosts") >= 1.0);
+}

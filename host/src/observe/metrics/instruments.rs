@@ -151,6 +151,11 @@ pub(crate) struct Histogram {
 }
 
 impl Histogram {
+    /// Of times that are short as a rule.
+    pub fn quick() -> Self {
+        Histogram::new(&QUICK)
+    }
+
     pub fn new(scale: &'static Scale) -> Self {
         let buckets = (0..=scale.bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Histogram { scale, buckets, sum: AtomicU64::new(0) }

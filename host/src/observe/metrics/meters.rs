@@ -31,6 +31,8 @@ pub(crate) struct Meters {
     pub replay: Histogram,
     pub replayed: Counter,
     pub claimed: Counter,
+    /// One question for runs that are due.
+    pub claim: Histogram,
     pub lost: Counter,
     /// Claimed runs for which there is no room in memory.
     pub backlog: Gauge,
@@ -151,6 +153,7 @@ impl Meters {
             replay: Histogram::new(&QUICK),
             replayed: Counter::default(),
             claimed: Counter::default(),
+            claim: Histogram::new(&QUICK),
             lost: Counter::default(),
             backlog: Gauge::default(),
             timer_lag: Histogram::new(&RUNS),

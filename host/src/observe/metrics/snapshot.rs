@@ -5,62 +5,108 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use durhai_core::Status;
-use durhai_world::{Count, WorldSize};
+use durhai_world::{Count, Link, World, WorldError, WorldSize};
 
 use super::data::{MetricFamily, MetricKind, MetricSeries, MetricValue, Metrics, OTHER};
 use super::instruments::{Counter, Histogram};
 use super::meters::{ENDS, Outcome, Reload, VERDICTS};
+use crate::observe::health;
 use crate::shared::Shared;
 
 /// Workflows of which the runs are shown apart, at most.
 const WORKFLOWS: usize = 1_000;
 
+/// What only the world can tell.
+struct Seen {
+    counts: Vec<Count>,
+    size: WorldSize,
+    /// That live.
+    hosts: u64,
+    link: Option<Link>,
+}
+
+impl Seen {
+    fn of(world: &dyn World) -> Result<Seen, WorldError> {
+        let hosts = world.hosts(false)?.len().max(1) as u64;
+        Ok(Seen { counts: world.run_counts()?, size: world.size()?, hosts, link: world.link() })
+    }
+}
+
 /// See [`Host::metrics`](crate::Host::metrics).
 pub(crate) async fn metrics(host: &Arc<Shared>) -> Metrics {
     let seen = match host.running() {
-        Ok(host) => host.store.blocking(|world| Ok((world.run_counts()?, world.size()?))).await.ok(),
+        Ok(host) => host.store.blocking(Seen::of).await.ok(),
         Err(_) => None,
     };
     snapshot(host, seen)
 }
 
-/// `seen` is the world's counts of runs and its size, where it could be asked.
-fn snapshot(host: &Shared, seen: Option<(Vec<Count>, WorldSize)>) -> Metrics {
+/// `seen` is none where the world could not be asked.
+fn snapshot(host: &Shared, seen: Option<Seen>) -> Metrics {
     let mut list = List::default();
-    let (counts, size) = seen.unzip();
+    let (mut counts, mut size, mut hosts, mut link) = (None, WorldSize::default(), None, None);
+    if let Some(seen) = seen {
+        (counts, size, hosts, link) = (Some(seen.counts), seen.size, Some(seen.hosts), seen.link);
+    }
     runs(host, &mut list, counts);
     steps(host, &mut list);
     writes(host, &mut list);
     memory(host, &mut list);
     texts(host, &mut list);
-    let size = size.unwrap_or_default();
+    shared(host, &mut list, hosts, link);
     let meters = &host.observe.meters;
     list.counter("durhai_signals_total", "Signals that this host has taken for runs.", &meters.signals);
     list.counter("durhai_hooks_total", "Payloads that this host has taken for hooks.", &meters.hooks);
     list.counter("durhai_resumes_total", "Answers to suspended runs that this host has taken.", &meters.resumes);
-    list.add(
-        ("durhai_world_size_bytes", "Bytes the world occupies, where it can tell.", "bytes", MetricKind::Gauge),
-        size.stored.map(|size| number(&[], size as f64)).into_iter().collect(),
-    );
-    list.add(
-        (
-            "durhai_world_unsettled_bytes",
-            "Bytes of memory that what is durable takes until it comes to its last place, where the world has such.",
-            "bytes",
-            MetricKind::Gauge,
-        ),
-        size.unsettled.map(|size| number(&[], size as f64)).into_iter().collect(),
-    );
+    let help = "Bytes the world occupies, where it can tell.";
+    list.known(("durhai_world_size_bytes", help, "bytes", GAUGE), size.stored.map(|size| size as f64));
+    let help = "Bytes of memory that what is durable takes until it comes to its last place, where the world has such.";
+    list.known(("durhai_world_unsettled_bytes", help, "bytes", GAUGE), size.unsettled.map(|size| size as f64));
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    list.add(
-        ("durhai_host_info", "1, with the version of durhai.", "", MetricKind::Gauge),
-        vec![number(&version, 1.0)],
-    );
+    list.add(("durhai_host_info", "1, with the version of durhai.", "", GAUGE), vec![number(&version, 1.0)]);
     let since = meters.started_at as f64 / 1e3;
     list.gauge(("durhai_host_started_at_seconds", "Unix time at which the host started.", "seconds"), since);
     let failed = f64::from(u8::from(host.life.failure().is_some()));
     list.gauge(("durhai_host_failed", "1: the world failed, and the host does nothing any more.", ""), failed);
+    let ready = f64::from(u8::from(health::health(host).ok));
+    list.gauge(("durhai_host_ready", "1: the host does its work, as /readyz has it.", ""), ready);
     Metrics { families: list.0 }
+}
+
+/// How it is with the world that hosts share, and with this host in it: without series where none is shared.
+fn shared(host: &Shared, list: &mut List, hosts: Option<u64>, link: Option<Link>) {
+    let (lease, reach) = (&host.store.lease, &host.store.reach);
+    let is_shared = lease.is_shared();
+    let help = "Hosts of the world that live, this one among them.";
+    list.known(("durhai_hosts", help, "", GAUGE), hosts.map(|hosts| hosts as f64));
+    let age = lease.age().filter(|_| is_shared).map(|age| age.as_secs_f64());
+    let help = "Since the last sign of life of this host that was answered.";
+    list.known(("durhai_lease_age_seconds", help, "seconds", GAUGE), age);
+    let length = is_shared.then(|| lease.length().as_secs_f64());
+    let help = "How long this host may not be heard of before the others declare it dead.";
+    list.known(("durhai_lease_seconds", help, "seconds", GAUGE), length);
+    let help = "How often the others declared this host dead, and it began anew.";
+    list.known(("durhai_lease_resets_total", help, "", COUNTER), is_shared.then(|| lease.resets() as f64));
+    let help = "For how long the world has not answered, although it was asked.";
+    list.known(
+        ("durhai_world_silence_seconds", help, "seconds", GAUGE),
+        is_shared.then(|| reach.silence().as_secs_f64()),
+    );
+    let reads =
+        is_shared.then(|| MetricSeries { labels: Vec::new(), value: MetricValue::Histogram(reach.reads.get()) });
+    let help = "One read of the world, with what was asked again.";
+    list.add(("durhai_read_seconds", help, "seconds", HISTOGRAM), reads.into_iter().collect());
+    let help = "Reads that the world did not answer, of several attempts.";
+    list.known(("durhai_reads_failed_total", help, "", COUNTER), is_shared.then(|| reach.failed.get() as f64));
+    let of = |pick: fn(Link) -> u64| link.map(|link| pick(link) as f64);
+    let help = "Batches of writes on their way to the world.";
+    list.known(("durhai_link_batches_in_flight", help, "", GAUGE), of(|link| link.in_flight));
+    let help = "Batches of writes that the world answered.";
+    list.known(("durhai_link_batches_total", help, "", COUNTER), of(|link| link.batches));
+    let help = "How often the connection for writes was made anew.";
+    list.known(("durhai_link_reconnects_total", help, "", COUNTER), of(|link| link.reconnects));
+    let help = "How often the world was asked what had become of a batch whose answer did not come.";
+    list.known(("durhai_link_resumes_total", help, "", COUNTER), of(|link| link.resumes));
 }
 
 fn runs(host: &Shared, list: &mut List, counts: Option<Vec<Count>>) {
@@ -156,6 +202,7 @@ fn memory(host: &Shared, list: &mut List) {
     let backlog = meters.backlog.get() as f64;
     list.gauge(("durhai_runs_waiting_for_room", "Runs that were claimed and wait for room in memory.", ""), backlog);
     list.counter("durhai_runs_claimed_total", "Runs taken up from the world.", &meters.claimed);
+    list.histogram(("durhai_claim_seconds", "One question for runs that are due.", "seconds"), &meters.claim);
     list.counter("durhai_runs_lost_total", "Runs that another host took while this one had them.", &meters.lost);
     let evicted = counters.evicted.load(Ordering::Relaxed) as f64;
     let help = "Runs dropped from memory while they waited.";
@@ -181,6 +228,7 @@ fn texts(host: &Shared, list: &mut List) {
 }
 
 const COUNTER: MetricKind = MetricKind::Counter;
+const GAUGE: MetricKind = MetricKind::Gauge;
 const HISTOGRAM: MetricKind = MetricKind::Histogram;
 
 #[derive(Default)]
@@ -190,6 +238,11 @@ impl List {
     /// Name, help, unit and kind.
     fn add(&mut self, (name, help, unit, kind): (&str, &str, &str, MetricKind), series: Vec<MetricSeries>) {
         self.0.push(MetricFamily { name: name.into(), help: help.into(), unit: unit.into(), kind, series });
+    }
+
+    /// Without series where it is not known.
+    fn known(&mut self, family: (&str, &str, &str, MetricKind), value: Option<f64>) {
+        self.add(family, value.map(|value| number(&[], value)).into_iter().collect());
     }
 
     fn counter(&mut self, name: &str, help: &str, counter: &Counter) {
