@@ -13,6 +13,7 @@ use durhai_world::{Notice, Watcher};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_postgres::types::Type;
 
 use crate::server::Server;
 
@@ -125,7 +126,11 @@ impl Ringing {
         let driver = tokio::spawn(driver);
         let mut listening = vec![due_channel(&self.server)];
         listening.extend(self.own.iter().map(|host| host_channel(&self.server, *host)));
-        let all: Vec<String> = listening.iter().map(|channel| format!("listen {channel}")).collect();
+        let mut all: Vec<String> = listening.iter().map(|channel| format!("listen {channel}")).collect();
+        if self.server.pooling.is_direct() {
+            // It is idle until something happens.
+            all.push("set idle_session_timeout = 0".to_owned());
+        }
         if let Err(error) = client.batch_execute(&all.join(";")).await {
             return Ended::Lost(error.to_string());
         }
@@ -177,7 +182,7 @@ impl Ringing {
         }
         if !channels.is_empty() {
             let sql = "select pg_notify(c, t) from unnest($1::text[], $2::text[]) x(c, t)";
-            client.query(sql, &[&channels, &texts]).await?;
+            client.query_typed(sql, &[(&channels, Type::TEXT_ARRAY), (&texts, Type::TEXT_ARRAY)]).await?;
         }
         Ok(())
     }

@@ -77,6 +77,11 @@ impl Cluster {
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("pg_ctl reload: {status}"))) }
     }
 
+    /// A folder for what belongs to the server.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Starts the server, which was killed or stopped.
     pub fn begin(&mut self) -> io::Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log"))?;
@@ -127,7 +132,8 @@ impl Cluster {
         self.dir.path().join("data")
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// A program of the server, or another one by its path, as the user whose server it is.
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command
             .current_dir(self.dir.path())

@@ -233,7 +233,7 @@ impl Drop for Cancels<'_> {
 impl<E> From<Failure> for TransactionError<E> {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Lost(why) | Failure::Conflict(why) => TransactionError::Lost(why),
+            Failure::Lost(why) | Failure::Conflict(why) | Failure::Ended(why) => TransactionError::Lost(why),
             Failure::Data(why) | Failure::Wrong(why) => TransactionError::Refused(why),
         }
     }

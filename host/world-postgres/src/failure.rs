@@ -1,7 +1,11 @@
 //! What can go wrong between a host and the server, by what is to be done about it.
 
 use durhai_world::WorldError;
+use rustls::CertificateError;
 use tokio_postgres::error::{DbError, SqlState};
+
+/// What the sentence begins with about a server that could be another one than is meant. It says what to do.
+pub const NOT_TRUSTED: &str = "the server is not trusted: ";
 
 #[derive(Debug)]
 pub enum Failure {
@@ -9,6 +13,8 @@ pub enum Failure {
     Lost(String),
     /// Two got into each other's way, and this one was rolled back: it can be asked again now.
     Conflict(String),
+    /// The server ended it: it took longer than the server allows, or an operator did not want it.
+    Ended(String),
     /// What was to be stored is no value that the server takes: the same statement without it may be taken.
     Data(String),
     /// The server refuses: a password, a right, a missing table, a mistake of ours. Asking again changes nothing.
@@ -18,6 +24,9 @@ pub enum Failure {
 impl Failure {
     pub fn of(error: tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
+            if let Some(why) = untrusted(&error) {
+                return Failure::Wrong(format!("{NOT_TRUSTED}{why}"));
+            }
             return match error.is_closed()
                 || std::error::Error::source(&error).is_some_and(|cause| cause.is::<std::io::Error>())
             {
@@ -30,6 +39,9 @@ impl Failure {
             &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::LOCK_NOT_AVAILABLE => {
                 Failure::Conflict(text)
             }
+            &SqlState::QUERY_CANCELED => Failure::Ended(format!(
+                "{text}. If it is the statement_timeout of this role, take that away: alter role … reset statement_timeout"
+            )),
             code => match &code.code()[..2] {
                 // Connection, resources, an operator's shutdown or cancel, errors of the system under the server.
                 "08" | "53" | "57" | "58" => Failure::Lost(text),
@@ -57,16 +69,52 @@ impl Failure {
     /// For those who do not ask again.
     pub fn into_world(self) -> WorldError {
         match self {
-            Failure::Lost(why) | Failure::Conflict(why) => WorldError::Unavailable(format!("PostgreSQL: {why}")),
+            Failure::Lost(why) | Failure::Conflict(why) | Failure::Ended(why) => {
+                WorldError::Unavailable(format!("PostgreSQL: {why}"))
+            }
             Failure::Data(why) | Failure::Wrong(why) => WorldError::Invalid(format!("PostgreSQL: {why}")),
         }
     }
 
     pub fn why(&self) -> &str {
         match self {
-            Failure::Lost(why) | Failure::Conflict(why) | Failure::Data(why) | Failure::Wrong(why) => why,
+            Failure::Lost(why)
+            | Failure::Conflict(why)
+            | Failure::Ended(why)
+            | Failure::Data(why)
+            | Failure::Wrong(why) => why,
         }
     }
+}
+
+/// Why the server was not taken for the one that was meant, and what to do, if that is what happened.
+fn untrusted(error: &tokio_postgres::Error) -> Option<String> {
+    let mut cause = std::error::Error::source(error);
+    if cause.is_some_and(|cause| cause.to_string().contains("does not support TLS")) {
+        let why = "it does not encrypt: set ssl = on there, or take &sslmode=disable where nobody else can listen";
+        return Some(why.to_owned());
+    }
+    let found = loop {
+        let inner = cause?.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(found) => break found,
+            None => cause = cause?.source(),
+        }
+    };
+    let rustls::Error::InvalidCertificate(certificate) = found else { return None };
+    let advice = match certificate {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "no authority that is trusted here has signed it: name the file of the one that has with &sslrootcert=FILE"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name: reach the server by a name that stands in it, or give it one for this name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired: give the server a new one"
+        }
+        _ => "give the server another one",
+    };
+    Some(format!("its certificate is refused ({certificate}); {advice}"))
 }
 
 fn sentence(refusal: &DbError) -> String {

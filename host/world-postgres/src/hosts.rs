@@ -369,7 +369,7 @@ impl Hosts {
             match ask(wire) {
                 Ok(answer) => break answer,
                 Err(Failure::Conflict(_)) if conflicts < CONFLICTS => conflicts += 1,
-                Err(Failure::Lost(why)) => {
+                Err(Failure::Lost(why) | Failure::Ended(why)) => {
                     tracing::debug!("the answer to a claim is lost: {why}");
                     state.wire = None;
                     self.unsure.store(true, Ordering::Relaxed);

@@ -71,6 +71,8 @@ pub enum Sent {
     Dead,
     /// Nothing of it is: something in it is no value that the database takes.
     Refused(String),
+    /// Nothing of it is: the server ended it. Less at once may come through.
+    Parts(String),
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
@@ -157,6 +159,13 @@ impl Lane {
                     self.answer = (self.answer * 2).min(LONGEST);
                     if self.closed.load(Ordering::Relaxed) {
                         return Err(Failure::Lost(why).into_world());
+                    }
+                    backoff.wait(&why, &self.closed);
+                }
+                Err(Failure::Ended(why)) if batch.asked.len() > 1 => return Ok(Sent::Parts(why)),
+                Err(Failure::Ended(why)) => {
+                    if self.closed.load(Ordering::Relaxed) {
+                        return Err(Failure::Ended(why).into_world());
                     }
                     backoff.wait(&why, &self.closed);
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use durhai_world::WorldError;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, NOT_TRUSTED};
 use crate::server::Server;
 use crate::wire::Wire;
 
@@ -125,9 +125,11 @@ fn unreachable(server: &Server, failure: Failure) -> WorldError {
     let why = failure.why();
     let why = if why.starts_with(place) { why.to_owned() } else { format!("{place}: {why}") };
     match failure {
-        Failure::Lost(_) | Failure::Conflict(_) => {
+        Failure::Lost(_) | Failure::Conflict(_) | Failure::Ended(_) => {
             WorldError::Unavailable(format!("{why}: is the server up, and is this its address?"))
         }
+        // That says what to do.
+        Failure::Wrong(_) if why.contains(NOT_TRUSTED) => WorldError::Invalid(why),
         Failure::Data(_) | Failure::Wrong(_) => {
             WorldError::Invalid(format!("{why}: look at the user, the password, the database and its rights"))
         }

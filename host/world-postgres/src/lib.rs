@@ -20,7 +20,9 @@ mod list;
 mod making;
 mod names;
 mod operate;
+mod param;
 mod parts;
+mod pooling;
 mod read;
 mod readers;
 mod restore;
@@ -203,6 +205,12 @@ impl PgWorld {
                     *place = None;
                     self.bury(host, &batch)?;
                     batch.without_claims();
+                }
+                Sent::Parts(why) => {
+                    tracing::warn!("a batch of {} writes is sent again in parts: {why}", writes.len());
+                    let (first, second) = writes.split_at(writes.len() / 2);
+                    self.send_by(place, first, answers)?;
+                    return self.send_by(place, second, answers);
                 }
                 Sent::Refused(why) => {
                     if let [write] = writes {

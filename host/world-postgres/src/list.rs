@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use durhai_world::{Page, Query, WorldError};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
+use crate::param::Param;
 use crate::read::row_of;
 use crate::rows::{status_column, term};
 use crate::text::{column, escaped, number};
@@ -91,22 +91,22 @@ fn some(
     }
     made.params.push(Box::new(column(limit as u64)));
     let _ = write!(made.sql, " order by r.key desc limit ${}", made.params.len());
-    let params: Vec<&(dyn ToSql + Sync)> = made.params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect();
+    let params: Vec<&dyn Param> = made.params.iter().map(|param| &**param).collect();
     ask(&made.sql, &params)
 }
 
 struct Made {
     sql: String,
-    params: Vec<Box<dyn ToSql + Sync>>,
+    params: Vec<Box<dyn Param>>,
 }
 
 impl Made {
-    fn and(&mut self, compared: &str, param: Box<dyn ToSql + Sync>) {
+    fn and(&mut self, compared: &str, param: Box<dyn Param>) {
         self.params.push(param);
         let _ = write!(self.sql, " and {compared} ${}", self.params.len());
     }
 
-    fn and_any(&mut self, column: &str, param: Box<dyn ToSql + Sync>) {
+    fn and_any(&mut self, column: &str, param: Box<dyn Param>) {
         self.params.push(param);
         let _ = write!(self.sql, " and {column} = any(${})", self.params.len());
     }

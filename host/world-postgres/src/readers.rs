@@ -79,13 +79,13 @@ pub fn persist<T>(
         match answer {
             Ok(answer) => return Ok(answer),
             Err(Failure::Conflict(_)) if conflicts < CONFLICTS => conflicts += 1,
-            Err(Failure::Lost(why)) => {
+            Err(failure @ (Failure::Lost(_) | Failure::Ended(_))) => {
                 *wire = None;
                 let late = matches!(patience, Patience::Short(limit) if began.elapsed() >= limit);
                 if late || closed.load(Ordering::Relaxed) {
-                    return Err(Failure::Lost(why).into_world());
+                    return Err(failure.into_world());
                 }
-                backoff.wait(&why, closed);
+                backoff.wait(failure.why(), closed);
             }
             Err(other) => return Err(other.into_world()),
         }

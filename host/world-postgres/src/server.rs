@@ -19,6 +19,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Notificati
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::failure::Failure;
+use crate::pooling::Pooling;
 
 /// What drives a connection.
 pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -38,6 +39,8 @@ pub struct Server {
     /// For people: no password.
     shown: String,
     reached: AtomicBool,
+    pub pooling: Pooling,
+    told_timeouts: AtomicBool,
 }
 
 impl Server {
@@ -86,8 +89,9 @@ impl Server {
         let tls = parts.tls(&config)?;
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         let prefix = format!("\"{}\".", parts.schema.replace('"', "\"\""));
-        let reached = AtomicBool::new(false);
-        Ok(Server { config, prefix, schema: parts.schema, tls, shown: parts.shown, reached })
+        let (reached, told_timeouts) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (pooling, schema, shown) = (Pooling::default(), parts.schema, parts.shown);
+        Ok(Server { config, prefix, schema, tls, shown, reached, pooling, told_timeouts })
     }
 
     pub fn schema(&self) -> &str {
@@ -109,6 +113,18 @@ impl Server {
         self.tls.clone()
     }
 
+    /// Settings that end what takes longer, and cannot be changed behind a pooler. Once.
+    pub fn tell_timeouts(&self, found: &[String]) {
+        if !found.is_empty() && !self.told_timeouts.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{}: the role has {}, and a pooler stands before the server, so that hosts cannot change it: what takes longer is tried \
+                 again in smaller parts. Take it away: alter role … reset …",
+                self.shown,
+                found.join(", ")
+            );
+        }
+    }
+
     pub fn connect_timeout(&self) -> Duration {
         CONNECT
     }
@@ -119,6 +135,7 @@ impl Server {
             |failure: Failure| match if self.reached.load(Ordering::Relaxed) { failure.for_now() } else { failure } {
                 Failure::Lost(why) => Failure::Lost(format!("{}: {why}", self.shown)),
                 Failure::Conflict(why) => Failure::Conflict(format!("{}: {why}", self.shown)),
+                Failure::Ended(why) => Failure::Ended(format!("{}: {why}", self.shown)),
                 Failure::Data(why) | Failure::Wrong(why) => Failure::Wrong(format!("{}: {why}", self.shown)),
             };
         match &self.tls {

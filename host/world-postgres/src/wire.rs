@@ -5,16 +5,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
 
 use crate::failure::Failure;
+use crate::param::Param;
 use crate::server::{Driver, Server};
 
-pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub type Params<'a> = &'a [&'a dyn Param];
 
 pub struct Wire {
     server: Arc<Server>,
@@ -29,6 +30,7 @@ pub struct Wire {
 impl Wire {
     /// `patience`: how long a question may take.
     pub fn connect(server: &Arc<Server>, patience: Duration) -> Result<Self, Failure> {
+        let began = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -48,30 +50,57 @@ impl Wire {
         };
         let statements = HashMap::new();
         let mut wire = Wire { server: server.clone(), runtime: Some(runtime), client, driver, statements, patience };
-        wire.set_up()?;
+        wire.set_up(began)?;
         Ok(wire)
     }
 
     /// What a session must be like, whatever the server's settings are. Isolation: the statements skip over rows that others
-    /// have locked. Durability: an answer means that it is on the disk.
-    fn set_up(&mut self) -> Result<(), Failure> {
-        let row = self.one("select current_setting('synchronous_commit'), current_setting('default_transaction_isolation'), current_setting('transaction_read_only')", &[])?;
+    /// have locked. Durability: an answer means that it is on the disk. No timeouts of the server: those who ask know how long they wait,
+    /// and a batch that was ended by the server again and again would never be written.
+    fn set_up(&mut self, began: Instant) -> Result<(), Failure> {
+        let row = self.one(
+            "select current_setting('synchronous_commit'), current_setting('default_transaction_isolation'), current_setting('transaction_read_only'), \
+               (select (extract(epoch from clock_timestamp() - a.backend_start) * 1000000)::int8 from pg_stat_get_activity(pg_backend_pid()) a), \
+               array(select name || ' = ' || found from unnest('{statement_timeout, lock_timeout, idle_in_transaction_session_timeout, \
+                 idle_session_timeout, transaction_timeout}'::text[]) name, current_setting(name, true) found where found <> '0')",
+            &[],
+        )?;
         let [commit, isolation, read_only]: [String; 3] = [row.get(0), row.get(1), row.get(2)];
+        let session = row.get::<_, Option<i64>>(3).map(|age| Duration::from_micros(age.try_into().unwrap_or(0)));
+        let timeouts: Vec<String> = row.get(4);
         if read_only == "on" {
             return Err(Failure::Lost("the server is read-only: a standby, or a primary that is one no more".into()));
         }
+        self.server.pooling.learn(began.elapsed(), session);
+        let committed = isolation == "read committed";
+        if self.server.pooling.is_pooled() {
+            // What is set in a session here is set for others.
+            return match committed {
+                true => Ok(self.server.tell_timeouts(&timeouts)),
+                false => Err(Failure::Wrong(format!(
+                    "transactions are {isolation} by default, expected read committed, and behind a pooler no session can be set up: \
+                     alter role … set default_transaction_isolation = 'read committed'"
+                ))),
+            };
+        }
+        let mut set = Vec::new();
         if commit == "off" {
-            self.batch("set synchronous_commit = on")?;
+            set.push("set synchronous_commit = on".to_owned());
         }
-        if isolation != "read committed" {
-            self.batch("set default_transaction_isolation = 'read committed'")?;
+        if !committed {
+            set.push("set default_transaction_isolation = 'read committed'".to_owned());
         }
-        Ok(())
+        set.extend(timeouts.iter().filter_map(|one| Some(format!("set {} = 0", one.split_once(' ')?.0))));
+        if set.is_empty() { Ok(()) } else { self.batch(&set.join("; ")) }
     }
 
     pub fn rows(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
+        if !self.server.pooling.is_direct() {
+            return self.rows_of(sql, params);
+        }
         let statement = self.statement(sql)?;
-        self.drive(async |client| client.query(&statement, params).await)
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param.value()).collect();
+        self.drive(async |client| client.query(&statement, &params).await)
     }
 
     /// The one row there always is.
@@ -79,10 +108,12 @@ impl Wire {
         self.rows(sql, params)?.pop().ok_or_else(|| Failure::Wrong(format!("no row came of {sql}")))
     }
 
-    /// Rows of a statement that is made for one question.
+    /// Rows of a statement that is not prepared.
     pub fn rows_of(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
         let sql = self.server.named(sql);
-        self.drive(async |client| client.query(&sql, params).await)
+        let params: Vec<(&(dyn ToSql + Sync), Type)> =
+            params.iter().map(|param| (param.value(), param.kind())).collect();
+        self.drive(async |client| client.query_typed(&sql, &params).await)
     }
 
     /// Statements without parameters and answers.

@@ -7,6 +7,7 @@ use durhai_world::conformance::{Subject, run};
 use durhai_world_postgres::{LeaseClock, Options, PgWorld};
 
 use crate::common::cluster;
+use crate::pooler::Pooler;
 
 /// Without a disk's syncs: nothing dies here but connections.
 const SETTINGS: [&str; 2] = ["fsync=off", "max_connections=50"];
@@ -20,6 +21,21 @@ fn postgres_world_conforms_with_leases() {
     let make = || {
         made.set(made.get() + 1);
         let url = cluster.url(&format!("leases{}", made.get()));
+        Box::new(PgWorld::open_with(&url, &options).expect("opens")) as Box<dyn World>
+    };
+    run(&Subject { make: &make, reopen: None, leases: true });
+}
+
+/// The same, where each transaction has another session.
+#[test]
+fn postgres_world_conforms_behind_a_pooler() {
+    let Some(cluster) = cluster(&SETTINGS) else { return };
+    let Some(pooler) = Pooler::start(&cluster, 4) else { return };
+    let made = Cell::new(0);
+    let options = Options { lease_clock: LeaseClock::Caller, ..Options::default() };
+    let make = || {
+        made.set(made.get() + 1);
+        let url = pooler.url(&cluster, &format!("pooled{}", made.get()));
         Box::new(PgWorld::open_with(&url, &options).expect("opens")) as Box<dyn World>
     };
     run(&Subject { make: &make, reopen: None, leases: true });

@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 
 /// Programs that tests call, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("strace", "strace"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
     ("nginx", "nginx-light"),
     ("pg_lsclusters", "postgresql"),
+    ("pgbouncer", "pgbouncer"),
 ];
 
 /// What tests need from PyPI, each with its version, and the place it is put in.
@@ -136,7 +137,9 @@ fn docs() -> anyhow::Result<()> {
 
 fn has(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths).any(|dir| dir.join(program).is_file())
+    // Daemons are where only root looks.
+    let daemons = ["/usr/sbin".into()];
+    std::env::split_paths(&paths).chain(daemons).any(|dir: std::path::PathBuf| dir.join(program).is_file())
 }
 
 fn cargo(args: &[&str]) -> anyhow::Result<()> {

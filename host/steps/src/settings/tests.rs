@@ -14,6 +14,7 @@ env_file = "vars.env"
 
 [steps."http.get"]
 concurrency = 4
+shared = true
 rate = "100/s"
 retry = { max_attempts = 5, initial = "250ms", factor = 3, max = 30, jitter = 0 }
 timeout = "1h 30m"
@@ -86,6 +87,7 @@ fn what_it_says() {
     let retry = RetryPolicy { max_attempts: 5, initial: 250, factor: 3.0, max: 30_000, jitter: 0.0 };
     let rule = StepRule {
         concurrency: Some(4),
+        shared: true,
         rate: Some(Rate { count: 100, per: Duration::from_secs(1) }),
         retry: Some(retry),
         timeout: Some(Duration::from_secs(5_400)),
