@@ -18,12 +18,15 @@ fn postgres_world_conforms_with_leases() {
     let Some(cluster) = cluster(&SETTINGS) else { return };
     let made = Cell::new(0);
     let options = Options { lease_clock: LeaseClock::Caller, ..Options::default() };
-    let make = || {
-        made.set(made.get() + 1);
+    let open = || {
         let url = cluster.url(&format!("leases{}", made.get()));
         Box::new(PgWorld::open_with(&url, &options).expect("opens")) as Box<dyn World>
     };
-    run(&Subject { make: &make, reopen: None, leases: true });
+    let make = || {
+        made.set(made.get() + 1);
+        open()
+    };
+    run(&Subject { make: &make, reopen: None, second: Some(&open), leases: true });
 }
 
 /// The same, where each transaction has another session.
@@ -33,12 +36,15 @@ fn postgres_world_conforms_behind_a_pooler() {
     let Some(pooler) = Pooler::start(&cluster, 4) else { return };
     let made = Cell::new(0);
     let options = Options { lease_clock: LeaseClock::Caller, ..Options::default() };
-    let make = || {
-        made.set(made.get() + 1);
+    let open = || {
         let url = pooler.url(&cluster, &format!("pooled{}", made.get()));
         Box::new(PgWorld::open_with(&url, &options).expect("opens")) as Box<dyn World>
     };
-    run(&Subject { make: &make, reopen: None, leases: true });
+    let make = || {
+        made.set(made.get() + 1);
+        open()
+    };
+    run(&Subject { make: &make, reopen: None, second: Some(&open), leases: true });
 }
 
 /// Claims that last as long as the process.
@@ -60,5 +66,5 @@ fn postgres_world_conforms_over_processes() {
         world.bury_all().expect("works");
         world as Box<dyn World>
     };
-    run(&Subject { make: &make, reopen: Some(&reopen), leases: false });
+    run(&Subject { make: &make, reopen: Some(&reopen), second: Some(&|| open() as Box<dyn World>), leases: false });
 }

@@ -31,5 +31,5 @@ fn conforms(options: Options) {
         drop(world);
         open()
     };
-    run(&Subject { make: &make, reopen: Some(&reopen), leases: false });
+    run(&Subject { make: &make, reopen: Some(&reopen), second: None, leases: false });
 }

@@ -14,6 +14,7 @@ mod listing;
 mod lives;
 mod random;
 mod reading;
+mod shared;
 mod together;
 mod tools;
 mod urgent;
@@ -31,6 +32,8 @@ pub struct Subject<'a> {
     /// Ends the process that has this world open, as far as the world can tell, and opens the same one again. Where
     /// claims last as long as a process, that ends them.
     pub reopen: Option<&'a Reopen<'a>>,
+    /// Opens the world that was made last once more, beside it, as another process does. `None`: only one process can have it open.
+    pub second: Option<&'a dyn Fn() -> Box<dyn World>>,
     /// Whether claims end with their leases, or only with the process.
     pub leases: bool,
 }
@@ -57,6 +60,7 @@ pub fn cases() -> Vec<Case> {
         concurrency::CASES,
         urgent::CASES,
         copies::CASES,
+        shared::CASES,
         random::CASES,
     ]
     .concat()

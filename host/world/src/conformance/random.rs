@@ -13,7 +13,10 @@ use super::{Cases, Subject};
 use crate::{Claim, Creation, MemoryWorld, Query, Refused, World, Write, Written};
 use writes::{HOLDERS, LIMIT_KEYS, METAS, NAMES, STREAMS, TOKENS, brief, version};
 
-pub const CASES: Cases = &[("random: the same as the specification", random)];
+pub const CASES: Cases = &[
+    ("random: the same as the specification", random),
+    ("random: two that share a store are the same as one", random_shared),
+];
 
 const ROUNDS: u64 = 16;
 const STEPS: usize = 250;
@@ -21,16 +24,25 @@ const STEPS: usize = 250;
 const FOR_EVER: u64 = 1 << 50;
 
 fn random(subject: &Subject<'_>) {
+    seeds(ROUNDS, |seed| Pair::new(subject, seed, vec![(subject.make)()]).go());
+}
+
+fn random_shared(subject: &Subject<'_>) {
+    let Some(second) = subject.second else { return };
+    seeds(ROUNDS / 4, |seed| Pair::new(subject, seed, vec![(subject.make)(), second()]).go());
+}
+
+fn seeds(rounds: u64, go: impl Fn(u64)) {
     let given = std::env::var("DURHAI_SEED").ok().and_then(|text| text.parse().ok());
     let seeds = match given {
         Some(seed) => vec![seed],
         None => {
             let fresh = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_micros() as u64);
-            (0..ROUNDS).map(|round| if round < ROUNDS / 2 { round } else { fresh + round }).collect()
+            (0..rounds).map(|round| if round < rounds / 2 { round } else { fresh + round }).collect()
         }
     };
     for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| Pair::new(subject, seed).go())) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| go(seed))) {
             eprintln!("seed {seed}: set DURHAI_SEED={seed} to do this again");
             resume_unwind(panic);
         }
@@ -43,12 +55,17 @@ struct Pass {
     run: RunId,
     model: u64,
     subject: u64,
+    /// In which of the worlds that share a store its holder is.
+    at: usize,
 }
 
 struct Pair<'a> {
     dice: Dice,
     subject: &'a Subject<'a>,
-    world: Option<Box<dyn World>>,
+    /// Several share a store.
+    worlds: Vec<Box<dyn World>>,
+    /// The one that is asked at this step.
+    at: usize,
     model: MemoryWorld,
     now: u64,
     /// All claims there ever were, the old ones, too.
@@ -61,11 +78,12 @@ struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    fn new(subject: &'a Subject<'a>, seed: u64) -> Self {
+    fn new(subject: &'a Subject<'a>, seed: u64, worlds: Vec<Box<dyn World>>) -> Self {
         Pair {
             dice: Dice(seed),
             subject,
-            world: Some((subject.make)()),
+            worlds,
+            at: 0,
             model: MemoryWorld::new(),
             now: 100,
             passes: Vec::new(),
@@ -76,7 +94,12 @@ impl<'a> Pair<'a> {
     }
 
     fn world(&self) -> &dyn World {
-        self.world.as_deref().expect("open")
+        &*self.worlds[self.at]
+    }
+
+    /// Hosts die in the time that the steps say. Of one in another world of the store, nobody can see when it was heard of last.
+    fn leases(&self) -> bool {
+        self.subject.leases && self.worlds.len() == 1
     }
 
     fn go(mut self) {
@@ -88,11 +111,14 @@ impl<'a> Pair<'a> {
                 resume_unwind(panic);
             }
         }
-        undamaged(self.world());
+        self.worlds.iter().for_each(|world| undamaged(&**world));
     }
 
     fn step(&mut self) {
         self.now += self.dice.below(30);
+        if self.worlds.len() > 1 {
+            self.at = self.dice.below(self.worlds.len() as u64) as usize;
+        }
         match self.dice.below(24) {
             0..10 => self.write(),
             10..13 => self.claim(),
@@ -154,7 +180,7 @@ impl<'a> Pair<'a> {
     fn keep(&mut self, model: &Claim, world: &Claim) {
         let older = self.passes.iter().rev().find(|pass| pass.run == model.run);
         assert!(older.is_none_or(|older| older.subject < world.fence), "fences grow");
-        self.passes.push(Pass { run: model.run.clone(), model: model.fence, subject: world.fence });
+        self.passes.push(Pass { run: model.run.clone(), model: model.fence, subject: world.fence, at: self.at });
     }
 
     fn claimed(&mut self, model: &[Claim], world: &[Claim]) {
@@ -200,7 +226,7 @@ impl<'a> Pair<'a> {
     }
 
     fn reserve(&mut self) {
-        let (Some(Pass { run, model, subject }), token) = (self.pass(), self.dice.pick(&TOKENS)) else { return };
+        let (Some(Pass { run, model, subject, .. }), token) = (self.pass(), self.dice.pick(&TOKENS)) else { return };
         self.note(format!("reserve {token:?} for {run} {model}"));
         let model = self.model.reserve(token, &run, model).expect("the model works");
         let world = self.world().reserve(token, &run, subject).expect("the world works");
@@ -222,10 +248,10 @@ impl<'a> Pair<'a> {
     }
 
     fn reopen(&mut self) {
-        if let Some(reopen) = self.subject.reopen {
+        if let (Some(reopen), 1) = (self.subject.reopen, self.worlds.len()) {
             self.note("reopen".into());
-            let world = self.world.take().expect("open");
-            self.world = Some(reopen(world));
+            let world = self.worlds.remove(0);
+            self.worlds.push(reopen(world));
             if !self.subject.leases {
                 self.model.crash();
             }
@@ -282,7 +308,7 @@ impl<'a> Pair<'a> {
         assert_eq!(view(self.world()), view(&self.model), "run {run} from {from} (world, model)");
         let [world, model] = [self.world(), &self.model].map(|world| world.run_counts().expect("works"));
         assert_eq!(world, model, "how many runs there are (world, model)");
-        if !self.subject.leases {
+        if !self.leases() {
             let [world, model] = [self.world(), &self.model].map(|world| world.next_wake().expect("works"));
             assert_eq!(world, model, "next_wake (world, model)");
         }

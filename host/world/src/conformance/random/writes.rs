@@ -17,8 +17,11 @@ pub const METAS: [&str; 2] = ["m", "m2"];
 
 impl Pair<'_> {
     pub fn holder(&mut self) -> Holder {
-        let lease = if self.subject.leases { 60 } else { FOR_EVER };
-        let which = self.dice.below(HOLDERS.len() as u64) as usize;
+        let lease = if self.leases() { 60 } else { FOR_EVER };
+        // Each is in one of the worlds.
+        let (worlds, at) = (self.worlds.len(), self.at);
+        let here = (HOLDERS.len() - at).div_ceil(worlds);
+        let which = self.dice.below(here as u64) as usize * worlds + at;
         Holder { name: format!("{}{}", HOLDERS[which], self.deaths[which]).into(), lease }
     }
 
@@ -66,7 +69,7 @@ impl Pair<'_> {
                 (both.clone(), both)
             }
             6 => match self.pass() {
-                Some(Pass { run, model, subject }) => {
+                Some(Pass { run, model, subject, .. }) => {
                     (Write::Release { run: run.clone(), fence: model }, Write::Release { run, fence: subject })
                 }
                 None => (delete(&run), delete(&run)),
@@ -111,7 +114,7 @@ impl Pair<'_> {
         if self.dice.one_in(3) { 1 + self.dice.below(2) } else { 0 }
     }
 
-    pub fn commit(&mut self, Pass { run, model, subject }: Pass) -> (Write, Write) {
+    pub fn commit(&mut self, Pass { run, model, subject, .. }: Pass) -> (Write, Write) {
         let end = self.ends.get(&run).copied().unwrap_or(0);
         let first = if self.dice.one_in(12) { end + self.dice.below(3) } else { end + 1 };
         let events = (!self.dice.one_in(4)).then(|| self.chunk(first));
@@ -153,14 +156,16 @@ impl Pair<'_> {
         Chunk { first, count: self.dice.below(4) as u32, bytes: vec![first as u8; bytes] }
     }
 
-    /// A claim, mostly one of the last.
+    /// A claim of a holder in this world, mostly one of the last.
     pub fn pass(&mut self) -> Option<Pass> {
-        let recent = self.passes.len().saturating_sub(6);
-        match self.passes.len() {
-            0 => None,
-            _ if self.dice.one_in(6) => Some(self.dice.pick(&self.passes)),
-            _ => Some(self.dice.pick(&self.passes[recent..])),
-        }
+        let here: Vec<usize> = (0..self.passes.len()).filter(|index| self.passes[*index].at == self.at).collect();
+        let recent = here.len().saturating_sub(6);
+        let index = match here.len() {
+            0 => return None,
+            _ if self.dice.one_in(6) => self.dice.pick(&here),
+            _ => self.dice.pick(&here[recent..]),
+        };
+        Some(self.passes[index].clone())
     }
 }
 
