@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durhai_core::duration;
+use durhai_world::WorldError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -103,6 +104,7 @@ impl Turnstile {
     pub fn set(self: &Arc<Self>, limit: Limit) {
         let mut state = self.state.lock();
         state.limit = limit;
+        self.share(&mut state);
         self.admit(&mut state);
     }
 
@@ -114,12 +116,12 @@ impl Turnstile {
         let ticket = state.tickets;
         state.queue.insert(ticket, tx);
         self.admit(&mut state);
+        self.share(&mut state);
         Place { turnstile: self.clone(), ticket, pass }
     }
 
     /// Lets through the attempts that may go now.
     fn admit(self: &Arc<Self>, state: &mut State) {
-        self.share(state);
         while self.most(state).is_none_or(|most| state.running < most) {
             let Some(first) = state.queue.first_entry() else { return };
             if let Some(rate) = state.limit.rate {
@@ -152,17 +154,18 @@ impl Turnstile {
         Some(state.share.as_ref().map_or(0, |share| share.most(self.now()).min(most)))
     }
 
-    /// Sees to it that the world is asked, while there is something to ask.
+    /// Something has changed that the world may have to hear of.
     fn share(self: &Arc<Self>, state: &mut State) {
         let shares = state.limit.shared && state.limit.concurrency.is_some();
-        match &state.share {
-            // It finds out for itself that the limit is none of those any more.
-            Some(_) => self.changed.notify_one(),
-            None if shares && !state.queue.is_empty() => {
-                state.share = Some(Share::new(self.now()));
+        let State { running, queue, share, .. } = state;
+        let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+        match share {
+            Some(share) if !shares || share.must_ask(*running, waiting, self.now()) => self.changed.notify_one(),
+            None if shares && waiting > 0 => {
+                *share = Some(Share::new(self.now()));
                 self.tokio.spawn(asks(self.clone()));
             }
-            None => {}
+            _ => {}
         }
     }
 
@@ -175,19 +178,26 @@ impl Turnstile {
             let most = limit.concurrency.filter(|_| limit.shared).unwrap_or(0);
             let share = share.as_mut()?;
             // A limit that is none any more has no places.
-            (most, if most == 0 { 0 } else { share.wanted(*running, waiting, most, self.now()) })
+            let wanted = if most == 0 { 0 } else { share.wanted(*running, waiting, most, self.now()) };
+            // From now on: others may have them as soon as the world has heard of it, whenever its answer comes.
+            share.gives_up(wanted);
+            (most, wanted)
         };
         let turnstile = self.clone();
         let ask = move || turnstile.world.get().and_then(|ask| ask(&turnstile.name, most, wanted));
-        // An error: the runtime ends.
-        let places = self.tokio.spawn_blocking(ask).await.ok()??;
+        let asked = match self.tokio.spawn_blocking(ask).await {
+            Ok(asked) => asked?,
+            Err(error) if error.is_panic() => Err(WorldError::Corrupt("the world did not come back".into())),
+            // The runtime ends.
+            Err(_) => return None,
+        };
         let mut state = self.state.lock();
         let now = self.now();
-        match places {
+        match asked {
             Ok(places) => state.share.as_mut()?.got(places, now),
             Err(error) => {
                 // What the host has it keeps while the world is away.
-                tracing::debug!("places of {}: {error}", self.name);
+                state.share.as_mut()?.failed(&self.name, &error);
                 return Some(now + LATER);
             }
         }
@@ -258,6 +268,7 @@ impl Drop for Pass {
             let mut state = turnstile.state.lock();
             state.running -= 1;
             turnstile.admit(&mut state);
+            turnstile.share(&mut state);
         }
     }
 }
@@ -265,6 +276,7 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use durhai_world::Places;
 
     #[test]
     fn rates_people_write() {
@@ -338,6 +350,62 @@ mod tests {
         for place in &mut places[2..] {
             assert!(may_go(place).await.is_some(), "nothing limits it any more");
         }
+    }
+
+    /// A limit of 2 whose places come from this world.
+    fn shared(ask: impl Fn(u32) -> Places + Send + Sync + 'static) -> Arc<Turnstile> {
+        let world = ToWorld::default();
+        assert!(world.set(Box::new(move |_, _, wanted| Some(Ok(ask(wanted))))).is_ok());
+        let turnstile = Arc::new(Turnstile::new("a", &world, &tokio::runtime::Handle::current()));
+        turnstile.set(Limit { shared: true, ..at_a_time(2) });
+        turnstile
+    }
+
+    fn all(held: u32) -> Places {
+        Places { held, share: held }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn places_that_are_given_back_are_not_used_meanwhile() {
+        let (asked, heard) = std::sync::mpsc::channel();
+        let (answers, answer) = std::sync::mpsc::channel::<()>();
+        let answer = Mutex::new(answer);
+        let turnstile = shared(move |wanted| {
+            asked.send(wanted).expect("the test listens");
+            answer.lock().recv().expect("the test answers");
+            all(wanted.min(2))
+        });
+        let next = move || heard.recv_timeout(Duration::from_secs(60)).expect("the world is asked");
+        let first = turnstile.join();
+        assert_eq!(next(), 1);
+        answers.send(()).unwrap();
+        drop(first.turn().await);
+        // Nothing runs: at the latest after a while its place is given back. The world has heard of it, and does not answer yet.
+        while next() > 0 {
+            answers.send(()).unwrap();
+        }
+        let mut second = turnstile.join();
+        assert!(may_go(&mut second).await.is_none(), "another host may have the place by now");
+        answers.send(()).unwrap();
+        assert_eq!(next(), 1);
+        answers.send(()).unwrap();
+        drop(second.turn().await);
+        answers.send(()).unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_world_is_not_asked_all_the_time() {
+        let (asked, heard) = std::sync::mpsc::channel();
+        let turnstile = shared(move |wanted| {
+            // The test has ended.
+            let _ = asked.send(Instant::now());
+            all(wanted.min(2))
+        });
+        let (_first, _second) = (turnstile.join().turn().await, turnstile.join().turn().await);
+        let _third = turnstile.join();
+        let times: Vec<_> = heard.iter().skip(4).take(5).collect();
+        let between: Vec<_> = times.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(between.iter().all(|wait| *wait >= Duration::from_millis(90)), "{between:?}");
     }
 
     #[tokio::test]

@@ -30,11 +30,13 @@ pub(crate) struct Share {
     since: Instant,
     /// Since when some of them are not used.
     spare_since: Option<Instant>,
+    /// What was said of it last, so that an error which lasts is said once.
+    said: Option<String>,
 }
 
 impl Share {
     pub fn new(now: Instant) -> Self {
-        Share { places: Places { held: 0, share: 0 }, since: now, spare_since: None }
+        Share { places: Places { held: 0, share: 0 }, since: now, spare_since: None, said: None }
     }
 
     /// How many attempts may run here. Fewer than there are places where others wait and this host had its turn.
@@ -57,7 +59,31 @@ impl Share {
         if others_wait || now.duration_since(since) >= SPARE { used } else { self.places.held }
     }
 
+    /// Whether the world must hear of a change before it would be asked by itself: more attempts than places, or places to be given back.
+    pub fn must_ask(&self, running: u32, waiting: u32, now: Instant) -> bool {
+        let needs = waiting > 0 && running >= self.places.held;
+        let others_wait = self.places.share < self.places.held;
+        let spare = others_wait && running.saturating_add(waiting) < self.places.held;
+        needs || spare || self.gives_back(now) && running <= self.places.share
+    }
+
+    /// It has no more than this from now on.
+    pub fn gives_up(&mut self, wanted: u32) {
+        self.places.held = self.places.held.min(wanted);
+        self.places.share = self.places.share.min(self.places.held);
+    }
+
+    /// A world that is away is heard of elsewhere; anything else is for an operator.
+    pub fn failed(&mut self, name: &str, error: &WorldError) {
+        let why = error.to_string();
+        if !matches!(error, WorldError::Unavailable(_)) && self.said.as_ref() != Some(&why) {
+            tracing::warn!("attempts of {name} wait, because its places cannot be had: {why}");
+            self.said = Some(why);
+        }
+    }
+
     pub fn got(&mut self, places: Places, now: Instant) {
+        self.said = None;
         if self.places.held == 0 || places.held == 0 {
             self.since = now;
         }
@@ -88,7 +114,7 @@ mod tests {
     use super::*;
 
     fn share(held: u32, share: u32, since: Instant) -> Share {
-        Share { places: Places { held, share }, since, spare_since: None }
+        Share { places: Places { held, share }, since, spare_since: None, said: None }
     }
 
     #[test]

@@ -29,6 +29,9 @@ where
     match world.transaction(context.run_id(), &context.idempotency_key(), work).await {
         Ok(output) => serde_json::from_slice(&output).map_err(StepError::fatal),
         Err(TransactionError::Work(error)) => Err(error),
+        Err(TransactionError::Commit(error)) => {
+            Err(StepError::fatal(format!("PostgreSQL: the commit was refused: {error}")))
+        }
         Err(TransactionError::Lost(why)) => Err(StepError::retry(format!("PostgreSQL: {why}"))),
         Err(TransactionError::Refused(why)) => Err(StepError::fatal(format!("PostgreSQL: {why}"))),
     }

@@ -247,7 +247,7 @@ end $$;
 -- How many places of a limit this host has from now on, and how many it should come down to because others wait. Those who ask for the same
 -- limit wait for each other.
 create function @.places_1(p_name text, p_host int, p_most int, p_wanted int, out v_held int, out v_share int) language plpgsql as $$
-declare v_asked bigint; v_waits bigint; v_taken bigint; v_claimants int; v_others_wait boolean; v_earlier int; v_fair int; v_free bigint; v_before int;
+declare v_asked bigint; v_waits bigint; v_taken bigint; v_claimants int; v_others_wait boolean; v_others_starve boolean; v_earlier int; v_fair int; v_free bigint; v_before int;
 begin
   v_held := 0; v_share := 0;
   perform pg_advisory_xact_lock(hashtextextended(p_name, 2));
@@ -262,15 +262,30 @@ begin
     from @.place o join @.host h on h.id = o.host and not h.dead where o.name = p_name;
   v_free := greatest(p_most - v_taken - v_earlier, 0);
   v_fair := p_most / v_claimants;
+  -- One that has its part waits for what is left over, and nobody gives back for that.
+  select coalesce(bool_or(o.wanted > o.held and (o.held = 0 or o.held < v_fair)), false) into v_others_starve
+    from @.place o join @.host h on h.id = o.host and not h.dead where o.name = p_name;
   if p_wanted <= v_before then
     v_held := p_wanted;
   else
-    v_held := greatest(v_before, least(p_wanted, v_free, case when v_others_wait then (p_most + v_claimants - 1) / v_claimants else p_most end));
+    v_held := greatest(v_before, least(p_wanted, v_free, case when v_others_wait then (p_most::bigint + v_claimants - 1) / v_claimants else p_most end));
   end if;
-  v_share := case when v_others_wait then least(v_held, v_fair) else v_held end;
+  v_share := case when v_others_starve then least(v_held, v_fair) else v_held end;
   if p_wanted > 0 then
     insert into @.place values (p_name, p_host, v_held, p_wanted, case when v_held = 0 then coalesce(v_waits, v_asked) end);
   end if;
+end $$;
+
+-- Records of effects that are made under a login which is no host's: it cannot see or forge those of others. Run as their owner.
+create function @.result_1(p_token text) returns bytea language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select output from @.transaction_result where login = session_user and token = p_token $$;
+
+create function @.keep_1(p_token text, p_output bytea, p_run text) returns bigint language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare v_kept bigint;
+begin
+  insert into @.transaction_result select session_user, p_token, key, p_output from @.run where id = p_run;
+  get diagnostics v_kept = row_count;
+  return v_kept;
 end $$;
 
 -- Who has a token, open or reserved.

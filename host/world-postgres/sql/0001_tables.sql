@@ -107,7 +107,13 @@ create table @.waiting (limit_key text collate "C" not null, rank bigint not nul
 create table @.run_count (workflow int, version int, status smallint, slot int, n bigint not null, primary key (workflow, version, status, slot)) with (fillfactor = 50);
 
 -- What steps came to that worked within a transaction of this database: committed with what they wrote.
-create table @.transaction_result (token text collate "C" primary key, key bigint not null, output bytea not null);
+create table @.transaction_result (
+  login  text collate "C" not null,                -- of those who are not hosts, each of which sees its own only; '' of hosts
+  token  text collate "C" not null,
+  key    bigint not null,
+  output bytea not null,
+  primary key (login, token)
+);
 create index transaction_result_key on @.transaction_result (key);
 
 create table @.meta (key text collate "C" primary key, value bytea not null);

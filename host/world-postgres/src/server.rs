@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::future::{Future, poll_fn};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub struct Server {
     prefix: String,
     schema: String,
     tls: Option<MakeRustlsConnect>,
+    root: Option<PathBuf>,
     /// For people: no password.
     shown: String,
     reached: AtomicBool,
@@ -90,8 +91,8 @@ impl Server {
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         let prefix = format!("\"{}\".", parts.schema.replace('"', "\"\""));
         let (reached, told_timeouts) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (pooling, schema, shown) = (Pooling::default(), parts.schema, parts.shown);
-        Ok(Server { config, prefix, schema, tls, shown, reached, pooling, told_timeouts })
+        let (pooling, schema, root, shown) = (Pooling::default(), parts.schema, parts.root, parts.shown);
+        Ok(Server { config, prefix, schema, tls, root, shown, reached, pooling, told_timeouts })
     }
 
     pub fn schema(&self) -> &str {
@@ -106,6 +107,15 @@ impl Server {
     /// A statement with the schema in its place.
     pub fn named(&self, sql: &str) -> String {
         sql.replace("@.", &self.prefix)
+    }
+
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
+    /// The file with the authorities that it trusts, where the address names one.
+    pub fn trusted(&self) -> Option<&Path> {
+        self.root.as_deref()
     }
 
     /// How its connections are encrypted, if they are.

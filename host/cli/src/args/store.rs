@@ -31,10 +31,10 @@ pub enum StoreAction {
 pub struct Copy {
     pub from: StoreAddress,
     pub to: StoreAddress,
-    /// Only runs of this status, with all that they started; repeat it for any of several.
+    /// Only runs of this status; repeat it for any of several. With the runs they wait for, and those that continue them.
     #[arg(long, value_parser = |text: &str| text.parse::<Status>())]
     pub status: Vec<Status>,
-    /// Only runs of this workflow, with all that they started.
+    /// Only runs of this workflow, likewise.
     #[arg(long, value_name = "NAME")]
     pub workflow: Option<String>,
     #[command(flatten)]

@@ -33,9 +33,16 @@ pub async fn copy(args: Copy, out: &Out) -> Outcome {
     let query = args.query();
     let asked = query.clone();
     let done = tokio::task::spawn_blocking(move || {
-        let part = asked.map(|query| part(&*source, &query)).transpose()?;
+        let part = asked.as_ref().map(|query| part(&*source, query)).transpose()?;
         let records = copied(&*source, &*target, part.as_ref())?;
         let runs = checked(&*source, &*target, part.as_ref())?;
+        if let (Some(query), Some(before)) = (&asked, &part)
+            && self::part(&*source, query)? != *before
+        {
+            return Err(Fail::unreachable(
+                "other runs match than before: a host goes on writing to the store; end it, then copy again",
+            ));
+        }
         drop(target);
         Ok((records, runs))
     });
@@ -83,16 +90,19 @@ fn is_empty(path: &Path) -> bool {
     std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none())
 }
 
-/// The runs that match, and all that they started, whose ends they wait for.
+/// The runs that match, those whose ends they wait for, and those that continue them.
 fn part(source: &dyn World, query: &Query) -> Result<Part, Fail> {
-    let (mut numbers, mut ids) = (Part::new(), HashSet::<RunId>::new());
+    let (mut numbers, mut parents, mut next) = (Part::new(), HashSet::<RunId>::new(), HashSet::<String>::new());
     source.copy(&mut |record| {
-        // A parent comes before its children: it was created before them.
+        // A parent comes before its children, and a run before that which continues it: they were created in this order.
         if let Record::Run { number, value: Some(row) } = record
-            && (query.matches(&row) || row.parent.as_ref().is_some_and(|parent| ids.contains(parent)))
+            && (query.matches(&row)
+                || row.parent.as_ref().is_some_and(|parent| parents.contains(parent))
+                || next.contains(row.run.as_str()))
         {
             numbers.insert(number);
-            ids.insert(row.run.clone());
+            next.extend(row.note.get("next").and_then(|id| id.as_str()).map(str::to_owned));
+            parents.insert(row.run.clone());
         }
         Ok(())
     })?;
@@ -122,13 +132,16 @@ fn copied(source: &dyn World, target: &dyn World, part: Option<&Part>) -> Result
             }
         });
         let mut records = 0;
-        target.restore(&mut || match rx.recv() {
+        let restored = target.restore(&mut || match rx.recv() {
             Ok(record) => record.map(|record| {
                 records += 1;
                 Some(record)
             }),
             Err(_) => Ok(None),
-        })?;
+        });
+        // The reader would wait for ever until somebody takes its records.
+        drop(rx);
+        restored?;
         Ok(records)
     })
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use durhai::postgres::Database as Connectable;
 use toml::Spanned;
-use url::Url;
 
 use super::error::Wrong;
 use super::form::Database;
@@ -43,20 +42,21 @@ pub fn place(name: &Spanned<String>, given: &Spanned<Database>) -> Result<(Strin
 /// The file with the authorities that a database's address trusts.
 pub fn trusted(place: &DatabasePlace) -> Option<PathBuf> {
     let DatabasePlace::At { url, .. } = place else { return None };
-    let url = Url::parse(url).ok()?;
-    let (_, file) = url.query_pairs().find(|(name, _)| name == "sslrootcert")?;
-    std::path::absolute(&*file).ok()
+    Connectable::at(url, None).ok()?.trusted().map(PathBuf::from)
 }
 
 fn check(url: &Spanned<String>) -> Result<(), Wrong> {
-    // It is told without its password, but has no business in this file.
-    if Url::parse(url.get_ref()).is_ok_and(|url| url.password().is_some()) {
+    let database = Connectable::at(url.get_ref(), None).map_err(|error| Wrong::at(url.span(), error))?;
+    if database.has_password() {
         let message =
             "a password in it would be seen: give `password = \"NAME\"`, the name of a secret under [secrets]";
         return Err(Wrong::at(url.span(), message));
     }
-    match Connectable::at(url.get_ref(), None) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Wrong::at(url.span(), error)),
+    match database.trusted() {
+        Some(file) if file.is_relative() => Err(Wrong::at(
+            url.span(),
+            format!("sslrootcert={}: expected the whole path, which begins with /", file.display()),
+        )),
+        _ => Ok(()),
     }
 }

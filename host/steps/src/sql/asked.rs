@@ -118,7 +118,8 @@ fn first_word(sql: &str) -> &str {
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ';');
         rest = match (rest.strip_prefix("--"), rest.strip_prefix("/*")) {
-            (Some(line), _) => line.split_once('\n').map_or("", |(_, below)| below),
+            // Either ends a line for PostgreSQL.
+            (Some(line), _) => line.split_once(['\n', '\r']).map_or("", |(_, below)| below),
             (_, Some(comment)) => behind_comment(comment),
             _ => break,
         };
@@ -185,6 +186,7 @@ mod tests {
             "abort",
             "savepoint x",
             "copy t to stdout",
+            "--a\rcommit /*\nselect 1 */",
         ] {
             assert!(Asked::to_write(json!(sql)).is_err(), "{sql}");
         }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use durhai::StepError;
 use durhai::postgres::{Database, PgWorld, Records};
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 
 use crate::step_env::StepEnv;
 
@@ -45,11 +45,14 @@ impl fmt::Debug for StoreDatabase {
 #[derive(Default)]
 pub struct Connections(Mutex<HashMap<String, (Option<String>, Arc<Login>)>>);
 
+/// An answer that an operator may have changed meanwhile counts for so long.
+const ASKED_AGAIN: Duration = Duration::from_secs(30);
+
 /// A database as it is reached from here.
 pub struct Login {
     pub database: Database,
-    /// Whether the world keeps records of what is done in it; asked once.
-    records: OnceCell<Records>,
+    /// Whether the world keeps records of what is done in it, and when it said so.
+    records: Mutex<Option<(Records, Instant)>>,
 }
 
 /// A database for one attempt.
@@ -59,17 +62,22 @@ pub enum Reached {
 }
 
 impl Login {
-    /// The statements that are missing go to `missing`, once.
+    /// The statement that is missing goes to `missing`, whenever it was asked anew.
     pub async fn is_recorded(&self, world: &PgWorld, missing: impl FnOnce(&str)) -> Result<bool, StepError> {
-        let asked = async {
-            let records = world.keeps_records_of(&self.database).await?;
-            if let Records::NeedRights(statements) = &records {
-                missing(statements);
-            }
-            Ok::<_, durhai::WorldError>(records)
-        };
-        let records = self.records.get_or_try_init(|| asked).await;
-        Ok(*records.map_err(|error| StepError::retry(error.to_string()))? == Records::Kept)
+        let known = self.records.lock().clone();
+        if let Some((records, at)) = known
+            && (records == Records::Kept || at.elapsed() < ASKED_AGAIN)
+        {
+            return Ok(records == Records::Kept);
+        }
+        let asked = world.keeps_records_of(&self.database).await;
+        let records = asked.map_err(|error| StepError::retry(error.to_string()))?;
+        if let Records::NeedRights(statement) = &records {
+            missing(statement);
+        }
+        let kept = records == Records::Kept;
+        *self.records.lock() = Some((records, Instant::now()));
+        Ok(kept)
     }
 }
 
@@ -102,7 +110,7 @@ impl StepEnv {
             return Ok(Reached::Login(login.clone()));
         }
         let database = Database::at(url, password.as_deref()).map_err(|error| StepError::fatal(error.to_string()))?;
-        let login = Arc::new(Login { database, records: OnceCell::new() });
+        let login = Arc::new(Login { database, records: Mutex::default() });
         all.insert(name.to_owned(), (password, login.clone()));
         Ok(Reached::Login(login))
     }

@@ -29,6 +29,9 @@ use crate::step_env::StepEnv;
 /// What the rows of a call may take altogether: as much as an HTTP answer.
 const MOST: usize = crate::http::MAX_SIZE;
 
+/// Levels of lists and maps in an output, as a host takes them unless it was told otherwise.
+const DEPTH: usize = 64;
+
 /// The call that an effect is recorded for.
 pub struct Call<'a> {
     pub run: &'a RunId,
@@ -44,7 +47,7 @@ pub async fn query(step_env: &StepEnv, asked: Asked) -> Result<Value, StepError>
         for statement in &asked.statements {
             rows = run(&transaction, statement, true, &mut room).await?.rows;
         }
-        Ok(Value::Array(rows))
+        fits(Value::Array(rows))
     };
     let outcome = match step_env.database(&asked.database)? {
         Reached::Own(world) => world.own_login().transaction(Access::Reads, work).await,
@@ -63,7 +66,7 @@ pub async fn execute(step_env: &StepEnv, asked: Asked, call: Option<Call<'_>>) -
             let Done { count, rows } = run(&transaction, statement, false, &mut room).await?;
             results.push(json!({ "count": count, "rows": rows }));
         }
-        Ok(if asked.list { Value::Array(results) } else { results.pop().unwrap_or_default() })
+        fits(if asked.list { Value::Array(results) } else { results.pop().unwrap_or_default() })
     };
     let recorded = async |transaction: Transaction| {
         let output = work(transaction).await?;
@@ -157,13 +160,28 @@ fn map(row: &Row, room: &mut usize) -> Result<Value, StepError> {
         map.insert(column.name().to_owned(), value);
     }
     let value = Value::Object(map);
-    let too_much = || {
-        StepError::fatal(format!(
-            "the rows take more than {MOST} bytes as JSON: ask for less with LIMIT, or for fewer columns"
-        ))
-    };
     *room = room.checked_sub(size(&value)).ok_or_else(too_much)?;
     Ok(value)
+}
+
+/// Looked at before anything is committed: a host refuses an output that does not.
+fn fits(output: Value) -> Result<Value, StepError> {
+    let bytes = serde_json::to_vec(&output).map_err(StepError::fatal)?.len();
+    if bytes > MOST {
+        return Err(too_much());
+    }
+    if durhai::json::depth(&output, DEPTH + 1) > DEPTH {
+        return Err(StepError::fatal(format!(
+            "the rows nest more than {DEPTH} levels deep: take apart what is in them with SQL"
+        )));
+    }
+    Ok(output)
+}
+
+fn too_much() -> StepError {
+    StepError::fatal(format!(
+        "the rows take more than {MOST} bytes as JSON: ask for less with LIMIT, or for fewer columns"
+    ))
 }
 
 /// About as many bytes as it takes as JSON.
@@ -179,6 +197,7 @@ fn size(value: &Value) -> usize {
 fn told(name: &str, error: TransactionError<StepError>) -> StepError {
     match error {
         TransactionError::Work(error) => error,
+        TransactionError::Commit(error) => failure::of(&error, "", false),
         TransactionError::Lost(why) => StepError::retry(format!("the database {name:?}: {why}")),
         TransactionError::Refused(why) => StepError::fatal(format!("the database {name:?}: {why}")),
     }

@@ -34,12 +34,15 @@ impl Limits {
             shares.values().filter(|other| other.waits.is_some_and(|since| held > 0 || since < waits.unwrap_or(now)));
         let free = most.saturating_sub(taken).saturating_sub(first.count() as u32);
         let fair = most / claimants;
+        // One that has its part waits for what is left over, and nobody gives back for that.
+        let starves = |other: &Share| other.wanted > other.held && (other.held == 0 || other.held < fair);
+        let others_starve = shares.values().any(starves);
         let held = match wanted <= held {
             true => wanted,
             // What it has it keeps; beyond its part it gets nothing while others wait.
             false => wanted.min(free).min(if others_wait { most.div_ceil(claimants) } else { most }).max(held),
         };
-        let share = if others_wait { held.min(fair) } else { held };
+        let share = if others_starve { held.min(fair) } else { held };
         if wanted > 0 {
             let waits = (held == 0).then(|| waits.unwrap_or(now));
             shares.insert(holder.clone(), Share { held, wanted, waits });
