@@ -210,6 +210,45 @@ async fn the_world_is_looked_at_for_all_that_are_followed_together() {
     two.stop().await;
 }
 
+/// One small question twice a second for all who look on, and none where nobody does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_look_on_hear_that_another_host_wrote() {
+    let two = two(false).await;
+    let world = Arc::new(FarWorld::new(two.test.world.clone()));
+    let c = two.test.builder_on(world.clone()).start().await.unwrap();
+    assert_eq!(world.calls("written"), 0);
+    let (mut first, mut second) = (c.follow_others(), c.follow_others());
+    // What they know is not known at first.
+    in_time("the first look", first.wrote()).await;
+    in_time("the first look", second.wrote()).await;
+    two.test.rests().await;
+    let quiet = async {
+        // What was written in the beginning may come a look later.
+        while tokio::time::timeout(Duration::from_millis(1_100), first.wrote()).await.is_ok() {}
+    };
+    in_time("a quiet world", quiet).await;
+    two.a.run("sleeps").start().await.unwrap();
+    in_time("a write", first.wrote()).await;
+    in_time("a write", second.wrote()).await;
+    // Who comes later is told of what is written from then on.
+    let mut third = c.follow_others();
+    two.b.run("sleeps").start().await.unwrap();
+    in_time("a write", third.wrote()).await;
+    let (looks, began) = (world.calls("written"), std::time::Instant::now());
+    drop((first, second, third));
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let last = world.calls("written");
+    assert!(last <= looks + 3 + began.elapsed().as_secs() * 2, "{looks}, then {last}");
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(world.calls("written"), last);
+    // In a world of its own there are no others.
+    let mut none = two.a.follow_others();
+    two.b.run("sleeps").start().await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(700), none.wrote()).await.is_err());
+    c.shutdown().await;
+    two.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_goes_by_the_time_of_a_world_behind_a_network() {
     const HOUR: i64 = 3_600_000;

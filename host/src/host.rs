@@ -17,11 +17,11 @@ use crate::builder::HostBuilder;
 use crate::error::HostError;
 use crate::logs::replay::{self, ReplayOptions, Script};
 use crate::messages::hooks;
-use crate::observe::health;
 use crate::observe::metrics::data::Metrics;
 use crate::observe::metrics::snapshot;
+use crate::observe::{Others, health};
 use crate::run::Run;
-use crate::runtime::{others, retention, schedules, shutdown};
+use crate::runtime::{others, retention, schedules, shutdown, written};
 use crate::shared::Shared;
 use crate::start::Start;
 use crate::steps::call;
@@ -250,6 +250,12 @@ impl Host {
     /// Everything that becomes durable from now on. A receiver that is too slow misses some (it is told how many).
     pub fn commits(&self) -> broadcast::Receiver<Committed> {
         self.shared.observe.commits.subscribe()
+    }
+
+    /// Hears of it when other hosts that share the world write something, within half a second: what changes in them is not among
+    /// [`commits`](Host::commits). The world is asked for it while somebody follows.
+    pub fn follow_others(&self) -> Others {
+        written::follow(&self.shared)
     }
 
     /// Whether the host does its work at this moment. In a world that is shared it does not, and says so, while that does not answer,

@@ -8,5 +8,6 @@ pub(crate) mod observer;
 pub use durhai_core::{SpanId, TraceContext, TraceId};
 
 pub use crate::runtime::elsewhere::Follower;
+pub use crate::runtime::written::Others;
 
 pub use self::observer::{AttemptEnded, AttemptOutcome, ObservedError, Observer, RunEnded};

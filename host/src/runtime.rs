@@ -33,3 +33,4 @@ pub(crate) mod waiters;
 pub(crate) mod waiting;
 pub(crate) mod worker;
 pub(crate) mod workers;
+pub(crate) mod written;

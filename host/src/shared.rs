@@ -23,6 +23,7 @@ use crate::runtime::readers::Readers;
 use crate::runtime::thread_wakeup::Wakeup;
 use crate::runtime::waiters::Waiters;
 use crate::runtime::workers::Workers;
+use crate::runtime::written::Written;
 use crate::steps::mask::Mask;
 use crate::steps::misconfigured::Misconfigured;
 use crate::steps::registry::Registry;
@@ -70,6 +71,8 @@ pub(crate) struct Runtime {
     pub waiters: Waiters,
     /// Runs of other hosts that callers follow.
     pub elsewhere: Elsewhere,
+    /// Those who look on at what other hosts write.
+    pub written: Written,
     pub watcher: Watcher,
     pub claimer: Wakeup,
     pub scheduler: Wakeup,
@@ -96,6 +99,7 @@ impl Runtime {
             watcher,
             waiters: Waiters::default(),
             elsewhere: Elsewhere::default(),
+            written: Written::default(),
             claimer: Wakeup::default(),
             scheduler: Wakeup::default(),
             purger: Wakeup::default(),

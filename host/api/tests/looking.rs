@@ -1,10 +1,14 @@
 //! What clients that look on use: health, one workflow, values cut short, and what changes.
 
-use crate::common::{Messages, ask};
+use std::sync::Arc;
+
 use axum::http::StatusCode;
-use durhai::{Host, StepContext, StepError, Value};
+use durhai::{Host, MemoryWorld, StepContext, StepError, Value};
 use durhai_api::{Config, router};
+use durhai_testkit::FarWorld;
 use serde_json::json;
+
+use crate::common::{Messages, ask};
 
 const LONG: &str = r#"
     set_state("big", input.text);
@@ -170,6 +174,31 @@ async fn many_changes_are_told_by_the_newest_two_hundred() {
         more |= message.data["more"] == true;
     }
     host.shutdown().await;
+}
+
+/// On a world that is shared what another host does is told, too: that there was something.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_in_another_host_is_told() {
+    let world = Arc::new(MemoryWorld::new());
+    let builder = || {
+        let far = Arc::new(FarWorld::new(world.clone()));
+        Host::builder().shared_world(far).workflow("one", "1")
+    };
+    let (here, there) = (builder().start().await.expect("a host"), builder().start().await.expect("a host"));
+    let router = router(here.clone(), Config::default());
+    let mut changes = Messages::open(&router, "/api/v1/changes?workflow=one", None).await;
+    assert_eq!(changes.next().await.expect("a message").event, "hello");
+    // What the client knows is not known at first.
+    let first = changes.next().await.expect("a message");
+    assert_eq!((first.event.as_str(), &first.data), ("runs", &json!({ "runs": [], "more": true })));
+    there.run("one").id("there").start().await.expect("a run").wait().await.expect("the end");
+    let status = async || ask(&router, "GET", "/api/v1/runs/there", None).await.1["status"].clone();
+    while status().await != "completed" {}
+    let next = changes.next().await.expect("a message");
+    assert_eq!((next.event.as_str(), &next.data["more"]), ("runs", &json!(true)));
+    drop(changes);
+    here.shutdown().await;
+    there.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

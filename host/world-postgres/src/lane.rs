@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use durhai_world::{Link, WorldError};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::batch::Batch;
@@ -37,9 +38,16 @@ pub struct Traffic {
     batches: AtomicU64,
     connects: AtomicU64,
     resumes: AtomicU64,
+    /// Whose lanes these are, now or before.
+    hosts: Mutex<Vec<i32>>,
 }
 
 impl Traffic {
+    /// The hosts of this process that write, or did.
+    pub fn hosts(&self) -> Vec<i32> {
+        self.hosts.lock().clone()
+    }
+
     pub fn link(&self) -> Link {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Link {
@@ -90,6 +98,7 @@ impl Lane {
     /// Of a host that was registered a moment ago.
     pub fn new(server: &Arc<Server>, host: i32, closed: &Arc<AtomicBool>, traffic: &Arc<Traffic>) -> Self {
         let traffic = traffic.clone();
+        traffic.hosts.lock().push(host);
         Lane {
             server: server.clone(),
             traffic,

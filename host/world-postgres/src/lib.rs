@@ -342,6 +342,15 @@ impl World for PgWorld {
         self.seen_hosts(all)
     }
 
+    fn written(&self) -> Result<Option<u64>, WorldError> {
+        // Every write goes through a lane, which counts its batches.
+        let sql = "select hashtextextended(coalesce(string_agg(host || ':' || batch, ',' order by host, lane), ''), 0) \
+                   from @.lane where host <> all($1)";
+        let own = self.traffic.hosts();
+        let now: i64 = self.ask(|wire| Ok(wire.one(sql, &[&own])?.get(0)))?;
+        Ok(Some(now.cast_unsigned()))
+    }
+
     fn link(&self) -> Option<Link> {
         Some(self.traffic.link())
     }

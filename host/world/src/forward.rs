@@ -155,6 +155,10 @@ impl<F: Forward> World for F {
         self.read("holders", |world| world.holders(runs))
     }
 
+    fn written(&self) -> Result<Option<u64>, WorldError> {
+        self.read("written", |world| world.written())
+    }
+
     fn link(&self) -> Option<Link> {
         self.inner().ok().and_then(|world| world.link())
     }

@@ -91,6 +91,13 @@ pub trait World: Send + Sync + 'static {
         Ok(vec![None; runs.len()])
     }
 
+    /// A number that is another one after other processes wrote something. It may change without that, too. `None` where no other
+    /// process writes, or the world cannot tell. For those who look on at all runs, again and again: it takes no longer where there are
+    /// many.
+    fn written(&self) -> Result<Option<u64>, WorldError> {
+        Ok(None)
+    }
+
     /// How its connection for writes is, where it has one.
     fn link(&self) -> Option<Link> {
         None

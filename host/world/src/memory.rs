@@ -124,6 +124,11 @@ impl World for MemoryWorld {
         Ok(self.state().hosts(all))
     }
 
+    /// It cannot tell whose hosts are of another process: all writes count.
+    fn written(&self) -> Result<Option<u64>, WorldError> {
+        Ok(Some(self.state().written))
+    }
+
     fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
         let state = self.state();
         let holder = |run| state.runs.get(run)?.held.as_ref().map(|held| state.host(&held.by));

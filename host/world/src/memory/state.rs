@@ -36,10 +36,13 @@ pub struct State {
     pub limits: HashMap<String, u32>,
     pub last_key: u64,
     last_fence: u64,
+    /// Writes so far, refused ones included.
+    pub written: u64,
 }
 
 impl State {
     pub fn write(&mut self, write: Write, notices: &mut Vec<Notice>) -> Result<Written, Refused> {
+        self.written += 1;
         for create in write.creates() {
             if let Some(holder) = create.claim.as_ref().filter(|holder| !self.dead.contains(&holder.name)) {
                 self.extend(holder, create.row.created_at);

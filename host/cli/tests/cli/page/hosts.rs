@@ -27,12 +27,23 @@ async fn hosts_and_what_they_hold_are_seen() {
     browser.to("#/workflows").await;
     browser.says(".compat-line", "serves in all hosts").await;
 
+    // A list shows what another host starts and ends.
+    site.go("runs").await;
+    browser.reads("No run yet").await;
+    let post = async |path: &str, body: serde_json::Value| {
+        let answer = reqwest::Client::new().post(format!("{address}/api/v1{path}")).json(&body).send().await;
+        answer.expect("it answers").status().as_u16()
+    };
+    let start = serde_json::json!({ "workflow": "gate", "id": "listed" });
+    assert_eq!(post("/runs", start).await, 201);
+    browser.reads("listed").await;
+    assert_eq!(post("/runs/listed/signal", serde_json::json!({ "name": "go", "payload": 1 })).await, 202);
+    browser.reads("completed").await;
+
     // Which host has a run, in the run's own words and in the list of hosts.
     site.start("gate", "here", serde_json::json!(null)).await;
     let start = serde_json::json!({ "workflow": "gate", "id": "there" });
-    let answer =
-        reqwest::Client::new().post(format!("{address}/api/v1/runs")).json(&start).send().await.expect("answers");
-    assert_eq!(answer.status().as_u16(), 201);
+    assert_eq!(post("/runs", start).await, 201);
     site.go("runs/here").await;
     browser.says(".run-facts", "this one").await;
     browser.to("#/runs/there").await;
