@@ -5,21 +5,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::proxy::{Network, Proxy};
+
 /// How long a process may take to do what it must.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A host that serves.
+/// A host that serves, and the network between it and the database.
 pub struct Host {
     folder: PathBuf,
     url: String,
+    proxy: Proxy,
+    /// How often it was started.
+    starts: usize,
     lease: Duration,
     number: usize,
     process: Option<Child>,
 }
 
 impl Host {
-    pub fn start(folder: &Path, number: usize, url: &str, lease: Duration) -> Self {
-        let mut host = Host { folder: folder.to_owned(), url: url.to_owned(), lease, number, process: None };
+    /// `server`: the port of the database.
+    pub fn start(folder: &Path, number: usize, url: &str, server: u16, lease: Duration) -> Self {
+        let proxy = Proxy::start(server);
+        let url = proxy.url(url, server);
+        let mut host = Host { folder: folder.to_owned(), url, proxy, starts: 0, lease, number, process: None };
         host.begin();
         host
     }
@@ -38,6 +46,15 @@ impl Host {
         self.signal("-STOP");
         std::thread::sleep(time);
         self.signal("-CONT");
+    }
+
+    /// What its effects say of whose they are: another name for each process.
+    pub fn name(&self) -> String {
+        format!("host{}.{}", self.number, self.starts)
+    }
+
+    pub fn network(&self, network: Network) {
+        self.proxy.become_(network);
     }
 
     /// Started again, if it ended by itself while there was no server.
@@ -59,10 +76,13 @@ impl Host {
         let journal = format!("--allow-write={}", self.folder.display());
         let lease = format!("{}ms", self.lease.as_millis());
         let data = format!("data{}", self.number);
+        self.starts += 1;
         let args =
             ["serve", "--data", &data, "--listen", "127.0.0.1:0", "--store", &self.url, "--lease", &lease, &journal];
         let process = Command::new(env!("CARGO_BIN_EXE_durhai"))
             .args(args)
+            .arg("--allow-env=CHAOS_HOST")
+            .env("CHAOS_HOST", self.name())
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
@@ -96,20 +116,24 @@ impl Drop for Host {
 pub fn durhai(folder: &Path, url: &str, args: &[&str]) -> String {
     let began = Instant::now();
     loop {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_durhai"));
-        let done = command
-            .args(["--data", "client", "--store", url])
-            .args(args)
-            .current_dir(folder)
-            .output()
-            .expect("it runs");
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        // A start whose answer was lost is there.
-        let there = args[0] == "start" && said.contains("there is a run");
-        if done.status.success() || there || (args[0] == "doctor" && done.status.code() == Some(1)) {
-            return String::from_utf8(done.stdout).expect("text");
+        match attempt(folder, url, args) {
+            Ok(printed) => return printed,
+            Err(said) => assert!(began.elapsed() < PATIENCE, "durhai {args:?}: {said}"),
         }
-        assert!(began.elapsed() < PATIENCE, "durhai {args:?}: {:?} {said}", done.status);
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// The same, typed once.
+pub fn attempt(folder: &Path, url: &str, args: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_durhai"));
+    let done =
+        command.args(["--data", "client", "--store", url]).args(args).current_dir(folder).output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    // A start whose answer was lost is there.
+    let there = args[0] == "start" && said.contains("there is a run");
+    if done.status.success() || there || (args[0] == "doctor" && done.status.code() == Some(1)) {
+        return Ok(String::from_utf8(done.stdout).expect("text"));
+    }
+    Err(format!("{:?} {said}", done.status))
 }
