@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use durhai::clock::{Clock, SystemClock};
+use durhai::logs::Fork;
 use durhai::versions::CompatVerdict;
 use durhai::{
-    EventBody, Host, MemoryWorld, Millis, Query, Run, RunError, Status, StepContext, StepError, Value, World,
+    EventBody, Host, MemoryWorld, Millis, Query, Run, RunError, Status, StepContext, StepError, StepId, Value, World,
 };
 use durhai_testkit::{FarWorld, PATIENCE, TestHost};
 use durhai_world::{Forward, Holder, Renewed, Watcher, WorldError};
@@ -312,4 +313,30 @@ async fn a_run_moves_to_another_version_in_the_host_that_has_it() {
         other.shutdown().await;
         a.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_knows_the_forks_that_two_hosts_make_at_the_same_time() {
+    let two = two(false).await;
+    let (here, there) = two.run("sleeps", Value::Null).await;
+    in_time("the run waits", async {
+        while here.status().await.expect("it is known") != Status::Waiting {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let fork = |run: &Run, number: usize| {
+        let run = run.clone();
+        tokio::spawn(
+            async move { run.fork(Fork::at(StepId::parse("1").expect("an id")).id(format!("f{number:02}"))).await },
+        )
+    };
+    let forks: Vec<_> = (0..24).map(|number| fork(if number % 2 == 0 { &here } else { &there }, number)).collect();
+    for fork in forks {
+        fork.await.expect("it ends").expect("it forks");
+    }
+    let mut known: Vec<_> = here.view().await.expect("a view").forks.iter().map(ToString::to_string).collect();
+    known.sort();
+    assert_eq!(known, (0..24).map(|number| format!("f{number:02}")).collect::<Vec<_>>());
+    two.stop().await;
 }

@@ -88,8 +88,6 @@ pub(crate) struct Runtime {
     pub own: Mutex<HashSet<RunId>>,
     /// Held while a run is looked at that may never begin.
     pub deadlock_search: tokio::sync::Mutex<()>,
-    /// Held while a run is told that another one takes over its log.
-    pub forking: tokio::sync::Mutex<()>,
 }
 
 impl Runtime {
@@ -109,7 +107,6 @@ impl Runtime {
             delayed: DelayedClaims::default(),
             own: Mutex::default(),
             deadlock_search: tokio::sync::Mutex::default(),
-            forking: tokio::sync::Mutex::default(),
         }
     }
 

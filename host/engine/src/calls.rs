@@ -23,7 +23,8 @@ pub const CALLS: &[CallDoc] = &[
         "use_step",
         &["use_step(name)", "use_step(name, input)", "use_step(name, input, options)"],
         "Runs a step and gives its output; after a crash the recorded output. Options: `retry: #{ max_attempts: 4, \
-         initial: \"1s\", factor: 2, max: \"60s\", jitter: 0.1 }` or `retry: false`; `timeout` of each attempt, `deadline` of \
+         initial: \"1s\", factor: 2, max: \"60s\", jitter: 0.1, unless: [] }` or `retry: false`, where `unless` lists errors that no \
+         further attempt mends: kinds (`timeout`), codes in their data (`card_declined`, `418`), words of their message; `timeout` of each attempt, `deadline` of \
          all attempts and waits together; `once: true` never repeats an attempt that a crash cut off; `label` is shown \
          instead of the name. Input and output are at most 2 MiB as JSON. Throws `step_failed` (with what the step said \
          under `data`), `timeout`, `interrupted` (with `once`), `unknown_step`, `invalid_input`, `not_storable`, `limit`, \
@@ -172,9 +173,10 @@ pub const CALLS: &[CallDoc] = &[
     ),
     call(
         "foreach",
-        &["foreach(items, |item| …)", "foreach(items, |item, index| …, #{ concurrency })"],
+        &["foreach(items, |item| …)", "foreach(items, |item, index| …, #{ settle, concurrency })"],
         "Calls the closure with each item, as tasks, and gives the results in the order of the items. One at a time, unless \
-         `concurrency` says more. The first failure cancels the others and is thrown.",
+         `concurrency` says more. The first failure cancels the others and is thrown; with `settle: true` all are waited for, and \
+         each result is `#{ ok: value }` or `#{ error: error }`.",
     ),
     call(
         "race",

@@ -145,7 +145,7 @@ fn retry(reader: &mut Reader<'_>, value: &Literal) -> Option<RetryPolicy> {
         }
     }
     let (mut initial, mut max) = (None, None);
-    for entry in reader.entries("retry", value, &["max_attempts", "initial", "factor", "max", "jitter"]) {
+    for entry in reader.entries("retry", value, &["max_attempts", "initial", "factor", "max", "jitter", "unless"]) {
         let what = format!("retry.{}", entry.key);
         let value = &entry.value;
         match entry.key.as_str() {
@@ -153,6 +153,7 @@ fn retry(reader: &mut Reader<'_>, value: &Literal) -> Option<RetryPolicy> {
             "initial" => initial = reader.millis(&what, value),
             "factor" => policy.factor = reader.number(&what, value, 1.0, f64::INFINITY).unwrap_or(1.0),
             "max" => max = reader.millis(&what, value),
+            "unless" => policy.unless = reader.texts(&what, value),
             _ => policy.jitter = reader.number(&what, value, 0.0, 1.0).unwrap_or(0.0),
         }
     }

@@ -27,7 +27,7 @@ fn all_that_can_be_said() {
             input: #{ type: "object", required: ["items"] },
             output: true,
             timeout: "2h",
-            retry: #{ max_attempts: 5, initial: 2, factor: 3, max: "1m", jitter: 0.5 },
+            retry: #{ max_attempts: 5, initial: 2, factor: 3, max: "1m", jitter: 0.5, unless: ["timeout", "418"] },
             schedule: #{ cron: "0 9 * * MON-FRI", timezone: "Europe/Berlin", overlap: "queue", missed: "skip", input: #{ items: [-1, 2.5, ()] } },
             concurrency: #{ limit: 10, key: "input.user[\"a b\"].id" },
             retain: "30d",
@@ -37,7 +37,14 @@ fn all_that_can_be_said() {
     assert!(full.input.as_ref().expect("a schema").check(&json!({})).is_err());
     assert!(full.output.is_some());
     assert_eq!((full.timeout, full.retain), (Some(7_200_000), Some(30 * 86_400_000)));
-    let policy = RetryPolicy { max_attempts: 5, initial: 2_000, factor: 3.0, max: 60_000, jitter: 0.5 };
+    let policy = RetryPolicy {
+        max_attempts: 5,
+        initial: 2_000,
+        factor: 3.0,
+        max: 60_000,
+        jitter: 0.5,
+        unless: vec!["timeout".into(), "418".into()],
+    };
     assert_eq!(full.retry, Some(policy));
     let schedule = full.schedule.as_ref().expect("a schedule");
     assert_eq!(schedule.cron.to_string(), "0 9 * * MON-FRI (Europe/Berlin)");
@@ -194,6 +201,11 @@ fn every_key_is_checked() {
         ),
         ("#{ retry: #{ initial: true } }", "1:40: error: `retry.initial`: it must be a number of seconds"),
         ("#{ retry: #{ factor: 0.5 } }", "1:39: error: `retry.factor` must be a number from 1, found a float (0.5)"),
+        (
+            "#{ retry: #{ unless: \"timeout\" } }",
+            "1:39: error: `retry.unless` must be an array of strings, found a string (\"timeout\")",
+        ),
+        ("#{ retry: #{ unless: [1] } }", "1:40: error: `retry.unless` must be a string, found an integer (1)"),
         (
             "#{ retry: #{ jitter: 2 } }",
             "1:39: error: `retry.jitter` must be a number from 0 to 1, found an integer (2)",

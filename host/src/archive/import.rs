@@ -107,15 +107,13 @@ fn import_now(
     spool.seek(SeekFrom::Start(0)).map_err(cannot)?;
     let runs: Vec<RunId> = plan.rows.iter().map(|row| plan.names.of(&row.run)).collect();
     free(host, &runs)?;
-    {
-        let _one_at_a_time = host.runtime.forking.blocking_lock();
-        note(&*host.store.world, |all| all.extend(runs.iter().cloned()))?;
-    }
+    let begins =
+        |all: &mut Vec<RunId>| all.extend(runs.iter().filter(|run| !all.contains(run)).cloned().collect::<Vec<_>>());
+    meta::change_runs(&*host.store.world, meta::IMPORTS, begins)?;
     let done = runs::bring_in(host, Reader::open(BufReader::new(spool))?, &plan, options);
     match done {
         Ok(notes) => {
-            let _one_at_a_time = host.runtime.forking.blocking_lock();
-            note(&*host.store.world, |all| all.retain(|run| !runs.contains(run)))?;
+            meta::change_runs(&*host.store.world, meta::IMPORTS, |all| all.retain(|run| !runs.contains(run)))?;
             let live = plan.rows.iter().filter(|row| !row.status.is_terminal());
             let awake = live.map(|row| Row { run: plan.names.of(&row.run), ..row.clone() }).collect();
             let run = plan.names.of(&plan.header.run);
@@ -218,18 +216,8 @@ impl<R: Read> Read for Spooled<'_, R> {
     }
 }
 
-fn note(world: &dyn World, change: impl FnOnce(&mut Vec<RunId>)) -> Result<(), WorldError> {
-    let mut all = under_way(world)?;
-    change(&mut all);
-    match all.is_empty() {
-        true => world.remove_meta(meta::IMPORTS),
-        false => world.put_meta(meta::IMPORTS, &serde_json::to_vec(&all).expect("ids are JSON")),
-    }
-}
-
 fn under_way(world: &dyn World) -> Result<Vec<RunId>, WorldError> {
-    let bytes = world.meta(meta::IMPORTS)?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    Ok(meta::runs(world.meta(meta::IMPORTS)?.as_deref()))
 }
 
 /// Removes what an import left that did not come to its end: its host died. What another host is importing at this moment is
@@ -266,5 +254,5 @@ fn undo(host: &Arc<Shared>, runs: &[RunId]) -> Result<(), WorldError> {
         }
         gone.push(run.clone());
     }
-    note(&*host.store.world, |all| all.retain(|run| !gone.contains(run)))
+    meta::change_runs(&*host.store.world, meta::IMPORTS, |all| all.retain(|run| !gone.contains(run)))
 }

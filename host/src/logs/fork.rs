@@ -110,10 +110,7 @@ pub(crate) async fn fork(host: &Arc<Shared>, run: &RunId, fork: Fork) -> Result<
             }
             lineage::note_fork(world, &old, &id)
         };
-        {
-            let _one_at_a_time = host.runtime.forking.lock().await;
-            host.store.blocking(note).await?;
-        }
+        host.store.blocking(note).await?;
         let mut new_run = new_run::new_run(host, events, &header, StartAt { later: None, here: host.config.adopt });
         new_run.create.hooks = hooks;
         match claims::create(host, new_run).await? {

@@ -68,8 +68,7 @@ pub(crate) fn retry_name(world: &dyn World, created: &Created) -> Result<Option<
 
 /// The runs that took over a part of this one's log, in the order they were made.
 pub(crate) fn forks(world: &dyn World, run: &RunId) -> Result<Vec<RunId>, WorldError> {
-    let Some(bytes) = world.meta(&meta::forks(run))? else { return Ok(Vec::new()) };
-    let named: Vec<RunId> = serde_json::from_slice(&bytes).unwrap_or_default();
+    let named = meta::runs(world.meta(&meta::forks(run))?.as_deref());
     let mut there = Vec::with_capacity(named.len());
     for fork in named {
         if world.row(&fork)?.is_some() {
@@ -81,9 +80,14 @@ pub(crate) fn forks(world: &dyn World, run: &RunId) -> Result<Vec<RunId>, WorldE
 
 /// Notes a fork that is about to be created.
 pub(crate) fn note_fork(world: &dyn World, old: &RunId, new: &RunId) -> Result<(), WorldError> {
-    let mut all = forks(world, old)?;
-    all.retain(|fork| fork != new);
-    all.push(new.clone());
-    let from = all.len().saturating_sub(REMEMBERED);
-    world.put_meta(&meta::forks(old), &serde_json::to_vec(&all[from..]).expect("ids are JSON"))
+    let there = forks(world, old)?;
+    meta::change_runs(world, &meta::forks(old), |all| {
+        all.retain(|fork| fork != new);
+        all.push(new.clone());
+        // Names whose run is gone make room first.
+        while all.len() > REMEMBERED {
+            let gone = all.iter().position(|fork| !there.contains(fork)).unwrap_or(0);
+            all.remove(gone);
+        }
+    })
 }

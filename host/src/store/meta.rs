@@ -1,6 +1,7 @@
 //! The keys of what a world keeps beside runs and texts. Stored: a key never changes.
 
 use durhai_core::RunId;
+use durhai_world::{World, WorldError};
 
 /// Which run of a chain of `continue_as_new` is the last; `first` is the chain's first.
 pub(crate) fn last_of_chain(first: &RunId) -> String {
@@ -44,3 +45,22 @@ pub(crate) fn forks(run: &RunId) -> String {
 
 /// Runs of an import that is not over.
 pub(crate) const IMPORTS: &str = "imports";
+
+/// Changes a list of runs under a key, whatever other hosts do to it at the same time. The change is made again where one of them was faster,
+/// or where it is not known whether it was written: making it twice must be the same as making it once.
+pub(crate) fn change_runs(world: &dyn World, key: &str, change: impl Fn(&mut Vec<RunId>)) -> Result<(), WorldError> {
+    loop {
+        let before = world.meta(key)?;
+        let mut runs = runs(before.as_deref());
+        change(&mut runs);
+        let after = serde_json::to_vec(&runs).expect("ids are JSON");
+        if before.as_ref() == Some(&after) || world.swap_meta(key, before.as_deref(), &after)? {
+            return Ok(());
+        }
+    }
+}
+
+/// The runs that are listed there.
+pub(crate) fn runs(value: Option<&[u8]>) -> Vec<RunId> {
+    value.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}

@@ -26,6 +26,14 @@ pub fn name(what: &str, value: &Dynamic) -> Result<String, Thrown> {
     }
 }
 
+/// An array of those.
+pub fn names(what: &str, value: &Dynamic) -> Result<Vec<String>, Thrown> {
+    let Ok(all) = value.as_array_ref() else {
+        return invalid(format!("{what} must be an array of texts, found {}", found(value)));
+    };
+    all.iter().enumerate().map(|(at, one)| name(&format!("{what}[{at}]"), one)).collect()
+}
+
 pub fn text(what: &str, value: &Dynamic) -> Result<String, Thrown> {
     match value.as_immutable_string_ref() {
         Ok(text) => Ok(text.to_string()),

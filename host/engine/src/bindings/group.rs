@@ -47,21 +47,9 @@ pub fn register(engine: &mut Engine) {
 
 fn parallel(ctx: &NativeCallContext<'_>, work: &Dynamic, options: &Dynamic) -> Result<Dynamic, Thrown> {
     let (keys, closures) = closures("parallel", work)?;
-    let (mut kind, mut concurrency) = (GroupKind::All, closures.len());
-    if !options.is_unit() {
-        for (key, value) in args::options("parallel", options, &["settle", "concurrency"])? {
-            match key.as_str() {
-                "settle" if args::boolean("parallel: option `settle`", &value)? => kind = GroupKind::Settle,
-                "settle" => {}
-                _ => concurrency = args::count("parallel: option `concurrency`", &value)? as usize,
-            }
-        }
-    }
+    let (kind, concurrency) = group_options("parallel", options, closures.len())?;
     let (mut group, outcome) = open(ctx, kind, Work::Closures(closures), concurrency)?;
-    let values = match kind {
-        GroupKind::Settle => (0..group.size()).map(|index| settled(group.result(index))).collect(),
-        _ => all(&mut group, outcome)?,
-    };
+    let values = values(&mut group, kind, outcome)?;
     Ok(match keys {
         None => values.into(),
         Some(keys) => keys.into_iter().map(Into::into).zip(values).collect::<Map>().into(),
@@ -78,19 +66,30 @@ fn foreach(
         return invalid(format!("foreach: the items must be an array, found {}", found(items)));
     };
     let closure = args::closure("foreach: the second argument", closure)?;
-    let mut concurrency = 1;
-    if !options.is_unit() {
-        for (_, value) in args::options("foreach", options, &["concurrency"])? {
-            concurrency = args::count("foreach: option `concurrency`", &value)? as usize;
-        }
-    }
+    let (kind, concurrency) = group_options("foreach", options, 1)?;
     let takes = |count: usize| {
         let parameters = closure.curry().len() + count;
         ctx.iter_namespaces().any(|module| module.get_script_fn(closure.fn_name(), parameters).is_some())
     };
     let indexed = !takes(1) && takes(2);
-    let (mut group, outcome) = open(ctx, GroupKind::All, Work::Items { closure, items, indexed }, concurrency)?;
-    all(&mut group, outcome).map(Into::into)
+    let (mut group, outcome) = open(ctx, kind, Work::Items { closure, items, indexed }, concurrency)?;
+    values(&mut group, kind, outcome).map(Into::into)
+}
+
+/// `settle` and `concurrency`, which is `usual` where nothing is said.
+fn group_options(call: &str, options: &Dynamic, usual: usize) -> Result<(GroupKind, usize), Thrown> {
+    let (mut kind, mut concurrency) = (GroupKind::All, usual);
+    if options.is_unit() {
+        return Ok((kind, concurrency));
+    }
+    for (key, value) in args::options(call, options, &["settle", "concurrency"])? {
+        match key.as_str() {
+            "settle" if args::boolean(&format!("{call}: option `settle`"), &value)? => kind = GroupKind::Settle,
+            "settle" => {}
+            _ => concurrency = args::count(&format!("{call}: option `concurrency`"), &value)? as usize,
+        }
+    }
+    Ok((kind, concurrency))
 }
 
 fn race(ctx: &NativeCallContext<'_>, work: &Dynamic) -> Result<Dynamic, Thrown> {
@@ -176,6 +175,14 @@ fn open(
 fn keep(ctx: &NativeCallContext<'_>, state: &mut State, key: GroupKey, work: Work, size: usize) {
     let results = (0..size).map(|_| None).collect();
     state.groups.insert(key, Group { work, results, context: Rc::new(ctx.store_data()) });
+}
+
+/// What a call gives: of each branch how it ended, or the values of all.
+fn values(group: &mut Group, kind: GroupKind, outcome: Outcome) -> Result<Array, Thrown> {
+    match kind {
+        GroupKind::Settle => Ok((0..group.size()).map(|index| settled(group.result(index))).collect()),
+        _ => all(group, outcome),
+    }
 }
 
 /// The values of all branches, or the error of the one that failed.

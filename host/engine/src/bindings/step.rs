@@ -84,7 +84,7 @@ fn retry(value: &Dynamic, header: &RetryPolicy) -> Result<RetryPolicy, Thrown> {
         }
         Err(_) => {}
     }
-    let known = ["max_attempts", "initial", "factor", "max", "jitter"];
+    let known = ["max_attempts", "initial", "factor", "max", "jitter", "unless"];
     let (mut initial, mut max) = (None, None);
     for (key, value) in args::options("use_step: retry", value, &known)? {
         let what = format!("use_step: option `retry.{key}`");
@@ -93,6 +93,7 @@ fn retry(value: &Dynamic, header: &RetryPolicy) -> Result<RetryPolicy, Thrown> {
             "initial" => initial = Some(args::millis(&what, &value)?),
             "factor" => policy.factor = args::number(&what, &value, 1.0, f64::INFINITY)?,
             "max" => max = Some(args::millis(&what, &value)?),
+            "unless" => policy.unless = args::names(&what, &value)?,
             _ => policy.jitter = args::number(&what, &value, 0.0, 1.0)?,
         }
     }

@@ -24,6 +24,8 @@ enum Must {
     Count,
     /// A string that is not empty.
     Name,
+    /// An array of those.
+    Names,
     Text,
     Schema,
     Retry,
@@ -46,7 +48,7 @@ fn table(call: &Call) -> Option<(usize, &'static [Option_])> {
         "wait" => (1, &[("timeout", Must::Duration)]),
         "suspend" => (1, &[("schema", Must::Schema), ("label", Must::Name), ("timeout", Must::Duration)]),
         "parallel" => (1, &[("settle", Must::Bool), ("concurrency", Must::Count)]),
-        "foreach" => (2, &[("concurrency", Must::Count)]),
+        "foreach" => (2, &[("settle", Must::Bool), ("concurrency", Must::Count)]),
         _ => return None,
     })
 }
@@ -79,6 +81,7 @@ const RETRY: &[Option_] = &[
     ("factor", Must::Anything),
     ("max", Must::Duration),
     ("jitter", Must::Anything),
+    ("unless", Must::Names),
 ];
 
 /// Looks at the options of a call, as far as they are written out.
@@ -133,6 +136,7 @@ fn value(what: &str, must: Must, node: &Node, report: &mut Report<'_>) {
         Must::Bool => wrong(args::boolean(what, &value), node, report),
         Must::Count => wrong(args::count(what, &value), node, report),
         Must::Name => wrong(args::name(what, &value), node, report),
+        Must::Names => wrong(args::names(what, &value), node, report),
         Must::Text if value.is_unit() => {}
         Must::Text => wrong(args::text(what, &value), node, report),
         Must::Schema => schema(what, &value, node, report),

@@ -50,6 +50,22 @@ impl Reader<'_> {
         }
     }
 
+    /// An array of strings, none of them empty.
+    pub fn texts(&mut self, what: &str, value: &Literal) -> Vec<String> {
+        let LiteralKind::Array(all) = &value.kind else {
+            let message = format!("`{what}` must be an array of strings, found {}", value.found());
+            self.refuse::<()>(value.position, message, None);
+            return Vec::new();
+        };
+        let read = |one: &Literal| match self.text(what, one)? {
+            text if text.is_empty() => {
+                self.refuse(one.position, format!("`{what}` must have no empty strings in it"), None)
+            }
+            text => Some(text),
+        };
+        all.iter().filter_map(read).collect()
+    }
+
     pub fn millis(&mut self, what: &str, value: &Literal) -> Option<Millis> {
         let parsed = match &value.kind {
             LiteralKind::Text(text) => duration::parse(text),

@@ -235,6 +235,7 @@ impl<'de> Deserialize<'de> for Retry {
                     max_attempts: policy.max_attempts.map_or(usual.max_attempts, NonZeroU32::get),
                     factor: policy.factor.unwrap_or(usual.factor),
                     jitter: policy.jitter.unwrap_or(usual.jitter),
+                    unless: policy.unless,
                     ..usual
                 };
                 whole.say_waits(policy.initial, policy.max);
@@ -258,6 +259,7 @@ struct Policy {
     max: Option<u64>,
     #[serde(deserialize_with = "fraction")]
     jitter: Option<f64>,
+    unless: Vec<String>,
 }
 
 fn factor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {

@@ -16,7 +16,7 @@ env_file = "vars.env"
 concurrency = 4
 shared = true
 rate = "100/s"
-retry = { max_attempts = 5, initial = "250ms", factor = 3, max = 30, jitter = 0 }
+retry = { max_attempts = 5, initial = "250ms", factor = 3, max = 30, jitter = 0, unless = ["timeout"] }
 timeout = "1h 30m"
 
 [steps."shop.*"]
@@ -84,7 +84,14 @@ fn what_it_says() {
     let settings = Settings::parse(root.join("durhai.toml"), EVERYTHING).unwrap();
 
     let rules = settings.rules();
-    let retry = RetryPolicy { max_attempts: 5, initial: 250, factor: 3.0, max: 30_000, jitter: 0.0 };
+    let retry = RetryPolicy {
+        max_attempts: 5,
+        initial: 250,
+        factor: 3.0,
+        max: 30_000,
+        jitter: 0.0,
+        unless: vec!["timeout".into()],
+    };
     let rule = StepRule {
         concurrency: Some(4),
         shared: true,

@@ -12,7 +12,7 @@ export function scheduleText(schedule) {
 
 const amount = (value) => (typeof value === "number" ? h("span", { title: LENGTHS }, `${value} s`) : String(value));
 
-const RETRY = { max_attempts: (n) => `${n} attempts`, initial: (wait) => `first wait ${wait}`, factor: (n) => `×${n}`, max: (wait) => `at most ${wait}`, jitter: (n) => `jitter ${n}` };
+const RETRY = { max_attempts: (n) => `${n} attempts`, initial: (wait) => `first wait ${wait}`, factor: (n) => `×${n}`, max: (wait) => `at most ${wait}`, jitter: (n) => `jitter ${n}`, unless: (all) => `not after ${all.join(", ")}` };
 
 function retryText(retry) {
   if (retry === false) return "none";

@@ -229,7 +229,8 @@ impl OpenStep {
                 .unwrap_or_else(|| retry::wait(policy, failures, rng::jitter(seed, id.as_str(), failures))),
         );
         let attempt = self.attempt;
-        if error.fatal || begun && failures >= policy.max_attempts {
+        let given_up = begun && policy.gives_up(error.kind.as_str(), &error.message, &error.data);
+        if error.fatal || given_up || begun && failures >= policy.max_attempts {
             EventBody::StepFailed { error: error.into_failure(&self.name, id, attempt) }
         } else if self.deadline().is_some_and(|deadline| retry_at >= deadline) {
             let message = format!("the deadline leaves no time for another attempt; the last said: {}", error.message);
