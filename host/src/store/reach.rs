@@ -1,9 +1,9 @@
 //! Whether the world answers, as far as its host has asked it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use durhai_world::WorldError;
+use parking_lot::Mutex;
 
 use crate::observe::metrics::{Counter, Histogram};
 
@@ -12,34 +12,40 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(2);
 
 /// What came of the calls of one host.
 pub(crate) struct Reach {
-    began: Instant,
-    /// Milliseconds since then, and one: the beginning of the first call since the last answer. 0: there is none.
-    unanswered: AtomicU64,
+    state: Mutex<State>,
     pub reads: Histogram,
     /// Reads that got no answer, of several attempts.
     pub failed: Counter,
 }
 
+#[derive(Default)]
+struct State {
+    /// Calls that wait for their answer.
+    under_way: u64,
+    /// Since when an answer is wanted and none has come, to any call.
+    unanswered: Option<Instant>,
+}
+
 impl Default for Reach {
     fn default() -> Self {
-        Reach {
-            began: Instant::now(),
-            unanswered: AtomicU64::new(0),
-            reads: Histogram::quick(),
-            failed: Counter::default(),
-        }
+        Reach { state: Mutex::default(), reads: Histogram::quick(), failed: Counter::default() }
     }
 }
 
 impl Reach {
     /// A call of the world, with what came of it.
     pub fn call<T>(&self, call: impl FnOnce() -> Result<T, WorldError>) -> Result<T, WorldError> {
-        let now = self.began.elapsed().as_millis() as u64 + 1;
-        // What waits longer counts.
-        let _ = self.unanswered.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        {
+            let mut state = self.state.lock();
+            state.under_way += 1;
+            state.unanswered.get_or_insert_with(Instant::now);
+        }
         let answer = call();
+        let mut state = self.state.lock();
+        state.under_way -= 1;
         if !matches!(answer, Err(WorldError::Unavailable(_))) {
-            self.unanswered.store(0, Ordering::Relaxed);
+            // The others that wait do so without an answer from now on.
+            state.unanswered = (state.under_way > 0).then(Instant::now);
         }
         answer
     }
@@ -57,10 +63,7 @@ impl Reach {
 
     /// For how long it has not answered, although it was asked.
     pub fn silence(&self) -> Duration {
-        match self.unanswered.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => self.began.elapsed().saturating_sub(Duration::from_millis(since - 1)),
-        }
+        self.state.lock().unanswered.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The same where it is so long that somebody should hear of it.
@@ -77,18 +80,39 @@ mod tests {
         WorldError::Unavailable("no".into())
     }
 
+    /// As if what was asked first was asked so much earlier.
+    fn ago(reach: &Reach, time: Duration) {
+        let mut state = reach.state.lock();
+        state.unanswered = state.unanswered.map(|since| since - time);
+    }
+
     #[test]
     fn silence_lasts_from_the_first_call_without_an_answer_to_the_next_answer() {
-        let reach = Reach { began: Instant::now() - Duration::from_secs(60), ..Reach::default() };
+        let reach = Reach::default();
         assert_eq!(reach.silence(), Duration::ZERO, "nobody asked");
         reach.call(|| Err::<(), _>(away())).unwrap_err();
-        reach.unanswered.store(50_001, Ordering::Relaxed);
+        ago(&reach, 5 * SILENCE);
         reach.call(|| Err::<(), _>(away())).unwrap_err();
-        assert!(reach.silence() >= Duration::from_secs(10) && reach.is_away().is_some());
+        assert!(reach.is_away().is_some_and(|silence| silence >= 5 * SILENCE));
         // An error that says something is an answer.
         reach.call(|| Err::<(), _>(WorldError::Invalid("a cursor".into()))).unwrap_err();
         assert_eq!((reach.silence(), reach.is_away()), (Duration::ZERO, None));
-        let within = reach.call(|| Ok(reach.silence())).unwrap();
-        assert!(within < SILENCE && reach.silence() == Duration::ZERO);
+    }
+
+    #[test]
+    fn a_call_that_waits_while_others_were_answered_is_silence_from_the_last_answer_on() {
+        let reach = Reach::default();
+        reach
+            .call(|| {
+                ago(&reach, 5 * SILENCE);
+                assert!(reach.is_away().is_some());
+                reach.call(|| Ok(()))?;
+                assert_eq!(reach.is_away(), None);
+                ago(&reach, 3 * SILENCE);
+                assert!(reach.is_away().is_some_and(|silence| silence < 5 * SILENCE));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(reach.silence(), Duration::ZERO);
     }
 }

@@ -16,6 +16,9 @@ use crate::store::reach::Reach;
 /// How long a reader waits before it asks again: for a moment, as others wait for it.
 const WAITS: [u64; 3] = [5, 20, 80];
 
+/// Calls that go through everything: they may take minutes, and the world answers all the while.
+const LONG: [&str; 3] = ["copy", "restore", "verify"];
+
 /// A world whose reads are patient.
 pub(crate) struct Retrying {
     world: Arc<dyn World>,
@@ -67,12 +70,12 @@ impl Forward for Retrying {
 
     fn once<T>(
         &self,
-        _call: &'static str,
+        call: &'static str,
         once: impl FnOnce(&dyn World) -> Result<T, WorldError>,
     ) -> Result<T, WorldError> {
         match &self.reach {
-            Some(reach) => reach.call(|| once(&*self.world)),
-            None => once(&*self.world),
+            Some(reach) if !LONG.contains(&call) => reach.call(|| once(&*self.world)),
+            _ => once(&*self.world),
         }
     }
 }
