@@ -1,6 +1,7 @@
 //! The work that is measured: `durhai bench` tells what the whole does on a machine, the benches in `benches/` time its parts.
 //! Both stand on this, so that they measure the same. What the figures mean is told in `host/docs/bench.md`.
 
+mod asleep;
 pub mod child;
 pub mod commits;
 pub mod compat;

@@ -7,7 +7,7 @@ use crate::figures::{Figures, Unit, micros, repeated};
 use crate::floor::{APPENDED, Floor};
 use crate::memory::{self, Kind};
 use crate::sizes::Sizes;
-use crate::{crowd, live, lone, recovery, replay, shared, sleepers, sustained};
+use crate::{asleep, crowd, live, lone, recovery, replay, shared, sleepers, sustained};
 
 /// A part of the bench, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Section {
     Sleepers,
     /// Between two hosts.
     Signal,
+    /// Of hosts that have nothing to do.
+    Idle,
 }
 
 /// What all sections are measured with.
@@ -42,7 +44,7 @@ pub struct Setting<'a> {
 }
 
 impl Section {
-    pub const ALL: [Section; 16] = [
+    pub const ALL: [Section; 17] = [
         Section::Floor,
         Section::Step,
         Section::Pair,
@@ -59,6 +61,7 @@ impl Section {
         Section::Finished,
         Section::Sleepers,
         Section::Signal,
+        Section::Idle,
     ];
 
     pub fn name(self) -> &'static str {
@@ -79,18 +82,22 @@ impl Section {
             Section::Finished => "finished",
             Section::Sleepers => "sleepers",
             Section::Signal => "signal",
+            Section::Idle => "idle",
         }
     }
 
     /// Whether it must be asked for: it takes minutes, and gigabytes of disk, or it needs a database.
     pub fn is_special(self) -> bool {
-        matches!(self, Section::Sleepers | Section::Signal)
+        matches!(self, Section::Sleepers | Section::Signal | Section::Idle)
     }
 
     /// What is measured, with its sizes; `database`: on one.
     pub fn about(self, sizes: &Sizes, database: bool) -> String {
         match self {
             Section::Floor if database => return "the database on its own".into(),
+            Section::Sleepers if database => {
+                return format!("{} runs that sleep, and 20000 that are due", sizes.sleepers);
+            }
             Section::Step if database => return "runs of 200 steps, one after the other".into(),
             _ => {}
         }
@@ -113,6 +120,7 @@ impl Section {
             Section::Finished => format!("{stored} runs of 5 steps that have ended"),
             Section::Sleepers => format!("{sleepers} runs that sleep through a restart"),
             Section::Signal => "signals from one host to runs of another".into(),
+            Section::Idle => "hosts that have nothing to do".into(),
         }
     }
 
@@ -128,9 +136,11 @@ impl Section {
         measured
     }
 
-    /// Whether it can be measured on a database.
+    /// Whether it is measured on a database without being asked for.
     pub fn is_shared(self) -> bool {
-        matches!(self, Section::Floor | Section::Step | Section::Throughput | Section::Parallel | Section::Signal)
+        let each =
+            [Section::Floor, Section::Step, Section::Throughput, Section::Parallel, Section::Signal, Section::Idle];
+        each.contains(&self)
     }
 
     async fn measure_on(self, url: &str, sizes: &Sizes) -> anyhow::Result<Figures> {
@@ -140,6 +150,8 @@ impl Section {
             Section::Throughput => shared::throughput(url, sizes.throughput).await,
             Section::Parallel => shared::parallel(url, sizes.parallel).await,
             Section::Signal => shared::signal(url).await,
+            Section::Idle => asleep::idle(url).await,
+            Section::Sleepers => tokio::task::block_in_place(|| asleep::sleepers(url, sizes.sleepers)),
             other => anyhow::bail!("{} is measured on this machine's store only", other.name()),
         }
     }
@@ -161,7 +173,9 @@ impl Section {
             Section::Evicted => memory::measure(Kind::Evicted, dir, sizes.stored, child),
             Section::Finished => memory::measure(Kind::Finished, dir, sizes.stored, child),
             Section::Sleepers => sleepers::measure(dir, sizes.sleepers, child),
-            Section::Signal => anyhow::bail!("signals between hosts are measured on a database: --store postgres://…"),
+            Section::Signal | Section::Idle => {
+                anyhow::bail!("{} is measured on a database: --store postgres://…", self.name())
+            }
         }
     }
 }

@@ -95,6 +95,19 @@ begin
     'admitted', v_admission = 2 and (v_status <> 0 or v_wake is null or v_wake <= p_now));
 end $$;
 
+-- Claims on runs that are free and admitted, all at once, in this order.
+create function @.take_all_1(p_keys bigint[], p_host int, p_now bigint) returns jsonb[] language sql as $$
+  with t as (
+    update @.head set host = p_host, fence = nextval('@.fence'), due = null where key = any(p_keys) returning key, fence, tries
+  )
+  select array_agg(jsonb_build_object('key', t.key, 'fence', t.fence, 'tries', t.tries, 'row', jsonb_build_object('id', r.id, 'workflow', w.text,
+        'version', v.text, 'workflow_id', r.workflow, 'version_id', r.version, 'status', r.status, 'created_at', r.created_at, 'started_at', r.started_at,
+        'ended_at', r.ended_at, 'wake_at', r.wake_at, 'purge_at', r.purge_at, 'parent', r.parent, 'limit_key', r.limit_key, 'limit_size', r.limit_size,
+        'rank', r.rank, 'rest', r.rest),
+      'last_seq', coalesce((select c.first + c.count - 1 from @.chunk c where c.key = t.key order by c.first desc limit 1), 0),
+      'admitted', r.status <> 0 or r.wake_at is null or r.wake_at <= p_now) order by array_position(p_keys, t.key))
+    from t join @.run r using (key) join @.name w on w.id = r.workflow join @.name v on v.id = r.version $$;
+
 -- Whether a host lives, and goes on living until this transaction is over.
 create function @.lives_1(p_host int) returns boolean language plpgsql as $$
 begin
@@ -107,6 +120,9 @@ end $$;
 create function @.claim_1(p_host int, p_now bigint, p_most int) returns text language plpgsql set lock_timeout = '10s' as $$
 declare v_claims jsonb[] := '{}'; v_key bigint; v_keys bigint[]; v_n int := 0; v_comes boolean; v_admitted boolean; v_urgent boolean;
 begin
+  -- Before anything is locked: a lock is written down and waits for the disk, and most looks find nothing.
+  perform 1 from @.head where due <= p_now order by due, key limit 1;
+  if not found then return '[]'; end if;
   if not @.lives_1(p_host) then return null; end if;
   if p_most = 0 then return '[]'; end if;
   if not pg_try_advisory_xact_lock(hashtextextended('@.claim', 0)) then return 'busy'; end if;
@@ -120,6 +136,14 @@ begin
     select array_agg(key order by due, key) into v_keys
       from (select key, due from @.head where key = any(v_keys) and due <= p_now order by key for update skip locked) x;
     exit when v_keys is null;
+    if not exists (select 1 from @.head h where h.key = any(v_keys) and h.admission <> 2)
+        and not exists (select 1 from @.message m where m.key = any(v_keys) and m.urgent) then
+      v_keys := v_keys[1:p_most - v_n];
+      v_claims := v_claims || @.take_all_1(v_keys, p_host, p_now);
+      v_n := v_n + cardinality(v_keys);
+      exit when v_n >= p_most;
+      continue;
+    end if;
     foreach v_key in array v_keys loop
       exit when v_n >= p_most;
       select r.status <> 8 and exists (select 1 from @.message m where m.key = v_key and m.urgent) into v_urgent from @.run r where r.key = v_key;
@@ -237,7 +261,11 @@ end $$;
 
 -- Whether this host does that for all: the first one that asks, until it is dead.
 create function @.duty_1(p_name text, p_host int) returns boolean language plpgsql as $$
+declare v_host int;
 begin
+  -- As most answers are: nothing is written for them.
+  select d.host into v_host from @.duty d join @.host h on h.id = d.host and not h.dead where d.name = p_name;
+  if found then return v_host = p_host; end if;
   if not @.lives_1(p_host) then return false; end if;
   insert into @.duty as d values (p_name, p_host)
     on conflict (name) do update set host = p_host where not exists (select 1 from @.host x where x.id = d.host and not x.dead);

@@ -150,3 +150,22 @@ fn with_event(claim: &durhai_world::Claim) -> Commit {
     let Write::Commit(commit) = turn(claim, 2) else { unreachable!("it is a commit") };
     *commit
 }
+
+/// What is written waits for the disk, and hosts look again and again.
+#[test]
+fn a_look_that_finds_nothing_writes_nothing() {
+    let Some(cluster) = cluster(&["fsync=off", "autovacuum=off"]) else { return };
+    let world = PgWorld::open(&cluster.url("idle")).expect("opens");
+    let me = holder("me");
+    assert!(world.renew(&me, 0).expect("works").alive);
+    assert!(world.duty("look", &me).expect("works"));
+    // Transactions that write have numbers.
+    let next = || sql(&cluster, "select pg_snapshot_xmax(pg_current_snapshot())");
+    let before = next();
+    for _ in 0..TIMES {
+        assert!(world.claim(&me, 10, 20).expect("works").is_empty());
+        assert_eq!(world.next_wake().expect("works"), None);
+        assert!(world.duty("look", &me).expect("works"));
+    }
+    assert_eq!(next(), before);
+}

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// Children of each parent, and steps of each child.
-pub const CHILDREN: usize = 4;
-pub const STEPS: usize = 6;
+pub const CHILDREN: usize = 10;
+pub const STEPS: usize = 15;
 
 /// Runs that may be inside at a time.
 pub const LIMIT: usize = 2;
@@ -47,10 +47,12 @@ const TICK: &str = r#"
     use_step("mark.mark", #{ run: run_id(), step: "tick" });
 "#;
 
-/// One write a line: what several processes append does not mix.
+/// One write a line: what several processes append does not mix. It goes on for a while after its effect, so that deaths come in between.
 const MARK: &str = r#"
 fn mark(input) {
     file::append("JOURNAL", input.run + " " + input.step + " " + env::get("CHAOS_HOST") + "\n");
+    let rest = 0;
+    while rest < 20000 { rest += 1; }
     1
 }
 "#;
