@@ -359,6 +359,29 @@ async fn a_pause_outlives_the_host_and_leaves_out_what_passes() {
 }
 
 #[tokio::test]
+async fn each_schedule_is_kept_by_a_host_that_has_it() {
+    let site = Site::new();
+    let text = || every_hour(", overlap: \"allow\"", "1");
+    let first = site.host().workflow("both", text()).workflow("only-here", text()).start().await.unwrap();
+    site.handled(&first, "only-here", 1).await;
+    let second = site.host().workflow("both", text()).workflow("only-there", text()).start().await.unwrap();
+    site.handled(&second, "only-there", 1).await;
+    site.test.clock.set(HOUR_23);
+    for name in ["both", "only-here", "only-there"] {
+        site.ended(&format!("{name}@2023-11-14T23:00:00Z")).await;
+    }
+    assert_eq!(site.ids().len(), 3, "{:?}", site.ids());
+    // What the first has done the second does when it is gone.
+    first.shutdown().await;
+    site.test.clock.set(HOUR_23 + HOUR);
+    for name in ["both", "only-there"] {
+        site.ended(&format!("{name}@2023-11-15T00:00:00Z")).await;
+    }
+    assert_eq!(site.ids().len(), 5, "{:?}", site.ids());
+    second.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_host_that_takes_up_nothing_starts_nothing_by_itself() {
     let site = Site::new();
     let text = every_hour(", overlap: \"allow\"", "1");

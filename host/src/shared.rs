@@ -16,7 +16,7 @@ use crate::observe::counters::Counters;
 use crate::observe::metrics::Meters;
 use crate::observe::observer::Observers;
 use crate::runtime::delayed_claims::DelayedClaims;
-use crate::runtime::duties::Duty;
+use crate::runtime::duties::{Duties, Duty};
 use crate::runtime::elsewhere::Elsewhere;
 use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::readers::Readers;
@@ -78,7 +78,7 @@ pub(crate) struct Runtime {
     pub scheduler: Wakeup,
     pub purger: Wakeup,
     /// What one of the hosts does for all: to start what is due by itself, and to remove what is over.
-    pub schedules: Duty,
+    pub schedules: Duties,
     pub retention: Duty,
     /// Reads that workers wait for, of a world that is not local.
     pub readers: Readers,
@@ -101,7 +101,7 @@ impl Runtime {
             claimer: Wakeup::default(),
             scheduler: Wakeup::default(),
             purger: Wakeup::default(),
-            schedules: Duty::new("schedules"),
+            schedules: Duties::new("schedule/"),
             retention: Duty::new("retention"),
             readers: Readers::default(),
             delayed: DelayedClaims::default(),

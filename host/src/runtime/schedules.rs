@@ -148,7 +148,7 @@ struct Pause {
 
 /// Runs until the host stops.
 pub(crate) fn run(host: &Arc<Shared>) {
-    let mut keeper = Keeper { host, known: None, watched: HashMap::new(), late: LATE, failed: false };
+    let mut keeper = Keeper { host, known: None, watched: HashMap::new(), late: HashMap::new(), failed: false };
     let mut away = Away::new("starting what is due by schedule");
     while !host.life.is_stopping() {
         let looked = keeper.look();
@@ -176,8 +176,8 @@ struct Keeper<'a> {
     known: Option<HashSet<String>>,
     /// The run of each workflow at whose end the bell rings.
     watched: HashMap<String, Watched>,
-    /// A time that is handled later than this at this look was missed.
-    late: Millis,
+    /// A time of these that is handled later than this at this look was missed.
+    late: HashMap<String, Millis>,
     /// The last look came to no end.
     failed: bool,
 }
@@ -195,22 +195,27 @@ impl Keeper<'_> {
         let names: HashSet<_> = scheduled.iter().map(|(name, _)| name.clone()).collect();
         let before = self.known.clone();
         self.watched.retain(|name, _| HashSet::contains(&names, name));
-        self.late = match self.host.runtime.schedules.ask(&self.host.store)? {
-            Assigned::No => {
-                self.known = Some(names);
-                return Ok(LOOK_AGAIN);
+        let asked: Vec<_> = scheduled.iter().map(|(name, _)| name.clone()).collect();
+        let assigned = self.host.runtime.schedules.ask(&asked, &self.host.store)?;
+        self.late.retain(|name, _| HashSet::contains(&names, name));
+        for (name, assigned) in asked.into_iter().zip(&assigned) {
+            match assigned {
+                Assigned::No => drop(self.late.remove(&name)),
+                // It may have been taken over, and was not done since.
+                Assigned::Yes if self.failed => drop(self.late.entry(name).or_insert(LATE)),
+                Assigned::Yes => drop(self.late.insert(name, LATE)),
+                // Until the one before counted as dead nobody looked, and that is no reason to leave a time out.
+                Assigned::TakenOver => {
+                    let gap = 2 * (self.host.store.lease.length() + LOOK_AGAIN);
+                    self.late.insert(name, LATE + gap.as_millis() as Millis);
+                }
             }
-            // It may have been taken over, and was not done since.
-            Assigned::Yes if self.failed => self.late,
-            Assigned::Yes => LATE,
-            // Until the one before counted as dead nobody looked, and that is no reason to leave a time out.
-            Assigned::TakenOver => {
-                let gap = 2 * (self.host.store.lease.length() + LOOK_AGAIN);
-                LATE + gap.as_millis() as Millis
-            }
-        };
+        }
         let mut timeout = LOOK_AGAIN;
-        for (name, header) in &scheduled {
+        for ((name, header), assigned) in scheduled.iter().zip(assigned) {
+            if assigned == Assigned::No {
+                continue;
+            }
             // What was gone while this host was there has missed nothing.
             let is_new = before.as_ref().is_some_and(|before| !before.contains(name));
             timeout = timeout.min(self.keep(name, header, is_new)?);
@@ -241,7 +246,8 @@ impl Keeper<'_> {
             return Ok(LOOK_AGAIN);
         }
         state.from = state.from.max(pause.at);
-        for tick in due(&schedule.cron, schedule.missed, state.from, now, self.late) {
+        for tick in due(&schedule.cron, schedule.missed, state.from, now, self.late.get(name).copied().unwrap_or(LATE))
+        {
             match schedule.overlap {
                 Overlap::Allow => self.start(name, &mut state, tick)?,
                 Overlap::Skip if self.goes_on(name, &state)? => {}

@@ -272,6 +272,13 @@ begin
   return (select host = p_host from @.duty where name = p_name);
 end $$;
 
+-- The same for several, whose names begin with a prefix. All others that begin so this host gives up.
+create function @.duties_1(p_prefix text, p_names text[], p_host int) returns boolean[] language plpgsql as $$
+begin
+  delete from @.duty where host = p_host and starts_with(name, p_prefix) and name <> all (p_names);
+  return array(select @.duty_1(n, p_host) from unnest(p_names) with ordinality x(n, place) order by place);
+end $$;
+
 -- How many places of a limit this host has from now on, and how many it should come down to because others wait. Those who ask for the same
 -- limit wait for each other.
 create function @.places_1(p_name text, p_host int, p_most int, p_wanted int, out v_held int, out v_share int) language plpgsql as $$

@@ -310,6 +310,13 @@ impl World for PgWorld {
         self.ask(|wire| Ok(wire.one("select @.duty_1($1, $2)", &[&text::escaped(name), &host])?.get(0)))
     }
 
+    fn duties(&self, prefix: &str, names: &[String], holder: &Holder) -> Result<Vec<bool>, WorldError> {
+        let Some(host) = self.hosts.id(holder) else { return Ok(vec![false; names.len()]) };
+        let names: Vec<String> = names.iter().map(|name| text::escaped(name).into()).collect();
+        let prefix = text::escaped(prefix);
+        self.ask(|wire| Ok(wire.one("select @.duties_1($1, $2, $3)", &[&prefix, &names, &host])?.get(0)))
+    }
+
     fn places(&self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
         let Some(host) = self.hosts.id(holder) else { return Ok(Places { held: 0, share: 0 }) };
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);

@@ -139,6 +139,10 @@ impl<F: Forward> World for F {
         self.read("duty", |world| world.duty(name, holder))
     }
 
+    fn duties(&self, prefix: &str, names: &[String], holder: &Holder) -> Result<Vec<bool>, WorldError> {
+        self.read("duties", |world| world.duties(prefix, names, holder))
+    }
+
     fn places(&self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
         self.once("places", |world| world.places(limit, holder, most, wanted))
     }

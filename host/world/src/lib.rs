@@ -60,6 +60,10 @@ pub trait World: Send + Sync + 'static {
     /// until it is dead. A dead holder does nothing.
     fn duty(&self, name: &str, holder: &Holder) -> Result<bool, WorldError>;
 
+    /// The same for several, whose names begin with `prefix`: which of them this holder has. All others that begin so it gives up, for another one
+    /// that asks.
+    fn duties(&self, prefix: &str, names: &[String], holder: &Holder) -> Result<Vec<bool>, WorldError>;
+
     /// A limit that all holders share, at most `most` places: this holder could use `wanted` now, those that it has among them. What it
     /// has is not taken from it, but by its death; what it wants less than before is free. Among those that have none the first that waits comes
     /// first. Worlds with one host give it what there is.

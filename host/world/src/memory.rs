@@ -116,6 +116,10 @@ impl World for MemoryWorld {
         Ok(self.state().duty(name, holder))
     }
 
+    fn duties(&self, prefix: &str, names: &[String], holder: &Holder) -> Result<Vec<bool>, WorldError> {
+        Ok(self.state().duties_of(prefix, names, holder))
+    }
+
     fn places(&self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Result<Places, WorldError> {
         Ok(self.state().places(limit, holder, most, wanted))
     }

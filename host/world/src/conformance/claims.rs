@@ -269,6 +269,16 @@ fn duties(subject: &Subject<'_>) {
         assert!(world.renew(&holder(name), 100).expect("works").alive);
     }
     assert!(has("clean", "h") && !has("clean", "i") && has("look", "i") && has("clean", "h") && !has("look", "h"));
+    // Several at a time; what is not asked for any more is for another one.
+    let several = |names: &[&str], holder_name: &str| {
+        let names: Vec<_> = names.iter().map(|name| format!("s/{name}")).collect();
+        world.duties("s/", &names, &holder(holder_name)).expect("works")
+    };
+    assert_eq!(several(&["a", "b\0\\"], "h"), [true, true]);
+    assert_eq!(several(&["b\0\\", "c"], "i"), [false, true]);
+    assert_eq!((several(&[], "j"), several(&["b\0\\"], "h")), (vec![], vec![true]));
+    assert_eq!(several(&["a", "b\0\\", "c"], "i"), [true, false, true]);
+    assert!(has("clean", "h") && !has("clean", "i"), "what has another name stays");
     assert!(world.renew(&holder("i"), 101 + LEASE).expect("works").alive);
     assert!(!has("clean", "h"), "it is dead");
     assert!(has("clean", "i") && has("look", "i"));

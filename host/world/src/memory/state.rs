@@ -358,6 +358,11 @@ impl State {
             && *self.duties.entry(name.to_owned()).or_insert_with(|| holder.name.clone()) == holder.name
     }
 
+    pub fn duties_of(&mut self, prefix: &str, names: &[String], holder: &Holder) -> Vec<bool> {
+        self.duties.retain(|name, has| *has != holder.name || !name.starts_with(prefix) || names.contains(name));
+        names.iter().map(|name| self.duty(name, holder)).collect()
+    }
+
     /// A dead holder gets none.
     pub fn places(&mut self, limit: &str, holder: &Holder, most: u32, wanted: u32) -> Places {
         match self.dead.contains(&holder.name) {
