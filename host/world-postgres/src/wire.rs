@@ -75,13 +75,14 @@ impl Wire {
         let committed = isolation == "read committed";
         if self.server.pooling.is_pooled() {
             // What is set in a session here is set for others.
-            return match committed {
-                true => Ok(self.server.tell_timeouts(&timeouts)),
-                false => Err(Failure::Wrong(format!(
+            if !committed {
+                return Err(Failure::Wrong(format!(
                     "transactions are {isolation} by default, expected read committed, and behind a pooler no session can be set up: \
                      alter role … set default_transaction_isolation = 'read committed'"
-                ))),
-            };
+                )));
+            }
+            self.server.tell_timeouts(&timeouts);
+            return Ok(());
         }
         let mut set = Vec::new();
         if commit == "off" {
