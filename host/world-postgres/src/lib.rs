@@ -312,7 +312,7 @@ impl World for PgWorld {
 
     fn duties(&self, prefix: &str, names: &[String], holder: &Holder) -> Result<Vec<bool>, WorldError> {
         let Some(host) = self.hosts.id(holder) else { return Ok(vec![false; names.len()]) };
-        let names: Vec<String> = names.iter().map(|name| text::escaped(name).into()).collect();
+        let names: Vec<String> = names.iter().map(|name| text::escaped(name)).collect();
         let prefix = text::escaped(prefix);
         self.ask(|wire| Ok(wire.one("select @.duties_1($1, $2, $3)", &[&prefix, &names, &host])?.get(0)))
     }

@@ -43,7 +43,10 @@ impl fmt::Debug for StoreDatabase {
 
 /// Connections to databases, with the password that each was opened with.
 #[derive(Default)]
-pub struct Connections(Mutex<HashMap<String, (Option<String>, Arc<Login>)>>);
+pub struct Connections(Mutex<HashMap<String, Opened>>);
+
+/// The password, and what was opened with it.
+type Opened = (Option<String>, Arc<Login>);
 
 /// An answer that an operator may have changed meanwhile counts for so long.
 const ASKED_AGAIN: Duration = Duration::from_secs(30);
