@@ -3,6 +3,7 @@
 //! What runs are is in tables (`sql/0001_tables.sql`), what is done to them in functions that hosts call with one statement each
 //! (`sql/0001_functions.sql`). [`PgWorld`] is one process's access to it.
 
+mod addresses;
 mod answers;
 mod batch;
 mod bell;
@@ -180,6 +181,16 @@ impl PgWorld {
     /// Where the database refuses writes for what is in one of them, they are sent again by halves: in the end only those are refused that
     /// it does not take.
     fn send_by(&self, place: &mut Option<Lane>, writes: &[Write], answers: &mut Answers) -> Result<(), WorldError> {
+        if let Some(at) = writes.iter().position(|write| self.held.is_behind(write)) {
+            if at > 0 {
+                self.send_by(place, &writes[..at], answers)?;
+            }
+            answers.written.push(Err(Refused::Fenced(parts::run_of(&writes[at]).clone())));
+            return match &writes[at + 1..] {
+                [] => Ok(()),
+                rest => self.send_by(place, rest, answers),
+            };
+        }
         // Under the lock: a batch of another thread may find out that names have other numbers now.
         let unknown = self.names.unknown(Batch::names_in(writes));
         if !unknown.is_empty() {
@@ -216,6 +227,7 @@ impl PgWorld {
                     if let [write] = writes {
                         let (run, why) = (parts::run_of(write).clone(), format!("PostgreSQL: {why}"));
                         tracing::error!(%run, "a write of run {run} is refused: {why}");
+                        self.held.spoil(write);
                         answers.written.push(Err(Refused::Invalid { run, why }));
                         return Ok(());
                     }
@@ -263,7 +275,10 @@ impl World for PgWorld {
         let mut all = Vec::with_capacity(batch.len());
         for part in parts::parts(batch) {
             match part {
-                Part::Refused(refused) => all.push(Err(refused)),
+                Part::Refused(write, why) => {
+                    self.held.spoil(&write);
+                    all.push(Err(Refused::Invalid { run: parts::run_of(&write).clone(), why }));
+                }
                 Part::Batch(writes) => {
                     let Answers { written, notices, rings } = self.send(&writes)?;
                     self.tell(notices, rings);

@@ -1,7 +1,7 @@
 //! The writes that come in, cut into batches; and those among them that no database takes.
 
 use durhai_core::RunId;
-use durhai_world::{Commit, Create, HookChange, Refused, Row, Write};
+use durhai_world::{Commit, Create, HookChange, Row, Write};
 
 use crate::text::escaped;
 
@@ -19,7 +19,7 @@ pub enum Part {
     /// They are sent together.
     Batch(Vec<Write>),
     /// One that is not sent: the database would refuse it, and all that come with it.
-    Refused(Refused),
+    Refused(Box<Write>, String),
 }
 
 /// Writes cut into batches that are sent one after the other.
@@ -35,7 +35,7 @@ pub fn parts(writes: Vec<Write>) -> Vec<Part> {
         if let Some(why) = too_large(&write, size) {
             send(&mut batch, &mut parts);
             bytes = 0;
-            parts.push(Part::Refused(Refused::Invalid { run: run_of(&write).clone(), why }));
+            parts.push(Part::Refused(Box::new(write), why));
             continue;
         }
         if bytes + size > BYTES {

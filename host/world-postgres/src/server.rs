@@ -18,20 +18,20 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::addresses::{self, Address};
 use crate::failure::Failure;
 use crate::pooling::Pooling;
 
 /// What drives a connection.
 pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How long it may take to be let in.
-const CONNECT: Duration = Duration::from_secs(10);
-
 /// What the URL does not say.
 const SCHEMA: &str = "durhai";
 
 pub struct Server {
     config: Config,
+    /// One for each host that the address names.
+    addresses: Vec<Address>,
     /// With quotes, and a point behind.
     prefix: String,
     schema: String,
@@ -83,16 +83,14 @@ impl Server {
             config.application_name("durhai");
         }
         config.target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite);
-        config
-            .connect_timeout(CONNECT)
-            .keepalives_idle(Duration::from_secs(10))
-            .tcp_user_timeout(Duration::from_secs(20));
+        config.keepalives_idle(Duration::from_secs(10)).tcp_user_timeout(Duration::from_secs(20));
         let tls = parts.tls(&config)?;
         config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         let prefix = format!("\"{}\".", parts.schema.replace('"', "\"\""));
         let (reached, told_timeouts) = (AtomicBool::new(false), AtomicBool::new(false));
         let (pooling, schema, root, shown) = (Pooling::default(), parts.schema, parts.root, parts.shown);
-        Ok(Server { config, prefix, schema, tls, root, shown, reached, pooling, told_timeouts })
+        let addresses = addresses::of(&config);
+        Ok(Server { config, addresses, prefix, schema, tls, root, shown, reached, pooling, told_timeouts })
     }
 
     pub fn schema(&self) -> &str {
@@ -135,8 +133,9 @@ impl Server {
         }
     }
 
+    /// Until all hosts of the address were tried.
     pub fn connect_timeout(&self) -> Duration {
-        CONNECT
+        self.addresses.iter().map(|address| address.patience).sum()
     }
 
     /// A connection, and what drives it; with whom to tell what is heard on it.
@@ -148,20 +147,44 @@ impl Server {
                 Failure::Ended(why) => Failure::Ended(format!("{}: {why}", self.shown)),
                 Failure::Data(why) | Failure::Wrong(why) => Failure::Wrong(format!("{}: {why}", self.shown)),
             };
-        match &self.tls {
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(Failure::of).map_err(place)?;
-                self.reached.store(true, Ordering::Relaxed);
-                Ok((client, Box::pin(drive(connection, news))))
-            }
-            Some(tls) => {
-                let connected = self.config.connect(tls.clone()).await.map_err(Failure::of).map_err(place)?;
-                self.reached.store(true, Ordering::Relaxed);
-                Ok((connected.0, Box::pin(drive(connected.1, news))))
+        let mut failures: Vec<Failure> = Vec::new();
+        let news = &mut Some(news);
+        for address in &self.addresses {
+            let connecting = self.connect_to(&address.config, news);
+            let connected = match tokio::time::timeout(address.patience, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(Failure::Lost(format!("no answer within {:?}", address.patience))),
+            };
+            match connected {
+                Ok(connected) => {
+                    self.reached.store(true, Ordering::Relaxed);
+                    return Ok(connected);
+                }
+                Err(failure) => failures.push(failure),
             }
         }
+        // One that refuses says more than those that are silent.
+        let told = failures.iter().position(|failure| matches!(failure, Failure::Wrong(_))).unwrap_or(0);
+        let nobody = || Failure::Wrong("the address names no host".into());
+        Err(place(if failures.is_empty() { nobody() } else { failures.swap_remove(told) }))
+    }
+
+    async fn connect_to(&self, config: &Config, news: &mut Option<News>) -> Result<(Client, Driver), Failure> {
+        Ok(match &self.tls {
+            None => {
+                let (client, connection) = config.connect(NoTls).await.map_err(Failure::of)?;
+                (client, Box::pin(drive(connection, news.take().flatten())))
+            }
+            Some(tls) => {
+                let (client, connection) = config.connect(tls.clone()).await.map_err(Failure::of)?;
+                (client, Box::pin(drive(connection, news.take().flatten())))
+            }
+        })
     }
 }
+
+/// Whom what is heard on a connection is told to, if anybody.
+type News = Option<UnboundedSender<Notification>>;
 
 /// Until the connection is over, which is heard of by what waits for an answer.
 async fn drive<S, T>(mut connection: Connection<S, T>, news: Option<UnboundedSender<Notification>>)

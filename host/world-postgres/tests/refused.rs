@@ -98,6 +98,44 @@ fn good(claims: &[Claim], seq: u64, round: usize) -> Vec<Write> {
     claims.iter().enumerate().map(write).collect()
 }
 
+/// What was written behind a turn that was refused counts on it, also where it has no events: that it has dealt with a message, say, which the
+/// refused turn had recorded.
+#[test]
+fn nothing_goes_through_behind_a_turn_that_is_refused() {
+    let Some(cluster) = cluster(&["fsync=off"]) else { return };
+    let world = PgWorld::open(&cluster.url("refused")).expect("opens");
+    let me = holder("me");
+    for (name, apart) in [("together", false), ("apart", true)] {
+        let (claim, other) = (held(&world, name, &me), held(&world, &format!("other-{name}"), &me));
+        if name == "together" {
+            sql(&cluster, RULES);
+        }
+        let message = || Write::Send(NewMessage { run: claim.run.clone(), at: 5, urgent: false, bytes: b"m".to_vec() });
+        world.write(vec![message(), message()]).expect("works");
+        let events = |bytes| Some(Chunk { first: 2, count: 1, bytes });
+        let batch = vec![
+            commit(&claim, |turn| (turn.events, turn.inbox_taken) = (events(vec![7; 1_000]), Some(1))),
+            turn(&other, 2),
+            commit(&claim, |turn| turn.inbox_taken = Some(2)),
+            Write::Release { run: claim.run.clone(), fence: claim.fence },
+            turn(&other, 3),
+        ];
+        let answers = match apart {
+            false => world.write(batch).expect("works"),
+            true => batch.into_iter().flat_map(|write| world.write(vec![write]).expect("works")).collect(),
+        };
+        let fenced =
+            |answer: &Result<Written, Refused>| matches!(answer, Err(Refused::Fenced(run)) if *run == claim.run);
+        assert!(matches!(&answers[0], Err(Refused::Invalid { .. })), "{answers:?}");
+        assert!(answers[1].is_ok() && fenced(&answers[2]) && fenced(&answers[3]) && answers[4].is_ok(), "{answers:?}");
+        assert_eq!(world.inbox(&claim.run, 0, 10).expect("works").len(), 2, "nothing was lost");
+        // What becomes of the run is said, and it is given back.
+        let parked = commit(&claim, |turn| turn.row = Some(claim.row.clone()));
+        let release = Write::Release { run: claim.run.clone(), fence: claim.fence };
+        assert!(world.write(vec![parked, release]).expect("works").iter().all(Result::is_ok));
+    }
+}
+
 #[test]
 fn a_write_that_the_database_cannot_take_is_refused_alone() {
     let Some(cluster) = cluster(&["fsync=off"]) else { return };
@@ -125,9 +163,10 @@ fn a_write_that_the_database_cannot_take_is_refused_alone() {
                 answer => drop(answer.unwrap_or_else(|refused| panic!("round {round}, write {at}: {refused}"))),
             }
         }
-        // Nothing of it is there, and what is right of the same run still fits.
+        // Nothing of it is there, and what is right of the same run still fits, once it was said what becomes of the run.
         assert_log(&world, &bad.run, 1);
-        assert!(matches!(world.write(vec![turn(&bad, 2)]).expect("works")[0], Ok(Written::Committed(_))));
+        let said = commit(&bad, |turn| turn.row = Some(bad.row.clone()));
+        assert!(matches!(world.write(vec![said, turn(&bad, 2)]).expect("works")[1], Ok(Written::Committed(_))));
     }
     let ends = 1 + rounds as u64;
     for claim in claims.iter().enumerate().filter(|(at, _)| at % 5 < 3).map(|(_, claim)| claim) {
@@ -142,7 +181,7 @@ fn a_write_that_the_database_cannot_take_is_refused_alone() {
 
 /// Several of them in one batch, and several writes of one run behind one that is refused.
 #[test]
-fn what_follows_a_refused_write_of_the_same_run_does_not_fit() {
+fn what_follows_a_refused_write_of_the_same_run_is_refused() {
     let Some(cluster) = cluster(&["fsync=off"]) else { return };
     let world = PgWorld::open(&cluster.url("refused")).expect("opens");
     let me = holder("me");
@@ -160,7 +199,7 @@ fn what_follows_a_refused_write_of_the_same_run_does_not_fit() {
         match answer {
             Ok(_) => assert!(!bad, "write {at}"),
             Err(Refused::Invalid { run: named, .. }) => assert!(bad && at < 8 && named == run, "write {at}"),
-            Err(Refused::Sequence { expected: 3, found: 1, .. }) => assert!(bad && at >= 8, "write {at}"),
+            Err(Refused::Fenced(named)) => assert!(bad && at >= 8 && named == run, "write {at}"),
             Err(other) => panic!("write {at}: {other}"),
         }
     }

@@ -22,6 +22,18 @@ fn wait_for(heard: &mpsc::Receiver<Notice>, notice: &Notice) {
     while heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody told of {notice:?}")) != *notice {}
 }
 
+/// The first host of the address takes connections and never says a word, as a machine behind a firewall does, or one that stands still.
+#[test]
+fn the_next_host_of_the_address_is_tried() {
+    let Some(cluster) = cluster(&["fsync=off"]) else { return };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("it has one").port();
+    let url = cluster.url("next").replace("127.0.0.1:", &format!("127.0.0.1:{port},127.0.0.1:"));
+    let world = PgWorld::open(&format!("{url}&connect_timeout=1")).expect("the second answers");
+    held(&world, "a", &holder("me"));
+    assert!(world.row(&id("a")).expect("works").is_some());
+}
+
 #[test]
 fn hosts_hear_of_messages_and_of_what_is_due() {
     let Some(cluster) = cluster(&["fsync=off"]) else { return };

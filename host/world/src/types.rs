@@ -368,7 +368,8 @@ pub enum Refused {
     #[error("there is no run {0}")]
     Unknown(RunId),
     /// The world cannot store what is in it, at no time: a name that is too long for an index, a number beyond a column. What it
-    /// said.
+    /// said. After a commit that was refused so all that was written under its claim behind it is [fenced](Refused::Fenced), until a commit of
+    /// nothing but a row says what becomes of the run.
     #[error("what run {run} was to have written cannot be stored: {why}")]
     Invalid { run: RunId, why: String },
 }
