@@ -21,6 +21,13 @@ pub enum Failure {
     Wrong(String),
 }
 
+/// The classes of codes that the server itself has, or that the standard has given a meaning.
+const OWN: [&str; 44] = [
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22", "23", "24", "25",
+    "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57",
+    "58", "72", "F0", "HV", "P0", "XX",
+];
+
 impl Failure {
     pub fn of(error: tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
@@ -52,6 +59,8 @@ impl Failure {
                 "25" => Failure::Lost(text),
                 // A value, a rule of a table, a limit of the server, what a trigger says, a page that cannot be read.
                 "22" | "23" | "54" | "P0" | "XX" => Failure::Data(text),
+                // A code that a trigger of the operator has made up.
+                class if !OWN.contains(&class) => Failure::Data(text),
                 _ => Failure::Wrong(text),
             },
         }

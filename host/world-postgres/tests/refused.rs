@@ -16,7 +16,7 @@ const RULES: &str = "
     alter table refused.chunk add check (octet_length(bytes) < 1000);
     alter table refused.message add check (octet_length(bytes) < 1000);
     alter table refused.run add check (rest not like '%poison%');
-    create function refused.trigger() returns trigger language plpgsql as $$ begin raise exception 'no entries of three bytes'; end $$;
+    create function refused.trigger() returns trigger language plpgsql as $$ begin raise exception 'no entries of three bytes' using errcode = 'AB001'; end $$;
     create trigger no_three before insert on refused.entry for each row when (octet_length(new.bytes) = 3) execute function refused.trigger();
 ";
 
