@@ -59,9 +59,10 @@ impl Section {
         Section::Crowd,
         Section::Evicted,
         Section::Finished,
+        // Before the server has a million rows to clean up after.
+        Section::Idle,
         Section::Sleepers,
         Section::Signal,
-        Section::Idle,
     ];
 
     pub fn name(self) -> &'static str {
