@@ -6,8 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use durhai::clock::SystemClock;
-use durhai::{Event, FailureKind, HostError, RunError, SledWorld, StepContext, StepError, Value, WorldError};
+use durhai::logs::Fork;
+use durhai::{Event, FailureKind, HostError, Run, RunError, SledWorld, StepContext, StepError, StepId, Value, WorldError};
 use durhai_testkit::{START, TestHost};
+use durhai_world::{Forward, Refused, World, Write, Written};
 use serde_json::json;
 
 fn test_host() -> TestHost {
@@ -385,6 +387,46 @@ async fn a_full_disk() {
     assert_eq!(run.output::<i64>().await.unwrap(), 8_000_000);
     assert_eq!(second.doctor().await.unwrap().findings, []);
     second.shutdown().await;
+}
+
+/// A world that cannot store new runs, and says why.
+struct Narrow(Arc<dyn World>);
+
+impl Forward for Narrow {
+    fn inner(&self) -> Result<&dyn World, WorldError> {
+        Ok(&*self.0)
+    }
+
+    fn write(&self, batch: Vec<Write>) -> Result<Vec<Result<Written, Refused>>, WorldError> {
+        let refused = |write: &Write| match write {
+            Write::Create(create) => {
+                Some(Refused::Invalid { run: create.row.run.clone(), why: "a tag is too long".into() })
+            }
+            _ => None,
+        };
+        let answer = |write: Write| match refused(&write) {
+            Some(refused) => Ok(Err(refused)),
+            None => self.0.write(vec![write]).map(|mut written| written.remove(0)),
+        };
+        batch.into_iter().map(answer).collect()
+    }
+}
+
+/// What a world refuses is told as it said it, and is not taken for a run that is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_the_world_cannot_store() {
+    let test = test_host();
+    let host = test.start().await;
+    host.run("good").id("there").start().await.unwrap().wait().await.unwrap();
+    host.shutdown().await;
+    let host = test.builder_on(Arc::new(Narrow(test.world.clone()))).start().await.unwrap();
+    let told = |made: Result<Run, HostError>| match made {
+        Err(HostError::Invalid(text)) => assert!(text.contains("a tag is too long"), "{text}"),
+        other => panic!("{:?}", other.map(|run| run.id().clone())),
+    };
+    told(host.run("good").id("new").start().await);
+    told(host.get("there").await.unwrap().fork(Fork::after(StepId::parse("1").unwrap())).await);
+    host.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

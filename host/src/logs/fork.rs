@@ -120,8 +120,8 @@ pub(crate) async fn fork(host: &Arc<Shared>, run: &RunId, fork: Fork) -> Result<
             }
             // Another run was faster: a token that was made up is made anew.
             Err(Refused::Token { .. }) if tried < TRIES => {}
-            Err(refused @ Refused::Token { .. }) => return Err(crate::error::refusal(refused)),
-            Err(_) => return same_fork(host, run, new, seq).await,
+            Err(Refused::Exists(_)) => return same_fork(host, run, new, seq).await,
+            Err(refused) => return Err(crate::error::refusal(refused)),
         }
     }
     unreachable!("the last try returns")

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use durhai_core::event::Created;
 use durhai_core::{Millis, RunId, Status, TraceContext, Value, tags};
+use durhai_world::Refused;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use crate::error::HostError;
+use crate::error::{HostError, refusal};
 use crate::runtime::claims;
 use crate::runtime::new_run::{self, StartAt};
 use crate::runtime::waiters::Settled;
@@ -109,10 +110,11 @@ pub(crate) async fn start(host: &Arc<Shared>, request: StartRequest) -> Result<S
     let settled = new_run.create.claim.is_some().then(|| host.runtime.waiters.register(&id));
     match claims::create(host, new_run).await? {
         Ok(()) => Ok((id, settled)),
-        Err(_) => {
+        Err(Refused::Exists(_)) => {
             same(&input).await?;
             Ok((id, None))
         }
+        Err(refused) => Err(refusal(refused)),
     }
 }
 
