@@ -242,7 +242,8 @@ impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "this host has version {}, and version {} serves in all hosts, as another one saved it later. Bring the text here up to date; or              save what is to serve while a host runs, or start one that has it with --take-over (Serves::TakeOver)",
+            "this host has version {}, and version {} serves in all hosts, as another one saved it later. Bring the text here up to date; or \
+             save what is to serve while a host runs, or start one that has it with --take-over (Serves::TakeOver)",
             self.version.short(),
             self.serving.short()
         )
