@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use durhai::versions::Serves;
 use durhai::{RunView, World};
 use durhai_api::Want;
 
@@ -95,7 +96,9 @@ async fn leave(
     out: &Out,
 ) -> Outcome {
     ignored(allow, "the host that serves next runs it, with what it is granted itself");
-    let host = prepared.builder.shared_world(world).adopt(false).watch(false).start().await?;
+    // The run gets the text that was named, and no host serves it because somebody left a run with it.
+    let builder = prepared.builder.serves(Serves::HereOnly);
+    let host = builder.shared_world(world).adopt(false).watch(false).start().await?;
     let client = Client::Local(Local { host });
     let outcome = async {
         run::loads(&client, target).await?;

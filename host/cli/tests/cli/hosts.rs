@@ -54,10 +54,17 @@ fn hosts_on_one_database_know_each_other() {
     let old = b.durhai(&["start", "echo", "--input", "7", "--wait"]).is(0);
     assert_eq!(old.stdout, "7\n");
     // What is tried out runs as it is, and changes nothing for them.
+    let texts = b.durhai(&["workflows", "--json"]).is(0).json();
     let c = Folder::new();
     c.script("echo", "\"tried\"");
     assert_eq!(c.durhai(&["run", "echo", "--store", &url]).is(0).stdout, "\"tried\"\n");
     assert_eq!(b.durhai(&["start", "echo", "--input", "8", "--wait"]).is(0).stdout, "8\n");
+    // The same of what is left for the hosts: the run has the text that was named, and others do not get it.
+    c.script("echo", "\"left\"");
+    c.durhai(&["start", "echo", "--store", &url, "--id", "left"]).is(0);
+    assert_eq!(b.durhai(&["start", "echo", "--id", "left", "--wait"]).is(0).stdout, "\"left\"\n");
+    assert_eq!(b.durhai(&["start", "echo", "--input", "9", "--wait"]).is(0).stdout, "9\n");
+    assert_eq!(b.durhai(&["workflows", "--json"]).is(0).json(), texts);
 }
 
 /// What a load balancer and a collector of metrics hear through an outage of the database.
