@@ -74,7 +74,7 @@ impl Forward for Retrying {
         once: impl FnOnce(&dyn World) -> Result<T, WorldError>,
     ) -> Result<T, WorldError> {
         match &self.reach {
-            Some(reach) if !LONG.contains(&call) => reach.call(|| once(&*self.world)),
+            Some(reach) if !LONG.contains(&call) => reach.change(|| once(&*self.world)),
             _ => once(&*self.world),
         }
     }
