@@ -364,6 +364,10 @@ impl World for PgWorld {
         self.seen_hosts(all)
     }
 
+    fn living(&self) -> Result<u64, WorldError> {
+        self.living_hosts()
+    }
+
     fn written(&self) -> Result<Option<u64>, WorldError> {
         // Every write goes through a lane, which counts its batches.
         let sql = "select hashtextextended(coalesce(string_agg(host || ':' || batch, ',' order by host, lane), ''), 0) \

@@ -47,6 +47,12 @@ impl PgWorld {
         Ok(rows.iter().map(seen).collect())
     }
 
+    /// See [`World::living`](durhai_world::World::living).
+    pub(crate) fn living_hosts(&self) -> Result<u64, WorldError> {
+        let sql = "select count(*) from @.host where lease is not null and not dead";
+        Ok(number(self.ask(|wire| wire.one(sql, &[]))?.get(0)))
+    }
+
     /// See [`World::holders`](durhai_world::World::holders).
     pub(crate) fn holders_of(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
         let ids: Vec<&str> = runs.iter().map(RunId::as_str).collect();

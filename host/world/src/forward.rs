@@ -155,6 +155,10 @@ impl<F: Forward> World for F {
         self.read("hosts", |world| world.hosts(all))
     }
 
+    fn living(&self) -> Result<u64, WorldError> {
+        self.read("living", |world| world.living())
+    }
+
     fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
         self.read("holders", |world| world.holders(runs))
     }

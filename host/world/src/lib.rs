@@ -90,6 +90,12 @@ pub trait World: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// How many hosts of this world live; none where it cannot tell. Asked for again and again: it takes no longer where they hold many
+    /// runs.
+    fn living(&self) -> Result<u64, WorldError> {
+        Ok(self.hosts(false)?.len() as u64)
+    }
+
     /// Which host holds each of these runs; `None` where none does, or the world cannot tell.
     fn holders(&self, runs: &[RunId]) -> Result<Vec<Option<HostId>>, WorldError> {
         Ok(vec![None; runs.len()])

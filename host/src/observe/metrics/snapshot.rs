@@ -27,7 +27,7 @@ struct Seen {
 
 impl Seen {
     fn of(world: &dyn World) -> Result<Seen, WorldError> {
-        let hosts = world.hosts(false)?.len().max(1) as u64;
+        let hosts = world.living()?.max(1);
         Ok(Seen { counts: world.run_counts()?, size: world.size()?, hosts, link: world.link() })
     }
 }

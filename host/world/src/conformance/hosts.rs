@@ -10,6 +10,8 @@ pub const CASES: Cases = &[("hosts: who is there, and who holds which run", host
 fn seen(world: &dyn World, all: bool) -> Vec<(String, bool, u64)> {
     let hosts = world.hosts(all).expect("works");
     assert!(hosts.windows(2).all(|two| two[0].host.number < two[1].host.number), "{hosts:?}");
+    let living = hosts.iter().filter(|seen| seen.alive).count() as u64;
+    assert_eq!(world.living().expect("works"), living);
     hosts.iter().map(|seen| (seen.host.name.to_string(), seen.alive, seen.runs)).collect()
 }
 
