@@ -1,5 +1,7 @@
 //! What other hosts brought: where hosts share a world, the newest text serves in all of them.
 
+use std::time::Duration;
+
 use durhai_world::WorldError;
 
 use crate::error::Unready;
@@ -8,6 +10,9 @@ use crate::versions::lifecycle::Change;
 use crate::versions::newest::{self, Saved};
 use crate::versions::scan::{Found, Scanner};
 use crate::versions::serving::Serving;
+
+/// How long a version that cannot be read here is not read again.
+const AGAIN: Duration = Duration::from_secs(60);
 
 impl Scanner<'_> {
     /// Has each workflow serve here what serves in all hosts. What came of a version that live runs do not have is to be checked against
@@ -33,10 +38,16 @@ impl Scanner<'_> {
     pub fn follow_one(&self, name: &str, pointed: Saved, found: &mut Found) -> Result<(), WorldError> {
         let before = self.catalog.workflow(name).unwrap_or_default();
         let from = before.serving.as_ref().map(|serving| serving.version.clone());
-        if from.as_ref() == Some(&pointed.version) {
+        let version = pointed.version.clone();
+        if from.as_ref() == Some(&version) {
+            if before.unreadable.is_some() {
+                found.reports.extend(self.catalog.apply(name, Change::Readable));
+            }
             return Ok(());
         }
-        let version = pointed.version.clone();
+        if before.unreadable.as_ref().is_some_and(|it| it.version == version && it.tried.elapsed() < AGAIN) {
+            return Ok(());
+        }
         let bundle = match self.catalog.bundle(self.world, &version) {
             Ok(bundle) => Ok(bundle),
             Err(Unready::World(error)) => return Err(error),
@@ -54,7 +65,7 @@ impl Scanner<'_> {
                      brought it: bring this one up to date.",
                     version.short()
                 );
-                found.reports.extend(self.catalog.apply(name, Change::Broken { error }));
+                found.reports.extend(self.catalog.apply(name, Change::Unreadable { version, error }));
                 return Ok(());
             }
         };

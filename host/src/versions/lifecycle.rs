@@ -16,6 +16,8 @@
 //! What *serves* is kept beside the stage: a text that does not compile, is being checked or is refused leaves the version
 //! before it serving. Only without a text nothing starts.
 
+use std::time::Instant;
+
 use durhai_core::Version;
 
 use crate::versions::candidate::Blocking;
@@ -40,6 +42,16 @@ pub(crate) struct Workflow {
     pub text: Option<Saved>,
     /// What serves in all hosts, where another one brought it.
     pub pointed: Option<Saved>,
+    /// What serves in the other hosts, and cannot be read in this one.
+    pub unreadable: Option<Unreadable>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Unreadable {
+    pub version: Version,
+    pub error: String,
+    /// When it was tried last.
+    pub tried: Instant,
 }
 
 #[derive(Clone, Default)]
@@ -91,6 +103,13 @@ pub(crate) enum Change {
         pointed: Saved,
         checked: bool,
     },
+    /// What serves in all hosts cannot be read here: what serves here goes on.
+    Unreadable {
+        version: Version,
+        error: String,
+    },
+    /// What serves in all hosts does here, too.
+    Readable,
     /// What the check of live runs said of a version that serves; `None`: there was no live run any more.
     Checked {
         version: Version,
@@ -112,6 +131,7 @@ impl Workflow {
             Change::Gone if !self.is_present() => Vec::new(),
             Change::Gone => {
                 self.stage = Stage::Absent;
+                self.unreadable = None;
                 self.findings.clear();
                 vec![Report::Removed { workflow }]
             }
@@ -135,6 +155,7 @@ impl Workflow {
                 self.stage = Stage::Serving { version: version.clone() };
                 self.serving = Some(serving);
                 self.description = description;
+                self.unreadable = None;
                 self.findings.clear();
                 if checked { Vec::new() } else { vec![Report::Loaded { workflow, version }] }
             }
@@ -155,8 +176,19 @@ impl Workflow {
                     _ => {}
                 }
                 (self.serving, self.description, self.pointed) = (Some(serving), description, Some(pointed));
+                self.unreadable = None;
                 self.findings.clear();
                 if checked { Vec::new() } else { vec![Report::Loaded { workflow, version }] }
+            }
+            Change::Unreadable { version, error } => {
+                let known = self.unreadable.as_ref().is_some_and(|before| before.error == error);
+                self.unreadable = Some(Unreadable { version, error: error.clone(), tried: Instant::now() });
+                if known { Vec::new() } else { vec![Report::Broken { workflow, error }] }
+            }
+            Change::Readable => {
+                let was = self.unreadable.take();
+                let serving = self.serving.as_ref().filter(|_| was.is_some()).map(|serving| serving.version.clone());
+                serving.map(|version| Report::Loaded { workflow, version }).into_iter().collect()
             }
             Change::Checked { version, report } => {
                 let checked = report.map(Report::Gated);
@@ -215,11 +247,11 @@ impl Workflow {
         }
     }
 
-    /// Why the text that is there does not serve.
+    /// Why the text that is there does not serve, or that of the other hosts does not here.
     pub fn error(&self) -> Option<&str> {
         match &self.stage {
             Stage::Broken { error } | Stage::Refused { error, .. } => Some(error),
-            _ => None,
+            _ => self.unreadable.as_ref().map(|unreadable| &*unreadable.error),
         }
     }
 
@@ -354,6 +386,18 @@ mod tests {
         stand(&mut workflow, vec![(compiled("1"), "candidate 1", 0, "4"), (follows("1", 8), "serving 1", 1, "1")]);
         // What is broken says so, whatever serves.
         stand(&mut workflow, vec![(broken("no"), "broken no", 1, "1"), (follows("5", 9), "broken no", 1, "5")]);
+        // What cannot be read here says so until another one serves, and hides nothing of what is here.
+        let unreadable = || Change::Unreadable { version: Version::from_digest("6"), error: "newer".into() };
+        for (over, reports, start) in [(Change::Readable, 1, "1"), (follows("7", 9), 1, "7"), (follows("1", 9), 1, "1")]
+        {
+            let mut workflow = text("1");
+            stand(&mut workflow, vec![(serves("1"), "serving 1", 1, "1"), (unreadable(), "serving 1", 1, "1")]);
+            stand(&mut workflow, vec![(unreadable(), "serving 1", 0, "1")]);
+            assert_eq!(workflow.error(), Some("newer"));
+            let stage = if start == "7" { "behind 1" } else { "serving 1" };
+            stand(&mut workflow, vec![(over, stage, reports, start)]);
+            assert_eq!(workflow.error(), None);
+        }
     }
 
     fn stand(workflow: &mut Workflow, steps: Vec<(Change, &str, usize, &str)>) {
