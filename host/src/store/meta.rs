@@ -23,7 +23,7 @@ pub(crate) fn compat_report(workflow: &str) -> String {
     format!("gate/{workflow}")
 }
 
-/// Live runs are being moved to this version.
+/// Live runs are being moved to this version; empty: to none.
 pub(crate) fn upgrade(workflow: &str) -> String {
     format!("moving/{workflow}")
 }

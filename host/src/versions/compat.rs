@@ -68,7 +68,9 @@ pub(crate) fn decide(
         world.put_meta(&key, &stored(&report))?;
         Change::Refused { version: version.clone(), error: refusal(&report), blocking, report: Box::new(report) }
     } else {
-        note_upgrade(world, candidate)?;
+        if !followed {
+            note_upgrade(world, candidate)?;
+        }
         if !served && host.versions.serve(world, candidate, true)?.is_none() {
             return Ok(Some(Vec::new()));
         }
@@ -85,7 +87,8 @@ pub(crate) fn decide(
     Ok(Some(host.versions.apply(workflow, change)))
 }
 
-/// Goes on with what a host could not finish: runs that are to move to the version that serves.
+/// Goes on with what a host could not finish: runs that are to move to the version that serves. A move that is over leaves no version in
+/// the mark.
 pub(crate) fn resume(
     host: &Arc<Shared>,
     workflow: &str,
@@ -98,8 +101,8 @@ pub(crate) fn resume(
         // Another host has brought a version that is to be followed here, and moves those that it can.
         return Ok(Some(0));
     }
-    if bytes != serving.version.as_str().as_bytes() || serving.header.on_reload != OnReload::Upgrade {
-        world.remove_meta(&meta::upgrade(workflow))?;
+    if bytes != serving.version.as_str().as_bytes() {
+        // It may be of a host that is about to serve it; of one that died before it did it says nothing.
         return Ok(Some(0));
     }
     let bundle = match host.versions.bundle(world, &serving.version) {
@@ -129,12 +132,15 @@ fn move_all(
 ) -> Result<Option<u64>, WorldError> {
     let Candidate { workflow, version, bundle, .. } = candidate;
     let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
-    let Some(tally) =
-        walk(host, (version, bundle), query, Aim::Move { unpark: false, elsewhere: Elsewhere::Leave }, stopped)?
-    else {
+    // A host that dies before it has moved its runs leaves them to others, which find in their inboxes what is to become of them.
+    let elsewhere = if candidate.followed { Elsewhere::Leave } else { Elsewhere::Ask };
+    let Some(tally) = walk(host, (version, bundle), query, Aim::Move { unpark: false, elsewhere }, stopped)? else {
         return Ok(None);
     };
-    host.store.world.remove_meta(&meta::upgrade(workflow))?;
+    if !candidate.followed {
+        // That of another version stays: a host is about to serve that.
+        host.store.world.swap_meta(&meta::upgrade(workflow), Some(version.as_str().as_bytes()), b"")?;
+    }
     host.observe.meters.moved(workflow, tally.moved);
     Ok(Some(tally.moved))
 }

@@ -25,7 +25,7 @@ pub(crate) enum Aim {
 /// What is done with a run that another host holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Elsewhere {
-    /// Nothing: that host has the same scripts, and moves it.
+    /// Nothing: its host is asked by the one that brought the version.
     Leave,
     /// Its host is asked, if the run fits, and moves it soon.
     Ask,

@@ -410,7 +410,10 @@ impl Watch<'_> {
                     return Ok(false);
                 }
             }
-            unmoved.insert(name.clone());
+            // What another host brought it also moves.
+            if !candidate.followed {
+                unmoved.insert(name.clone());
+            }
         }
         while let Some(name) = unmoved.pop_first() {
             let serves = host.versions.serving(&name).is_ok();
