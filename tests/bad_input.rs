@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use durhai::clock::SystemClock;
 use durhai::logs::Fork;
-use durhai::{Event, FailureKind, HostError, Run, RunError, SledWorld, StepContext, StepError, StepId, Value, WorldError};
+use durhai::{
+    Event, FailureKind, HostError, Run, RunError, SledWorld, StepContext, StepError, StepId, Value, WorldError,
+};
 use durhai_testkit::{START, TestHost};
 use durhai_world::{Forward, Refused, World, Write, Written};
 use serde_json::json;

@@ -209,10 +209,10 @@ fn remove_all(host: &Shared, rows: &[Row]) -> Result<u64, HostError> {
     Ok(removed)
 }
 
-/// Texts that no workflow serves. A world keeps those that a run has.
+/// Texts that no workflow serves or waits to serve here. A world keeps those that a run has.
 fn useless(host: &Shared) -> Result<Vec<Version>, HostError> {
-    let serving: HashSet<_> = host.versions.all_serving().into_iter().map(|(_, serving)| serving.version).collect();
-    Ok(host.store.world.programs()?.into_iter().filter(|version| !serving.contains(version)).collect())
+    let used = host.versions.used();
+    Ok(host.store.world.programs()?.into_iter().filter(|version| !used.contains(version)).collect())
 }
 
 /// Drops texts that were of no use at an earlier look, and still are: one that is just being read from its file, or
@@ -230,15 +230,27 @@ fn drop_useless(host: &Shared, since: &mut HashMap<Version, Millis>) -> Result<(
     Ok(())
 }
 
-/// Whether it is gone. One that another host serves stays.
+/// Whether it is gone. One that another host serves or is about to serve stays.
 fn drop_text(host: &Shared, version: &Version) -> Result<bool, WorldError> {
-    let Some(bytes) = host.store.world.program(version)? else { return Ok(false) };
-    if let Ok(bundle) = serde_json::from_slice::<Bundle>(&bytes)
-        && known::pointed(&*host.store.world, &bundle.name)?.as_ref() == Some(version)
-    {
+    let world = &*host.store.world;
+    let Some(bytes) = world.program(version)? else { return Ok(false) };
+    let name = serde_json::from_slice::<Bundle>(&bytes).ok().map(|bundle| bundle.name);
+    let is_used = || match &name {
+        None => Ok(false),
+        Some(name) => Ok::<_, WorldError>(
+            known::pointed(world, name)?.as_ref() == Some(version)
+                || known::is_wanted(world, host.store.clock.now(), name, version)?,
+        ),
+    };
+    if is_used()? {
         return Ok(false);
     }
-    let gone = host.store.world.drop_program(version)?;
+    let gone = world.drop_program(version)?;
+    if gone && is_used()? {
+        // A host said so in between, and may have found the text there still.
+        world.put_program(version, &bytes)?;
+        return Ok(false);
+    }
     if gone {
         host.versions.forget(version);
     }

@@ -1,6 +1,6 @@
 //! Workflows by name: which there are, which version serves, and what is wrong with the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use crate::versions::lifecycle::{Change, Workflow};
 use crate::versions::newest::{self, Saved, Serves};
 use crate::versions::serving::{Missing, Serving};
 use crate::versions::stamp::Stamp;
-use crate::versions::texts::Texts;
+use crate::versions::texts::{self, Texts};
 use crate::versions::{known, scripts};
 use crate::view::{Report, WorkflowView};
 
@@ -119,6 +119,19 @@ impl Catalog {
         present.filter_map(|(name, workflow)| Some((name.clone(), workflow.serving.clone()?))).collect()
     }
 
+    /// The versions that serve, are being checked, or wait for runs that are in their way.
+    pub fn used(&self) -> HashSet<Version> {
+        let workflows = self.workflows.read();
+        let present = workflows.values().filter(|workflow| workflow.is_present());
+        present
+            .flat_map(|workflow| {
+                let waits = workflow.is_under_way() || workflow.blocking().is_some();
+                let waiting = workflow.text.as_ref().filter(|_| waits).map(|text| text.version.clone());
+                workflow.serving.as_ref().map(|serving| serving.version.clone()).into_iter().chain(waiting)
+            })
+            .collect()
+    }
+
     /// Every name that a start could mean.
     pub fn names(&self) -> Vec<String> {
         let workflows = self.workflows.read();
@@ -162,17 +175,20 @@ impl Catalog {
         candidate: &Candidate,
         checked: bool,
     ) -> Result<Option<Vec<Report>>, WorldError> {
-        let Candidate { workflow, version, saved, header, description, .. } = candidate;
+        let Candidate { workflow, version, saved, bundle, header, description, .. } = candidate;
         if self.is_shared() {
             let text = Saved { at: *saved, version: version.clone() };
             if let Some(pointed) = newest::point(world, workflow, &text)? {
                 self.apply(workflow, Change::Overtaken { version: version.clone(), pointed });
                 return Ok(None);
             }
+            // While live runs were checked no run had it: the host that removes texts of no use spares it from now on.
+            texts::put(world, version, bundle)?;
         } else if !self.is_apart() && known::pointed(world, workflow)?.as_ref() != Some(version) {
             world.put_meta(&meta::serving(workflow), version.as_str().as_bytes())?;
         }
-        if let Some(concurrency) = header.concurrency.as_ref().filter(|by| by.key.is_none()) {
+        let limit = header.concurrency.as_ref().filter(|by| by.key.is_none() && !self.is_apart());
+        if let Some(concurrency) = limit {
             world.set_limit(workflow, concurrency.limit)?;
         }
         let serving = Serving { version: version.clone(), header: header.clone() };

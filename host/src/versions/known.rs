@@ -15,7 +15,14 @@ const REMEMBERED: usize = 500;
 pub(crate) struct Known {
     pub version: Version,
     pub first_seen: Millis,
+    /// When a host that shares the world last said that it is about to serve it, or waits for runs that are in its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted_at: Option<Millis>,
 }
+
+/// A host says it anew when it was said so long ago, and what nobody said for so long nobody wants any more.
+const SAID: Millis = 3_600_000;
+const WANTED: Millis = 24 * SAID;
 
 /// What served last, in whatever host.
 pub(crate) fn pointed(world: &dyn World, workflow: &str) -> Result<Option<Version>, WorldError> {
@@ -32,21 +39,45 @@ pub(crate) fn first_seen(world: &dyn World, workflow: &str, version: &Version) -
     Ok(all.into_iter().find(|known| known.version == *version).map(|known| known.first_seen))
 }
 
-/// Remembers when a version was seen first, which is now unless it was seen before. Gives that moment.
-pub(crate) fn note(world: &dyn World, now: Millis, workflow: &str, version: &Version) -> Result<Millis, WorldError> {
+/// Whether a host is about to serve this version, or waits for runs that are in its way.
+pub(crate) fn is_wanted(world: &dyn World, now: Millis, workflow: &str, version: &Version) -> Result<bool, WorldError> {
+    let mut all = known(world, workflow)?.into_iter();
+    let said = all.find(|known| known.version == *version).and_then(|known| known.wanted_at);
+    Ok(said.is_some_and(|said| now.saturating_sub(said) < WANTED))
+}
+
+/// Remembers when a version was seen first, which is now unless it was seen before. Gives that moment. `wanted`: where hosts share the
+/// world, the moment at which its text must stay there although no run has it yet.
+pub(crate) fn note(
+    world: &dyn World,
+    (now, wanted): (Millis, Option<Millis>),
+    workflow: &str,
+    version: &Version,
+) -> Result<Millis, WorldError> {
     let key = meta::versions(workflow);
     loop {
         let before = world.meta(&key)?;
-        let all = read(before.as_deref());
-        if let Some(known) = all.iter().find(|known| known.version == *version) {
-            return Ok(known.first_seen);
-        }
-        let mut kept = remembered(world, all)?;
-        kept.push(Known { version: version.clone(), first_seen: now });
+        let mut all = read(before.as_deref());
+        let (kept, seen) = match all.iter_mut().find(|known| known.version == *version) {
+            Some(known) => {
+                let said = known.wanted_at.unwrap_or(0);
+                if wanted.is_none_or(|wanted| wanted < said.saturating_add(SAID)) {
+                    return Ok(known.first_seen);
+                }
+                known.wanted_at = wanted;
+                let seen = known.first_seen;
+                (all, seen)
+            }
+            None => {
+                let mut kept = remembered(world, all)?;
+                kept.push(Known { version: version.clone(), first_seen: now, wanted_at: wanted });
+                (kept, now)
+            }
+        };
         let after = serde_json::to_vec(&kept).expect("a list is JSON");
         // Another host may note one of its own at this moment.
         if world.swap_meta(&key, before.as_deref(), &after)? {
-            return Ok(now);
+            return Ok(seen);
         }
     }
 }

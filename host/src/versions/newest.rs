@@ -45,14 +45,14 @@ pub(crate) fn all_pointed(world: &dyn World, workflows: &[String]) -> Result<Vec
     found.map(|(workflow, bytes)| bytes.map(|bytes| saved(world, workflow, &bytes)).transpose()).collect()
 }
 
-/// Makes a text serve in all hosts, unless a newer one does: that is given back.
+/// Makes a text serve in all hosts, unless a newer one does: that is given back. One that serves and is saved again is as new as that.
 pub(crate) fn point(world: &dyn World, workflow: &str, text: &Saved) -> Result<Option<Saved>, WorldError> {
     let key = meta::serving(workflow);
     loop {
         let before = world.meta(&key)?;
         if let Some(bytes) = &before {
             let serves = saved(world, workflow, bytes)?;
-            if serves.version == text.version {
+            if serves.version == text.version && serves.at >= text.at {
                 return Ok(None);
             }
             if serves > *text {
@@ -100,13 +100,18 @@ mod tests {
         for (number, (version, at, taken, serves)) in [
             ("b", 5, true, "b"),
             ("a", 4, false, "b"),
-            // What serves is not saved again by a host that starts with it.
-            ("b", 9, true, "b"),
+            ("b", 3, true, "b"),
             ("a", 6, true, "a"),
-            // Of one moment: whoever comes first.
-            ("c", 6, true, "c"),
-            ("b", 6, false, "c"),
+            // What serves and is saved again is as new as that.
+            ("a", 9, true, "a"),
+            ("c", 8, false, "a"),
             ("a", 7, true, "a"),
+            ("c", 8, false, "a"),
+            ("a", 9, true, "a"),
+            // Of one moment: whoever comes first.
+            ("c", 9, true, "c"),
+            ("b", 9, false, "c"),
+            ("a", 10, true, "a"),
         ]
         .into_iter()
         .enumerate()
@@ -124,7 +129,7 @@ mod tests {
         let world = MemoryWorld::new();
         world.put_meta(&meta::serving("w"), b"abc").expect("written");
         assert_eq!(pointed(&world, "w").expect("read"), Some(text("abc", 0)));
-        known::note(&world, 7, "w", &Version::from_digest("abc")).expect("noted");
+        known::note(&world, (7, None), "w", &Version::from_digest("abc")).expect("noted");
         let names = ["none", "w"].map(str::to_owned);
         assert_eq!(all_pointed(&world, &names).expect("read"), [None, Some(text("abc", 7))]);
         assert_eq!(point(&world, "w", &text("ab", 8)).expect("written"), None);

@@ -14,7 +14,7 @@ use crate::versions::lifecycle::{Change, Workflow};
 use crate::versions::newest::{self, Saved};
 use crate::versions::serving::Serving;
 use crate::versions::stamp::Stamp;
-use crate::versions::{known, scripts};
+use crate::versions::{known, scripts, texts};
 use crate::view::Report;
 
 /// What a look at texts brought.
@@ -156,14 +156,15 @@ impl Scanner<'_> {
         if before.is_settled_at(&version) {
             let free = before.blocking().map(|blocking| candidate::out_of_the_way(world, blocking)).transpose()?;
             if free != Some(true) {
+                if free.is_some() && catalog.is_shared() {
+                    known::note(world, (self.now, Some(self.now)), name, &version)?;
+                }
                 return Ok(());
             }
         }
-        if world.program(&version)?.is_none() {
-            let bytes = serde_json::to_vec(&bundle).expect("texts are JSON");
-            world.put_program(&version, &bytes)?;
-        }
+        // First said, then put: a host that removes texts of no use spares what is wanted.
         let saved = self.saved(name, &version, &before)?;
+        texts::put(world, &version, &bundle)?;
         catalog.set_text(name, saved.clone());
         let comes_up = before.serving.is_none();
         self.serve_last(name)?;
@@ -207,14 +208,20 @@ impl Scanner<'_> {
         if let Some(text) = before.text.as_ref().filter(|text| text.version == *version) {
             return Ok(text.clone());
         }
+        let is_shared = self.catalog.is_shared();
+        if self.catalog.is_apart() {
+            return Ok(Saved { at: self.now, version: version.clone() });
+        }
         // Later than what serves, whatever the clocks of other hosts say.
-        let pointed = if self.catalog.is_shared() { newest::pointed(self.world, name)? } else { None };
+        let pointed = if is_shared { newest::pointed(self.world, name)? } else { None };
         let now = pointed.as_ref().map_or(self.now, |pointed| self.now.max(pointed.at + 1));
-        let first_seen = known::note(self.world, now, name, version)?;
-        if let Some(pointed) = pointed.filter(|pointed| pointed.version == *version) {
+        let first_seen = known::note(self.world, (now, is_shared.then_some(self.now)), name, version)?;
+        // A save is new by that act, also of what serves.
+        let is_from_before = self.catalog.is_from_before(name);
+        if let Some(pointed) = pointed.filter(|pointed| pointed.version == *version && is_from_before) {
             return Ok(pointed);
         }
-        let at = if self.catalog.is_from_before(name) { first_seen } else { now };
+        let at = if is_from_before { first_seen } else { now };
         Ok(Saved { at, version: version.clone() })
     }
 

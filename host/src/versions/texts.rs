@@ -5,13 +5,21 @@ use std::sync::Arc;
 
 use durhai_core::{Site, Version};
 use durhai_engine::{Bundle, source_line};
-use durhai_world::World;
+use durhai_world::{World, WorldError};
 use parking_lot::Mutex;
 
 use crate::error::Unready;
 
 /// Texts kept in memory, at most.
 const TEXTS: usize = 256;
+
+/// Has the world keep the texts of a version.
+pub(crate) fn put(world: &dyn World, version: &Version, bundle: &Bundle) -> Result<(), WorldError> {
+    if world.program(version)?.is_none() {
+        world.put_program(version, &serde_json::to_vec(bundle).expect("texts are JSON"))?;
+    }
+    Ok(())
+}
 
 #[derive(Default)]
 pub(crate) struct Texts(Mutex<HashMap<Version, Arc<Bundle>>>);
