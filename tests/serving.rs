@@ -266,6 +266,62 @@ async fn live_runs_are_checked_where_they_are() {
     b.stop().await;
 }
 
+/// The host that brings a version goes through all live runs; the others need not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_follow_look_at_runs_that_were_begun_since() {
+    const OLD: &str = r#"let a = wait_for("m"); "old""#;
+    const NEW: &str = r#"const WORKFLOW = #{ on_reload: "upgrade" }; let a = wait_for("m"); "new""#;
+    let test = TestHost::new();
+    let (mut a, mut b) = (Machine::new(OLD), Machine::new(OLD));
+    a.start(&test, Serves::Newest).await;
+    a.host().run("w").id("old").start().await.unwrap();
+    test.rests().await;
+    a.stop().await;
+    test.clock.advance(3_600_000);
+    a.start(&test, Serves::Newest).await;
+    b.start(&test, Serves::Newest).await;
+    test.rests().await;
+    let mut reports = b.host().reports();
+    a.save(NEW);
+    let first = told(&mut reports, |_| true).await;
+    assert!(matches!(first, Report::Loaded { .. }), "{first:?}");
+    let (new, id) = (version(NEW).await, RunId::new("old").unwrap());
+    becomes("it moves", new.clone(), || test.world.row(&id).unwrap().unwrap().version).await;
+    assert_eq!(a.host().compat_report("w").await.unwrap().map(|kept| kept.live), Some(1));
+    a.stop().await;
+    b.stop().await;
+}
+
+/// What another host brings serves here while a save is checked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_checks_a_save_follows_meanwhile() {
+    let text = |name: &str| format!(r#"wait_for("m"); "{name}""#);
+    let test = TestHost::new();
+    let (mut a, mut b) = (Machine::new(&text("a")), Machine::new(&text("a")));
+    a.start(&test, Serves::Newest).await;
+    b.start(&test, Serves::Newest).await;
+    a.host().run("w").start().await.unwrap();
+    fs::write(a.folder.path().join("v.rhai"), "1").unwrap();
+    fs::write(b.folder.path().join("v.rhai"), "1").unwrap();
+    test.rests().await;
+    a.host().reload().await.unwrap();
+    b.host().reload().await.unwrap();
+    a.world().hold("log");
+    a.save(&text("b"));
+    a.world().holds("log").await;
+    fs::write(b.folder.path().join("v.rhai"), "2").unwrap();
+    let of = |host: &Host| host.workflows().into_iter().find(|view| view.name == "v").unwrap().version;
+    let old = of(a.host());
+    becomes("it follows", true, || of(a.host()) != old).await;
+    a.world().release();
+    becomes("the save serves", version(&text("b")).await, || {
+        a.host().workflows().into_iter().find(|view| view.name == "w").unwrap().version.unwrap()
+    })
+    .await;
+    a.stop().await;
+    b.stop().await;
+}
+
 /// A host that dies before it has heard of a version leaves its runs to others: what is to become of them stands in their inboxes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_of_a_host_that_has_not_heard_of_a_version_move_too() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use durhai_core::{Millis, RunId, Version};
 use durhai_engine::header::OnReload;
 use durhai_engine::{Bundle, Header};
-use durhai_world::{World, WorldError};
+use durhai_world::{Query, World, WorldError};
 
 use crate::store::meta;
 
@@ -23,8 +23,19 @@ pub(crate) struct Candidate {
     pub description: String,
     /// It serves already: the check of live runs is about the runs only.
     pub served: bool,
-    /// Another host brought it, and checked it before it served.
+    /// Another host brought it, and checked it before it served: only runs that were begun since are looked at.
     pub followed: bool,
+}
+
+/// By how much the clocks of two hosts may differ.
+const SKEW: Millis = 60_000;
+
+impl Candidate {
+    /// The runs that are looked at.
+    pub fn query(&self) -> Query {
+        let since = self.followed.then(|| self.saved.saturating_sub(SKEW));
+        Query { workflow: Some(self.workflow.clone()), since, ..Query::default() }
+    }
 }
 
 /// A run that a version was refused for.

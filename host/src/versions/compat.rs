@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use durhai_core::Millis;
 use durhai_engine::header::OnReload;
-use durhai_world::{Query, World, WorldError};
+use durhai_world::{World, WorldError};
 
 use self::report::{CompatReport, Misfit, Tally};
 use self::sweep::walk;
@@ -44,8 +44,7 @@ pub(crate) fn decide(
         host.versions.apply(workflow, Change::CheckBegins);
     }
     let began = Instant::now();
-    let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
-    let Some(tally) = walk(host, (version, bundle), query, Aim::Look, stopped)? else { return Ok(None) };
+    let Some(tally) = walk(host, (version, bundle), candidate.query(), Aim::Look, stopped)? else { return Ok(None) };
     if tally.live == 0 {
         if *served && !followed {
             return Ok(Some(Vec::new()));
@@ -131,12 +130,10 @@ fn move_all(
     stopped: &mut dyn FnMut() -> bool,
 ) -> Result<Option<u64>, WorldError> {
     let Candidate { workflow, version, bundle, .. } = candidate;
-    let query = Query { workflow: Some(workflow.clone()), ..Query::default() };
     // A host that dies before it has moved its runs leaves them to others, which find in their inboxes what is to become of them.
     let elsewhere = if candidate.followed { Elsewhere::Leave } else { Elsewhere::Ask };
-    let Some(tally) = walk(host, (version, bundle), query, Aim::Move { unpark: false, elsewhere }, stopped)? else {
-        return Ok(None);
-    };
+    let aim = Aim::Move { unpark: false, elsewhere };
+    let Some(tally) = walk(host, (version, bundle), candidate.query(), aim, stopped)? else { return Ok(None) };
     if !candidate.followed {
         // That of another version stays: a host is about to serve that.
         host.store.world.swap_meta(&meta::upgrade(workflow), Some(version.as_str().as_bytes()), b"")?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use durhai_engine::header::OnReload;
 use durhai_world::WorldError;
 
 use crate::error::Unready;
@@ -15,8 +16,8 @@ use crate::versions::serving::Serving;
 const AGAIN: Duration = Duration::from_secs(60);
 
 impl Scanner<'_> {
-    /// Has each workflow serve here what serves in all hosts. What came of a version that live runs do not have is to be checked against
-    /// them, which decides over the runs only.
+    /// Has each workflow serve here what serves in all hosts. The host that brought a version has gone through the live runs, and asks for
+    /// those that others hold. Where runs are to move, those are left that were begun with the old version until it was heard of here.
     pub fn follow(&self) -> Result<Found, WorldError> {
         let mut found = Found::default();
         if !self.catalog.is_shared() {
@@ -70,8 +71,9 @@ impl Scanner<'_> {
             }
         };
         let (header, description) = (program.header().clone(), program.description().to_owned());
-        let live = candidate::any_live(self.world, name)?;
+        let live = header.on_reload == OnReload::Upgrade && candidate::any_live(self.world, name)?;
         let serving = Serving { version: version.clone(), header: header.clone() };
+        let saved = pointed.at;
         let change = Change::Follows { serving, description: description.clone(), pointed, checked: live };
         found.reports.extend(self.catalog.apply(name, change));
         let after = self.catalog.workflow(name).unwrap_or_default();
@@ -83,7 +85,7 @@ impl Scanner<'_> {
                 workflow: name.into(),
                 from: from.unwrap_or_else(|| version.clone()),
                 version,
-                saved: 0,
+                saved,
                 bundle,
                 header,
                 description,

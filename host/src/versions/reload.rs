@@ -383,7 +383,9 @@ impl Watch<'_> {
         while let Some(candidate) = candidates.pop_front() {
             let name = &candidate.workflow;
             let text = if candidate.followed { text_of(&host, name) } else { Some(candidate.version.clone()) };
-            let decided = compat::decide(&host, &candidate, &mut || self.is_outdated(name, text.as_ref()));
+            let serves_on = || host.versions.serving(name).is_ok_and(|serving| serving.version == candidate.version);
+            let mut outdated = || self.is_outdated(name, text.as_ref()) || candidate.served && !serves_on();
+            let decided = compat::decide(&host, &candidate, &mut outdated);
             let decided = match decided {
                 Ok(decided) => decided,
                 Err(error) => {
@@ -453,6 +455,8 @@ impl Watch<'_> {
                 return true;
             }
         }
+        // A check may take minutes: what other hosts bring serves here all the same. An error comes to the check as well.
+        let _ = self.follow();
         // What is half written does not compile, and counts when it does.
         self.again |= changed;
         changed && self.scanner(&self.host).current(workflow).is_some_and(|now| Some(&now) != version)
