@@ -63,6 +63,8 @@ impl InboxRead {
         loop {
             let messages = world.inbox(run, give.unwrap_or(read.looked_at), PAGE)?;
             let Some(last) = messages.last().map(|stored| stored.index) else { return Ok(read) };
+            // What comes behind it from now on is told of.
+            let is_all = messages.len() < PAGE;
             // Whatever an urgent one is for, it is looked at before its turn.
             for stored in messages.iter().filter(|stored| stored.urgent && stored.index > read.looked_at) {
                 if let Some(Message::Terminate { reason }) = Message::decode(&stored.bytes) {
@@ -73,6 +75,9 @@ impl InboxRead {
             match give.take() {
                 Some(_) => read.given = messages,
                 None => read.more = true,
+            }
+            if is_all {
+                return Ok(read);
             }
         }
     }
