@@ -475,8 +475,11 @@ impl Watch<'_> {
                 let _ = reply.send(reports.clone());
             }
         }
-        for reply in self.asked.drain(..) {
-            let _ = reply.send(());
+        // One that was found while another one was checked is checked next.
+        if self.candidates.is_empty() {
+            for reply in self.asked.drain(..) {
+                let _ = reply.send(());
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use durhai_world::WorldError;
@@ -32,6 +32,8 @@ pub struct Server {
     config: Config,
     /// One for each host that the address names.
     addresses: Vec<Address>,
+    /// Which of them answered last.
+    answered: AtomicUsize,
     /// With quotes, and a point behind.
     prefix: String,
     schema: String,
@@ -90,7 +92,8 @@ impl Server {
         let (reached, told_timeouts) = (AtomicBool::new(false), AtomicBool::new(false));
         let (pooling, schema, root, shown) = (Pooling::default(), parts.schema, parts.root, parts.shown);
         let addresses = addresses::of(&config);
-        Ok(Server { config, addresses, prefix, schema, tls, root, shown, reached, pooling, told_timeouts })
+        let answered = AtomicUsize::new(0);
+        Ok(Server { config, addresses, answered, prefix, schema, tls, root, shown, reached, pooling, told_timeouts })
     }
 
     pub fn schema(&self) -> &str {
@@ -149,7 +152,11 @@ impl Server {
             };
         let mut failures: Vec<Failure> = Vec::new();
         let news = &mut Some(news);
-        for address in &self.addresses {
+        // The one that answered last comes first: while another one is away, not every connection waits for that.
+        let count = self.addresses.len();
+        let first = self.answered.load(Ordering::Relaxed);
+        for at in (0..count).map(|place| (first + place) % count) {
+            let address = &self.addresses[at];
             let connecting = self.connect_to(&address.config, news);
             let connected = match tokio::time::timeout(address.patience, connecting).await {
                 Ok(connected) => connected,
@@ -158,6 +165,7 @@ impl Server {
             match connected {
                 Ok(connected) => {
                     self.reached.store(true, Ordering::Relaxed);
+                    self.answered.store(at, Ordering::Relaxed);
                     return Ok(connected);
                 }
                 Err(failure) => failures.push(failure),
