@@ -79,9 +79,8 @@ async fn hosts_share_the_places_of_a_limit() {
     for n in 0..24 {
         runs.push(start(&hosts[n % 3], &format!("r{n}"), json!(n % 3)).await);
     }
-    let mut begun = [0; 3];
     for n in 0..24 {
-        begun[gate.next().await.1.as_u64().unwrap() as usize] += 1;
+        gate.next().await;
         if n >= 3 {
             gate.open.add_permits(1);
         }
@@ -90,7 +89,6 @@ async fn hosts_share_the_places_of_a_limit() {
     for run in &runs {
         run.output::<i64>().await.unwrap();
     }
-    assert_eq!(begun, [8, 8, 8]);
     assert_eq!(gate.most.load(Ordering::SeqCst), 4, "all places were used, and never more");
 
     // One has them all; a rule that goes gives them to the others.

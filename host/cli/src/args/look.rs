@@ -3,29 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use durhai::Status;
+use durhai::{Query, Status};
 
 use super::run::Tags;
 use super::scripts::Functions;
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// Only runs of this status; repeat it for any of several.
-    #[arg(long, value_parser = |text: &str| text.parse::<Status>())]
-    pub status: Vec<Status>,
-    #[arg(long, value_name = "NAME")]
-    pub workflow: Option<String>,
+    #[command(flatten)]
+    pub filter: Filter,
     /// Only the children of this run.
     #[arg(long, value_name = "RUN")]
     pub parent: Option<String>,
-    #[command(flatten)]
-    pub tags: Tags,
-    /// Only runs created at or after: a time (RFC 3339), or a duration ago such as `2h`.
-    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
-    pub since: Option<u64>,
-    /// Only runs created before.
-    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
-    pub until: Option<u64>,
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
     /// Where the list before this one ended.
@@ -34,6 +23,37 @@ pub struct List {
     /// All of them, however many.
     #[arg(long)]
     pub all: bool,
+}
+
+/// Which runs are meant; without any of it all.
+#[derive(Debug, Args)]
+pub struct Filter {
+    /// Only runs of this status; repeat it for any of several.
+    #[arg(long, value_parser = |text: &str| text.parse::<Status>())]
+    pub status: Vec<Status>,
+    #[arg(long, value_name = "NAME")]
+    pub workflow: Option<String>,
+    #[command(flatten)]
+    pub tags: Tags,
+    /// Only runs created at or after: a time (RFC 3339), or a duration ago such as `2h`.
+    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
+    pub since: Option<u64>,
+    /// Only runs created before.
+    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
+    pub until: Option<u64>,
+}
+
+impl Filter {
+    pub fn query(self) -> Query {
+        Query {
+            status: self.status,
+            workflow: self.workflow,
+            tags: self.tags.tags.into_iter().collect(),
+            since: self.since,
+            until: self.until,
+            ..Query::default()
+        }
+    }
 }
 
 #[derive(Debug, Args)]

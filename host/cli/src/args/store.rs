@@ -1,9 +1,8 @@
 //! Stores as a whole.
 
 use clap::{Args, Subcommand};
-use durhai::{Query, Status};
 
-use super::run::Tags;
+use super::look::Filter;
 use crate::store::StoreAddress;
 
 #[derive(Debug, Args)]
@@ -31,35 +30,9 @@ pub enum StoreAction {
 pub struct Copy {
     pub from: StoreAddress,
     pub to: StoreAddress,
-    /// Only runs of this status; repeat it for any of several. With the runs they wait for, and those that continue them.
-    #[arg(long, value_parser = |text: &str| text.parse::<Status>())]
-    pub status: Vec<Status>,
-    /// Only runs of this workflow, likewise.
-    #[arg(long, value_name = "NAME")]
-    pub workflow: Option<String>,
+    /// With the runs that those wait for, and those that continue them.
     #[command(flatten)]
-    pub tags: Tags,
-    /// Only runs created at or after: a time (RFC 3339), or a duration ago such as `2h`.
-    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
-    pub since: Option<u64>,
-    /// Only runs created before.
-    #[arg(long, value_name = "TIME", value_parser = crate::times::moment)]
-    pub until: Option<u64>,
-}
-
-impl Copy {
-    /// Which runs, unless it is all of them.
-    pub fn query(&self) -> Option<Query> {
-        let query = Query {
-            status: self.status.clone(),
-            workflow: self.workflow.clone(),
-            tags: self.tags.tags.iter().cloned().collect(),
-            since: self.since,
-            until: self.until,
-            ..Query::default()
-        };
-        (query != Query::default()).then_some(query)
-    }
+    pub filter: Filter,
 }
 
 #[derive(Debug, Args)]

@@ -24,13 +24,14 @@ type Part = BTreeSet<u64>;
 
 /// As it is at one moment. The other store is looked through then.
 pub async fn copy(args: Copy, out: &Out) -> Outcome {
-    let Copy { from, to, .. } = &args;
+    let Copy { from, to, filter } = args;
+    let (from, to, query) = (&from, &to, filter.query());
+    let query = (query != Query::default()).then_some(query);
     let (source, target) = (opened(from, true)?, opened(to, false)?);
     let made = match to {
         StoreAddress::Sled(path) => Some(path.clone()),
         _ => None,
     };
-    let query = args.query();
     let asked = query.clone();
     let done = tokio::task::spawn_blocking(move || {
         let part = asked.as_ref().map(|query| part(&*source, query)).transpose()?;

@@ -20,15 +20,10 @@ pub async fn list(globals: &Globals, args: List, out: &Out) -> Outcome {
 
 async fn print(client: &Client, args: List, out: &Out) -> Outcome {
     let mut query = Query {
-        status: args.status,
-        workflow: args.workflow,
         parent: args.parent.map(parent).transpose()?,
-        tags: args.tags.tags.into_iter().collect(),
-        since: args.since,
-        until: args.until,
         cursor: args.cursor,
         limit: usize::from(args.limit),
-        ..Query::default()
+        ..args.filter.query()
     };
     let mut found = Listing::default();
     loop {
